@@ -1,0 +1,96 @@
+"""An Adjust endpoint as a value: its path, its parameters, its limits.
+
+``event.schema.json`` is the one source of truth for the parameters of ``/event``; everything that needs to know a
+parameter (parsing, validation, masking, the docs) reads it from here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import cached_property
+from importlib import resources
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter as the schema describes it.
+
+    ``kind`` names the rule by which a row's value becomes the text on the wire; ``sent_as`` is set where the parameter
+    goes out under another name.
+    """
+
+    name: str
+    kind: str
+    description: str
+    source: str
+    choices: tuple[str, ...]
+    letter_case: str | None
+    hyphens: bool
+    personal: bool
+    sent_as: str | None
+
+
+@dataclass(frozen=True, eq=False)
+class Endpoint:
+    """Where events of one kind go and what Adjust demands of them."""
+
+    path: str
+    schema: Mapping[str, Any]
+    max_age: timedelta
+    max_ahead: timedelta
+    max_bytes: int
+
+    @classmethod
+    def load(cls, schema_file: str) -> Endpoint:
+        schema = json.loads(resources.files(__package__).joinpath(schema_file).read_text(encoding="utf-8"))
+        facts = schema["x-adjust"]
+        return cls(
+            path=facts["path"],
+            schema=schema,
+            max_age=timedelta(days=facts["max_age_days"]),
+            max_ahead=timedelta(minutes=facts["max_ahead_minutes"]),
+            max_bytes=facts["max_bytes"],
+        )
+
+    @cached_property
+    def parameters(self) -> dict[str, Parameter]:
+        sources = self.schema["x-adjust"]["sources"]
+        return {name: _parameter(name, entry, sources) for name, entry in self.schema["properties"].items()}
+
+    @cached_property
+    def device_ids(self) -> frozenset[str]:
+        """Names of the parameters of which an event needs at least one, and whose values make its lanes."""
+        return frozenset(p.name for p in self.parameters.values() if p.kind == "device_id")
+
+    @cached_property
+    def personal(self) -> frozenset[str]:
+        """Names of the parameters whose values appear in no log and no error."""
+        return frozenset(p.name for p in self.parameters.values() if p.personal)
+
+    @cached_property
+    def validator(self) -> Draft202012Validator:
+        return Draft202012Validator(self.schema)
+
+
+def _parameter(name: str, entry: Mapping[str, Any], sources: Mapping[str, str]) -> Parameter:
+    facts = entry["x-adjust"]
+    return Parameter(
+        name=name,
+        kind=facts["kind"],
+        description=entry["description"],
+        source=sources[facts["source"]],
+        choices=tuple(entry.get("enum", ())),
+        letter_case=facts.get("letter_case"),
+        hyphens=facts.get("hyphens", True),
+        personal=facts.get("personal", False) or facts["kind"] in {"device_id", "object", "token"},
+        sent_as=facts.get("sent_as"),
+    )
+
+
+EVENT = Endpoint.load("event.schema.json")

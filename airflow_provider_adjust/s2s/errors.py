@@ -1,0 +1,68 @@
+"""Every exception that a user of the provider can meet.
+
+Each says what happened, to which row where one is to blame, and what to do. None carries a device id, an IP address or
+a token: messages end up in task logs.
+"""
+
+from __future__ import annotations
+
+
+class AdjustError(Exception):
+    """Base of all errors of this provider."""
+
+
+class AdjustConfigurationError(AdjustError, ValueError):
+    """A connection, an operator's argument or a default is wrong; nothing was sent."""
+
+
+class InvalidEvent(AdjustError, ValueError):
+    """A row is no event that Adjust would take, so it is never sent.
+
+    ``reason`` is a short code that counts can be grouped by, ``detail`` a sentence with the remedy. ``event_id`` is the
+    row's own id where ``id_field`` names one.
+    """
+
+    def __init__(self, reason: str, detail: str, *, event_id: str | None = None) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+        self.event_id = event_id
+
+
+class StreamOutOfOrder(AdjustError):
+    """A row of a stream is older than one before it. It was not sent, nor was anything after it."""
+
+
+class DeliveryStopped(AdjustError):
+    """Sending ended before the input did; what was not sent is counted as held.
+
+    ``retry_after`` is how many seconds Adjust asked to wait, where it said so.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class DeliveryHalted(DeliveryStopped):
+    """Adjust's answer condemns the whole batch: a wrong token, an inactive app. A retry would meet the same answer."""
+
+
+class AdjustUnreachable(DeliveryStopped):
+    """No answer that settles an event has come for as long as the retries allow. A later retry may succeed."""
+
+
+class DeliveryIncomplete(AdjustError):
+    """Everything that could be sent was, and yet more events than allowed did not arrive."""
+
+
+class RejectedBudgetExceeded(DeliveryIncomplete):
+    """More events were refused than ``max_rejected`` allows. A retry would see the same refusals."""
+
+
+class EventsUnresolved(DeliveryIncomplete):
+    """Some events are in doubt, or held behind one that is unresolved. A retry may resolve them."""
+
+
+class CountsMismatch(AdjustError):
+    """The outcomes do not add up to the rows that were read: a defect of this provider, never to be passed over."""

@@ -1,0 +1,345 @@
+"""A row in, an event out: normalised, validated, identified, with its lanes named.
+
+A row is a mapping whose keys are Adjust's own parameter names, so that the SQL's aliases are the mapping.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from jsonschema import ValidationError
+
+from airflow_provider_adjust.s2s import times, values
+from airflow_provider_adjust.s2s.endpoint import EVENT, Endpoint, Parameter
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
+
+__all__ = ["Event", "EventParser", "InvalidEvent", "Lane", "parse_event"]
+
+Row = Mapping[str, Any]
+#: How many events with these very parameters came before this one: two equal purchases in one second are two events.
+CountEqual = Callable[[str, datetime], int]
+
+#: Percent-encoding makes at most 12 bytes of a character, so a shorter text cannot pass the endpoint's limit.
+_BYTES_PER_CHARACTER = 12
+
+
+class Lane(NamedTuple):
+    """Within a lane events are sent one at a time, in the order of their times (Adjust S2S events, event timestamp)."""
+
+    id_name: str
+    id_value: str
+    event_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event, ready to be sent.
+
+    ``params`` is exactly what goes on the wire, before form encoding. ``occurred_at`` is in UTC and keeps the full
+    precision, which decides the order; ``params["created_at_unix"]`` has whole seconds. ``event_id`` is what logs,
+    ledger and receipts carry; it reveals no device. ``left_out`` names parameters whose value Adjust would not take and
+    which were therefore not sent.
+    """
+
+    params: dict[str, str] = field(repr=False)
+    occurred_at: datetime
+    event_id: str
+    lanes: tuple[Lane, ...] = field(repr=False)
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def body(self) -> str:
+        """The form-encoded body, the only kind that Adjust documents."""
+        return urlencode(self.params)
+
+    @property
+    def revenue(self) -> Decimal | None:
+        amount = self.params.get("revenue")
+        return None if amount is None else Decimal(amount)
+
+
+class EventParser:
+    """Parses rows that share their defaults; ``parse_event`` has the meaning of every argument."""
+
+    def __init__(
+        self,
+        *,
+        app_token: str | None = None,
+        event_token: str | None = None,
+        event_tokens: Mapping[str, str] | None = None,
+        environment: str | None = None,
+        timezone: str = "UTC",
+        column_map: Mapping[str, str] | None = None,
+        extra_params: Sequence[str] = (),
+        id_field: str | None = None,
+        event_id_param: str | None = None,
+        ignored: Sequence[str] = (),
+        endpoint: Endpoint = EVENT,
+    ) -> None:
+        self.endpoint = endpoint
+        self._zone: tzinfo = times.load_timezone(timezone)
+        self._column_map = dict(column_map or {})
+        self._event_tokens = dict(event_tokens or {})
+        self._id_field = id_field
+        self._event_id_param = event_id_param
+        self._ignored = frozenset(ignored) - endpoint.parameters.keys()
+        self._extra = frozenset(extra_params) - endpoint.parameters.keys()
+        self._defaults = {"s2s": "1"}
+        for name, default in (("app_token", app_token), ("event_token", event_token), ("environment", environment)):
+            if not values.is_missing(default):
+                self._defaults[name] = self._default(name, default)
+        for event, token in self._event_tokens.items():
+            self._default("event_token", token, f"event_tokens[{event!r}]")
+        if id_field is not None and id_field in endpoint.personal:
+            raise AdjustConfigurationError(
+                f"id_field={id_field!r} holds a device's id or other personal data; event ids appear in logs, so "
+                "name a column such as the order's number"
+            )
+
+    def _default(self, name: str, value: Any, argument: str | None = None) -> str:
+        parameter = self.endpoint.parameters[name]
+        try:
+            return values.NORMALISERS[parameter.kind](parameter, value) or ""
+        except InvalidEvent as error:
+            raise AdjustConfigurationError(f"{argument or name}: {error.detail}") from None
+
+    def parse(self, row: Row, *, now: datetime | None = None, count_equal: CountEqual | None = None) -> Event:
+        """Return the event that the row describes, or raise ``InvalidEvent``."""
+        if not isinstance(row, Mapping):
+            raise InvalidEvent(
+                "not_a_row", f"a row is a mapping of parameter names to values, not a {type(row).__name__}"
+            )
+        event_id = self.row_id(row)
+        try:
+            return self._parse(row, event_id, now or datetime.now(UTC), count_equal)
+        except InvalidEvent as error:
+            error.event_id = event_id
+            raise
+
+    def row_id(self, row: Row) -> str | None:
+        """The row's own id where ``id_field`` names one."""
+        if self._id_field is None:
+            return None
+        value = row.get(self._id_field)
+        text = None if values.is_missing(value) else values.scalar_text(value)
+        if not text or not text.strip():
+            raise InvalidEvent("missing_event_id", f"the id_field {self._id_field} is empty; every event needs its id")
+        return text.strip()
+
+    def _parse(self, row: Row, event_id: str | None, now: datetime, count_equal: CountEqual | None) -> Event:
+        params = dict(self._defaults)
+        left_out: list[str] = []
+        moments: dict[str, datetime] = {}
+        given: set[str] = set()
+        for column, value in row.items():
+            name = self._column_map.get(column, column)
+            if name in given:
+                raise InvalidEvent("repeated_parameter", f"two columns give {name}; keep one")
+            given.add(name)
+            parameter = self.endpoint.parameters.get(name)
+            if parameter is None:
+                self._take_other(name, value, params)
+            elif values.is_missing(value) and not (parameter.kind == "money" and values.is_nan(value)):
+                continue
+            elif parameter.kind == "time":
+                moments[name] = times.read_time(name, value, self._zone)
+            else:
+                text = values.NORMALISERS[parameter.kind](parameter, value)
+                if text:
+                    params[name] = text
+                elif text is None:
+                    left_out.append(name)
+        occurred_at = self._check_time(moments, now)
+        params["created_at_unix"] = str(int(occurred_at.timestamp()))
+        self._validate(params)
+
+        if event_id is None:
+            event_id = _digest(params)
+            equal_before = count_equal(event_id, occurred_at) if count_equal else 0
+            if equal_before:
+                event_id = _digest({"first": event_id, "ordinal": str(equal_before)})
+        if self._event_id_param is not None:
+            self._add_event_id(params, event_id)
+        self._check_size(params)
+        return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out))
+
+    def _take_other(self, name: str, value: Any, params: dict[str, str]) -> None:
+        if not isinstance(name, str):
+            raise InvalidEvent("unknown_parameter", f"a column is named by a {type(name).__name__}; names are text")
+        if name in self._extra:
+            if not values.is_missing(value):
+                params[name] = values.text(_extra_parameter(name), value)
+        elif name == "event" and self._event_tokens:
+            if not values.is_missing(value):
+                params["event_token"] = self._event_token_of(value)
+        elif name != self._id_field and name not in self._ignored:
+            raise InvalidEvent("unknown_parameter", _unknown(name, self.endpoint))
+
+    def _event_token_of(self, event: Any) -> str:
+        try:
+            return self._event_tokens[event]
+        except (KeyError, TypeError):
+            known = ", ".join(sorted(self._event_tokens))
+            raise InvalidEvent(
+                "unknown_event", f"event {values.quoted(event)} has no token in event_tokens; known: {known}"
+            ) from None
+
+    def _check_time(self, moments: dict[str, datetime], now: datetime) -> datetime:
+        if not moments:
+            raise InvalidEvent(
+                "missing_created_at",
+                "the row has no created_at or created_at_unix; Adjust would book the time of receipt, and the order "
+                "would be lost",
+            )
+        occurred_at, *others = moments.values()
+        if others and int(others[0].timestamp()) != int(occurred_at.timestamp()):
+            raise InvalidEvent(
+                "conflicting_created_at", "created_at and created_at_unix name different seconds; give one"
+            )
+        age = now - occurred_at
+        if age > self.endpoint.max_age:
+            raise InvalidEvent(
+                "expired",
+                f"the event is {age.days} days old; Adjust takes none older than {self.endpoint.max_age.days}",
+            )
+        if -age > self.endpoint.max_ahead:
+            raise InvalidEvent(
+                "created_at_in_future",
+                f"created_at lies {-age} ahead of now; check its time zone (times without an offset are read in "
+                "`timezone`)",
+            )
+        return occurred_at
+
+    def _validate(self, params: Mapping[str, str]) -> None:
+        error = next(self.endpoint.validator.iter_errors(params), None)
+        if error is not None:
+            raise _explain(error, params)
+
+    def _add_event_id(self, params: dict[str, str], event_id: str) -> None:
+        parameter = self.endpoint.parameters["callback_params"]
+        sent = values.flat_object(parameter, params.get("callback_params", "{}"))
+        entries = {} if not sent else values.load_object("callback_params", sent)
+        if self._event_id_param in entries:
+            raise InvalidEvent(
+                "invalid_callback_params",
+                f"callback_params already has the key {self._event_id_param}, which event_id_param is to fill",
+            )
+        params["callback_params"] = values.flat_object(parameter, {**entries, self._event_id_param: event_id})
+
+    def _check_size(self, params: Mapping[str, str]) -> None:
+        longest = sum(len(name) + len(text) for name, text in params.items()) * _BYTES_PER_CHARACTER
+        if longest > self.endpoint.max_bytes and (size := len(urlencode(params))) > self.endpoint.max_bytes:
+            raise InvalidEvent(
+                "too_large", f"the request would have {size:,} bytes; Adjust takes {self.endpoint.max_bytes:,}"
+            )
+
+    def _lanes(self, params: Mapping[str, str]) -> tuple[Lane, ...]:
+        device_ids = self.endpoint.device_ids
+        token = params["event_token"]
+        return tuple(Lane(name, text, token) for name, text in params.items() if name in device_ids)
+
+
+def parse_event(
+    row: Row,
+    *,
+    app_token: str | None = None,
+    event_token: str | None = None,
+    event_tokens: Mapping[str, str] | None = None,
+    environment: str | None = None,
+    timezone: str = "UTC",
+    now: datetime | None = None,
+    column_map: Mapping[str, str] | None = None,
+    extra_params: Sequence[str] = (),
+    id_field: str | None = None,
+    event_id_param: str | None = None,
+) -> Event:
+    """Turn one row into an event, or raise ``InvalidEvent`` with a reason and the remedy.
+
+    :param row: a mapping of Adjust's parameter names to values; None, NaN and empty text leave a parameter out.
+    :param app_token: used where the row has none.
+    :param event_token: used where the row has none.
+    :param event_tokens: event tokens by the name that a row's ``event`` column holds.
+    :param environment: ``production`` or ``sandbox``, used where the row has none. There is no other default.
+    :param timezone: IANA name of the zone in which times without an offset are read.
+    :param now: the time from which age is measured; the clock's by default.
+    :param column_map: Adjust's names by the row's, ``{"gaid": "gps_adid"}``.
+    :param extra_params: names to send although the schema does not know them.
+    :param id_field: the column that identifies a row; it is not sent. Without one, the event's id is a digest of what
+        is sent.
+    :param event_id_param: the key under which ``callback_params`` carries the event's id, so that raw data exports can
+        be joined back.
+    :raises InvalidEvent: the row is no event that Adjust would take.
+    :raises AdjustConfigurationError: a default is unusable, whatever the row.
+    """
+    parser = EventParser(
+        app_token=app_token,
+        event_token=event_token,
+        event_tokens=event_tokens,
+        environment=environment,
+        timezone=timezone,
+        column_map=column_map,
+        extra_params=extra_params,
+        id_field=id_field,
+        event_id_param=event_id_param,
+    )
+    return parser.parse(row, now=now)
+
+
+def _digest(params: Mapping[str, str]) -> str:
+    canonical = "\x1e".join(f"{name}\x1f{params[name]}" for name in sorted(params))
+    return blake2b(canonical.encode(), digest_size=16).hexdigest()
+
+
+@lru_cache(maxsize=1024)
+def _extra_parameter(name: str) -> Parameter:
+    return Parameter(
+        name=name,
+        kind="text",
+        description="",
+        source="",
+        choices=(),
+        letter_case=None,
+        hyphens=True,
+        personal=True,
+        sent_as=None,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _unknown(name: str, endpoint: Endpoint) -> str:
+    by_lower_case = {known.lower(): known for known in endpoint.parameters}
+    near = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    meant = (
+        f"did you mean {by_lower_case[near[0]]} (names are case-sensitive)?" if near else "rename or drop the column"
+    )
+    return f"Adjust knows no parameter {values.quoted(name)}; {meant} To send it as it is, name it in extra_params"
+
+
+def _explain(error: ValidationError, params: Mapping[str, str]) -> InvalidEvent:
+    """Say in a data engineer's words what the schema found."""
+    if error.validator == "required" and isinstance(error.validator_value, list):
+        name = next(name for name in error.validator_value if name not in params)
+        where = {
+            "environment": "set it to production or sandbox in the connection, the operator or the row",
+            "app_token": "set it in the connection, the operator or the row",
+        }.get(name, "set it in the operator or the row")
+        return InvalidEvent(f"missing_{name}", f"the event has no {name}; {where}")
+    if error.validator == "anyOf":
+        return InvalidEvent(
+            "missing_device_id",
+            "the row has no usable device id; give at least one, such as gps_adid, idfa, idfv or adid",
+        )
+    if error.validator == "dependentRequired":
+        return InvalidEvent("missing_currency", "revenue needs currency, an ISO 4217 code such as USD")
+    if error.validator == "not":
+        return InvalidEvent("conflicting_att_status", "give att_status or tracking_enabled, never both")
+    name = str(error.absolute_path[0]) if error.absolute_path else "row"
+    return values.refuse(name, "is not of the form that Adjust documents")

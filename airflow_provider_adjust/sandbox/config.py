@@ -1,0 +1,111 @@
+"""What a sandbox believes and how it behaves: one immutable value, replaced as a whole when it changes.
+
+The same names serve Python (`SandboxConfig(tokens=["T"])`), the command line (`--token T`) and
+`POST /_sandbox/config` (`{"tokens": ["T"]}`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+from airflow_provider_adjust.sandbox.faults import check_kind, parse_faults
+
+_NAME_SETS = ("tokens", "api_tokens", "unique_event_tokens", "unknown_devices", "opted_out_devices", "inactive_app_tokens")
+_OPTIONAL_NAME_SETS = ("app_tokens", "event_tokens")
+_SWITCHES = ("enforce", "keep_events")
+_SECONDS = ("latency", "stall_seconds", "slow_seconds")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SandboxConfig:
+    """Settings of a sandbox; every one has a default that accepts everything that Adjust could accept.
+
+    :param tokens: S2S security tokens that are accepted; none means that S2S authentication is switched off.
+    :param enforce: answer 401 to a missing or wrong token; False answers 202 and records nothing.
+    :param app_tokens: the apps that exist; None means any.
+    :param event_tokens: the events that exist; None means any.
+    :param unique_event_tokens: events that count once per device.
+    :param unknown_devices: device id values that are answered 404 `Device not found`.
+    :param unknown_share: share (0 to 1) of devices that is unknown as well, chosen by a hash of the id value.
+    :param opted_out_devices: device id values that are answered 451 `Device is opted out`.
+    :param inactive_app_tokens: apps that are answered 403 `App is inactive`.
+    :param api_tokens: tokens of the Device API; none means any or no token at all.
+    :param latency: seconds from the arrival of a request to its answer.
+    :param faults: share of requests per fault, `{"503": 0.02}` or `"503=0.02,reset_after=0.01"`.
+    :param fault_plan: faults for the next requests, one each, None for a request without; goes before `faults`.
+    :param seed: start of the reproducible choice of faults.
+    :param retry_after: seconds in the `Retry-After` header of 429 and 503; None sends no header.
+    :param stall_seconds: how long a stalled connection stays open without an answer.
+    :param slow_seconds: how long a slow answer takes.
+    :param keep_events: False keeps counters, last times and hashes only, for runs of many millions of events.
+    :param clock: seconds since the epoch; replace it to freeze time.
+    :raises TypeError: for an unknown name, and for one name where a list of names is meant.
+    :raises ValueError: for a value that makes no sense.
+    """
+
+    tokens: Collection[str] = ()
+    enforce: bool = True
+    app_tokens: Collection[str] | None = None
+    event_tokens: Collection[str] | None = None
+    unique_event_tokens: Collection[str] = ()
+    unknown_devices: Collection[str] = ()
+    unknown_share: float = 0.0
+    opted_out_devices: Collection[str] = ()
+    inactive_app_tokens: Collection[str] = ()
+    api_tokens: Collection[str] = ()
+    latency: float = 0.0
+    faults: Mapping[str, float] | str = ""
+    fault_plan: Sequence[str | None] = ()
+    seed: int = 0
+    retry_after: float | None = None
+    stall_seconds: float = 30.0
+    slow_seconds: float = 2.0
+    keep_events: bool = True
+    clock: Callable[[], float] = time.time
+
+    def __post_init__(self) -> None:
+        for name in _NAME_SETS:
+            self._set(name, _names(name, getattr(self, name)))
+        for name in _OPTIONAL_NAME_SETS:
+            if getattr(self, name) is not None:
+                self._set(name, _names(name, getattr(self, name)))
+        for name in _SWITCHES:
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"{name} must be true or false")
+        for name in _SECONDS:
+            _check_number(name, getattr(self, name))
+        if self.retry_after is not None:
+            _check_number("retry_after", self.retry_after)
+        _check_number("unknown_share", self.unknown_share, highest=1)
+        if not isinstance(self.seed, int):
+            raise TypeError("seed must be a whole number")
+        self._set("faults", parse_faults(self.faults))
+        if isinstance(self.fault_plan, str):
+            raise TypeError("fault_plan must be a list of faults, not one text")
+        self._set("fault_plan", tuple(kind if kind is None else check_kind(kind) for kind in self.fault_plan))
+
+    def changed(self, changes: Mapping[str, object]) -> SandboxConfig:
+        """Return a copy with some settings changed; an unknown name is refused."""
+        known = {field.name for field in dataclasses.fields(self)}
+        if unknown := sorted(set(changes) - known):
+            raise TypeError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
+        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
+
+    def _set(self, name: str, value: object) -> None:
+        object.__setattr__(self, name, value)
+
+
+def _names(setting: str, value: object) -> frozenset[str]:
+    # A single text is a collection of its characters, so `tokens="T1"` would quietly accept "T" and "1".
+    if isinstance(value, str) or not isinstance(value, Collection) or not all(isinstance(name, str) for name in value):
+        raise TypeError(f"{setting} must be a list of texts")
+    return frozenset(value)
+
+
+def _check_number(setting: str, value: object, highest: float = float("inf")) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(f"{setting} must be a number")
+    if not 0 <= value <= highest:
+        raise ValueError(f"{setting} must be between 0 and {highest}")

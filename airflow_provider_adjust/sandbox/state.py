@@ -1,0 +1,130 @@
+"""What a sandbox has recorded: events, the last time of every lane, and counters.
+
+A lane is (device id name, device id value, event token): the scope in which Adjust demands chronological order. Lanes and
+events that were seen are remembered as 64-bit hashes, which lets a million of them fit in memory beside the events.
+"""
+
+from __future__ import annotations
+
+import decimal
+import json
+from array import array
+from collections import Counter
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
+
+# Sums of revenue must be exact: far more digits than any sum of accepted values can have.
+_EXACT = decimal.Context(prec=100)
+
+
+def parse_form(raw: bytes) -> dict[str, str]:
+    """Read URL-encoded parameters; of a repeated name the first counts, and an empty value is a value."""
+    params: dict[str, str] = {}
+    for name, value in parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True):
+        params.setdefault(name, value)
+    return params
+
+
+class SandboxState:
+    """Everything that `reset` forgets. Owned by the server's event loop, which alone changes it."""
+
+    def __init__(self, *, keep_events: bool) -> None:
+        self._keep_events = keep_events
+        self._raw: list[bytes] = []
+        self._received_at = array("d")
+        self._last_times: dict[int, float] = {}
+        self._seen: set[int] = set()
+        self._seen_event_ids: set[int] = set()
+        # What the Device API needs to find a device's lanes again from hashes alone: few names, few tokens.
+        self._id_names: set[str] = set()
+        self._event_tokens: dict[str, set[str]] = {}
+        self._revenue: dict[tuple[str, str, str], decimal.Decimal] = {}
+        self.requests = 0
+        self.recorded = 0
+        self.order_violations = 0
+        self.repeated = 0
+        self.repeated_event_ids = 0
+        self.abandoned = 0
+        self.redirects_followed = 0
+        self.by_status: Counter[str] = Counter()
+        self.by_error: Counter[str] = Counter()
+        self.faults: Counter[str] = Counter()
+
+    @staticmethod
+    def lane(id_name: str, id_value: str, event_token: str) -> int:
+        """Return the key of a lane."""
+        return hash((id_name, id_value, event_token))
+
+    def last_time(self, lane: int) -> float | None:
+        """Return the time of the lane's last recorded event, in seconds since the epoch."""
+        return self._last_times.get(lane)
+
+    def record(
+        self, raw: bytes, params: Mapping[str, str], ids: Mapping[str, str], lanes: tuple[int, ...], time: float, now: float
+    ) -> None:
+        """Record an accepted event that happened at `time` and was received `now`."""
+        self.recorded += 1
+        for lane in lanes:
+            self._last_times[lane] = time
+        self._id_names.update(ids)
+        self._event_tokens.setdefault(params["event_token"], set()).add(params["app_token"])
+        self._count_repetitions(params)
+        if "revenue" in params:
+            key = (params["app_token"], params["event_token"], params["currency"].upper())
+            amount = decimal.Decimal(params["revenue"])
+            self._revenue[key] = _EXACT.add(self._revenue.get(key, decimal.Decimal(0)), amount)
+        if self._keep_events:
+            self._raw.append(raw)
+            self._received_at.append(now)
+
+    def _count_repetitions(self, params: Mapping[str, str]) -> None:
+        fingerprint = hash(frozenset(params.items()))
+        if fingerprint in self._seen:
+            self.repeated += 1
+        self._seen.add(fingerprint)
+        custom = params.get("callback_params", "")
+        if '"event_id"' in custom and (event_id := json.loads(custom).get("event_id")) is not None:
+            fingerprint = hash(event_id)
+            if fingerprint in self._seen_event_ids:
+                self.repeated_event_ids += 1
+            self._seen_event_ids.add(fingerprint)
+
+    def last_events(self, id_value: str, app_token: str) -> dict[str, float]:
+        """Return the time of a device's last event per event token of an app."""
+        found: dict[str, float] = {}
+        for event_token, app_tokens in self._event_tokens.items():
+            if app_token in app_tokens:
+                times = (self.last_time(self.lane(name, id_value, event_token)) for name in self._id_names)
+                if known := [time for time in times if time is not None]:
+                    found[event_token] = max(known)
+        return found
+
+    def events(self, offset: int, limit: int | None) -> list[dict[str, object]]:
+        """Return recorded events in order of receipt."""
+        end = len(self._raw) if limit is None else offset + limit
+        return [
+            {"received_at": received_at, "params": parse_form(raw)}
+            for raw, received_at in zip(self._raw[offset:end], self._received_at[offset:end], strict=True)
+        ]
+
+    def stats(self) -> dict[str, object]:
+        """Return the counters as JSON has them; revenue is exact decimal text."""
+        by_token: dict[str, dict[str, dict[str, str]]] = {}
+        total: dict[str, decimal.Decimal] = {}
+        for (app_token, event_token, currency), amount in sorted(self._revenue.items()):
+            by_token.setdefault(app_token, {}).setdefault(event_token, {})[currency] = format(amount, "f")
+            total[currency] = _EXACT.add(total.get(currency, decimal.Decimal(0)), amount)
+        return {
+            "requests": self.requests,
+            "recorded": self.recorded,
+            "by_status": dict(sorted(self.by_status.items())),
+            "by_error": dict(sorted(self.by_error.items())),
+            "revenue": {currency: format(amount, "f") for currency, amount in total.items()},
+            "revenue_by_token": by_token,
+            "order_violations": self.order_violations,
+            "repeated": self.repeated,
+            "repeated_event_ids": self.repeated_event_ids,
+            "faults": dict(sorted(self.faults.items())),
+            "abandoned": self.abandoned,
+            "redirects_followed": self.redirects_followed,
+        }
