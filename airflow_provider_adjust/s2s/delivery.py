@@ -1,0 +1,303 @@
+"""The loop: events in, receipts out.
+
+One thread reads events, hands those that the schedule frees to a transport, collects completions, and turns each into a
+receipt, a retry or a stop. Only a bounded number of events is read ahead of the answers. Waiting is always waiting for
+the transport, so that a test can give it a transport whose clock it turns.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted, DeliveryStopped
+from airflow_provider_adjust.s2s.pace import Pace
+from airflow_provider_adjust.s2s.receipts import Receipt
+from airflow_provider_adjust.s2s.responses import Outcome, Verdict, classify
+from airflow_provider_adjust.s2s.schedule import Job, Schedule
+from airflow_provider_adjust.s2s.transports import Completion, Failure, Target, Transport
+
+OnInDoubt = Literal["resend", "hold"]
+
+#: Events read ahead for each request that may be in flight: enough that busy devices do not starve the others.
+_BUFFERED_PER_REQUEST = 32
+#: Events read between two looks at the answers.
+_READ_AT_ONCE = 32
+#: Longest wait for answers, so that a request to stop is seen.
+_LONGEST_POLL = 0.5
+
+_TokenPair = tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often an event is sent, and how long it waits in between: exponential, with full jitter, in seconds.
+
+    Adjust's own wish (``Retry-After``, ``retry_in``) replaces the wait. A wish longer than ``longest_wish`` ends the
+    delivery, so that the task does not hold a worker for it.
+    """
+
+    attempts: int = 7
+    first_wait: float = 0.5
+    longest_wait: float = 30.0
+    longest_wish: float = 120.0
+    jitter: Callable[[], float] = field(default=random.random, repr=False)
+
+    def wait(self, attempts: int) -> float:
+        return self.jitter() * min(self.longest_wait, self.first_wait * 2.0 ** (attempts - 1))
+
+
+class Delivery:
+    """One run of the loop. ``run`` may be called once."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        target_of: Callable[[Job], Target],
+        *,
+        max_in_flight: int = 32,
+        max_events_per_second: float | None = None,
+        on_in_doubt: OnInDoubt = "resend",
+        retries: Retries | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._transport = transport
+        self._target_of = target_of
+        self._pace = Pace(max_in_flight, max_events_per_second)
+        self._on_in_doubt = on_in_doubt
+        self._retries = retries or Retries()
+        self._clock = clock
+        self._schedule = Schedule()
+        self._buffer = max_in_flight * _BUFFERED_PER_REQUEST
+        self._in_flight = 0
+        self._waiting: list[tuple[float, int, Job]] = []
+        self._retried = 0
+        self._settled = 0
+        self._exhausted = False
+        self._source_error: BaseException | None = None
+        self._stopped: DeliveryStopped | None = None
+        self._proven: set[_TokenPair] = set()
+        self._probing: set[_TokenPair] = set()
+        self._parked: dict[_TokenPair, list[Job]] = {}
+
+    @property
+    def slowed_to(self) -> int:
+        """Requests that may be in flight now; less than the maximum after 429 or 503."""
+        return self._pace.window
+
+    def stop(self, reason: DeliveryStopped) -> None:
+        """Send nothing more; what is in flight is still waited for. May be called from a signal handler."""
+        self._stopped = self._stopped or reason
+
+    def run(self, stream: Iterable[Job | Receipt]) -> Iterator[Receipt]:
+        """Deliver the stream's events and yield a receipt for each as it settles.
+
+        Receipts in the stream, of rows that are no events, are passed on. An error of the stream ends the reading; what
+        was read before it is delivered first, then it is raised.
+
+        :raises DeliveryHalted: an answer condemns the whole batch.
+        :raises AdjustUnreachable: nothing was settled while an event used up its attempts.
+        """
+        source = iter(stream)
+        while True:
+            yield from self._read(source)
+            self._send()
+            if not self._in_flight and (self._stopped or (self._exhausted and not len(self._schedule))):
+                break
+            for completion in self._transport.poll(self._patience()):
+                yield from self._take(completion)
+        yield from self._hold_the_rest()
+        if self._stopped:
+            raise self._stopped
+        if self._source_error:
+            raise self._source_error
+
+    def _read(self, source: Iterator[Job | Receipt]) -> Iterator[Receipt]:
+        for _ in range(_READ_AT_ONCE):
+            if self._exhausted or self._stopped or len(self._schedule) >= self._buffer:
+                return
+            try:
+                item = next(source)
+            except StopIteration:
+                self._exhausted = True
+                return
+            except Exception as error:
+                self._exhausted = True
+                self._source_error = error
+                return
+            if isinstance(item, Receipt):
+                yield item
+            elif not self._schedule.add(item):
+                yield _receipt(item, Outcome.HELD, "lane_held", _LANE_HELD)
+
+    def _send(self) -> None:
+        now = self._clock()
+        while self._waiting and self._waiting[0][0] <= now:
+            self._schedule.make_ready(heapq.heappop(self._waiting)[2])
+        while not self._stopped and self._in_flight < self._pace.window and self._pace.wait(now) <= 0:
+            job = self._schedule.next_ready()
+            if job is None:
+                return
+            if not self._may_go(job):
+                continue
+            if not job.attempts:
+                job.settled_before = self._settled
+            job.attempts += 1
+            self._in_flight += 1
+            self._pace.sent(now)
+            self._transport.submit(job, self._target_of(job), job.event.body)
+
+    def _may_go(self, job: Job) -> bool:
+        """One event of a token pair goes first: a wrong token is then refused once, not once for each in flight."""
+        pair = _tokens(job)
+        if pair in self._proven:
+            return True
+        if pair in self._probing:
+            self._parked.setdefault(pair, []).append(job)
+            return False
+        self._probing.add(pair)
+        return True
+
+    def _patience(self) -> float | None:
+        now = self._clock()
+        longest = _LONGEST_POLL
+        if self._waiting:
+            longest = min(longest, self._waiting[0][0] - now)
+        if self._in_flight < self._pace.window:
+            wait = self._pace.wait(now)
+            if wait > 0:
+                longest = min(longest, wait)
+            elif not self._exhausted and not self._stopped and len(self._schedule) < self._buffer:
+                longest = 0.0
+        return max(0.0, longest)
+
+    def _take(self, completion: Completion) -> Iterator[Receipt]:
+        job: Job = completion.key
+        self._in_flight -= 1
+        verdict = judge(completion)
+        self._pace.answered(verdict)
+        outcome = verdict.outcome
+        if outcome is Outcome.HALT:
+            self.stop(DeliveryHalted(_halt_message(verdict)))
+            # What a 202 means for the event itself is not documented: it is neither delivered nor surely lost.
+            doubtful = job.doubtful or verdict.http_status == 202
+            yield from self._unresolved(job, verdict, doubtful=doubtful)
+        elif outcome is Outcome.RETRY:
+            yield from self._retry(job, verdict)
+        elif outcome is Outcome.IN_DOUBT:
+            job.doubtful = True
+            if self._on_in_doubt == "resend" and verdict.http_status in {None, 200}:
+                yield from self._retry(job, verdict)
+            else:
+                yield from self._unresolved(job, verdict, doubtful=True)
+        else:
+            self._settled += 1
+            self._pace.prove()
+            self._proven.add(_tokens(job))
+            self._schedule.settle(job)
+            yield _receipt(job, outcome, verdict.reason, verdict.message, verdict)
+        self._release(_tokens(job))
+
+    def _release(self, pair: _TokenPair) -> None:
+        if pair in self._probing:
+            self._probing.remove(pair)
+            for parked in self._parked.pop(pair, ()):
+                self._schedule.make_ready(parked)
+
+    def _retry(self, job: Job, verdict: Verdict) -> Iterator[Receipt]:
+        now = self._clock()
+        wish = verdict.retry_after
+        if wish is not None and wish > self._retries.longest_wish:
+            self.stop(
+                AdjustUnreachable(f"Adjust asks to wait {wish:.0f} s ({_words(verdict)}); retry then", retry_after=wish)
+            )
+        if job.attempts >= self._retries.attempts and job.settled_before == self._settled:
+            self.stop(
+                AdjustUnreachable(
+                    f"no event could be settled in {job.attempts} attempts, the last ended with {_words(verdict)}; "
+                    "check the endpoint, the network and Adjust's status page, then retry the task",
+                    retry_after=wish,
+                )
+            )
+        if self._stopped or job.attempts >= self._retries.attempts:
+            yield from self._unresolved(job, verdict, doubtful=job.doubtful)
+            return
+        wait = self._retries.wait(job.attempts) if wish is None else wish
+        if verdict.slow_down and (wish is not None or verdict.http_status == 429):
+            self._pace.pause(now, wait)
+        self._retried += 1
+        heapq.heappush(self._waiting, (now + wait, self._retried, job))
+
+    def _unresolved(self, job: Job, verdict: Verdict, *, doubtful: bool) -> Iterator[Receipt]:
+        outcome = Outcome.IN_DOUBT if doubtful else Outcome.HELD
+        followers = self._schedule.hold(job)
+        yield _receipt(job, outcome, verdict.reason, verdict.message, verdict)
+        for follower in followers:
+            yield _receipt(follower, Outcome.HELD, "lane_held", _LANE_HELD)
+
+    def _hold_the_rest(self) -> Iterator[Receipt]:
+        """After a stop: what waited for a retry or a turn has an outcome too."""
+        for _, _, job in sorted(self._waiting, key=lambda entry: entry[2].position):
+            outcome = Outcome.IN_DOUBT if job.doubtful else Outcome.HELD
+            yield _receipt(job, outcome, "stopped", _STOPPED)
+            for follower in self._schedule.hold(job):
+                yield _receipt(follower, Outcome.HELD, "stopped", _STOPPED)
+        self._waiting.clear()
+        for parked in self._parked.values():
+            for job in parked:
+                self._schedule.make_ready(job)
+        while (job := self._schedule.next_ready()) is not None:
+            yield _receipt(job, Outcome.HELD, "stopped", _STOPPED)
+            for follower in self._schedule.hold(job):
+                yield _receipt(follower, Outcome.HELD, "stopped", _STOPPED)
+
+
+_LANE_HELD = "an earlier event of the same device and event token is unresolved; this one goes after it next time"
+_STOPPED = "the delivery stopped before this event was sent"
+
+
+def judge(completion: Completion) -> Verdict:
+    """Return the verdict on an answer, or on the lack of one."""
+    if completion.failure is None:
+        return classify(completion.status or 0, completion.body, retry_after=completion.retry_after)
+    message = completion.failure_name
+    if completion.failure is Failure.NOT_SENT:
+        return Verdict(Outcome.RETRY, "connection_failed", message)
+    if completion.failure is Failure.TLS:
+        remedy = "check the connection's endpoint and the certificates that the worker trusts"
+        return Verdict(Outcome.HALT, "tls_refused", message, remedy)
+    if completion.status is not None and completion.status >= 500:
+        return Verdict(Outcome.RETRY, f"http_{completion.status}", message, http_status=completion.status)
+    return Verdict(Outcome.IN_DOUBT, "no_answer", message, http_status=completion.status)
+
+
+def _tokens(job: Job) -> _TokenPair:
+    return job.event.params["app_token"], job.event.params["event_token"]
+
+
+def _words(verdict: Verdict) -> str:
+    status = f"status {verdict.http_status}" if verdict.http_status else verdict.reason
+    return f"{status}: {verdict.message}" if verdict.message else status
+
+
+def _halt_message(verdict: Verdict) -> str:
+    return f"Adjust refuses the whole batch, nothing more was sent ({verdict.reason}; {_words(verdict)}): {verdict.remedy}"
+
+
+def _receipt(job: Job, outcome: Outcome, reason: str, detail: str, verdict: Verdict | None = None) -> Receipt:
+    return Receipt(
+        outcome=outcome,
+        reason=reason,
+        event_id=job.event.event_id,
+        position=job.position,
+        detail=detail,
+        http_status=verdict.http_status if verdict else None,
+        response=verdict.response if verdict else None,
+        attempts=job.attempts,
+        event=job.event,
+        row=job.row,
+    )

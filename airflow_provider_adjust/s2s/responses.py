@@ -1,0 +1,198 @@
+"""Status and body of an answer in, a verdict out.
+
+Adjust's codes do not always fit its table (a 401 has been seen with ``device not found``, a 202 with a refused token),
+so the message decides first and the status second. Messages are matched as case-insensitive substrings: the prefix
+differs by endpoint, and a second bracket group may follow (Adjust S2S API, response codes).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+
+
+class Outcome(StrEnum):
+    """What became of an event. A receipt has one of the first eight; ``retry`` and ``halt`` are verdicts on the way."""
+
+    DELIVERED = "delivered"
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
+    INVALID = "invalid"
+    EXPIRED = "expired"
+    IN_DOUBT = "in_doubt"
+    HELD = "held"
+    SKIPPED = "skipped"
+    RETRY = "retry"
+    HALT = "halt"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an answer means for the event that it answers.
+
+    ``reason`` is a short code to count by, ``message`` Adjust's own words without tokens and device ids, ``remedy`` what
+    to do about a halt. ``retry_after`` is in seconds; ``slow_down`` asks all lanes to slow down. ``response`` is the
+    whole answer as it came: for iOS 14+ it holds the SKAdNetwork conversion values that the app's server must apply.
+    """
+
+    outcome: Outcome
+    reason: str
+    message: str = ""
+    remedy: str = ""
+    retry_after: float | None = None
+    slow_down: bool = False
+    http_status: int | None = None
+    response: Any = field(default=None, repr=False)
+
+
+_S2S_TOKEN = (
+    "put the app's S2S security token into the connection (Adjust: AppView > All apps > app > Protection > S2S Security)"
+)
+_APP_TOKEN = "check app_token in the connection or the operator against the app's page in Adjust"
+_EVENT_TOKEN = "check event_token; it must belong to the app of app_token"
+
+#: The first substring that an answer's message contains decides.
+_BY_MESSAGE: tuple[tuple[str, Outcome, str, str], ...] = (
+    ("earlier unique event tracked", Outcome.DUPLICATE, "earlier_unique_event", ""),
+    ("event supposed to be unique", Outcome.DUPLICATE, "earlier_unique_event", ""),
+    ("device not found", Outcome.REJECTED, "device_not_found", ""),
+    ("device is opted out", Outcome.REJECTED, "device_opted_out", ""),
+    ("app token not found", Outcome.HALT, "app_token_not_found", _APP_TOKEN),
+    ("invalid app token", Outcome.HALT, "invalid_app_token", _APP_TOKEN),
+    ("invalid event token", Outcome.HALT, "invalid_event_token", _EVENT_TOKEN),
+    ("event token for wrong app", Outcome.HALT, "invalid_event_token", _EVENT_TOKEN),
+    ("event token blocklisted", Outcome.REJECTED, "event_token_blocklisted", ""),
+    ("app is inactive", Outcome.HALT, "app_inactive", "activate the app in Adjust's dashboard"),
+    ("tracking disabled", Outcome.HALT, "tracking_disabled", "have measurement enabled for the app's platform in Adjust"),
+    ("missing authentication token", Outcome.HALT, "missing_s2s_token", _S2S_TOKEN),
+    ("wrong authentication token", Outcome.HALT, "wrong_s2s_token", _S2S_TOKEN),
+    ("failed to authorize request", Outcome.HALT, "not_authorized", _S2S_TOKEN),
+    ("session failed", Outcome.HALT, "insufficient_scope", "give the S2S token the Events scope in Adjust"),
+    ("invalid revenue", Outcome.REJECTED, "invalid_revenue", ""),
+    ("invalid callback parameters", Outcome.REJECTED, "invalid_callback_params", ""),
+    ("bad event state", Outcome.REJECTED, "bad_event_state", ""),
+    ("request size too large", Outcome.REJECTED, "too_large", ""),
+    ("internal error", Outcome.RETRY, "internal_error", ""),
+)
+
+_RETRY_STATUSES = frozenset({408, 425, 429})
+_SLOW_DOWN_STATUSES = frozenset({429, 503})
+_ENDPOINT = "check the connection's endpoint; Adjust's is https://s2s.adjust.com"
+
+
+def classify(
+    status: int, body: str | bytes, *, retry_after: str | None = None, now: Callable[[], datetime] | None = None
+) -> Verdict:
+    """Return what the answer means.
+
+    :param status: the HTTP status.
+    :param body: the body as it came. Its content type is not trusted.
+    :param retry_after: the ``Retry-After`` header, seconds or a date.
+    :param now: the clock, for a date in ``retry_after``.
+    """
+    text = (body.decode("utf-8", "replace") if isinstance(body, bytes) else body).strip()
+    response = _parse(text)
+    message = _message(response, text)
+    outcome, reason, remedy = _decide(status, text, response, message)
+    return Verdict(
+        outcome=outcome,
+        reason=reason,
+        message=redact(message),
+        remedy=remedy,
+        retry_after=_wait(response, retry_after, now) if outcome is Outcome.RETRY else None,
+        slow_down=status in _SLOW_DOWN_STATUSES and outcome is Outcome.RETRY,
+        http_status=status,
+        response=text if response is None else response,
+    )
+
+
+def _decide(status: int, text: str, response: Any, message: str) -> tuple[Outcome, str, str]:
+    lowered = message.lower()
+    for fragment, outcome, reason, remedy in _BY_MESSAGE:
+        if fragment in lowered:
+            return outcome, reason, remedy
+    if status == 200:
+        return _decide_success(text, response, message)
+    if status in _RETRY_STATUSES or status >= 500:
+        return Outcome.RETRY, f"http_{status}", ""
+    if status == 202:
+        return Outcome.HALT, "accepted_not_recorded", f"Adjust answers 202 to a refused token: {_S2S_TOKEN}"
+    if 300 <= status < 400:
+        return Outcome.HALT, "redirected", f"redirects are not followed, lest the token goes elsewhere: {_ENDPOINT}"
+    if status == 401:
+        return Outcome.HALT, "not_authorized", _S2S_TOKEN
+    if status == 407:
+        return Outcome.HALT, "proxy_not_authorized", "give the proxy's credentials in the worker's proxy settings"
+    if status in {404, 405} and not message:
+        return Outcome.HALT, "endpoint_not_found", _ENDPOINT
+    if 400 <= status < 500:
+        return Outcome.REJECTED, f"http_{status}", ""
+    return Outcome.IN_DOUBT, f"http_{status}", ""
+
+
+def _decide_success(text: str, response: Any, message: str) -> tuple[Outcome, str, str]:
+    if isinstance(response, dict):
+        return (Outcome.REJECTED, "unknown_error", "") if response.get("error") else (Outcome.DELIVERED, "", "")
+    if not text or "OK" in (text, response):
+        return Outcome.DELIVERED, "", ""
+    if text.startswith("<"):
+        return Outcome.HALT, "not_adjust", f"a web page answered instead of Adjust (a proxy?): {_ENDPOINT}"
+    return Outcome.IN_DOUBT, "unreadable_answer", ""
+
+
+def _parse(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _message(response: Any, text: str) -> str:
+    """Adjust's own words, from the JSON's ``error``, else its ``message``; a web page has none."""
+    if isinstance(response, dict):
+        found = response.get("error") or response.get("message") or ""
+        return found if isinstance(found, str) else json.dumps(found)
+    return "" if response is not None or text.startswith("<") or text == "OK" or len(text) > 1000 else text
+
+
+def _wait(response: Any, header: str | None, now: Callable[[], datetime] | None) -> float | None:
+    retry_in = response.get("retry_in") if isinstance(response, dict) else None
+    if isinstance(retry_in, int | float) and not isinstance(retry_in, bool) and retry_in >= 0:
+        return retry_in / 1000  # Adjust's SDKs read it as milliseconds
+    if header is None:
+        return None
+    header = header.strip()
+    if re.fullmatch(r"[0-9]{1,9}", header):
+        return float(header)
+    try:
+        until = parsedate_to_datetime(header)
+    except (ValueError, TypeError):
+        return None
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max(0.0, (until - (now() if now else datetime.now(UTC))).total_seconds())
+
+
+_LABELLED = re.compile(r"\b(\w*(?:token|adid|idf[av]|oaid|uuid|_id|imei|meid|address|device))\b\s*[:=]\s*[^\s,)]+", re.IGNORECASE)
+_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
+_IDENTIFIER = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b[0-9a-fA-F]{14,}\b")
+_ADDRESS = re.compile(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b|\b(?:[0-9a-fA-F]{1,4}:){3,}[0-9a-fA-F:]+")
+
+
+def redact(message: str, *, longest: int = 300) -> str:
+    """Take out what may be a token, a device id or an address, so that the message may be logged, stored and raised."""
+    message = message[: 4 * longest]
+    for pattern, replacement in (
+        (_LABELLED, r"\1: ***"),
+        (_QUOTED, "'***'"),
+        (_IDENTIFIER, "***"),
+        (_ADDRESS, "***"),
+    ):
+        message = pattern.sub(replacement, message)
+    message = " ".join(message.split())
+    return message if len(message) <= longest else message[: longest - 1] + "…"

@@ -1,0 +1,121 @@
+"""Which event may be sent now: chronological order per device and event token.
+
+Adjust rejects an event whose time is earlier than one it already has for the same device and event token, so a lane
+(device id name, device id value, event token) has one event in flight at a time. An event with several device ids is in
+several lanes and waits until it is the oldest in all of them. Lanes do not wait for one another.
+
+Events are added in the order in which they are to be sent. Nothing here reads a clock or sends anything.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow_provider_adjust.s2s.events import Event, Lane
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """An event on its way: where its row stood in the input (from 1), and how often it has been sent."""
+
+    event: Event
+    position: int
+    row: Any = field(default=None, repr=False)
+    attempts: int = 0
+    #: An answer to an earlier attempt was lost, so that Adjust may already have the event.
+    doubtful: bool = False
+    #: How many events had been settled when this one was first sent.
+    settled_before: int = 0
+    #: In how many of its lanes another event is still ahead of it.
+    ahead: int = 0
+
+
+class Schedule:
+    """The events that have been read and not yet settled."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[Lane, deque[Job]] = {}
+        self._ready: list[tuple[int, int, Job]] = []
+        self._added = 0
+        self._waiting = 0
+        self._held: set[Lane] = set()
+
+    def __len__(self) -> int:
+        """Events that were added and neither settled nor held."""
+        return self._waiting
+
+    def add(self, job: Job) -> bool:
+        """Queue the event behind all that share a lane with it. False: a lane is held, and so is the event."""
+        if self._held and not self._held.isdisjoint(job.event.lanes):
+            self._hold([job])
+            return False
+        self._waiting += 1
+        job.ahead = 0
+        for lane in job.event.lanes:
+            queue = self._lanes.get(lane)
+            if queue is None:
+                self._lanes[lane] = deque((job,))
+            else:
+                queue.append(job)
+                job.ahead += 1
+        if job.ahead == 0:
+            self.make_ready(job)
+        return True
+
+    def make_ready(self, job: Job) -> None:
+        """Offer an event that is the oldest in its lanes, for the first time or again."""
+        self._added += 1
+        heapq.heappush(self._ready, (job.position, self._added, job))
+
+    def next_ready(self) -> Job | None:
+        """Take the earliest event that may be sent now. It keeps its lanes until it is settled or held."""
+        return heapq.heappop(self._ready)[2] if self._ready else None
+
+    def settle(self, job: Job) -> None:
+        """Let the lanes of a resolved event go on."""
+        self._waiting -= 1
+        for lane in job.event.lanes:
+            queue = self._lanes[lane]
+            if queue.popleft() is not job:
+                raise AssertionError("an event was settled before the older ones of its lane")
+            if not queue:
+                del self._lanes[lane]
+                continue
+            follower = queue[0]
+            follower.ahead -= 1
+            if follower.ahead == 0:
+                self.make_ready(follower)
+
+    def hold(self, job: Job) -> list[Job]:
+        """Close the lanes of an unresolved event and return what waited behind it, oldest first.
+
+        A held event closes its other lanes too: sending what follows there would put it out of order next time.
+        """
+        held = self._hold([job])
+        self._waiting -= len(held)
+        held.remove(job)
+        return sorted(held, key=lambda other: other.position)
+
+    def _hold(self, jobs: Iterable[Job]) -> list[Job]:
+        held = list(jobs)
+        known = set(map(id, held))
+        for job in held:  # grows while it is walked
+            for lane in job.event.lanes:
+                self._held.add(lane)
+                queue = self._lanes.get(lane)
+                if queue is None or job not in queue:
+                    continue
+                while True:
+                    last = queue.pop()
+                    if last is job:
+                        break
+                    if id(last) not in known:
+                        known.add(id(last))
+                        held.append(last)
+                if not queue:
+                    del self._lanes[lane]
+        return held

@@ -1,0 +1,55 @@
+"""What the delivery loop asks of a transport, and what it gets back.
+
+The loop is one thread: it submits requests and collects completions. A transport may use threads or an event loop
+inside; none of that shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where a request goes and the secret that goes with it."""
+
+    url: str
+    s2s_token: str | None = field(default=None, repr=False)
+
+
+class Failure(Enum):
+    """Why there is no whole answer, in terms of what may have happened at the other end."""
+
+    NOT_SENT = "the connection failed before the request was written"
+    NO_ANSWER = "no whole answer came after the request was written"
+    TLS = "the server's certificate or TLS settings were refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """The end of one request: an answer, or a failure. ``key`` is what was submitted.
+
+    A truncated answer is a failure that still has its status.
+    """
+
+    key: Any
+    status: int | None = None
+    body: bytes = field(default=b"", repr=False)
+    retry_after: str | None = None
+    failure: Failure | None = None
+    failure_name: str = ""
+
+
+class Transport(Protocol):
+    """Sends form bodies by POST. Follows no redirects, verifies TLS, keeps no cookies."""
+
+    def submit(self, key: Any, target: Target, body: str) -> None:
+        """Start a request. Never blocks for the answer and never raises for the network's sake."""
+
+    def poll(self, timeout: float | None) -> list[Completion]:
+        """Return what has ended since the last call, after at most ``timeout`` seconds; None waits for the first."""
+
+    def close(self) -> None:
+        """Free the connections. Nothing may be in flight."""
