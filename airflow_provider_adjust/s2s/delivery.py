@@ -240,20 +240,14 @@ class Delivery:
             yield _receipt(follower, Outcome.HELD, "lane_held", _LANE_HELD)
 
     def _hold_the_rest(self) -> Iterator[Receipt]:
-        """After a stop: what waited for a retry or a turn has an outcome too."""
-        for _, _, job in sorted(self._waiting, key=lambda entry: entry[2].position):
-            outcome = Outcome.IN_DOUBT if job.doubtful else Outcome.HELD
-            yield _receipt(job, outcome, "stopped", _STOPPED)
-            for follower in self._schedule.hold(job):
-                yield _receipt(follower, Outcome.HELD, "stopped", _STOPPED)
-        self._waiting.clear()
-        for parked in self._parked.values():
-            for job in parked:
-                self._schedule.make_ready(job)
-        while (job := self._schedule.next_ready()) is not None:
-            yield _receipt(job, Outcome.HELD, "stopped", _STOPPED)
-            for follower in self._schedule.hold(job):
-                yield _receipt(follower, Outcome.HELD, "stopped", _STOPPED)
+        """After a stop: what waited for a retry or for its turn has an outcome too."""
+        heads = [job for _, _, job in self._waiting]
+        heads.extend(job for parked in self._parked.values() for job in parked)
+        while (ready := self._schedule.next_ready()) is not None:
+            heads.append(ready)
+        for head in sorted(heads, key=lambda job: job.position):
+            for job in (head, *self._schedule.hold(head)):
+                yield _receipt(job, Outcome.IN_DOUBT if job.doubtful else Outcome.HELD, "stopped", _STOPPED)
 
 
 _LANE_HELD = "an earlier event of the same device and event token is unresolved; this one goes after it next time"
@@ -285,7 +279,9 @@ def _words(verdict: Verdict) -> str:
 
 
 def _halt_message(verdict: Verdict) -> str:
-    return f"Adjust refuses the whole batch, nothing more was sent ({verdict.reason}; {_words(verdict)}): {verdict.remedy}"
+    return (
+        f"Adjust refuses the whole batch, nothing more was sent ({verdict.reason}; {_words(verdict)}): {verdict.remedy}"
+    )
 
 
 def _receipt(job: Job, outcome: Outcome, reason: str, detail: str, verdict: Verdict | None = None) -> Receipt:

@@ -1,7 +1,8 @@
 """How fast events may go: requests in flight, events a second, and what Adjust's 429 and 503 ask for.
 
-The window of requests in flight shrinks when Adjust says that it is too much and grows back while it answers, as TCP's
-does: halved on 429, cut by a quarter on 503 (one bad backend is not a full house), one more for every eight good answers.
+The window of requests in flight shrinks when Adjust says that it is too much and grows back while it answers, as
+TCP's does: halved on 429, cut by a quarter on 503 (one bad backend is not a full house), one more for every eight good
+answers.
 Until the first answer that is no halt it is one, so that a wrong token costs one request.
 """
 

@@ -24,9 +24,7 @@ FINAL_OUTCOMES = (
     Outcome.HELD,
 )
 #: Outcomes that leave Adjust without the event.
-UNDELIVERED = frozenset(
-    {Outcome.REJECTED, Outcome.INVALID, Outcome.EXPIRED, Outcome.IN_DOUBT, Outcome.HELD}
-)
+UNDELIVERED = frozenset({Outcome.REJECTED, Outcome.INVALID, Outcome.EXPIRED, Outcome.IN_DOUBT, Outcome.HELD})
 #: Outcomes that a later try may turn into a delivery.
 UNRESOLVED = frozenset({Outcome.IN_DOUBT, Outcome.HELD})
 
@@ -35,8 +33,8 @@ UNRESOLVED = frozenset({Outcome.IN_DOUBT, Outcome.HELD})
 class Receipt:
     """The end of one event's way.
 
-    ``position`` is its row's place in the input, counted from 1. ``reason`` is a short code, empty for a delivery;
-    ``detail`` a sentence. ``response`` is Adjust's whole answer, parsed where it was JSON. ``attempts`` counts requests.
+    ``position`` is its row's place in the input, from 1. ``reason`` is a short code, empty for a delivery; ``detail`` a
+    sentence. ``response`` is Adjust's whole answer, parsed where it was JSON. ``attempts`` counts requests.
     ``event`` and ``row`` hold the user's data, device ids included; they are not shown by ``repr``.
     """
 

@@ -51,11 +51,12 @@ class Verdict:
     response: Any = field(default=None, repr=False)
 
 
-_S2S_TOKEN = (
-    "put the app's S2S security token into the connection (Adjust: AppView > All apps > app > Protection > S2S Security)"
+_MEND_AUTHORIZATION = (
+    "put the app's S2S security token into the connection "
+    "(Adjust: AppView > All apps > app > Protection > S2S Security)"
 )
-_APP_TOKEN = "check app_token in the connection or the operator against the app's page in Adjust"
-_EVENT_TOKEN = "check event_token; it must belong to the app of app_token"
+_MEND_APP = "check app_token in the connection or the operator against the app's page in Adjust"
+_MEND_EVENT = "check event_token; it must belong to the app of app_token"
 
 #: The first substring that an answer's message contains decides.
 _BY_MESSAGE: tuple[tuple[str, Outcome, str, str], ...] = (
@@ -63,16 +64,21 @@ _BY_MESSAGE: tuple[tuple[str, Outcome, str, str], ...] = (
     ("event supposed to be unique", Outcome.DUPLICATE, "earlier_unique_event", ""),
     ("device not found", Outcome.REJECTED, "device_not_found", ""),
     ("device is opted out", Outcome.REJECTED, "device_opted_out", ""),
-    ("app token not found", Outcome.HALT, "app_token_not_found", _APP_TOKEN),
-    ("invalid app token", Outcome.HALT, "invalid_app_token", _APP_TOKEN),
-    ("invalid event token", Outcome.HALT, "invalid_event_token", _EVENT_TOKEN),
-    ("event token for wrong app", Outcome.HALT, "invalid_event_token", _EVENT_TOKEN),
+    ("app token not found", Outcome.HALT, "app_token_not_found", _MEND_APP),
+    ("invalid app token", Outcome.HALT, "invalid_app_token", _MEND_APP),
+    ("invalid event token", Outcome.HALT, "invalid_event_token", _MEND_EVENT),
+    ("event token for wrong app", Outcome.HALT, "invalid_event_token", _MEND_EVENT),
     ("event token blocklisted", Outcome.REJECTED, "event_token_blocklisted", ""),
     ("app is inactive", Outcome.HALT, "app_inactive", "activate the app in Adjust's dashboard"),
-    ("tracking disabled", Outcome.HALT, "tracking_disabled", "have measurement enabled for the app's platform in Adjust"),
-    ("missing authentication token", Outcome.HALT, "missing_s2s_token", _S2S_TOKEN),
-    ("wrong authentication token", Outcome.HALT, "wrong_s2s_token", _S2S_TOKEN),
-    ("failed to authorize request", Outcome.HALT, "not_authorized", _S2S_TOKEN),
+    (
+        "tracking disabled",
+        Outcome.HALT,
+        "tracking_disabled",
+        "have measurement enabled for the app's platform in Adjust",
+    ),
+    ("missing authentication token", Outcome.HALT, "missing_s2s_token", _MEND_AUTHORIZATION),
+    ("wrong authentication token", Outcome.HALT, "wrong_s2s_token", _MEND_AUTHORIZATION),
+    ("failed to authorize request", Outcome.HALT, "not_authorized", _MEND_AUTHORIZATION),
     ("session failed", Outcome.HALT, "insufficient_scope", "give the S2S token the Events scope in Adjust"),
     ("invalid revenue", Outcome.REJECTED, "invalid_revenue", ""),
     ("invalid callback parameters", Outcome.REJECTED, "invalid_callback_params", ""),
@@ -83,7 +89,7 @@ _BY_MESSAGE: tuple[tuple[str, Outcome, str, str], ...] = (
 
 _RETRY_STATUSES = frozenset({408, 425, 429})
 _SLOW_DOWN_STATUSES = frozenset({429, 503})
-_ENDPOINT = "check the connection's endpoint; Adjust's is https://s2s.adjust.com"
+_MEND_ENDPOINT = "check the connection's endpoint; Adjust's is https://s2s.adjust.com"
 
 
 def classify(
@@ -122,15 +128,19 @@ def _decide(status: int, text: str, response: Any, message: str) -> tuple[Outcom
     if status in _RETRY_STATUSES or status >= 500:
         return Outcome.RETRY, f"http_{status}", ""
     if status == 202:
-        return Outcome.HALT, "accepted_not_recorded", f"Adjust answers 202 to a refused token: {_S2S_TOKEN}"
+        return Outcome.HALT, "accepted_not_recorded", f"Adjust answers 202 to a refused token: {_MEND_AUTHORIZATION}"
     if 300 <= status < 400:
-        return Outcome.HALT, "redirected", f"redirects are not followed, lest the token goes elsewhere: {_ENDPOINT}"
+        return (
+            Outcome.HALT,
+            "redirected",
+            f"redirects are not followed, lest the token goes elsewhere: {_MEND_ENDPOINT}",
+        )
     if status == 401:
-        return Outcome.HALT, "not_authorized", _S2S_TOKEN
+        return Outcome.HALT, "not_authorized", _MEND_AUTHORIZATION
     if status == 407:
         return Outcome.HALT, "proxy_not_authorized", "give the proxy's credentials in the worker's proxy settings"
     if status in {404, 405} and not message:
-        return Outcome.HALT, "endpoint_not_found", _ENDPOINT
+        return Outcome.HALT, "endpoint_not_found", _MEND_ENDPOINT
     if 400 <= status < 500:
         return Outcome.REJECTED, f"http_{status}", ""
     return Outcome.IN_DOUBT, f"http_{status}", ""
@@ -142,7 +152,7 @@ def _decide_success(text: str, response: Any, message: str) -> tuple[Outcome, st
     if not text or "OK" in (text, response):
         return Outcome.DELIVERED, "", ""
     if text.startswith("<"):
-        return Outcome.HALT, "not_adjust", f"a web page answered instead of Adjust (a proxy?): {_ENDPOINT}"
+        return Outcome.HALT, "not_adjust", f"a web page answered instead of Adjust (a proxy?): {_MEND_ENDPOINT}"
     return Outcome.IN_DOUBT, "unreadable_answer", ""
 
 
@@ -178,7 +188,9 @@ def _wait(response: Any, header: str | None, now: Callable[[], datetime] | None)
     return max(0.0, (until - (now() if now else datetime.now(UTC))).total_seconds())
 
 
-_LABELLED = re.compile(r"\b(\w*(?:token|adid|idf[av]|oaid|uuid|_id|imei|meid|address|device))\b\s*[:=]\s*[^\s,)]+", re.IGNORECASE)
+_LABELLED = re.compile(
+    r"\b(\w*(?:token|adid|idf[av]|oaid|uuid|_id|imei|meid|address|device))\b\s*[:=]\s*[^\s,)]+", re.IGNORECASE
+)
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _IDENTIFIER = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b[0-9a-fA-F]{14,}\b")
 _ADDRESS = re.compile(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b|\b(?:[0-9a-fA-F]{1,4}:){3,}[0-9a-fA-F:]+")

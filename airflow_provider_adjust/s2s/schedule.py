@@ -25,6 +25,7 @@ class Job:
     event: Event
     position: int
     row: Any = field(default=None, repr=False)
+    route: str | None = None
     attempts: int = 0
     #: An answer to an earlier attempt was lost, so that Adjust may already have the event.
     doubtful: bool = False

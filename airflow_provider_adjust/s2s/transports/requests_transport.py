@@ -51,7 +51,9 @@ def new_session(connections: int = 1) -> requests.Session:
 class RequestsTransport:
     """Hands each request to a pool of threads that share one session."""
 
-    def __init__(self, *, max_in_flight: int, timeout: tuple[float, float], session: requests.Session | None = None) -> None:
+    def __init__(
+        self, *, max_in_flight: int, timeout: tuple[float, float], session: requests.Session | None = None
+    ) -> None:
         self._timeout = timeout
         self._session = session or new_session(max_in_flight)
         self._threads = ThreadPoolExecutor(max_in_flight, thread_name_prefix="adjust-s2s")

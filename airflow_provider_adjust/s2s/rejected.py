@@ -1,0 +1,62 @@
+"""The rejected file: one JSON line for each event that Adjust does not have, with the reason and the row.
+
+It is the user's own data to mend, so the row is in it, device ids included. What was mended can be given back as
+``events``: a line is recognised by its keys, and keeps the event id that it had.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+from airflow_provider_adjust.s2s.receipts import Receipt
+
+#: The key of a rejected line that holds the row.
+ROW_KEY = "row"
+_ENVELOPE = frozenset({"position", "event_id", "outcome", "reason", "detail", ROW_KEY})
+
+
+def rejected_line(receipt: Receipt) -> str:
+    """Return the receipt and its row as one line of JSON, without the line's end."""
+    entry = {
+        "position": receipt.position,
+        "event_id": receipt.event_id,
+        "outcome": receipt.outcome.value,
+        "reason": receipt.reason,
+        "detail": receipt.detail,
+        "http_status": receipt.http_status,
+        "attempts": receipt.attempts,
+        ROW_KEY: _plain(receipt.row),
+    }
+    return json.dumps(entry, ensure_ascii=True)
+
+
+def response_line(receipt: Receipt) -> str:
+    """Return Adjust's answer to the event as one line of JSON, without the line's end."""
+    return json.dumps({"event_id": receipt.event_id, "response": receipt.response}, ensure_ascii=True)
+
+
+def is_rejected_line(row: Any) -> bool:
+    """Tell a line of a rejected file from a row."""
+    return isinstance(row, Mapping) and row.keys() >= _ENVELOPE
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's types, so that reading it back gives the same event."""
+    if value is None or isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Decimal):
+        return str(value)
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    return str(value)

@@ -1,0 +1,86 @@
+"""The pipeline put together: rows in, receipts out.
+
+rows -> intake (events, in order) -> delivery (schedule, transport, verdicts) -> receipts
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from airflow_provider_adjust.s2s.delivery import Delivery, OnInDoubt, Retries
+from airflow_provider_adjust.s2s.errors import DeliveryStopped
+from airflow_provider_adjust.s2s.events import EventParser, Row
+from airflow_provider_adjust.s2s.intake import Intake, Now, utc_now
+from airflow_provider_adjust.s2s.receipts import Receipt
+from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.s2s.transports import Target, Transport
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One app's way to Adjust: how its rows are read, and where its events go."""
+
+    parser: EventParser
+    target: Target
+
+
+class Sender:
+    """Sends the rows of one run; ``send`` may be called once.
+
+    :param routes: by the value of ``route_by``; a single route is named None.
+    """
+
+    def __init__(
+        self,
+        routes: Mapping[str | None, Route],
+        transport: Transport,
+        *,
+        route_by: str | None = None,
+        max_in_flight: int = 32,
+        max_events_per_second: float | None = None,
+        on_in_doubt: OnInDoubt = "resend",
+        retries: Retries | None = None,
+        now: Now = utc_now,
+    ) -> None:
+        self._routes = routes
+        self._intake = Intake({name: route.parser for name, route in routes.items()}, route_by=route_by, now=now)
+        self._delivery = Delivery(
+            transport,
+            self._target_of,
+            max_in_flight=max_in_flight,
+            max_events_per_second=max_events_per_second,
+            on_in_doubt=on_in_doubt,
+            retries=retries,
+        )
+
+    @property
+    def read(self) -> int:
+        """Rows read so far."""
+        return self._intake.read
+
+    @property
+    def slowed_to(self) -> int:
+        """Requests that may be in flight now; less than the maximum after 429 or 503."""
+        return self._delivery.slowed_to
+
+    def send(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Receipt]:
+        """Send a list, sorted by time first, or a stream in time order; yield a receipt for each row as it settles."""
+        return self._delivery.run(self.jobs(rows))
+
+    def jobs(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Job | Receipt]:
+        """What would be sent, in order, and receipts for what would not; sends nothing."""
+        return self._intake.sorted(rows) if isinstance(rows, Sequence) else self._intake.stream(rows)
+
+    def stop(self, message: str) -> None:
+        """Send nothing more. The receipts of what is in flight still come, then ``DeliveryStopped`` is raised."""
+        self._delivery.stop(DeliveryStopped(message))
+
+    def _target_of(self, job: Job) -> Target:
+        return self._routes[job.route].target
+
+
+def masked(params: Mapping[str, Any], personal: frozenset[str]) -> dict[str, Any]:
+    """The parameters as a log may show them: enough of an id to recognise it, not enough to use it."""
+    return {name: f"{str(text)[:4]}…" if name in personal else text for name, text in params.items()}
