@@ -31,6 +31,21 @@ CountEqual = Callable[[str, datetime], int]
 _BYTES_PER_CHARACTER = 12
 
 
+class MendedRow(dict[str, Any]):
+    """A row from a rejected file. It keeps the id that its event had, whatever was mended."""
+
+    def __init__(self, row: Mapping[str, Any], event_id: str) -> None:
+        super().__init__(row)
+        self.event_id = event_id
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableRow:
+    """What a reader gives in a row's place when it cannot read it."""
+
+    problem: str
+
+
 class Lane(NamedTuple):
     """Within a lane events are sent one at a time, in the order of their times (Adjust S2S events, event timestamp)."""
 
@@ -111,8 +126,14 @@ class EventParser:
         except InvalidEvent as error:
             raise AdjustConfigurationError(f"{argument or name}: {error.detail}") from None
 
+    def renamed(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The row under Adjust's names."""
+        return {self._column_map.get(column, column): value for column, value in row.items()}
+
     def parse(self, row: Row, *, now: datetime | None = None, count_equal: CountEqual | None = None) -> Event:
         """Return the event that the row describes, or raise ``InvalidEvent``."""
+        if isinstance(row, UnreadableRow):
+            raise InvalidEvent("unreadable_row", row.problem)
         if not isinstance(row, Mapping):
             raise InvalidEvent(
                 "not_a_row", f"a row is a mapping of parameter names to values, not a {type(row).__name__}"
@@ -125,7 +146,9 @@ class EventParser:
             raise
 
     def row_id(self, row: Row) -> str | None:
-        """The row's own id where ``id_field`` names one."""
+        """The row's own id where ``id_field`` names one, or the one that a rejected file kept."""
+        if isinstance(row, MendedRow):
+            return row.event_id
         if self._id_field is None:
             return None
         value = row.get(self._id_field)

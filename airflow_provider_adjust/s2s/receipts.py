@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -48,6 +48,10 @@ class Receipt:
     attempts: int = 0
     event: Event | None = field(default=None, repr=False)
     row: Any = field(default=None, repr=False)
+
+    def with_row(self, row: Any) -> Receipt:
+        """The same receipt with another row."""
+        return replace(self, row=row)
 
 
 @dataclass

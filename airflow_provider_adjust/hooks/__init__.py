@@ -1,0 +1,1 @@
+"""Hooks: the connection to Adjust, and what can be done through it."""

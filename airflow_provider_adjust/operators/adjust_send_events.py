@@ -1,0 +1,93 @@
+"""AdjustSendEventsOperator: events from a list, a template, an upstream task, or a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+from airflow.sdk import Context, ObjectStoragePath
+
+from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
+from airflow_provider_adjust.operators.event_files import read_rows
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.events import MendedRow, Row
+from airflow_provider_adjust.s2s.rejected import ROW_KEY, is_rejected_line
+
+
+class AdjustSendEventsOperator(AdjustDeliveryOperator):
+    """Send a batch of events to Adjust in chronological order per device and event token.
+
+    .. code-block:: python
+
+        AdjustSendEventsOperator(task_id="send", events=load_purchases(), event_token="f0ob4r")
+
+    :param events: a list of rows; a template or JSON text of one (``"{{ ti.xcom_pull('load') | tojson }}"``); the output
+        of an upstream task; or the path of a ``.jsonl``, ``.json``, ``.csv`` or ``.parquet`` file, local or on object
+        storage, ``.gz`` included. A list and a ``.json`` file are sorted by time; the other files must come in time
+        order. A rejected file of an earlier run is read whole and sorted, and its events keep their ids. (templated)
+
+    The other arguments are those of
+    :class:`~airflow_provider_adjust.operators.adjust_delivery.AdjustDeliveryOperator`.
+    """
+
+    template_fields: Sequence[str] = ("events", *AdjustDeliveryOperator.template_fields)
+
+    def __init__(self, *, events: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.events = events
+
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        super().render_template_fields(context, jinja_env)
+        # Airflow stores and shows what a template rendered to. A path may be seen; rows hold people's device ids.
+        if not _is_path(self.events):
+            self.events = UnshownEvents(self.events)
+
+    def rows(self, context: Context, stack: ExitStack) -> Sequence[Row] | Iterable[Row]:
+        events = self.events.value if isinstance(self.events, UnshownEvents) else self.events
+        if isinstance(events, ObjectStoragePath) or _is_path(events):
+            events = stack.enter_context(read_rows(ObjectStoragePath(str(events))))
+        elif isinstance(events, str):
+            events = _load_json(events)
+        if isinstance(events, Mapping) or not isinstance(events, Iterable):
+            raise AdjustConfigurationError(
+                f"events must be a list of rows, not a {type(events).__name__}; put a single row into a list"
+            )
+        if not isinstance(events, Sequence):
+            # The output of an upstream mapped task is a lazy sequence of its own kind; a file's rows are a stream.
+            events = list(events) if hasattr(events, "__len__") else events
+        return [_mended(row) for row in events] if isinstance(events, Sequence) else events
+
+
+class UnshownEvents:
+    """Rendered events, which Airflow's rendered fields show as a sentence instead of their content."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __str__(self) -> str:
+        count = len(self.value) if hasattr(self.value, "__len__") and not isinstance(self.value, str) else "some"
+        return f"{count} events (not shown: they hold device ids)"
+
+    __repr__ = __str__
+
+
+def _is_path(events: Any) -> bool:
+    return isinstance(events, str) and bool(events.strip()) and events.lstrip()[0] not in "[{"
+
+
+def _mended(row: Any) -> Any:
+    return MendedRow(row[ROW_KEY], row["event_id"]) if is_rejected_line(row) else row
+
+
+def _load_json(text: str) -> Any:
+    if not text.strip():
+        return []
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise AdjustConfigurationError(
+            f"events is no JSON list (line {getattr(error, 'lineno', '?')}, column {getattr(error, 'colno', '?')}); in a "
+            "template, end the expression with `| tojson`, or pass the upstream task's output itself"
+        ) from None
