@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, ClassVar
+from typing import Any
 
 from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 from airflow.sdk.exceptions import AirflowFailException
@@ -87,7 +87,7 @@ class AdjustDeliveryOperator(BaseOperator):
         "rejected_path",
         "responses_path",
     )
-    ui_color: ClassVar[str] = "#e0f2ef"
+    ui_color = "#e0f2ef"
 
     def __init__(
         self,

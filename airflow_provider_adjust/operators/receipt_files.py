@@ -25,7 +25,7 @@ class ReceiptFile:
             return
         if self._file is None:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = self._path.open("w", encoding="utf-8")
+            self._file = self._path.open("w", encoding="utf-8")  # type: ignore[no-untyped-call]
         self._file.write(line + "\n")
 
     def __enter__(self) -> Self:

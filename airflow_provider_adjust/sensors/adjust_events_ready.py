@@ -1,0 +1,83 @@
+"""AdjustEventsReadySensor: waits until the warehouse has the interval's events, and until they have settled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, ClassVar
+
+from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
+
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.times import load_timezone, read_time
+from airflow_provider_adjust.s2s.values import is_missing
+from airflow_provider_adjust.sql_rows import Parameters, sql_hook
+
+
+class AdjustEventsReadySensor(BaseSensorOperator):
+    """Wait for the events that are to be sent; the XCom is how many there are.
+
+    It runs in ``reschedule`` mode unless told otherwise, and keeps nothing between two looks, so a waiting sensor takes
+    no worker slot.
+
+    :param sql: a query of one row: the count of the interval's events and, with ``settle_for``, the time at which the
+        last of them was loaded. (templated)
+    :param sql_conn_id: any connection whose hook is a ``DbApiHook``. (templated)
+    :param parameters: values for the query's placeholders. (templated)
+    :param hook_params: arguments for the connection's hook.
+    :param min_events: how many events there must be; 0 lets an empty interval pass.
+    :param settle_for: how long nothing must have been loaded, so that a load in progress is not sent half.
+    :param timezone: IANA name of the zone of a load time without an offset.
+    """
+
+    template_fields: Sequence[str] = ("sql", "sql_conn_id", "parameters")
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json"}
+
+    def __init__(
+        self,
+        *,
+        sql: str,
+        sql_conn_id: str,
+        parameters: Parameters = None,
+        hook_params: Mapping[str, Any] | None = None,
+        min_events: int = 1,
+        settle_for: timedelta | None = None,
+        timezone: str = "UTC",
+        **kwargs: Any,
+    ) -> None:
+        kwargs.setdefault("mode", "reschedule")
+        super().__init__(**kwargs)
+        self.sql = sql
+        self.sql_conn_id = sql_conn_id
+        self.parameters = parameters
+        self.hook_params = hook_params
+        self.min_events = min_events
+        self.settle_for = settle_for
+        self.timezone = timezone
+
+    def poke(self, context: Context) -> PokeReturnValue:
+        record = sql_hook(self.sql_conn_id, self.hook_params).get_first(self.sql, parameters=self.parameters)
+        count, *rest = record or (0,)
+        count = int(count or 0)
+        if count < self.min_events:
+            self.log.info("%s events are there; waiting for %s", f"{count:,}", f"{self.min_events:,}")
+            return PokeReturnValue(is_done=False)
+        quiet_for = self._quiet_for(rest) if count and self.settle_for else None
+        if quiet_for is not None and self.settle_for is not None and quiet_for < self.settle_for:
+            self.log.info(
+                "%s events are there; the last was loaded %s ago, waiting for %s",
+                f"{count:,}",
+                quiet_for,
+                self.settle_for,
+            )
+            return PokeReturnValue(is_done=False)
+        self.log.info("%s events are ready", f"{count:,}")
+        return PokeReturnValue(is_done=True, xcom_value=count)
+
+    def _quiet_for(self, rest: Sequence[Any]) -> timedelta:
+        if not rest or is_missing(rest[0]):
+            raise AdjustConfigurationError(
+                "settle_for needs the sql to return a second column, the time at which the last event was loaded"
+            )
+        return datetime.now(UTC) - read_time("the load time", rest[0], load_timezone(self.timezone))

@@ -1,0 +1,80 @@
+"""Rows out of a warehouse: any ``DbApiHook`` connection, streamed from the cursor and never loaded whole."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import Any
+
+from airflow.providers.common.sql.hooks.sql import DbApiHook
+from airflow.sdk import BaseHook
+
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+
+Parameters = Iterable[Any] | Mapping[str, Any] | None
+
+
+def sql_hook(sql_conn_id: str, hook_params: Mapping[str, Any] | None) -> DbApiHook:
+    """The connection's own hook.
+
+    :raises AdjustConfigurationError: the connection is not one to a database that Airflow can query.
+    """
+    hook = BaseHook.get_hook(sql_conn_id, hook_params=dict(hook_params or {}))
+    if not isinstance(hook, DbApiHook):
+        raise AdjustConfigurationError(
+            f"sql_conn_id {sql_conn_id!r} is a {type(hook).__name__}; it must be a database connection (a DbApiHook)"
+        )
+    return hook
+
+
+@contextmanager
+def stream_rows(
+    hook: DbApiHook, sql: str, parameters: Parameters, fetch_size: int
+) -> Iterator[Iterator[dict[str, Any]]]:
+    """Rows as mappings, fetched ``fetch_size`` at a time for as long as the context lasts."""
+    with closing(hook.get_conn()) as connection, closing(_open_cursor(hook, connection)) as cursor:
+        if parameters is None:
+            cursor.execute(sql)
+        else:
+            cursor.execute(sql, parameters)
+        yield _rows(cursor, fetch_size)
+
+
+def _open_cursor(hook: DbApiHook, connection: Any) -> Any:
+    """A server-side cursor where the driver has one: others fetch the whole result on execute."""
+    if hook.conn_type in {"postgres", "redshift"} and type(connection).__module__.startswith("psycopg"):
+        return connection.cursor(name=f"adjust_{uuid.uuid4().hex}")
+    if type(connection).__module__.startswith("MySQLdb"):
+        from MySQLdb.cursors import SSCursor
+
+        return connection.cursor(SSCursor)
+    return connection.cursor()
+
+
+def _rows(cursor: Any, fetch_size: int) -> Iterator[dict[str, Any]]:
+    batch = cursor.fetchmany(fetch_size)
+    # A server-side cursor knows its columns only once it has fetched.
+    names = column_names(cursor.description)
+    while batch:
+        for record in batch:
+            yield dict(zip(names, record, strict=True))
+        batch = cursor.fetchmany(fetch_size)
+
+
+def column_names(description: Iterable[Any] | None) -> list[str]:
+    """The result's columns. Where all are upper case, the database has folded unquoted aliases (Snowflake, Oracle).
+
+    :raises AdjustConfigurationError: there is no result, or two columns have one name.
+    """
+    names = [str(column[0]) for column in description or ()]
+    if not names:
+        raise AdjustConfigurationError("the sql returns no rows and no columns; it must be one SELECT")
+    if all(name == name.upper() for name in names):
+        names = [name.lower() for name in names]
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise AdjustConfigurationError(
+            f"the sql returns more than one column named {', '.join(repeated)}; alias them apart"
+        )
+    return names

@@ -1,0 +1,1 @@
+"""Transfers: tasks that move rows from somewhere else to Adjust."""

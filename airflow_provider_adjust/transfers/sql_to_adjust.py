@@ -1,0 +1,64 @@
+"""SqlToAdjustOperator: what a query returns becomes revenue in Adjust."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any, ClassVar
+
+from airflow.sdk import Context
+
+from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.events import Row
+from airflow_provider_adjust.sql_rows import Parameters, sql_hook, stream_rows
+
+
+class SqlToAdjustOperator(AdjustDeliveryOperator):
+    """Send the rows of a query to Adjust in chronological order per device and event token.
+
+    The aliases of the query are the mapping: ``SELECT gaid AS gps_adid, total AS revenue, ...``. Rows are streamed, so
+    the query must have ``ORDER BY`` on the column that is sent as ``created_at``.
+
+    .. code-block:: python
+
+        SqlToAdjustOperator(
+            task_id="send", sql_conn_id="warehouse", sql="sql/purchases.sql", event_token="f0ob4r", id_field="order_id"
+        )
+
+    :param sql: one SELECT, inline or the path of a ``.sql`` file. (templated)
+    :param sql_conn_id: any connection whose hook is a ``DbApiHook``. (templated)
+    :param parameters: values for the query's placeholders. (templated)
+    :param hook_params: arguments for the connection's hook.
+    :param fetch_size: rows fetched at a time; what is held in memory does not depend on the query's size.
+
+    The other arguments are those of
+    :class:`~airflow_provider_adjust.operators.adjust_delivery.AdjustDeliveryOperator`.
+    """
+
+    template_fields: Sequence[str] = ("sql", "sql_conn_id", "parameters", *AdjustDeliveryOperator.template_fields)
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json"}
+
+    def __init__(
+        self,
+        *,
+        sql: str,
+        sql_conn_id: str,
+        parameters: Parameters = None,
+        hook_params: Mapping[str, Any] | None = None,
+        fetch_size: int = 2000,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sql = sql
+        self.sql_conn_id = sql_conn_id
+        self.parameters = parameters
+        self.hook_params = hook_params
+        self.fetch_size = fetch_size
+
+    def rows(self, context: Context, stack: ExitStack) -> Iterable[Row]:
+        if not isinstance(self.sql, str):
+            raise AdjustConfigurationError("sql must be one SELECT, not a list of statements")
+        hook = sql_hook(self.sql_conn_id, self.hook_params)
+        return stack.enter_context(stream_rows(hook, self.sql, self.parameters, self.fetch_size))
