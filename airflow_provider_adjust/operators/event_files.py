@@ -35,7 +35,9 @@ def read_rows(path: ObjectStoragePath) -> Iterator[Iterable[Any]]:
         raise AdjustConfigurationError(
             f"events names the file {path.name!r}; its name must end in .jsonl, .json, .csv or .parquet (or with .gz)"
         )
-    options = {"mode": "rb"} if kind == ".parquet" else {"mode": "rt", "encoding": "utf-8-sig", "compression": compression}
+    options = (
+        {"mode": "rb"} if kind == ".parquet" else {"mode": "rt", "encoding": "utf-8-sig", "compression": compression}
+    )
     try:
         file = path.open(**options)  # type: ignore[no-untyped-call]
     except FileNotFoundError:

@@ -1,0 +1,68 @@
+# Everything happens in .venv, which is made on demand. It needs make and any Python from 3.11 on; nothing else.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+
+VENV := .venv
+PY := $(VENV)/bin/python
+UV := $(VENV)/bin/uv
+CONSTRAINTS := requirements/constraints.txt
+
+# Airflow's release lives here; `make constraints AIRFLOW=3.4.0` moves to another.
+AIRFLOW := 3.3.2
+
+# The first that runs and is new enough: a `python3.12` on the path may be a shim of a version manager, with no Python behind.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 && { echo "$$p"; break; }; \
+	done)
+
+# pytest's own arguments: make test PYTEST_ARGS="-k intake -x"
+PYTEST_ARGS ?=
+
+.PHONY: help demo test test-slow lint wheel constraints clean
+
+help: ## List what can be made
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.installed-demo ## See the provider deliver to a local stand-in for Adjust
+	$(PY) scripts/demo.py
+
+test: $(VENV)/.installed-dev ## Run the tests, all but the slow ones
+	$(PY) -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-slow: $(VENV)/.installed-dev ## Run the tests that take minutes
+	$(PY) -m pytest -m slow $(PYTEST_ARGS)
+
+lint: $(VENV)/.installed-dev ## Check style, format and types
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+
+wheel: $(VENV)/.installed-dev ## Build the sdist and the wheel into dist/, and check their metadata
+	rm -rf dist
+	$(PY) -m build --installer uv
+	$(PY) -m twine check --strict dist/*
+
+constraints: $(UV) ## Resolve the releases in requirements/constraints.txt anew
+	@{ sed -n '/^#/p' $(CONSTRAINTS); \
+	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade --quiet \
+		--no-emit-index-url --no-emit-find-links --no-header --no-annotate \
+		-c <(echo apache-airflow==$(AIRFLOW)); } > $(CONSTRAINTS).new
+	@mv $(CONSTRAINTS).new $(CONSTRAINTS)
+
+clean: ## Remove the virtual environment and everything built
+	rm -rf $(VENV) .demo dist build htmlcov .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The stamps make a second call instant, and are stale as soon as a dependency may have changed.
+$(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(UV)
+	$(UV) pip install --quiet --python $(PY) -c $(CONSTRAINTS) -e . --group $*
+	@touch $@
+
+$(UV):
+	@test -n "$(PYTHON)" || { echo "No Python between 3.11 and 3.13 with venv found; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
+		|| { echo "$(PYTHON) is not a Python between 3.11 and 3.13" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(PY) -m pip install --quiet --disable-pip-version-check uv

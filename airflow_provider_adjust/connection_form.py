@@ -1,0 +1,188 @@
+"""The fields of an `adjust` connection, defined once, in the two shapes that Airflow asks for.
+
+Since Airflow 3.2 the form is metadata: `ui-field-behaviour` and `conn-fields` in the provider dict, and the UI never
+imports the hook. Airflow 3.1 ignores those keys and calls two methods of the hook instead. Both shapes are built here
+from one list, so they cannot drift apart. The provider dict is read while Airflow itself is being imported, so this
+module imports nothing of Airflow.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+CONN_TYPE: Final = "adjust"
+CONN_NAME_ATTR: Final = "adjust_conn_id"
+HOOK_NAME: Final = "Adjust S2S"
+HOOK_CLASS: Final = "airflow_provider_adjust.hooks.adjust_s2s.AdjustS2SHook"
+DEFAULT_CONN_ID: Final = "adjust_default"
+
+DEFAULT_ENDPOINT: Final = "https://s2s.adjust.com"
+DEFAULT_API_ENDPOINT: Final = "https://api.adjust.com"
+DEFAULT_CONNECT_TIMEOUT: Final = 5
+DEFAULT_READ_TIMEOUT: Final = 30
+
+ENVIRONMENTS: Final = ("production", "sandbox")
+
+
+@dataclass(frozen=True, kw_only=True)
+class StandardField:
+    """A column that every Airflow connection has, under the name that it has for Adjust.
+
+    A standard field has room for a label and a placeholder only, so the placeholder says where its value is found.
+    """
+
+    name: str
+    label: str
+    placeholder: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtraField:
+    """A field of Adjust's own, kept in the connection's `extra` under `name`. Every one may stay empty.
+
+    `kind` is a JSON Schema type. `choices` make a dropdown. A `secret` is typed into a password box, and Airflow hides it
+    wherever it shows the connection.
+    """
+
+    name: str
+    label: str
+    description: str
+    kind: str = "string"
+    default: str | int | None = None
+    placeholder: str | None = None
+    pattern: str | None = None
+    minimum: int | None = None
+    choices: tuple[str, ...] = ()
+    secret: bool = False
+
+    def as_json_schema(self) -> dict[str, Any]:
+        """Return the field's JSON Schema, with `null` among its types, or the UI would refuse to save an empty field."""
+        constraints = {
+            "default": self.default,
+            "pattern": self.pattern,
+            "minimum": self.minimum,
+            "enum": list(self.choices) or None,
+            "format": "password" if self.secret else None,
+        }
+        return {"type": [self.kind, "null"]} | {key: value for key, value in constraints.items() if value is not None}
+
+
+STANDARD_FIELDS: Final = (
+    StandardField(name="host", label="Endpoint", placeholder=DEFAULT_ENDPOINT),
+    StandardField(
+        name="password",
+        label="S2S security token",
+        placeholder="AppView > All apps > your app > Protection > S2S Security",
+    ),
+)
+
+# `port` is honoured when a connection has one (a local stand-in for Adjust needs it), but no user of Adjust has to see
+# it. `extra` is hidden because every key that the hook reads from it has a field of its own below.
+HIDDEN_FIELDS: Final = ("schema", "login", "port", "extra")
+
+EXTRA_FIELDS: Final = (
+    ExtraField(
+        name="app_token",
+        label="App token",
+        description="The app's token, in AppView > All apps > your app; a task or a row may name another.",
+        placeholder="4w565xzmb54d",
+        # No length: the examples in Adjust's own documentation have 12 and 13 characters.
+        pattern="^[A-Za-z0-9]+$",
+    ),
+    ExtraField(
+        name="environment",
+        label="Environment",
+        description=(
+            "Where events count: production for real revenue, sandbox for the testing console; "
+            "left empty, every task or row has to name it, because nothing is assumed."
+        ),
+        # No default on purpose. Test events in production and revenue in the sandbox are both beyond repair.
+        choices=ENVIRONMENTS,
+    ),
+    ExtraField(
+        name="api_token",
+        label="API token",
+        description=(
+            "Your user's API token, in your account profile in Adjust; only the Report Service and the Device API need "
+            "it, and it is not the S2S security token above."
+        ),
+        secret=True,
+    ),
+    ExtraField(
+        name="connect_timeout",
+        label="Connect timeout",
+        description="Whole seconds to wait until Adjust accepts a connection.",
+        kind="integer",
+        default=DEFAULT_CONNECT_TIMEOUT,
+        minimum=1,
+    ),
+    ExtraField(
+        name="read_timeout",
+        label="Read timeout",
+        description="Whole seconds to wait for Adjust's answer to a request; past it the event is in doubt.",
+        kind="integer",
+        default=DEFAULT_READ_TIMEOUT,
+        minimum=1,
+    ),
+    ExtraField(
+        name="api_endpoint",
+        label="API endpoint",
+        description="Base URL of the Device API; change it only to test against a stand-in for Adjust.",
+        default=DEFAULT_API_ENDPOINT,
+        placeholder=DEFAULT_API_ENDPOINT,
+    ),
+)
+
+
+def provider_form() -> dict[str, Any]:
+    """Return the two keys of a `connection-types` entry in the provider dict that make the form since Airflow 3.2."""
+    behaviour = hook_field_behaviour()
+    return {
+        "ui-field-behaviour": {key.replace("_", "-"): value for key, value in behaviour.items()},
+        "conn-fields": {
+            field.name: {"label": field.label, "description": field.description, "schema": field.as_json_schema()}
+            for field in EXTRA_FIELDS
+        },
+    }
+
+
+def hook_field_behaviour() -> dict[str, Any]:
+    """Return what the hook's `get_ui_field_behaviour` must, for Airflow 3.1: hidden fields, labels and placeholders."""
+    return {
+        "hidden_fields": list(HIDDEN_FIELDS),
+        "relabeling": {field.name: field.label for field in STANDARD_FIELDS},
+        "placeholders": {
+            field.name: field.placeholder
+            for field in (*STANDARD_FIELDS, *EXTRA_FIELDS)
+            if field.placeholder is not None
+        },
+    }
+
+
+def hook_form_widgets() -> dict[str, Any]:
+    """Return what the hook's `get_connection_form_widgets` must, for Airflow 3.1: a widget for each field in `extra`.
+
+    The form libraries are imported here because no worker has them. Airflow 3.1's API server replaces them, name by
+    name, with stand-ins while it calls this, and those know the classes and validators below and no others: `minimum`
+    and `pattern` are therefore left to the hook.
+    """
+    from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+    from flask_babel import lazy_gettext
+    from wtforms import IntegerField, PasswordField, StringField
+    from wtforms.validators import Optional, any_of
+
+    widgets: dict[str, Any] = {}
+    for field in EXTRA_FIELDS:
+        if field.secret:
+            field_class, widget = PasswordField, BS3PasswordFieldWidget()
+        else:
+            field_class, widget = (IntegerField if field.kind == "integer" else StringField), BS3TextFieldWidget()
+        widgets[field.name] = field_class(
+            lazy_gettext(field.label),
+            validators=[Optional(), *([any_of(list(field.choices))] if field.choices else [])],
+            description=field.description,
+            default=field.default,
+            widget=widget,
+        )
+    return widgets

@@ -1,0 +1,63 @@
+"""The provider dict, which Airflow reads through the entry point `apache_airflow_provider`.
+
+Airflow 3.3 calls this from within `import airflow`, so whatever goes wrong here stops every Airflow process of the
+deployment. It is therefore a leaf: it imports nothing of Airflow, nor anything that does.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from airflow_provider_adjust import __version__
+from airflow_provider_adjust.connection_form import CONN_TYPE, HOOK_CLASS, HOOK_NAME, provider_form
+
+INTEGRATION = "Adjust"
+
+
+def get_provider_info() -> dict[str, Any]:
+    """Return what this distribution adds to Airflow."""
+    return {
+        # Airflow refuses to load the provider unless this is the distribution's name in its canonical spelling.
+        "package-name": "airflow-provider-adjust",
+        "name": INTEGRATION,
+        "description": "Send revenue from a warehouse to `Adjust <https://www.adjust.com/>`__, server to server.",
+        "versions": [__version__],
+        "integrations": [
+            {
+                "integration-name": INTEGRATION,
+                "external-doc-url": "https://dev.adjust.com/en/api/s2s-api/",
+                "tags": ["service"],
+            },
+        ],
+        "hooks": [
+            {"integration-name": INTEGRATION, "python-modules": ["airflow_provider_adjust.hooks.adjust_s2s"]},
+        ],
+        "operators": [
+            {
+                "integration-name": INTEGRATION,
+                "python-modules": ["airflow_provider_adjust.operators.adjust_send_events"],
+            },
+        ],
+        "transfers": [
+            {
+                # The name under which the common-sql provider registers every database that has a DB-API hook.
+                "source-integration-name": "Common SQL",
+                "target-integration-name": INTEGRATION,
+                "python-module": "airflow_provider_adjust.transfers.sql_to_adjust",
+            },
+        ],
+        "sensors": [
+            {
+                "integration-name": INTEGRATION,
+                "python-modules": ["airflow_provider_adjust.sensors.adjust_events_ready"],
+            },
+        ],
+        "connection-types": [
+            {
+                "connection-type": CONN_TYPE,
+                "hook-class-name": HOOK_CLASS,
+                "hook-name": HOOK_NAME,
+                **provider_form(),
+            },
+        ],
+    }

@@ -1,0 +1,82 @@
+"""Send each day's purchases from a warehouse to Adjust, and account for every cent.
+
+It needs two connections: ``warehouse``, any database (an embedded SQLite file or Postgres, the SQL is the same), and
+``adjust_default``. ``make demo`` runs it on real purchases against a local stand-in for Adjust.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
+from airflow.sdk import CronDataIntervalTimetable, ObjectStoragePath, dag, task
+
+from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
+from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
+
+REJECTED_FOLDER = os.environ.get("ADJUST_REJECTED_FOLDER", "file:///tmp/adjust_rejected")
+
+
+@dag(
+    # A timetable with data intervals: with a plain "@daily", Airflow 3 gives intervals of no length.
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    # Two runs at once could send a device's events out of order.
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
+    tags=["adjust"],
+)
+def adjust_revenue_sync() -> None:
+    ready = AdjustEventsReadySensor(
+        task_id="wait_for_purchases",
+        sql_conn_id="warehouse",
+        sql="sql/purchases_ready.sql",
+        settle_for=timedelta(minutes=10),
+        timeout=timedelta(hours=6).total_seconds(),
+    )
+
+    send = SqlToAdjustOperator(
+        task_id="send_purchases",
+        sql_conn_id="warehouse",
+        sql="sql/purchases.sql",
+        event_token="f0ob4r",
+        id_field="order_id",
+        event_id_param="event_id",
+        max_rejected=0.05,
+        rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
+    )
+
+    total = SQLExecuteQueryOperator(
+        task_id="warehouse_total",
+        conn_id="warehouse",
+        sql="sql/purchases_total.sql",
+    )
+
+    @task
+    def account_for(result: dict[str, Any], warehouse: list[list[Any]]) -> dict[str, str]:
+        """Warehouse = delivered + not delivered, to the cent; anything else fails the run."""
+        count, amount = warehouse[0]
+        expected = Decimal(str(amount)).quantize(Decimal("0.01"))
+        delivered = Decimal(result["revenue"].get("USD", "0"))
+        missing = Decimal(0)
+        if result["rejected_path"]:
+            with ObjectStoragePath(result["rejected_path"]).open("rt") as lines:
+                missing = sum((Decimal(str(json.loads(line)["row"]["revenue"])) for line in lines), Decimal(0))
+        print(f"{count} purchases, {expected} USD in the warehouse; {delivered} delivered, {missing} not delivered")
+        if result["read"] != count or delivered + missing != expected:
+            raise ValueError(
+                f"the warehouse has {count} purchases of {expected} USD; the delivery accounts for {result}"
+            )
+        return {"expected": str(expected), "delivered": str(delivered), "not_delivered": str(missing)}
+
+    ready >> send
+    account_for(send.output, total.output)
+    ready >> total
+
+
+adjust_revenue_sync()

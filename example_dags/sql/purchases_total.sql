@@ -1,0 +1,5 @@
+-- What the warehouse says that the interval's purchases amount to.
+SELECT COUNT(*), COALESCE(SUM(amount), 0)
+FROM purchases
+WHERE purchased_at >= '{{ data_interval_start.in_timezone("UTC").strftime("%Y-%m-%d %H:%M:%S") }}'
+  AND purchased_at < '{{ data_interval_end.in_timezone("UTC").strftime("%Y-%m-%d %H:%M:%S") }}'
