@@ -32,7 +32,7 @@ REJECTED_FOLDER = os.environ.get("ADJUST_REJECTED_FOLDER", "file:///tmp/adjust_r
     tags=["adjust"],
 )
 def adjust_revenue_sync() -> None:
-    ready = AdjustEventsReadySensor(
+    wait_for_purchases = AdjustEventsReadySensor(
         task_id="wait_for_purchases",
         sql_conn_id="warehouse",
         sql="sql/purchases_ready.sql",
@@ -40,7 +40,7 @@ def adjust_revenue_sync() -> None:
         timeout=timedelta(hours=6).total_seconds(),
     )
 
-    send = SqlToAdjustOperator(
+    send_purchases = SqlToAdjustOperator(
         task_id="send_purchases",
         sql_conn_id="warehouse",
         sql="sql/purchases.sql",
@@ -51,7 +51,7 @@ def adjust_revenue_sync() -> None:
         rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
     )
 
-    total = SQLExecuteQueryOperator(
+    warehouse_total = SQLExecuteQueryOperator(
         task_id="warehouse_total",
         conn_id="warehouse",
         sql="sql/purchases_total.sql",
@@ -74,9 +74,8 @@ def adjust_revenue_sync() -> None:
             )
         return {"expected": str(expected), "delivered": str(delivered), "not_delivered": str(missing)}
 
-    ready >> send
-    account_for(send.output, total.output)
-    ready >> total
+    wait_for_purchases >> [send_purchases, warehouse_total]
+    account_for(send_purchases.output, warehouse_total.output)
 
 
 adjust_revenue_sync()
