@@ -17,16 +17,11 @@ from airflow.sdk.exceptions import AirflowFailException
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook, TransportName
 from airflow_provider_adjust.operators.receipt_files import ReceiptFile
+from airflow_provider_adjust.operators.task_state import TaskStateCheckpointStore
+from airflow_provider_adjust.s2s.checkpoint import STATE_KEY, Checkpoint
 from airflow_provider_adjust.s2s.delivery import OnInDoubt
 from airflow_provider_adjust.s2s.endpoint import EVENT
-from airflow_provider_adjust.s2s.errors import (
-    AdjustConfigurationError,
-    AdjustError,
-    CountsMismatch,
-    DeliveryHalted,
-    RejectedBudgetExceeded,
-    StreamOutOfOrder,
-)
+from airflow_provider_adjust.s2s.errors import FINAL_ERRORS, AdjustConfigurationError, AdjustError
 from airflow_provider_adjust.s2s.events import Row
 from airflow_provider_adjust.s2s.receipts import UNDELIVERED, DeliverySummary, Receipt
 from airflow_provider_adjust.s2s.rejected import rejected_line, response_line
@@ -35,19 +30,16 @@ from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.sender import Sender, masked
 
+AdjustRetryPolicy: Any
+try:
+    from airflow_provider_adjust.retry_policy import AdjustRetryPolicy
+except ImportError:  # Airflow before 3.3 has no retry policies
+    AdjustRetryPolicy = None
+
 #: Seconds between two progress lines in the log.
 PROGRESS_EVERY = 10.0
 #: Events that a dry run prints.
 DRY_RUN_SHOWS = 5
-
-#: A retry would end the same way, so it is not tried.
-_FINAL_ERRORS = (
-    AdjustConfigurationError,
-    CountsMismatch,
-    DeliveryHalted,
-    RejectedBudgetExceeded,
-    StreamOutOfOrder,
-)
 
 
 class AdjustDeliveryOperator(BaseOperator):
@@ -74,6 +66,8 @@ class AdjustDeliveryOperator(BaseOperator):
     :param rejected_path: where to write what was not delivered, as JSON Lines; local or object storage. The try number
         and the map index are added to the name where there is more than one. (templated)
     :param responses_path: where to write Adjust's answers, as JSON Lines of event id and answer. (templated)
+    :param durable: keep a checkpoint in Airflow's task state store (Airflow 3.3), so that a retry goes on where the last
+        try stopped.
     :param dry_run: parse and order the events, log the first of them with ids masked, send nothing.
     :param transport: ``auto`` or ``requests``.
     """
@@ -110,10 +104,13 @@ class AdjustDeliveryOperator(BaseOperator):
         tolerate: Sequence[str] = ("duplicate",),
         rejected_path: str | None = None,
         responses_path: str | None = None,
+        durable: bool = True,
         dry_run: bool = False,
         transport: TransportName = "auto",
         **kwargs: Any,
     ) -> None:
+        if AdjustRetryPolicy is not None:
+            kwargs.setdefault("retry_policy", AdjustRetryPolicy())
         super().__init__(**kwargs)
         self.adjust_conn_id = adjust_conn_id
         self.route_by = route_by
@@ -133,6 +130,7 @@ class AdjustDeliveryOperator(BaseOperator):
         self.tolerate = tolerate
         self.rejected_path = rejected_path
         self.responses_path = responses_path
+        self.durable = durable
         self.send_nothing = dry_run
         self.transport = transport
         self._sender: Sender | None = None
@@ -144,7 +142,7 @@ class AdjustDeliveryOperator(BaseOperator):
     def execute(self, context: Context) -> dict[str, Any]:
         try:
             return self._deliver(context)
-        except _FINAL_ERRORS as error:
+        except FINAL_ERRORS as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
     def on_kill(self) -> None:
@@ -157,8 +155,9 @@ class AdjustDeliveryOperator(BaseOperator):
         hooks = self._hooks()
         routes = {route: hook.route(**self._parsing()) for route, hook in hooks.items()}
         first_hook = next(iter(hooks.values()))
-        summary = DeliverySummary()
         with ExitStack() as stack:
+            checkpoint = None if self.send_nothing else self._checkpoint(context)
+            summary = checkpoint.earlier.copy() if checkpoint else DeliverySummary()
             rejected = stack.enter_context(ReceiptFile(_own_path(self.rejected_path, context)))
             responses = stack.enter_context(ReceiptFile(_own_path(self.responses_path, context)))
             sender = Sender(
@@ -168,11 +167,14 @@ class AdjustDeliveryOperator(BaseOperator):
                 max_in_flight=self.max_in_flight,
                 max_events_per_second=self.max_events_per_second,
                 on_in_doubt=self.on_in_doubt,
+                checkpoint=checkpoint,
             )
             self._sender = sender
             rows = self.rows(context, stack)
             if self.send_nothing:
                 return self._dry_run(sender, rows, summary, started)
+            if checkpoint and checkpoint.rejected_path:
+                rejected.carry_over(checkpoint.rejected_path, checkpoint.rejected_lines)
             expected = len(rows) if isinstance(rows, Sequence) else None
             stopped: AdjustError | None = None
             try:
@@ -181,8 +183,13 @@ class AdjustDeliveryOperator(BaseOperator):
                         rejected.write(rejected_line(self._under_adjust_names(receipt, routes)))
                     elif receipt.response is not None:
                         responses.write(response_line(receipt))
+                    if checkpoint and checkpoint.due():
+                        _save(checkpoint, rejected, responses)
             except AdjustError as error:
                 stopped = error
+            finally:
+                if checkpoint:
+                    _save(checkpoint, rejected, responses)
             summary.read = sender.read
         result = summary.as_result(seconds=time.monotonic() - started, rejected_path=rejected.written_to)
         self.log.info("%s\n%s", "Delivery stopped early" if stopped else "Delivery ended", summary_table(summary))
@@ -193,6 +200,25 @@ class AdjustDeliveryOperator(BaseOperator):
         summary.check()
         budget.check(summary, rejected_path=rejected.written_to)
         return result
+
+    def _checkpoint(self, context: Context) -> Checkpoint | None:
+        if not self.durable:
+            return None
+        store = TaskStateCheckpointStore.of(context)
+        if store is None:
+            self.log.warning(
+                "This Airflow has no task state store (3.3 has): a retry sends again what was delivered before"
+            )
+            return None
+        checkpoint = Checkpoint(store)
+        if checkpoint.resumes:
+            self.log.info(
+                "An earlier try settled %s events; they are not sent again. To send everything again, delete the task's "
+                "state %s before clearing the task",
+                f"{checkpoint.resumes:,}",
+                STATE_KEY,
+            )
+        return checkpoint
 
     def _hooks(self) -> dict[str | None, AdjustS2SHook]:
         if isinstance(self.adjust_conn_id, str):
@@ -271,6 +297,14 @@ class AdjustDeliveryOperator(BaseOperator):
         """A rejected row goes out under Adjust's names, so that it can be sent again without ``column_map``."""
         parser = next(iter(routes.values())).parser
         return receipt.with_row(parser.renamed(receipt.row)) if isinstance(receipt.row, Mapping) else receipt
+
+
+def _save(checkpoint: Checkpoint, rejected: ReceiptFile, responses: ReceiptFile) -> None:
+    """What a checkpoint calls settled must be in the files before it says so."""
+    rejected.flush()
+    responses.flush()
+    checkpoint.rejected_path, checkpoint.rejected_lines = rejected.written_to, rejected.lines
+    checkpoint.save()
 
 
 def _own_path(path: str | None, context: Context) -> ObjectStoragePath | None:

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+import logging
+from itertools import islice
 from types import TracebackType
 from typing import Any, Self
 
 from airflow.sdk import ObjectStoragePath
+
+from airflow_provider_adjust.s2s.receipts import UNRESOLVED
+
+log = logging.getLogger(__name__)
 
 
 class ReceiptFile:
@@ -14,6 +21,7 @@ class ReceiptFile:
     def __init__(self, path: ObjectStoragePath | None) -> None:
         self._path = path
         self._file: Any = None
+        self.lines = 0
 
     @property
     def written_to(self) -> str | None:
@@ -27,6 +35,28 @@ class ReceiptFile:
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._file = self._path.open("w", encoding="utf-8")  # type: ignore[no-untyped-call]
         self._file.write(line + "\n")
+        self.lines += 1
+
+    def flush(self) -> None:
+        """Hand what was written to the storage, as far as it takes part of a file."""
+        if self._file is not None:
+            self._file.flush()
+
+    def carry_over(self, earlier: str, lines: int) -> None:
+        """Begin with the settled among the first ``lines`` lines of an earlier try's file.
+
+        What was held or in doubt is not settled: this try looks at it again.
+        """
+        path = ObjectStoragePath(earlier)
+        if self._path is None:
+            return
+        if not path.exists():
+            log.warning("What an earlier try listed in %s is no longer there", earlier)
+            return
+        with path.open("r", encoding="utf-8") as file:  # type: ignore[no-untyped-call]
+            kept = [line for line in islice(file, lines) if json.loads(line)["outcome"] not in UNRESOLVED]
+        for line in kept:
+            self.write(line.rstrip("\n"))
 
     def __enter__(self) -> Self:
         return self

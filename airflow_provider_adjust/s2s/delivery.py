@@ -131,6 +131,9 @@ class Delivery:
                 return
             if isinstance(item, Receipt):
                 yield item
+            elif item.doubtful and self._on_in_doubt == "hold":
+                self._schedule.close(item)
+                yield _receipt(item, Outcome.IN_DOUBT, "no_answer", _STILL_IN_DOUBT)
             elif not self._schedule.add(item):
                 yield _receipt(item, Outcome.HELD, "lane_held", _LANE_HELD)
 
@@ -251,6 +254,7 @@ class Delivery:
 
 
 _LANE_HELD = "an earlier event of the same device and event token is unresolved; this one goes after it next time"
+_STILL_IN_DOUBT = "an earlier try sent this event and got no answer; look into Adjust, then send it as a row of its own"
 _STOPPED = "the delivery stopped before this event was sent"
 
 

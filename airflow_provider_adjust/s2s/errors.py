@@ -66,3 +66,18 @@ class EventsUnresolved(DeliveryIncomplete):
 
 class CountsMismatch(AdjustError):
     """The outcomes do not add up to the rows that were read: a defect of this provider, never to be passed over."""
+
+
+class CheckpointMismatch(AdjustError):
+    """The input is not the one that an earlier try read in part; nothing was sent by this try."""
+
+
+#: What a retry could not change: the same input would meet the same end.
+FINAL_ERRORS = (
+    AdjustConfigurationError,
+    CheckpointMismatch,
+    CountsMismatch,
+    DeliveryHalted,
+    RejectedBudgetExceeded,
+    StreamOutOfOrder,
+)

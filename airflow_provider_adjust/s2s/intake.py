@@ -74,7 +74,7 @@ class Intake:
                 # Not one row's mistake: nothing has been sent yet, and nothing should be.
                 raise AdjustConfigurationError(error.detail) from None
             outcome = Outcome.EXPIRED if error.reason == "expired" else Outcome.INVALID
-            event_id = error.event_id or _row_digest(row)
+            event_id = error.event_id or row_digest(row)
             return Receipt(outcome, error.reason, event_id, position, detail=error.detail, row=row)
         return Job(event, position, row, route)
 
@@ -125,8 +125,8 @@ class _EqualEvents:
             self._positions.clear()
 
 
-def _row_digest(row: Any) -> str:
-    """Name a row that has no id and is no event, without revealing what it holds."""
+def row_digest(row: Any) -> str:
+    """Name a row by what it holds, without revealing it."""
     content = repr(sorted(row.items(), key=lambda item: str(item[0]))) if isinstance(row, Mapping) else repr(row)
     return blake2b(content.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 

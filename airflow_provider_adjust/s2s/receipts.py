@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from decimal import Decimal
@@ -114,6 +115,43 @@ class DeliverySummary:
         )
         return total - forgiven
 
+    def copy(self) -> DeliverySummary:
+        return DeliverySummary.from_state(self.as_state())
+
+    def as_state(self) -> dict[str, Any]:
+        """Everything in JSON's types, for ``from_state``."""
+        return {
+            "read": self.read,
+            "outcomes": dict(self.outcomes),
+            "reasons": [[outcome, reason, count] for (outcome, reason), count in self.reasons.items()],
+            "adjusted": self.adjusted,
+            "left_out": dict(self.left_out),
+            "revenue": _as_text(self.revenue),
+            "revenue_by_reason": [
+                [outcome, reason, _as_text(amounts)] for (outcome, reason), amounts in self.revenue_by_reason.items()
+            ],
+            "first_event_at": self.first_event_at.isoformat() if self.first_event_at else None,
+            "last_event_at": self.last_event_at.isoformat() if self.last_event_at else None,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> DeliverySummary:
+        """The summary that ``as_state`` described."""
+        first, last = state["first_event_at"], state["last_event_at"]
+        return cls(
+            read=state["read"],
+            outcomes=Counter(state["outcomes"]),
+            reasons=Counter({(outcome, reason): count for outcome, reason, count in state["reasons"]}),
+            adjusted=state["adjusted"],
+            left_out=Counter(state["left_out"]),
+            revenue=_as_decimals(state["revenue"]),
+            revenue_by_reason={
+                (outcome, reason): _as_decimals(amounts) for outcome, reason, amounts in state["revenue_by_reason"]
+            },
+            first_event_at=datetime.fromisoformat(first) if first else None,
+            last_event_at=datetime.fromisoformat(last) if last else None,
+        )
+
     def as_result(self, *, seconds: float, rejected_path: str | None) -> dict[str, Any]:
         """The small dict that goes to XCom, the outlet asset's event and the log; JSON types only."""
         by_reason: Counter[str] = Counter()
@@ -130,3 +168,11 @@ class DeliverySummary:
             "seconds": round(seconds, 3),
             "rejected_path": rejected_path,
         }
+
+
+def _as_text(amounts: Mapping[str, Decimal]) -> dict[str, str]:
+    return {currency: format(amount, "f") for currency, amount in amounts.items()}
+
+
+def _as_decimals(amounts: Mapping[str, str]) -> dict[str, Decimal]:
+    return {currency: Decimal(amount) for currency, amount in amounts.items()}

@@ -91,6 +91,10 @@ class Schedule:
             if follower.ahead == 0:
                 self.make_ready(follower)
 
+    def close(self, job: Job) -> None:
+        """Close the lanes behind an event that is not to be sent. It was not added; older events go on."""
+        self._hold([job])
+
     def hold(self, job: Job) -> list[Job]:
         """Close the lanes of an unresolved event and return what waited behind it, oldest first.
 

@@ -1,6 +1,6 @@
 """The pipeline put together: rows in, receipts out.
 
-rows -> intake (events, in order) -> delivery (schedule, transport, verdicts) -> receipts
+rows -> intake (events, in order) -> checkpoint (what is left) -> delivery (schedule, transport, verdicts) -> receipts
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.delivery import Delivery, OnInDoubt, Retries
 from airflow_provider_adjust.s2s.errors import DeliveryStopped
 from airflow_provider_adjust.s2s.events import EventParser, Row
@@ -42,9 +43,11 @@ class Sender:
         max_events_per_second: float | None = None,
         on_in_doubt: OnInDoubt = "resend",
         retries: Retries | None = None,
+        checkpoint: Checkpoint | None = None,
         now: Now = utc_now,
     ) -> None:
         self._routes = routes
+        self._checkpoint = checkpoint
         self._intake = Intake({name: route.parser for name, route in routes.items()}, route_by=route_by, now=now)
         self._delivery = Delivery(
             transport,
@@ -67,7 +70,16 @@ class Sender:
 
     def send(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Receipt]:
         """Send a list, sorted by time first, or a stream in time order; yield a receipt for each row as it settles."""
-        return self._delivery.run(self.jobs(rows))
+        jobs = self.jobs(rows)
+        if self._checkpoint is None:
+            return self._delivery.run(jobs)
+        return self._with_checkpoint(self._checkpoint, jobs)
+
+    def _with_checkpoint(self, checkpoint: Checkpoint, jobs: Iterator[Job | Receipt]) -> Iterator[Receipt]:
+        for receipt in self._delivery.run(checkpoint.resume(jobs)):
+            # The caller keeps the receipt first (a rejected line, a count): what a checkpoint has settled is not seen again.
+            yield receipt
+            checkpoint.settle(receipt)
 
     def jobs(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Job | Receipt]:
         """What would be sent, in order, and receipts for what would not; sends nothing."""

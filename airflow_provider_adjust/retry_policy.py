@@ -1,0 +1,34 @@
+"""AdjustRetryPolicy: what a retry could not change fails at once, and Adjust's wish to wait is granted.
+
+Airflow has retry policies since 3.3. Before that the operators fail tasks at once by themselves, and the task's own
+``retry_delay`` decides the wait.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import RetryDecision, RetryPolicy
+
+from airflow_provider_adjust.s2s.errors import FINAL_ERRORS, DeliveryStopped
+
+
+class AdjustRetryPolicy(RetryPolicy):
+    """The default policy of the sending operators; everything else is Airflow's default."""
+
+    def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
+        if isinstance(exception, FINAL_ERRORS):
+            return RetryDecision.fail(f"{type(exception).__name__}: a retry would end the same way")
+        if isinstance(exception, DeliveryStopped) and exception.retry_after is not None:
+            return RetryDecision.retry(
+                delay=timedelta(seconds=exception.retry_after), reason="Adjust asked to wait that long"
+            )
+        return RetryDecision.default()
+
+    def serialize(self) -> dict[str, Any]:
+        return {}
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> AdjustRetryPolicy:
+        return cls()
