@@ -15,7 +15,7 @@ from airflow.sdk import BaseHook
 from airflow_provider_adjust import connection_form
 from airflow_provider_adjust.s2s.delivery import OnInDoubt, judge
 from airflow_provider_adjust.s2s.endpoint import EVENT
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, DeliveryStopped
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events import EventParser, Row
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.responses import Outcome, Verdict
@@ -199,7 +199,8 @@ class AdjustS2SHook(BaseHook):
         """
         try:
             settings = self.settings
-        except (AdjustConfigurationError, DeliveryStopped) as error:
+            self.route()  # a token or an environment that cannot be is refused here, as it would be by a task
+        except AdjustConfigurationError as error:
             return False, str(error)
         params = {"s2s": "1", "app_token": settings.app_token, "environment": settings.environment}
         body = urlencode({name: value for name, value in params.items() if value})
@@ -240,17 +241,23 @@ def _test_result(verdict: Verdict, settings: AdjustConnection) -> tuple[bool, st
 
 def _endpoint(host: str | None, port: int | None, where: str) -> str:
     """The endpoint's base URL: https, or http to this machine only, since the token would travel in the open."""
-    text = (host or connection_form.DEFAULT_ENDPOINT).strip().rstrip("/")
-    url = urlsplit(text if "://" in text else f"https://{text}")
+    text = (host or connection_form.DEFAULT_ENDPOINT).strip()
+    no_url = "must be a URL such as https://s2s.adjust.com"
+    try:
+        url = urlsplit(text if "://" in text else f"https://{text}")
+    except ValueError:
+        raise AdjustConfigurationError(f"{where}: the endpoint {no_url}") from None
     problem = None
     try:
         port = url.port or port
     except ValueError:
         problem = "has a port that is none"
+    if port and not 0 < port < 65_536:
+        problem = "has a port that is none"
     if url.username or url.password:
         problem = "holds credentials; the S2S security token has its own field"
-    elif url.scheme not in {"https", "http"} or not url.hostname or url.query or url.fragment:
-        problem = "must be a URL such as https://s2s.adjust.com"
+    elif url.scheme not in {"https", "http"} or not url.hostname or url.query or url.fragment or len(text.split()) > 1:
+        problem = no_url
     elif url.scheme == "http" and not _is_loopback(url.hostname):
         problem = "must begin with https://; http:// is allowed to 127.0.0.1 and localhost only"
     elif url.path.rstrip("/") == EVENT.path:
@@ -258,7 +265,7 @@ def _endpoint(host: str | None, port: int | None, where: str) -> str:
     if problem:
         raise AdjustConfigurationError(f"{where}: the endpoint {problem}")
     name = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
-    return f"{url.scheme}://{name}{f':{port}' if port else ''}{url.path}"
+    return f"{url.scheme}://{name}{f':{port}' if port else ''}{url.path.rstrip('/')}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -57,6 +57,7 @@ class ReceiptFile:
             kept = [line for line in islice(file, lines) if json.loads(line)["outcome"] not in UNRESOLVED]
         for line in kept:
             self.write(line.rstrip("\n"))
+        self.flush()
 
     def __enter__(self) -> Self:
         return self

@@ -113,7 +113,7 @@ class EventParser:
                 self._defaults[name] = self._default(name, default)
         for event, token in self._event_tokens.items():
             self._default("event_token", token, f"event_tokens[{event!r}]")
-        if id_field is not None and id_field in endpoint.personal:
+        if id_field is not None and self._column_map.get(id_field, id_field) in endpoint.personal:
             raise AdjustConfigurationError(
                 f"id_field={id_field!r} holds a device's id or other personal data; event ids appear in logs, so "
                 "name a column such as the order's number"
@@ -158,10 +158,11 @@ class EventParser:
         return text.strip()
 
     def _parse(self, row: Row, event_id: str | None, now: datetime, count_equal: CountEqual | None) -> Event:
-        params = dict(self._defaults)
+        params: dict[str, str] = {}
         left_out: list[str] = []
         moments: dict[str, datetime] = {}
         given: set[str] = set()
+        named: dict[str, str] = {}
         for column, value in row.items():
             name = self._column_map.get(column, column)
             if name in given:
@@ -169,7 +170,7 @@ class EventParser:
             given.add(name)
             parameter = self.endpoint.parameters.get(name)
             if parameter is None:
-                self._take_other(name, value, params)
+                self._take_other(name, value, params, named)
             elif values.is_missing(value) and not (parameter.kind == "money" and values.is_nan(value)):
                 continue
             elif parameter.kind == "time":
@@ -180,6 +181,8 @@ class EventParser:
                     params[name] = text
                 elif text is None:
                     left_out.append(name)
+        # What the row says itself goes before the token of its event's name, and that before the defaults.
+        params = {**self._defaults, **named, **params}
         occurred_at = self._check_time(moments, now)
         params["created_at_unix"] = str(int(occurred_at.timestamp()))
         self._validate(params)
@@ -194,7 +197,7 @@ class EventParser:
         self._check_size(params)
         return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out))
 
-    def _take_other(self, name: str, value: Any, params: dict[str, str]) -> None:
+    def _take_other(self, name: str, value: Any, params: dict[str, str], named: dict[str, str]) -> None:
         if not isinstance(name, str):
             raise InvalidEvent("unknown_parameter", f"a column is named by a {type(name).__name__}; names are text")
         if name in self._extra:
@@ -202,7 +205,7 @@ class EventParser:
                 params[name] = values.text(_extra_parameter(name), value)
         elif name == "event" and self._event_tokens:
             if not values.is_missing(value):
-                params["event_token"] = self._event_token_of(value)
+                named["event_token"] = self._event_token_of(value)
         elif name != self._id_field and name not in self._ignored:
             raise InvalidEvent("unknown_parameter", _unknown(name, self.endpoint))
 
@@ -222,8 +225,9 @@ class EventParser:
                 "the row has no created_at or created_at_unix; Adjust would book the time of receipt, and the order "
                 "would be lost",
             )
-        occurred_at, *others = moments.values()
-        if others and int(others[0].timestamp()) != int(occurred_at.timestamp()):
+        # Of two that name the same second, the later one has the fraction that decides the order.
+        occurred_at = max(moments.values())
+        if int(min(moments.values()).timestamp()) != int(occurred_at.timestamp()):
             raise InvalidEvent(
                 "conflicting_created_at", "created_at and created_at_unix name different seconds; give one"
             )

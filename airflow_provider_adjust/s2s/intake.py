@@ -82,10 +82,10 @@ class Intake:
         if self._route_by is None:
             return None
         route = row.get(self._route_by) if isinstance(row, Mapping) else None
-        if route not in self._parsers:
+        if not isinstance(route, str) or route not in self._parsers:
             known = ", ".join(sorted(str(name) for name in self._parsers))
             raise InvalidEvent("unknown_route", f"{self._route_by} is {str(route)[:40]!r}; adjust_conn_id has {known}")
-        return str(route)
+        return route
 
 
 class _EqualEvents:

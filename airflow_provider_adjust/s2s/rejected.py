@@ -9,11 +9,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from datetime import date, datetime, time
-from decimal import Decimal
 from typing import Any
 
+from airflow_provider_adjust.s2s.endpoint import EVENT
 from airflow_provider_adjust.s2s.receipts import Receipt
+from airflow_provider_adjust.s2s.values import is_missing, is_nan, scalar_text
 
 #: The key of a rejected line that holds the row.
 ROW_KEY = "row"
@@ -30,7 +30,7 @@ def rejected_line(receipt: Receipt) -> str:
         "detail": receipt.detail,
         "http_status": receipt.http_status,
         "attempts": receipt.attempts,
-        ROW_KEY: _plain(receipt.row),
+        ROW_KEY: _plain_row(receipt.row),
     }
     return json.dumps(entry, ensure_ascii=True)
 
@@ -45,9 +45,21 @@ def is_rejected_line(row: Any) -> bool:
     return isinstance(row, Mapping) and row.keys() >= _ENVELOPE
 
 
+def _plain_row(row: Any) -> Any:
+    """The row in JSON's types. An amount that is NaN stays one: read as missing, its event would go without revenue."""
+    plain = _plain(row)
+    if isinstance(row, Mapping):
+        for name, value in row.items():
+            if is_nan(value) and name in EVENT.parameters and EVENT.parameters[name].kind == "money":
+                plain[name] = "NaN"
+    return plain
+
+
 def _plain(value: Any) -> Any:
     """The value in JSON's types, so that reading it back gives the same event."""
-    if value is None or isinstance(value, str | bool | int):
+    if is_missing(value) and not isinstance(value, str):
+        return None
+    if isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
         return value if math.isfinite(value) else str(value)
@@ -55,8 +67,5 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    return str(value)
+    text = scalar_text(value)
+    return str(value) if text is None else text

@@ -88,7 +88,7 @@ class FailureBudget:
         if (
             isinstance(self.max_rejected, bool)
             or not isinstance(self.max_rejected, int | float)
-            or self.max_rejected < 0
+            or not self.max_rejected >= 0
         ):
             raise AdjustConfigurationError("max_rejected is a count (0, 1, 2 …) or a share below 1 (0.02)")
         if isinstance(self.max_rejected, float) and self.max_rejected >= 1 and not self.max_rejected.is_integer():
@@ -116,7 +116,8 @@ class FailureBudget:
 
     def allowed(self, read: int) -> int:
         share = isinstance(self.max_rejected, float) and self.max_rejected < 1
-        return int(self.max_rejected * read) if share else int(self.max_rejected)
+        # As decimals: 0.29 of 100 is 29, while the product of the floats is just below.
+        return int(Decimal(str(self.max_rejected)) * read) if share else int(self.max_rejected)
 
     @staticmethod
     def _report(summary: DeliverySummary, rejected_path: str | None, remedy: str) -> str:

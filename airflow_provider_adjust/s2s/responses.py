@@ -87,6 +87,8 @@ _BY_MESSAGE: tuple[tuple[str, Outcome, str, str], ...] = (
     ("internal error", Outcome.RETRY, "internal_error", ""),
 )
 
+#: A year, in milliseconds. JSON's numbers have no limit, a wait needs one.
+_LONGEST_RETRY_IN = 365 * 86_400_000
 _RETRY_STATUSES = frozenset({408, 425, 429})
 _SLOW_DOWN_STATUSES = frozenset({429, 503})
 _MEND_ENDPOINT = "check the connection's endpoint; Adjust's is https://s2s.adjust.com"
@@ -174,7 +176,7 @@ def _message(response: Any, text: str) -> str:
 def _wait(response: Any, header: str | None, now: Callable[[], datetime] | None) -> float | None:
     retry_in = response.get("retry_in") if isinstance(response, dict) else None
     if isinstance(retry_in, int | float) and not isinstance(retry_in, bool) and retry_in >= 0:
-        return retry_in / 1000  # Adjust's SDKs read it as milliseconds
+        return min(retry_in, _LONGEST_RETRY_IN) / 1000  # Adjust's SDKs read it as milliseconds
     if header is None:
         return None
     header = header.strip()
@@ -182,7 +184,7 @@ def _wait(response: Any, header: str | None, now: Callable[[], datetime] | None)
         return float(header)
     try:
         until = parsedate_to_datetime(header)
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
     until = until if until.tzinfo else until.replace(tzinfo=UTC)
     return max(0.0, (until - (now() if now else datetime.now(UTC))).total_seconds())
@@ -193,7 +195,7 @@ _LABELLED = re.compile(
 )
 _QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _IDENTIFIER = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b[0-9a-fA-F]{14,}\b")
-_ADDRESS = re.compile(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b|\b(?:[0-9a-fA-F]{1,4}:){3,}[0-9a-fA-F:]+")
+_ADDRESS = re.compile(r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b|\b(?:[0-9a-fA-F]{1,4}:){3,}[0-9a-fA-F:.]+|[0-9a-fA-F:]*::[0-9a-fA-F:.]*")
 
 
 def redact(message: str, *, longest: int = 300) -> str:

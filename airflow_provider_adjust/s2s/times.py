@@ -15,7 +15,7 @@ from typing import Any
 import pendulum
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
-from airflow_provider_adjust.s2s.values import quoted, refuse
+from airflow_provider_adjust.s2s.values import quoted, real_decimal, refuse
 
 _EPOCH_TEXT = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _ZULU_THEN_OFFSET = re.compile(r"Z(?=[+-][0-9]{2}:?[0-9]{2}$)")
@@ -37,7 +37,6 @@ def load_timezone(name: str) -> tzinfo:
 def read_time(name: str, value: Any, zone: tzinfo) -> datetime:
     """Return the time in UTC with the precision it came with."""
     if isinstance(value, datetime):
-        # pandas and pendulum hand out subclasses: plain datetimes keep comparisons and hashing cheap and exact.
         moment = value
     elif isinstance(value, date):
         raise _bare_date(name)
@@ -50,9 +49,11 @@ def read_time(name: str, value: Any, zone: tzinfo) -> datetime:
     else:
         raise refuse(name, f"is a {type(value).__name__}; give a timestamp, ISO 8601 text or epoch seconds")
     try:
-        return (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
     except (OverflowError, ValueError):
         raise refuse(name, "is out of the calendar's range") from None
+    # pandas and pendulum hand out subclasses, whose differences and comparisons are slower and read otherwise.
+    return datetime.combine(moment.date(), moment.time(), UTC)
 
 
 def _read_text(name: str, text: str, zone: tzinfo) -> datetime:
@@ -67,15 +68,17 @@ def _read_text(name: str, text: str, zone: tzinfo) -> datetime:
 
 
 def _read_epoch(name: str, value: Real | Decimal) -> datetime:
-    seconds = Decimal(int(value)) if isinstance(value, Integral) else Decimal(str(value))
-    if not seconds.is_finite() or seconds < _FIRST_SECOND:
+    seconds = Decimal(int(value)) if isinstance(value, Integral) else real_decimal(value)
+    if seconds is None or not seconds.is_finite() or seconds < _FIRST_SECOND:
         raise refuse(name, f"is {quoted(str(value))}, which is no epoch time in seconds of this century")
     if seconds >= _FIRST_MILLISECOND:
         raise refuse(
             name, "is in milliseconds or finer; Adjust takes seconds: divide it by 1000 (or 1000000) in the query"
         )
     whole = int(seconds)
-    return datetime.fromtimestamp(whole, UTC).replace(microsecond=int((seconds - whole) * 1_000_000))
+    # The difference is rounded to 28 digits, so that a long row of nines would make a whole second.
+    microsecond = min(999_999, int((seconds - whole) * 1_000_000))
+    return datetime.fromtimestamp(whole, UTC).replace(microsecond=microsecond)
 
 
 def _bare_date(name: str) -> InvalidEvent:

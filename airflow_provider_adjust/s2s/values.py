@@ -12,7 +12,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, time
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from numbers import Integral, Real
 from typing import Any
@@ -81,9 +81,17 @@ def scalar_text(value: Any) -> str | None:
     return None
 
 
+def real_decimal(value: Real | Decimal) -> Decimal | None:
+    """A number's shortest exact spelling, so that 0.1 does not become 0.1000000000000000055…; None for a fraction."""
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        return None
+
+
 def _plain_float(value: Real) -> str | None:
-    number = Decimal(str(value)) if value == value else Decimal("NaN")
-    if not number.is_finite() or abs(number.adjusted()) > _LONGEST_NUMBER:
+    number = real_decimal(value)
+    if number is None or not number.is_finite() or abs(number.adjusted()) > _LONGEST_NUMBER:
         return None
     return str(int(number)) if number == number.to_integral_value() else format(number, "f")
 
@@ -196,9 +204,8 @@ def money(parameter: Parameter, value: Any) -> str:
 def _decimal(name: str, value: Any) -> Decimal:
     if isinstance(value, Decimal):
         return value
-    if isinstance(value, Real) and not isinstance(value, bool):
-        # str() of a float is its shortest exact spelling, so that 0.1 does not become 0.1000000000000000055…
-        return Decimal(str(value))
+    if isinstance(value, Real) and not isinstance(value, bool) and (number := real_decimal(value)) is not None:
+        return number
     if isinstance(value, str):
         digits = value.strip()
         if len(digits) <= _LONGEST_NUMBER and _PLAIN_NUMBER.fullmatch(digits):
@@ -252,7 +259,7 @@ def load_object(name: str, value: str) -> Any:
         return json.loads(value, object_pairs_hook=pairs, parse_float=Decimal, parse_constant=no_number)
     except InvalidEvent:
         raise
-    except (ValueError, RecursionError):
+    except (ValueError, ArithmeticError, RecursionError):
         raise refuse(name, 'is not valid JSON; give one flat object such as {"order_id": "1001"}') from None
 
 
@@ -272,6 +279,8 @@ def _entry_text(name: str, key: Any, entry: Any) -> str:
 
 
 def _json_scalar(value: Any) -> Any:
+    if isinstance(value, Decimal) and value.is_finite() and Decimal(str(float(value))) == value:
+        return float(value)  # a number stays a number where a float can hold it, else it becomes text
     result = scalar_text(value)
     if result is None:
         raise TypeError

@@ -12,7 +12,14 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from airflow_provider_adjust.sandbox.faults import check_kind, parse_faults
 
-_NAME_SETS = ("tokens", "api_tokens", "unique_event_tokens", "unknown_devices", "opted_out_devices", "inactive_app_tokens")
+_NAME_SETS = (
+    "tokens",
+    "api_tokens",
+    "unique_event_tokens",
+    "unknown_devices",
+    "opted_out_devices",
+    "inactive_app_tokens",
+)
 _OPTIONAL_NAME_SETS = ("app_tokens", "event_tokens")
 _SWITCHES = ("enforce", "keep_events")
 _SECONDS = ("latency", "stall_seconds", "slow_seconds")

@@ -79,6 +79,10 @@ class FaultSource:
         self._random = random.Random(seed)
         self._shares = tuple(shares.items())
 
+    def planned(self) -> tuple[str | None, ...]:
+        """Return what is left of the plan."""
+        return tuple(self._plan)
+
     def next(self) -> str | None:
         """Return the fault that the next request meets."""
         if self._plan:

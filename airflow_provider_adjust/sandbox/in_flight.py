@@ -1,4 +1,4 @@
-"""How many requests are under way at once, in all and per lane: the proof that a sender keeps one in flight per lane."""
+"""How many requests are under way at once, in all and per lane: proof that a sender keeps one in flight per lane."""
 
 from __future__ import annotations
 
@@ -36,8 +36,9 @@ class InFlight:
         """Count a request as answered, or given up."""
         self._requests -= 1
         for lane in lanes:
-            transports = self._lanes[lane]
+            # Not there when `enter` found that its client had left, and then even the lane may be gone by now.
+            transports = self._lanes.get(lane, [])
             if transport in transports:
                 transports.remove(transport)
-            if not transports:
-                del self._lanes[lane]
+                if not transports:
+                    del self._lanes[lane]

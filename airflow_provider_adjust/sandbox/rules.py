@@ -1,7 +1,7 @@
 """What Adjust answers to an event: its documented rules, in the order in which they are checked.
 
-Pure code: a request and the time it arrived go in, an answer comes out. Sources are Adjust's "S2S events", "S2S security"
-and "Device identifiers" pages. What they leave open is decided here and said in a comment.
+Pure code: a request and the time it arrived go in, an answer comes out. Sources are Adjust's "S2S events", "S2S
+security" and "Device identifiers" pages. What they leave open is decided here and said in a comment.
 """
 
 from __future__ import annotations
@@ -205,18 +205,22 @@ def event_time(params: dict[str, str], received_at: float) -> float | Answer:
             return Answer(400, "Bad event state: created_at_unix is not whole seconds")
         time = float(text)
     elif (text := params.get("created_at")) is not None:
-        match = _ISO_TIME.fullmatch(text)
         try:
-            time = datetime.datetime.fromisoformat(match[1] + match[2]).timestamp() if match else None
+            time = _documented_time(text)
         except ValueError:
-            time = None
-        if time is None:
             return Answer(400, "Bad event state: created_at is not a documented time format")
     else:
         return received_at
     if time < received_at - MAX_AGE.total_seconds():
         return Answer(400, "Bad event state: created_at older than 58 days")
     return time
+
+
+def _documented_time(text: str) -> float:
+    match = _ISO_TIME.fullmatch(text)
+    if not match:
+        raise ValueError
+    return datetime.datetime.fromisoformat(match[1] + match[2]).timestamp()
 
 
 def _order(request: EventRequest, time: float, config: SandboxConfig, state: SandboxState) -> Answer | None:

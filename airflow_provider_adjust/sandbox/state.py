@@ -1,7 +1,7 @@
 """What a sandbox has recorded: events, the last time of every lane, and counters.
 
-A lane is (device id name, device id value, event token): the scope in which Adjust demands chronological order. Lanes and
-events that were seen are remembered as 64-bit hashes, which lets a million of them fit in memory beside the events.
+A lane is (device id name, device id value, event token): the scope in which Adjust demands chronological order. Lanes
+and events that were seen are remembered as 64-bit hashes, which lets a million of them fit in memory beside the events.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class SandboxState:
     """Everything that `reset` forgets. Owned by the server's event loop, which alone changes it."""
 
     def __init__(self, *, keep_events: bool) -> None:
-        self._keep_events = keep_events
+        self.keep_events = keep_events
         self._raw: list[bytes] = []
         self._received_at = array("d")
         self._last_times: dict[int, float] = {}
@@ -60,7 +60,13 @@ class SandboxState:
         return self._last_times.get(lane)
 
     def record(
-        self, raw: bytes, params: Mapping[str, str], ids: Mapping[str, str], lanes: tuple[int, ...], time: float, now: float
+        self,
+        raw: bytes,
+        params: Mapping[str, str],
+        ids: Mapping[str, str],
+        lanes: tuple[int, ...],
+        time: float,
+        now: float,
     ) -> None:
         """Record an accepted event that happened at `time` and was received `now`."""
         self.recorded += 1
@@ -73,7 +79,7 @@ class SandboxState:
             key = (params["app_token"], params["event_token"], params["currency"].upper())
             amount = decimal.Decimal(params["revenue"])
             self._revenue[key] = _EXACT.add(self._revenue.get(key, decimal.Decimal(0)), amount)
-        if self._keep_events:
+        if self.keep_events:
             self._raw.append(raw)
             self._received_at.append(now)
 

@@ -1,0 +1,54 @@
+"""A sandbox apart from the web: its settings, what it recorded, what is under way, and which fault comes next.
+
+It lives on one event loop, which alone touches it, so nothing here is locked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from airflow_provider_adjust.sandbox.config import SandboxConfig
+from airflow_provider_adjust.sandbox.faults import FaultSource, parse_faults
+from airflow_provider_adjust.sandbox.in_flight import InFlight
+from airflow_provider_adjust.sandbox.state import SandboxState
+
+
+class Sandbox:
+    """The parts that the endpoints share."""
+
+    def __init__(self, config: SandboxConfig) -> None:
+        self.config = config
+        self.state = SandboxState(keep_events=config.keep_events)
+        self.in_flight = InFlight()
+        self.faults = FaultSource(parse_faults(config.faults), config.fault_plan, config.seed)
+
+    def reset(self) -> None:
+        """Forget every event and counter, drop the rest of the fault plan, and start the seeded faults again."""
+        # A request that is still under way keeps the old objects, so it cannot appear in what comes after.
+        self.state = SandboxState(keep_events=self.config.keep_events)
+        self.in_flight = InFlight()
+        self.faults = FaultSource(parse_faults(self.config.faults), (), self.config.seed)
+
+    def restore(self, config: SandboxConfig) -> None:
+        """Become a new sandbox with these settings."""
+        fresh = Sandbox(config)
+        self.config, self.state, self.in_flight, self.faults = fresh.config, fresh.state, fresh.in_flight, fresh.faults
+
+    def configure(self, changes: Mapping[str, object]) -> None:
+        """Change settings; new faults, a new plan or a new seed also start the seeded faults again.
+
+        :raises TypeError, ValueError: as `SandboxConfig` does; then nothing has changed.
+        """
+        self.config = self.config.changed(changes)
+        self.state.keep_events = self.config.keep_events
+        if changes.keys() & {"faults", "fault_plan", "seed"}:
+            plan = self.config.fault_plan if "fault_plan" in changes else self.faults.planned()
+            self.faults = FaultSource(parse_faults(self.config.faults), plan, self.config.seed)
+
+    def stats(self) -> dict[str, object]:
+        """Return all counters as JSON has them."""
+        return {
+            **self.state.stats(),
+            "max_concurrent": self.in_flight.max_concurrent,
+            "max_concurrent_per_lane": self.in_flight.max_concurrent_per_lane,
+        }

@@ -1,0 +1,168 @@
+"""`/event`: reads a request, lets the rules judge it, and answers, or misbehaves as the faults ask.
+
+Plain ASGI and no framework route: this is the one path that must be fast, and its faults need the connection itself,
+which a framework's middleware hides.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+from typing import cast
+
+from starlette.types import Receive, Scope, Send
+
+from airflow_provider_adjust.sandbox import faults
+from airflow_provider_adjust.sandbox.config import SandboxConfig
+from airflow_provider_adjust.sandbox.connections import reset, send_truncated
+from airflow_provider_adjust.sandbox.core import Sandbox
+from airflow_provider_adjust.sandbox.rules import Answer, EventRequest, judge
+from airflow_provider_adjust.sandbox.state import SandboxState
+
+# Where the `redirect` fault points. Nothing is recorded there: a sender that follows it loses the event.
+MOVED_PATH = "/event_moved"
+OK_BODY = b'{"status": "OK"}'
+
+_FORM = b"application/x-www-form-urlencoded"
+_JSON_HEADER = (b"content-type", b"application/json")
+_HTML_BODY = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+_FAULT_MESSAGES = {
+    "429": "Too many requests",
+    "500": "Internal error, contact support@adjust.com",
+    "503": "Service unavailable",
+}
+# A larger body is read to its end, as a server does, but not kept.
+_MAX_KEPT_BYTES = 2_000_000
+
+
+class EventEndpoint:
+    """The ASGI application behind `/event`."""
+
+    def __init__(self, sandbox: Sandbox) -> None:
+        self._sandbox = sandbox
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        # Settings and state may be replaced while this request waits; it belongs to those it arrived under.
+        config, state, in_flight = self._sandbox.config, self._sandbox.state, self._sandbox.in_flight
+        transport = _transport(send)
+        body = await _read_body(receive)
+        state.requests += 1
+        if body is None:
+            state.abandoned += 1
+            return
+        request = _event_request(scope, body, config.clock())
+        in_flight.enter(request.lanes, transport)
+        try:
+            await self._answer(request, config, state, transport, receive, send)
+        finally:
+            in_flight.leave(request.lanes, transport)
+        if transport.is_closing():
+            # uvicorn would take a return without an answer for a crash unless it knows that the client is gone.
+            await _until_client_left(receive)
+
+    async def _answer(
+        self,
+        request: EventRequest,
+        config: SandboxConfig,
+        state: SandboxState,
+        transport: asyncio.Transport,
+        receive: Receive,
+        send: Send,
+    ) -> None:
+        fault = self._sandbox.faults.next()
+        answer = Answer(200)
+        if fault is not None:
+            state.faults[fault] += 1
+        # Judged on arrival: a client that gives up during the latency has sent its event all the same.
+        if fault is None or fault in faults.RECORDING:
+            answer = judge(request, config, state)
+            if answer.message:
+                # Without the detail after the colon, which would split the counter.
+                state.by_error[answer.message.partition(":")[0]] += 1
+        seconds = config.latency + (config.slow_seconds if fault == faults.SLOW else 0)
+        if not seconds:
+            # Lets requests that arrived at the same moment be seen side by side.
+            await asyncio.sleep(0)
+        elif await _client_left_within(seconds, receive):
+            state.abandoned += 1
+            return
+        if transport.is_closing():
+            state.abandoned += 1
+        elif fault is None or fault == faults.SLOW:
+            await _send(send, state, answer.status, _body(answer.message))
+        elif fault in (faults.RESET_BEFORE, faults.RESET_AFTER):
+            reset(transport)
+        elif fault in (faults.STALL_BEFORE, faults.STALL_AFTER):
+            if await _client_left_within(config.stall_seconds, receive):
+                state.abandoned += 1
+            transport.close()
+        elif fault in (faults.TRUNCATE, faults.TRUNCATE_BEFORE):
+            send_truncated(transport, answer.status, _body(answer.message))
+        elif fault == faults.HTML:
+            await _send(send, state, 502, _HTML_BODY, (b"content-type", b"text/html"))
+        elif fault == faults.REDIRECT:
+            await _send(send, state, 307, b"", (b"location", MOVED_PATH.encode()))
+        else:
+            headers = [_JSON_HEADER]
+            if fault in ("429", "503") and config.retry_after is not None:
+                headers.append((b"retry-after", format(config.retry_after, "g").encode()))
+            await _send(send, state, int(fault), _body(_FAULT_MESSAGES.get(fault, "Injected fault")), *headers)
+
+
+def _event_request(scope: Scope, body: bytes, now: float) -> EventRequest:
+    authorization: str | None = None
+    is_form = False
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            authorization = value.decode("latin-1")
+        elif name == b"content-type":
+            is_form = value.partition(b";")[0].strip().lower() == _FORM
+    parts = [scope["query_string"]]
+    if is_form and scope["method"] == "POST":
+        parts.insert(0, body)
+    return EventRequest(b"&".join(filter(None, parts)), authorization, now)
+
+
+async def _read_body(receive: Receive) -> bytes | None:
+    """Return the body, or None when the client left before its end."""
+    body = b""
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        if len(body) <= _MAX_KEPT_BYTES:
+            body += message.get("body", b"")
+        if not message.get("more_body", False):
+            return body
+
+
+async def _until_client_left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _client_left_within(seconds: float, receive: Receive) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await _until_client_left(receive)
+    except TimeoutError:
+        return False
+    return True
+
+
+async def _send(send: Send, state: SandboxState, status: int, body: bytes, *headers: tuple[bytes, bytes]) -> None:
+    state.by_status[str(status)] += 1
+    length = (b"content-length", b"%d" % len(body))
+    await send({"type": "http.response.start", "status": status, "headers": [*(headers or (_JSON_HEADER,)), length]})
+    await send({"type": "http.response.body", "body": body})
+
+
+@functools.cache
+def _body(message: str | None) -> bytes:
+    return OK_BODY if message is None else json.dumps({"error": f"Event request failed ({message})"}).encode()
+
+
+def _transport(send: Send) -> asyncio.Transport:
+    """Return the connection under uvicorn's own `send`; ASGI has no other way to break it."""
+    return cast("asyncio.Transport", send.__self__.transport)  # type: ignore[attr-defined]

@@ -1,0 +1,20 @@
+"""The sandbox as a pytest fixture.
+
+Name this module in the `pytest_plugins` of the conftest.py at the root of your tests. It is no entry point on purpose:
+installing the provider must not change anybody's test run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from airflow_provider_adjust.sandbox.server import SandboxServer
+
+
+@pytest.fixture
+def adjust_sandbox() -> Iterator[SandboxServer]:
+    """Run a sandbox for one test; `adjust_sandbox.configure(...)` changes what it believes."""
+    with SandboxServer() as server:
+        yield server

