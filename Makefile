@@ -12,10 +12,10 @@ CONSTRAINTS := requirements/constraints.txt
 # Airflow's release lives here; `make constraints AIRFLOW=3.4.0` moves to another.
 AIRFLOW := 3.3.2
 
-# The first that runs and is new enough: a `python3.12` on the path may be a shim of a version manager, with no Python behind.
-PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3 python; do \
-	"$$p" -c 'import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 && { echo "$$p"; break; }; \
-	done)
+# The first that runs and is new enough: a `python3.12` on the path may be a version manager's shim with no Python behind.
+NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	"$$p" -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
 # pytest's own arguments: make test PYTEST_ARGS="-k intake -x"
 PYTEST_ARGS ?=
@@ -61,8 +61,7 @@ $(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(UV)
 	@touch $@
 
 $(UV):
-	@test -n "$(PYTHON)" || { echo "No Python between 3.11 and 3.13 with venv found; name one: make PYTHON=/path/to/python3.12" >&2; exit 1; }
-	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' \
-		|| { echo "$(PYTHON) is not a Python between 3.11 and 3.13" >&2; exit 1; }
+	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with its venv module found. Name one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c '$(NEW_ENOUGH)' || { echo "$(PYTHON) is no Python >= 3.11 with its venv module." >&2; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
 	$(PY) -m pip install --quiet --disable-pip-version-check uv

@@ -29,11 +29,6 @@ class Sandbox:
         self.in_flight = InFlight()
         self.faults = FaultSource(parse_faults(self.config.faults), (), self.config.seed)
 
-    def restore(self, config: SandboxConfig) -> None:
-        """Become a new sandbox with these settings."""
-        fresh = Sandbox(config)
-        self.config, self.state, self.in_flight, self.faults = fresh.config, fresh.state, fresh.in_flight, fresh.faults
-
     def configure(self, changes: Mapping[str, object]) -> None:
         """Change settings; new faults, a new plan or a new seed also start the seeded faults again.
 
