@@ -45,6 +45,8 @@ def adjust_revenue_sync() -> None:
         sql_conn_id="warehouse",
         sql="sql/purchases.sql",
         event_token="f0ob4r",
+        # A night that failed holds up the next one, which would overtake it and have its events refused.
+        depends_on_past=True,
         id_field="order_id",
         event_id_param="event_id",
         max_rejected=0.05,

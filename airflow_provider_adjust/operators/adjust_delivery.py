@@ -134,6 +134,7 @@ class AdjustDeliveryOperator(BaseOperator):
         self.send_nothing = dry_run
         self.transport = transport
         self._sender: Sender | None = None
+        self._would_send_twice = False
 
     def rows(self, context: Context, stack: ExitStack) -> Sequence[Row] | Iterable[Row]:
         """The rows to send: a list, or a stream in time order. What must be closed is put on ``stack``."""
@@ -144,6 +145,15 @@ class AdjustDeliveryOperator(BaseOperator):
             return self._deliver(context)
         except FINAL_ERRORS as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+        except Exception as error:
+            if not self._would_send_twice:
+                raise
+            words = f"{error}\n" if isinstance(error, AdjustError) else ""
+            raise AirflowFailException(
+                f"{type(error).__name__}: {words}Part of the events was sent, and without a checkpoint (durable, Airflow "
+                "3.3) a retry would send it again, so there is none. Send what is missing: see rejected_path, and compare "
+                "Adjust with the source"
+            ) from error
 
     def on_kill(self) -> None:
         if self._sender is not None:
@@ -151,7 +161,7 @@ class AdjustDeliveryOperator(BaseOperator):
 
     def _deliver(self, context: Context) -> dict[str, Any]:
         started = time.monotonic()
-        budget = FailureBudget(self.max_rejected, frozenset(self.tolerate))
+        budget = FailureBudget.of(self.max_rejected, self.tolerate)
         hooks = self._hooks()
         routes = {route: hook.route(**self._parsing()) for route, hook in hooks.items()}
         first_hook = next(iter(hooks.values()))
@@ -179,6 +189,7 @@ class AdjustDeliveryOperator(BaseOperator):
             stopped: AdjustError | None = None
             try:
                 for receipt in self._with_progress(sender, sender.send(rows), summary, expected):
+                    self._would_send_twice = self._would_send_twice or (checkpoint is None and receipt.attempts > 0)
                     if receipt.outcome in UNDELIVERED:
                         rejected.write(rejected_line(self._under_adjust_names(receipt, routes)))
                     elif receipt.response is not None:
@@ -207,7 +218,7 @@ class AdjustDeliveryOperator(BaseOperator):
         store = TaskStateCheckpointStore.of(context)
         if store is None:
             self.log.warning(
-                "This Airflow has no task state store (3.3 has): a retry sends again what was delivered before"
+                "This Airflow has no task state store (3.3 has), so a try that fails after it has sent events is not retried"
             )
             return None
         checkpoint = Checkpoint(store)
@@ -288,7 +299,7 @@ class AdjustDeliveryOperator(BaseOperator):
         return summary.as_result(seconds=time.monotonic() - started, rejected_path=None)
 
     def _show(self, job: Job) -> None:
-        params = masked(job.event.params, EVENT.personal)
+        params = masked(job.event.params, EVENT)
         lines = "\n".join(f"  {name}={text}" for name, text in params.items())
         self.log.info("Row %d would be sent as event %s\n%s", job.position, job.event.event_id, lines)
 

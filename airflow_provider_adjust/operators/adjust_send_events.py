@@ -38,10 +38,11 @@ class AdjustSendEventsOperator(AdjustDeliveryOperator):
         super().__init__(**kwargs)
         self.events = events
 
-    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
-        super().render_template_fields(context, jinja_env)
+    def _do_render_template_fields(self, parent: Any, *arguments: Any, **keywords: Any) -> None:
+        # Not ``render_template_fields``: a mapped task is rendered by Airflow's stand-in for it, which calls only this.
+        super()._do_render_template_fields(parent, *arguments, **keywords)
         # Airflow stores and shows what a template rendered to. A path may be seen; rows hold people's device ids.
-        if not _is_path(self.events):
+        if parent is self and not _is_path(self.events):
             self.events = UnshownEvents(self.events)
 
     def rows(self, context: Context, stack: ExitStack) -> Sequence[Row] | Iterable[Row]:
@@ -78,7 +79,10 @@ def _is_path(events: Any) -> bool:
 
 
 def _mended(row: Any) -> Any:
-    return MendedRow(row[ROW_KEY], row["event_id"]) if is_rejected_line(row) else row
+    if not is_rejected_line(row):
+        return row
+    # What was no row when it was rejected has no row to mend; it is refused again, in words.
+    return MendedRow(row[ROW_KEY], row["event_id"]) if isinstance(row[ROW_KEY], Mapping) else row[ROW_KEY]
 
 
 def _load_json(text: str) -> Any:

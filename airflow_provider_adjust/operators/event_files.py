@@ -20,6 +20,9 @@ from airflow_provider_adjust.s2s.events import UnreadableRow
 from airflow_provider_adjust.s2s.rejected import is_rejected_line
 
 _PARQUET_BATCH = 2000
+#: A byte that is no UTF-8 spoils its own row only: it becomes a lone surrogate, which the parser refuses. Line ends are
+#: left to the readers, since in CSV they may stand inside a value.
+_TEXT = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
 
 
 @contextmanager
@@ -30,14 +33,12 @@ def read_rows(path: ObjectStoragePath) -> Iterator[Iterable[Any]]:
     """
     suffixes = [suffix.lower() for suffix in path.suffixes]
     compression = "gzip" if suffixes[-1:] == [".gz"] else None
-    kind = (suffixes[-2:-1] if compression else suffixes[-1:] or [""])[0]
+    kind = next(iter(suffixes[-2:-1] if compression else suffixes[-1:]), "")
     if kind not in {".jsonl", ".ndjson", ".json", ".csv", ".parquet"}:
         raise AdjustConfigurationError(
             f"events names the file {path.name!r}; its name must end in .jsonl, .json, .csv or .parquet (or with .gz)"
         )
-    options = (
-        {"mode": "rb"} if kind == ".parquet" else {"mode": "rt", "encoding": "utf-8-sig", "compression": compression}
-    )
+    options = {"mode": "rb"} if kind == ".parquet" else {"mode": "rt", "compression": compression, **_TEXT}
     try:
         file = path.open(**options)  # type: ignore[no-untyped-call]
     except FileNotFoundError:
@@ -48,9 +49,19 @@ def read_rows(path: ObjectStoragePath) -> Iterator[Iterable[Any]]:
         elif kind == ".csv":
             yield csv.DictReader(file)
         elif kind == ".json":
-            yield json.load(file)
+            yield _json_list(file, path)
         else:
             yield _sorted_if_rejected(_json_lines(file))
+
+
+def _json_list(file: Any, path: ObjectStoragePath) -> Any:
+    try:
+        return json.load(file)
+    except (ValueError, RecursionError) as error:
+        raise AdjustConfigurationError(
+            f"events names the file {path}, which is not JSON (line {getattr(error, 'lineno', '?')}, column "
+            f"{getattr(error, 'colno', '?')}); it must be one list of objects, or be named .jsonl if it has one a line"
+        ) from None
 
 
 def _json_lines(file: Iterable[str]) -> Iterator[Any]:

@@ -6,6 +6,8 @@ a token: messages end up in task logs.
 
 from __future__ import annotations
 
+from datetime import datetime
+
 
 class AdjustError(Exception):
     """Base of all errors of this provider."""
@@ -19,14 +21,17 @@ class InvalidEvent(AdjustError, ValueError):
     """A row is no event that Adjust would take, so it is never sent.
 
     ``reason`` is a short code that counts can be grouped by, ``detail`` a sentence with the remedy. ``event_id`` is the
-    row's own id where ``id_field`` names one.
+    row's own id where ``id_field`` names one, ``occurred_at`` the event's time where it is the time that is refused.
     """
 
-    def __init__(self, reason: str, detail: str, *, event_id: str | None = None) -> None:
+    def __init__(
+        self, reason: str, detail: str, *, event_id: str | None = None, occurred_at: datetime | None = None
+    ) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
         self.event_id = event_id
+        self.occurred_at = occurred_at
 
 
 class StreamOutOfOrder(AdjustError):

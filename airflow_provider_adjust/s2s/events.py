@@ -236,12 +236,14 @@ class EventParser:
             raise InvalidEvent(
                 "expired",
                 f"the event is {age.days} days old; Adjust takes none older than {self.endpoint.max_age.days}",
+                occurred_at=occurred_at,
             )
         if -age > self.endpoint.max_ahead:
             raise InvalidEvent(
                 "created_at_in_future",
                 f"created_at lies {-age} ahead of now; check its time zone (times without an offset are read in "
                 "`timezone`)",
+                occurred_at=occurred_at,
             )
         return occurred_at
 
@@ -344,10 +346,8 @@ def _extra_parameter(name: str) -> Parameter:
 def _unknown(name: str, endpoint: Endpoint) -> str:
     by_lower_case = {known.lower(): known for known in endpoint.parameters}
     near = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
-    meant = (
-        f"did you mean {by_lower_case[near[0]]} (names are case-sensitive)?" if near else "rename or drop the column"
-    )
-    return f"Adjust knows no parameter {values.quoted(name)}; {meant} To send it as it is, name it in extra_params"
+    meant = f"did you mean {by_lower_case[near[0]]} (names are case-sensitive)" if near else "rename or drop the column"
+    return f"Adjust knows no parameter {values.quoted(name)}; {meant}; to send it as it is, name it in extra_params"
 
 
 def _explain(error: ValidationError, params: Mapping[str, str]) -> InvalidEvent:

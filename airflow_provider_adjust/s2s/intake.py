@@ -21,6 +21,11 @@ from airflow_provider_adjust.s2s.schedule import Job
 Now = Callable[[], datetime]
 
 
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
+#: What the operator or the connection normally says for all rows.
+_MISSING_DEFAULTS = frozenset({"missing_environment", "missing_app_token", "missing_event_token"})
+
+
 def utc_now() -> datetime:
     return datetime.now(UTC)
 
@@ -41,11 +46,13 @@ class Intake:
         self.read = 0
 
     def sorted(self, rows: Sequence[Row]) -> Iterator[Job | Receipt]:
-        """Refused rows first, then the events by time; events of the same time keep the order of their rows."""
+        """Everything by time, what has none first; equal times keep the order of their rows.
+
+        An event that is refused for its age keeps its place, so that the order does not depend on when it is looked at.
+        """
         count_equal = _EqualEvents(bounded=False)
         items = [self._take(row, position, count_equal) for position, row in enumerate(rows, start=1)]
-        yield from (item for item in items if isinstance(item, Receipt))
-        yield from sorted((item for item in items if isinstance(item, Job)), key=lambda job: job.event.occurred_at)
+        yield from (item for _, item in sorted(items, key=lambda timed: timed[0]))
 
     def stream(self, rows: Iterable[Row]) -> Iterator[Job | Receipt]:
         """Jobs as the rows come.
@@ -55,7 +62,7 @@ class Intake:
         count_equal = _EqualEvents(bounded=True)
         latest: Job | None = None
         for position, row in enumerate(rows, start=1):
-            item = self._take(row, position, count_equal)
+            _, item = self._take(row, position, count_equal)
             if isinstance(item, Job):
                 if latest is not None and item.event.occurred_at < latest.event.occurred_at:
                     self.read -= 1
@@ -63,20 +70,22 @@ class Intake:
                 latest = item
             yield item
 
-    def _take(self, row: Row, position: int, count_equal: _EqualEvents) -> Job | Receipt:
+    def _take(self, row: Row, position: int, count_equal: _EqualEvents) -> tuple[datetime, Job | Receipt]:
+        """The row's time, and the job or the refusal that it becomes."""
         self.read += 1
         try:
             route = self._route_of(row)
             event = self._parsers[route].parse(row, now=self._now(), count_equal=count_equal)
             count_equal.check(event, position)
         except InvalidEvent as error:
-            if error.reason == "missing_environment" and position == 1:
+            if error.reason in _MISSING_DEFAULTS and position == 1:
                 # Not one row's mistake: nothing has been sent yet, and nothing should be.
                 raise AdjustConfigurationError(error.detail) from None
             outcome = Outcome.EXPIRED if error.reason == "expired" else Outcome.INVALID
             event_id = error.event_id or row_digest(row)
-            return Receipt(outcome, error.reason, event_id, position, detail=error.detail, row=row)
-        return Job(event, position, row, route)
+            refusal = Receipt(outcome, error.reason, event_id, position, detail=error.detail, row=row)
+            return error.occurred_at or _NO_TIME, refusal
+        return event.occurred_at, Job(event, position, row, route)
 
     def _route_of(self, row: Any) -> str | None:
         if self._route_by is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -10,7 +10,8 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, EventsU
 from airflow_provider_adjust.s2s.receipts import FINAL_OUTCOMES, UNDELIVERED, UNRESOLVED, DeliverySummary
 from airflow_provider_adjust.s2s.responses import Outcome
 
-_REFUSED = UNDELIVERED - UNRESOLVED
+#: What ``max_rejected`` counts; duplicates are tolerated by default.
+_REFUSED = (UNDELIVERED - UNRESOLVED) | {Outcome.DUPLICATE}
 
 
 def progress_line(
@@ -93,6 +94,13 @@ class FailureBudget:
             raise AdjustConfigurationError("max_rejected is a count (0, 1, 2 …) or a share below 1 (0.02)")
         if isinstance(self.max_rejected, float) and self.max_rejected >= 1 and not self.max_rejected.is_integer():
             raise AdjustConfigurationError("max_rejected is a count (0, 1, 2 …) or a share below 1 (0.02)")
+
+    @classmethod
+    def of(cls, max_rejected: float, tolerate: Collection[str]) -> FailureBudget:
+        """The budget that an operator's arguments describe."""
+        if isinstance(tolerate, str):
+            raise AdjustConfigurationError(f"tolerate is a list of outcomes and reasons, such as [{tolerate!r}]")
+        return cls(max_rejected, frozenset(tolerate))
 
     def check(self, summary: DeliverySummary, *, rejected_path: str | None) -> None:
         """Raise when more is missing than allowed; the message says what, how much revenue, and what to do.

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.delivery import Delivery, OnInDoubt, Retries
+from airflow_provider_adjust.s2s.endpoint import Endpoint
 from airflow_provider_adjust.s2s.errors import DeliveryStopped
 from airflow_provider_adjust.s2s.events import EventParser, Row
 from airflow_provider_adjust.s2s.intake import Intake, Now, utc_now
@@ -93,6 +93,10 @@ class Sender:
         return self._routes[job.route].target
 
 
-def masked(params: Mapping[str, Any], personal: frozenset[str]) -> dict[str, Any]:
-    """The parameters as a log may show them: enough of an id to recognise it, not enough to use it."""
-    return {name: f"{str(text)[:4]}…" if name in personal else text for name, text in params.items()}
+def masked(params: Mapping[str, str], endpoint: Endpoint) -> dict[str, str]:
+    """The parameters as a log may show them: enough of an id to recognise it, not enough to use it.
+
+    What the schema does not know may be personal, too.
+    """
+    open_names = endpoint.parameters.keys() - endpoint.personal
+    return {name: text if name in open_names else f"{text[:4]}…" for name, text in params.items()}

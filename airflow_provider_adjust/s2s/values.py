@@ -234,7 +234,7 @@ def flat_object(parameter: Parameter, value: Any) -> str:
     flat = {
         key: _entry_text(parameter.name, key, entry)
         for key, entry in entries.items()
-        if not is_missing(entry) or entry == ""
+        if isinstance(entry, str) or not is_missing(entry)
     }
     if not flat:
         return ""

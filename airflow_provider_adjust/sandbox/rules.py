@@ -21,7 +21,7 @@ DEVICE_ID_NAMES = (
     "gps_adid", "idfa", "adid", "fire_adid", "oaid", "web_uuid", "idfv", "android_id",
     "android_id_lower_md5", "android_id_lower_sha1", "android_id_upper_md5", "android_id_upper_sha1",
     "imei", "imei_lower_md5", "meid", "win_naid", "win_hwid", "win_adid", "external_device_id", "google_app_set_id",
-    "primary_dedupe_token", "persistent_ios_uuid", "rida", "vida", "tifa",
+    "rida", "vida", "tifa",
     "gps_adid_upper_md5", "gps_adid_lower_md5", "gps_adid_upper_sha1", "gps_adid_lower_sha1",
     "idfa_lower_md5", "idfa_lower_sha1", "idfa_upper_md5", "idfa_upper_sha1", "idfa_short", "oaid_lower_md5",
 )  # fmt: skip

@@ -133,6 +133,7 @@ class _Server(uvicorn.Server):
                 app,
                 lifespan="off",
                 ws="none",
+                timeout_keep_alive=75,  # a pooled sender that pauses must not meet resets that nobody asked for
                 log_config=None,
                 log_level="warning",
                 access_log=False,

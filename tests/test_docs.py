@@ -1,0 +1,285 @@
+"""The documentation says what the code does: its table, links, excerpts, names and examples are checked against it."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import json
+import re
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from airflow_provider_adjust import s2s
+from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
+from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
+from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
+from airflow_provider_adjust.s2s import errors, responses
+from airflow_provider_adjust.s2s.endpoint import EVENT
+from airflow_provider_adjust.s2s.receipts import FINAL_OUTCOMES, DeliverySummary
+from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
+from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")])
+
+FENCE = re.compile(r"^( *)(```+)(\w*)[^\n]*\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+EXCERPT = re.compile(r"<!-- excerpt: (\S+) -->\n+```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
+def read(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def name_of(page: Any) -> str:
+    return page.relative_to(ROOT).as_posix() if isinstance(page, Path) else ""
+
+
+def blocks(language: str) -> Iterator[tuple[str, str]]:
+    """Every fenced block of one language, with the name of its page and its number there."""
+    for page in PAGES:
+        found = (match for match in FENCE.finditer(read(page)) if match[3] == language)
+        for number, match in enumerate(found, start=1):
+            yield f"{name_of(page)} {number}", textwrap.dedent(match[4])
+
+
+# -- the generated table -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def generator() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("generate_docs", ROOT / "scripts" / "generate_docs.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_parameters_table_is_up_to_date(generator: ModuleType) -> None:
+    page = read(DOCS / "events.md")
+    assert page == generator.with_table(page), "run python scripts/generate_docs.py"
+
+
+def test_the_parameters_table_has_every_parameter(generator: ModuleType) -> None:
+    names = re.findall(r"^\| `(\w+)` \|", generator.parameters_table(), re.MULTILINE)
+    assert names == list(EVENT.parameters)
+
+
+# -- links ---------------------------------------------------------------------------------------------------------------
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that GitHub gives a page's headings."""
+    text = FENCE.sub("", read(page))
+    headings = re.findall(r"^#{1,6} +(.+?) *$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_relative_links_resolve(page: Path) -> None:
+    dead = []
+    for link in LINK.findall(FENCE.sub("", read(page))):
+        if "://" in link:
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            dead.append(link)
+    assert not dead
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_to_the_web_are_https(page: Path) -> None:
+    assert not [link for link in LINK.findall(read(page)) if link.startswith("http://")]
+
+
+def test_every_page_is_reached_from_the_index_and_the_readme() -> None:
+    pages = {page.name for page in DOCS.glob("*.md")} - {"index.md"}
+    assert pages <= set(LINK.findall(read(DOCS / "index.md")))
+    assert {f"docs/{name}" for name in pages} <= set(LINK.findall(read(ROOT / "README.md")))
+
+
+# -- excerpts and examples -----------------------------------------------------------------------------------------------
+
+
+def test_the_readme_quotes_the_example_as_it_is() -> None:
+    excerpts = EXCERPT.findall(read(ROOT / "README.md"))
+    assert {path for path, _ in excerpts} == {"example_dags/adjust_revenue_sync.py", "example_dags/sql/purchases.sql"}
+    for path, code in excerpts:
+        assert code.strip(), path
+        assert code in read(ROOT / path).rstrip() + "\n", f"{path} has changed; quote it anew"
+
+
+@pytest.mark.parametrize(("where", "code"), [pytest.param(*block, id=block[0]) for block in blocks("python")])
+def test_python_blocks_compile(where: str, code: str) -> None:
+    compile(code, where, "exec")
+
+
+@pytest.mark.parametrize(("where", "text"), [pytest.param(*block, id=block[0]) for block in blocks("json")])
+def test_json_blocks_are_json(where: str, text: str) -> None:
+    assert isinstance(json.loads(text), dict), where
+
+
+def connections() -> Iterator[tuple[str, str]]:
+    text = read(DOCS / "connection.md")
+    yield from (("a URI", uri) for uri in re.findall(r"^adjust://\S+$", text, re.MULTILINE))
+    yield from (("JSON", block) for where, block in blocks("json") if where.startswith("docs/connection"))
+    yield from (("on the command line", block) for block in re.findall(r"--conn-json '(.*?)'\n", text, re.DOTALL))
+    exports = re.findall(
+        r"^export AIRFLOW_CONN_ADJUST_DEFAULT='(.*?)'$", read(ROOT / "README.md"), re.DOTALL | re.MULTILINE
+    )
+    yield from (("README", value) for value in exports)
+
+
+def test_connections_in_the_docs_are_read_by_the_hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = list(connections())
+    assert len(found) == 6
+    for where, value in found:
+        monkeypatch.setenv("AIRFLOW_CONN_ADJUST_DEFAULT", value)
+        settings = AdjustS2SHook().settings
+        assert settings.app_token == "4w565xzmb54d", where
+        assert settings.environment in {"sandbox", "production"}, where
+        local = "127.0.0.1" in value
+        assert settings.endpoint == ("http://127.0.0.1:8099" if local else "https://s2s.adjust.com"), where
+        assert bool(settings.s2s_token) is not local, where
+
+
+# -- names ---------------------------------------------------------------------------------------------------------------
+
+SOURCES = {path.name: path.read_text(encoding="utf-8") for path in Path(s2s.__path__[0]).glob("*.py")}
+
+
+def raised_reasons() -> set[str]:
+    """Reasons that the parser and the intake give as they stand."""
+    text = "\n".join(SOURCES.values())
+    return set(re.findall(r'InvalidEvent\(\s*"(\w+)"', text))
+
+
+def missing_reasons() -> set[str]:
+    """Reasons made of a required parameter's name; `s2s` is always set, and a time has been demanded before."""
+    required = set(EVENT.schema["required"]) - {"s2s", "created_at_unix"}
+    return {f"missing_{name}" for name in required}
+
+
+def verdict_reasons() -> set[str]:
+    """Reasons of answers, of the lack of one, and of what the delivery did not send."""
+    named = {reason for _, _, reason, _ in responses._BY_MESSAGE}
+    text = SOURCES["responses.py"] + SOURCES["delivery.py"]
+    named |= set(re.findall(r'Outcome\.\w+(?: if [^,\n]+ else Outcome\.\w+)?,\s*"(\w+)"', text))
+    return named | {"dry_run"}
+
+
+def test_reasons_are_found_where_they_are_made() -> None:
+    assert {"unknown_parameter", "expired", "repeated_event_id", "not_a_row"} <= raised_reasons()
+    assert {"missing_environment", "missing_app_token", "missing_event_token"} == missing_reasons()
+    assert {
+        "wrong_s2s_token",
+        "redirected",
+        "not_adjust",
+        "tls_refused",
+        "no_answer",
+        "lane_held",
+        "stopped",
+    } <= verdict_reasons()
+
+
+@pytest.mark.parametrize("reason", sorted(raised_reasons() | missing_reasons() | verdict_reasons()))
+def test_every_reason_is_in_the_failures_page(reason: str) -> None:
+    assert f"`{reason}`" in read(DOCS / "failures.md")
+
+
+def test_reasons_that_are_made_of_a_name_or_a_status_are_explained() -> None:
+    page = read(DOCS / "failures.md")
+    assert "`invalid_<parameter>`" in page
+    assert page.count("`http_<status>`") == 3
+
+
+def test_the_docs_name_no_reason_that_does_not_exist() -> None:
+    """The first cell of a row in a table of reasons holds reasons only."""
+    known = raised_reasons() | missing_reasons() | verdict_reasons()
+    known |= {"invalid_<parameter>", "http_<status>"}
+    tables = re.findall(r"^\| Reason \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", read(DOCS / "failures.md"), re.MULTILINE)
+    named = {
+        name for table in tables for row in table.splitlines() for name in re.findall(r"`([^`]+)`", row.split("|")[1])
+    }
+    assert named
+    assert named <= known
+    invalid = set(re.findall(r"`(invalid_\w+)`", read(DOCS / "events.md")))
+    assert invalid <= {f"invalid_{name}" for name in EVENT.parameters} | {"invalid_"}
+
+
+def test_every_outcome_and_error_is_in_the_failures_page() -> None:
+    page = read(DOCS / "failures.md")
+    for outcome in FINAL_OUTCOMES:
+        assert f"| `{outcome.value}` |" in page
+    # The bases are never raised themselves, and a refused row does not fail the task by itself.
+    bases = {"AdjustError", "DeliveryIncomplete", "InvalidEvent"}
+    for name, error in inspect.getmembers(errors, inspect.isclass):
+        if issubclass(error, errors.AdjustError) and name not in bases:
+            assert f"| `{name}` |" in page
+
+
+def section(page: Path, heading: str) -> str:
+    """A second-level section with its subsections."""
+    text = read(page)
+    assert f"\n## {heading}\n" in text
+    return text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+OPERATORS: list[tuple[str, Any]] = [
+    ("Common parameters", AdjustDeliveryOperator),
+    ("SqlToAdjustOperator", SqlToAdjustOperator),
+    ("AdjustSendEventsOperator", AdjustSendEventsOperator),
+    ("AdjustEventsReadySensor", AdjustEventsReadySensor),
+]
+
+
+def own_parameters(operator: Any) -> dict[str, inspect.Parameter]:
+    parameters = inspect.signature(operator.__init__).parameters
+    return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
+
+
+@pytest.mark.parametrize(("heading", "operator"), OPERATORS)
+def test_every_operator_parameter_is_documented_with_its_default(heading: str, operator: Any) -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (yes|no) \|", section(DOCS / "operators.md", heading), re.MULTILINE)
+    documented = {name: (default, templated == "yes") for name, default, templated in rows}
+    expected = {}
+    for name, parameter in own_parameters(operator).items():
+        required = parameter.default is inspect.Parameter.empty
+        default = "required" if required else "`" + repr(parameter.default).replace("'", '"') + "`"
+        expected[name] = (default, name in operator.template_fields)
+    assert documented == expected
+
+
+def test_the_readme_lists_every_parameter_of_the_sending_operators() -> None:
+    table = section(ROOT / "README.md", "The operators' parameters")
+    listed = {
+        name for cell in re.findall(r"^\| (`.+?) \|", table, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)
+    }
+    expected = {name for heading, operator in OPERATORS[:3] for name in own_parameters(operator)}
+    assert listed == expected
+
+
+def test_the_result_is_documented_key_by_key() -> None:
+    result = DeliverySummary().as_result(seconds=0.0, rejected_path=None)
+    table = section(DOCS / "operators.md", "The result")
+    cells = re.findall(r"^\| (`.+?) \|", table, re.MULTILINE)
+    assert {name for cell in cells for name in re.findall(r"`(\w+)`", cell)} == set(result)
+    shown = [json.loads(text) for where, text in blocks("json") if where.startswith("README.md")]
+    assert [list(example) for example in shown] == [list(result)]
+
+
+# -- form ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_lines_are_short_but_for_tables(page: Path) -> None:
+    # 120 is the aim, 130 what the linter lets prose and messages have.
+    assert not [line for line in read(page).splitlines() if len(line) > 130 and not line.startswith("|")]
