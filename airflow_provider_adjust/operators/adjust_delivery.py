@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext, suppress
+from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context, ObjectStoragePath
@@ -23,12 +24,14 @@ from airflow_provider_adjust.s2s.delivery import OnInDoubt
 from airflow_provider_adjust.s2s.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import FINAL_ERRORS, AdjustConfigurationError, AdjustError
 from airflow_provider_adjust.s2s.events import Row
+from airflow_provider_adjust.s2s.ledger import Ledger, TaskInstanceId
 from airflow_provider_adjust.s2s.receipts import UNDELIVERED, DeliverySummary, Receipt
 from airflow_provider_adjust.s2s.rejected import rejected_line, response_line
 from airflow_provider_adjust.s2s.reporting import FailureBudget, progress_line, summary_table
 from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.sender import Sender, masked
+from airflow_provider_adjust.sql_rows import sql_hook
 
 AdjustRetryPolicy: Any
 try:
@@ -66,6 +69,10 @@ class AdjustDeliveryOperator(BaseOperator):
     :param rejected_path: where to write what was not delivered, as JSON Lines; local or object storage. The try number
         and the map index are added to the name where there is more than one. (templated)
     :param responses_path: where to write Adjust's answers, as JSON Lines of event id and answer. (templated)
+    :param ledger_conn_id: a database connection in which to remember what was delivered, so that no run sends it again.
+        (templated)
+    :param retry_unknown_devices: how old an event may be that Adjust refused as ``device_not_found`` and that is offered
+        again; it needs the ledger.
     :param durable: keep a checkpoint in Airflow's task state store (Airflow 3.3), so that a retry goes on where the last
         try stopped.
     :param dry_run: parse and order the events, log the first of them with ids masked, send nothing.
@@ -80,6 +87,7 @@ class AdjustDeliveryOperator(BaseOperator):
         "environment",
         "rejected_path",
         "responses_path",
+        "ledger_conn_id",
     )
     ui_color = "#e0f2ef"
 
@@ -104,6 +112,8 @@ class AdjustDeliveryOperator(BaseOperator):
         tolerate: Sequence[str] = ("duplicate",),
         rejected_path: str | None = None,
         responses_path: str | None = None,
+        ledger_conn_id: str | None = None,
+        retry_unknown_devices: timedelta | None = None,
         durable: bool = True,
         dry_run: bool = False,
         transport: TransportName = "auto",
@@ -130,6 +140,8 @@ class AdjustDeliveryOperator(BaseOperator):
         self.tolerate = tolerate
         self.rejected_path = rejected_path
         self.responses_path = responses_path
+        self.ledger_conn_id = ledger_conn_id
+        self.retry_unknown_devices = retry_unknown_devices
         self.durable = durable
         self.send_nothing = dry_run
         self.transport = transport
@@ -151,8 +163,8 @@ class AdjustDeliveryOperator(BaseOperator):
             words = f"{error}\n" if isinstance(error, AdjustError) else ""
             raise AirflowFailException(
                 f"{type(error).__name__}: {words}Part of the events was sent, and without a checkpoint (durable, Airflow "
-                "3.3) a retry would send it again, so there is none. Send what is missing: see rejected_path, and compare "
-                "Adjust with the source"
+                "3.3) or a ledger a retry would send it again, so there is none. Send what is missing: see rejected_path, "
+                "and compare Adjust with the source"
             ) from error
 
     def on_kill(self) -> None:
@@ -178,29 +190,33 @@ class AdjustDeliveryOperator(BaseOperator):
                 max_events_per_second=self.max_events_per_second,
                 on_in_doubt=self.on_in_doubt,
                 checkpoint=checkpoint,
+                ledger=None if self.send_nothing else self._ledger(context),
             )
             self._sender = sender
+            remembers = checkpoint is not None or self.ledger_conn_id is not None
             rows = self.rows(context, stack)
             if self.send_nothing:
                 return self._dry_run(sender, rows, summary, started)
             if checkpoint and checkpoint.rejected_path:
                 rejected.carry_over(checkpoint.rejected_path, checkpoint.rejected_lines)
             expected = len(rows) if isinstance(rows, Sequence) else None
-            stopped: AdjustError | None = None
+            stopped: Exception | None = None
             try:
                 for receipt in self._with_progress(sender, sender.send(rows), summary, expected):
-                    self._would_send_twice = self._would_send_twice or (checkpoint is None and receipt.attempts > 0)
+                    if not remembers and receipt.attempts and receipt.outcome is not Outcome.HELD:
+                        self._would_send_twice = True
                     if receipt.outcome in UNDELIVERED:
                         rejected.write(rejected_line(self._under_adjust_names(receipt, routes)))
                     elif receipt.response is not None:
                         responses.write(response_line(receipt))
                     if checkpoint and checkpoint.due():
-                        _save(checkpoint, rejected, responses)
-            except AdjustError as error:
+                        _save(sender, checkpoint, rejected, responses)
+                _save(sender, checkpoint, rejected, responses)
+            except Exception as error:
                 stopped = error
             finally:
-                if checkpoint:
-                    _save(checkpoint, rejected, responses)
+                with suppress(Exception) if stopped else nullcontext():
+                    _save(sender, checkpoint, rejected, responses)
             summary.read = sender.read
         result = summary.as_result(seconds=time.monotonic() - started, rejected_path=rejected.written_to)
         self.log.info("%s\n%s", "Delivery stopped early" if stopped else "Delivery ended", summary_table(summary))
@@ -213,8 +229,8 @@ class AdjustDeliveryOperator(BaseOperator):
         return result
 
     def _checkpoint(self, context: Context) -> Checkpoint | None:
-        if not self.durable:
-            return None
+        if not self.durable or self.ledger_conn_id is not None:
+            return None  # a ledger knows more: it tells events apart, whatever has become of the input
         store = TaskStateCheckpointStore.of(context)
         if store is None:
             self.log.warning(
@@ -230,6 +246,27 @@ class AdjustDeliveryOperator(BaseOperator):
                 STATE_KEY,
             )
         return checkpoint
+
+    def _ledger(self, context: Context) -> Ledger | None:
+        if self.ledger_conn_id is None:
+            if self.retry_unknown_devices is not None:
+                raise AdjustConfigurationError(
+                    "retry_unknown_devices needs ledger_conn_id, which remembers the devices"
+                )
+            return None
+        ti = context.get("ti")
+        return Ledger(
+            sql_hook(self.ledger_conn_id, None).get_sqlalchemy_engine(),
+            TaskInstanceId(
+                dag_id=getattr(ti, "dag_id", ""),
+                run_id=getattr(ti, "run_id", ""),
+                task_id=getattr(ti, "task_id", self.task_id),
+                map_index=getattr(ti, "map_index", -1),
+            ),
+            on_in_doubt=self.on_in_doubt,
+            retry_unknown_devices=self.retry_unknown_devices,
+            batch_size=max(64, 2 * self.max_in_flight),
+        )
 
     def _hooks(self) -> dict[str | None, AdjustS2SHook]:
         if isinstance(self.adjust_conn_id, str):
@@ -310,12 +347,13 @@ class AdjustDeliveryOperator(BaseOperator):
         return receipt.with_row(parser.renamed(receipt.row)) if isinstance(receipt.row, Mapping) else receipt
 
 
-def _save(checkpoint: Checkpoint, rejected: ReceiptFile, responses: ReceiptFile) -> None:
+def _save(sender: Sender, checkpoint: Checkpoint | None, rejected: ReceiptFile, responses: ReceiptFile) -> None:
     """What a checkpoint calls settled must be in the files before it says so."""
     rejected.flush()
     responses.flush()
-    checkpoint.rejected_path, checkpoint.rejected_lines = rejected.written_to, rejected.lines
-    checkpoint.save()
+    if checkpoint:
+        checkpoint.rejected_path, checkpoint.rejected_lines = rejected.written_to, rejected.lines
+    sender.save()
 
 
 def _own_path(path: str | None, context: Context) -> ObjectStoragePath | None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import heapq
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
-from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted, DeliveryStopped
+from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted, DeliveryStopped, LedgerUnavailable
 from airflow_provider_adjust.s2s.pace import Pace
-from airflow_provider_adjust.s2s.receipts import Receipt
+from airflow_provider_adjust.s2s.receipts import UNRESOLVED, Receipt
 from airflow_provider_adjust.s2s.responses import Outcome, Verdict, classify
 from airflow_provider_adjust.s2s.schedule import Job, Schedule
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target, Transport
@@ -31,6 +32,15 @@ _READ_AT_ONCE = 32
 _LONGEST_POLL = 0.5
 
 _TokenPair = tuple[str, str]
+
+
+class Claims(Protocol):
+    """Who must know of an event before it goes out, and may say that it is not to be sent (the ledger)."""
+
+    batch_size: int
+
+    def claim(self, jobs: Sequence[Job]) -> list[Receipt | None]:
+        """For each event None, or the receipt of one that is not to be sent now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,7 @@ class Delivery:
         max_events_per_second: float | None = None,
         on_in_doubt: OnInDoubt = "resend",
         retries: Retries | None = None,
+        claims: Claims | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
@@ -70,6 +81,8 @@ class Delivery:
         self._pace = Pace(max_in_flight, max_events_per_second)
         self._on_in_doubt = on_in_doubt
         self._retries = retries or Retries()
+        self._claims = claims
+        self._claimed: deque[Job] = deque()
         self._clock = clock
         self._schedule = Schedule()
         self._buffer = max_in_flight * _BUFFERED_PER_REQUEST
@@ -105,7 +118,7 @@ class Delivery:
         source = iter(stream)
         while True:
             yield from self._read(source)
-            self._send()
+            yield from self._send()
             if not self._in_flight and (self._stopped or (self._exhausted and not len(self._schedule))):
                 break
             for completion in self._transport.poll(self._patience()):
@@ -137,22 +150,53 @@ class Delivery:
             elif not self._schedule.add(item):
                 yield _receipt(item, Outcome.HELD, "lane_held", _LANE_HELD)
 
-    def _send(self) -> None:
+    def _send(self) -> Iterator[Receipt]:
         now = self._clock()
         while self._waiting and self._waiting[0][0] <= now:
             self._schedule.make_ready(heapq.heappop(self._waiting)[2])
         while not self._stopped and self._in_flight < self._pace.window and self._pace.wait(now) <= 0:
-            job = self._schedule.next_ready()
-            if job is None:
+            while not self._claimed and self._schedule.has_ready and not self._stopped:
+                yield from self._claim()
+            if not self._claimed or self._stopped:
                 return
-            if not self._may_go(job):
-                continue
+            job = self._claimed.popleft()
             if not job.attempts:
                 job.settled_before = self._settled
             job.attempts += 1
             self._in_flight += 1
             self._pace.sent(now)
             self._transport.submit(job, self._target_of(job), job.event.body)
+
+    def _claim(self) -> Iterator[Receipt]:
+        """Take ready events, as many as are claimed together, and let those through that may be sent."""
+        batch: list[Job] = []
+        most = self._claims.batch_size if self._claims else 1
+        while len(batch) + len(self._claimed) < most and (job := self._schedule.next_ready()) is not None:
+            if not self._may_go(job):
+                continue
+            (self._claimed if job.attempts or self._claims is None else batch).append(job)
+        if not batch or self._claims is None:
+            return
+        try:
+            answers = self._claims.claim(batch)
+        except Exception as error:
+            self.stop(LedgerUnavailable.because(error))
+            self._claimed.extend(batch)
+            return
+        for job, receipt in zip(batch, answers, strict=True):
+            if receipt is None:
+                self._claimed.append(job)
+                continue
+            if receipt.outcome in UNRESOLVED:
+                yield receipt
+                for follower in self._schedule.hold(job):
+                    yield _receipt(follower, Outcome.HELD, "lane_held", _LANE_HELD)
+            else:
+                # Adjust took this token pair before, so it need not be tried with one event alone.
+                self._proven.add(_tokens(job))
+                self._schedule.settle(job)
+                yield receipt
+            self._release(_tokens(job))
 
     def _may_go(self, job: Job) -> bool:
         """One event of a token pair goes first: a wrong token is then refused once, not once for each in flight."""
@@ -245,6 +289,7 @@ class Delivery:
     def _hold_the_rest(self) -> Iterator[Receipt]:
         """After a stop: what waited for a retry or for its turn has an outcome too."""
         heads = [job for _, _, job in self._waiting]
+        heads.extend(self._claimed)
         heads.extend(job for parked in self._parked.values() for job in parked)
         while (ready := self._schedule.next_ready()) is not None:
             heads.append(ready)

@@ -57,6 +57,16 @@ class AdjustUnreachable(DeliveryStopped):
     """No answer that settles an event has come for as long as the retries allow. A later retry may succeed."""
 
 
+class LedgerUnavailable(DeliveryStopped):
+    """The ledger's database failed. What was sent before is settled in it, or in doubt; a later retry may go on."""
+
+    @classmethod
+    def because(cls, error: Exception) -> LedgerUnavailable:
+        failure = cls(f"the ledger could not be written ({type(error).__name__}); nothing more was sent")
+        failure.__cause__ = error
+        return failure
+
+
 class DeliveryIncomplete(AdjustError):
     """Everything that could be sent was, and yet more events than allowed did not arrive."""
 

@@ -346,8 +346,10 @@ def _extra_parameter(name: str) -> Parameter:
 def _unknown(name: str, endpoint: Endpoint) -> str:
     by_lower_case = {known.lower(): known for known in endpoint.parameters}
     near = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
-    meant = f"did you mean {by_lower_case[near[0]]} (names are case-sensitive)" if near else "rename or drop the column"
-    return f"Adjust knows no parameter {values.quoted(name)}; {meant}; to send it as it is, name it in extra_params"
+    meant = (
+        f"did you mean {by_lower_case[near[0]]} (names are case-sensitive)?" if near else "rename or drop the column."
+    )
+    return f"Adjust knows no parameter {values.quoted(name)}; {meant} To send it as it is, name it in extra_params"
 
 
 def _explain(error: ValidationError, params: Mapping[str, str]) -> InvalidEvent:

@@ -72,6 +72,11 @@ class Schedule:
         self._added += 1
         heapq.heappush(self._ready, (job.position, self._added, job))
 
+    @property
+    def has_ready(self) -> bool:
+        """Tell whether an event may be sent now."""
+        return bool(self._ready)
+
     def next_ready(self) -> Job | None:
         """Take the earliest event that may be sent now. It keeps its lanes until it is settled or held."""
         return heapq.heappop(self._ready)[2] if self._ready else None

@@ -1,6 +1,6 @@
 """The pipeline put together: rows in, receipts out.
 
-rows -> intake (events, in order) -> checkpoint (what is left) -> delivery (schedule, transport, verdicts) -> receipts
+rows -> intake (events, in order) -> checkpoint (what is left) -> delivery (schedule, ledger, transport, verdicts) -> receipts
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.delivery import Delivery, OnInDoubt, Retries
 from airflow_provider_adjust.s2s.endpoint import Endpoint
-from airflow_provider_adjust.s2s.errors import DeliveryStopped
+from airflow_provider_adjust.s2s.errors import DeliveryStopped, LedgerUnavailable
 from airflow_provider_adjust.s2s.events import EventParser, Row
 from airflow_provider_adjust.s2s.intake import Intake, Now, utc_now
+from airflow_provider_adjust.s2s.ledger import Ledger
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.transports import Target, Transport
@@ -44,10 +45,12 @@ class Sender:
         on_in_doubt: OnInDoubt = "resend",
         retries: Retries | None = None,
         checkpoint: Checkpoint | None = None,
+        ledger: Ledger | None = None,
         now: Now = utc_now,
     ) -> None:
         self._routes = routes
         self._checkpoint = checkpoint
+        self._ledger = ledger
         self._intake = Intake({name: route.parser for name, route in routes.items()}, route_by=route_by, now=now)
         self._delivery = Delivery(
             transport,
@@ -56,6 +59,7 @@ class Sender:
             max_events_per_second=max_events_per_second,
             on_in_doubt=on_in_doubt,
             retries=retries,
+            claims=ledger,
         )
 
     @property
@@ -71,15 +75,23 @@ class Sender:
     def send(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Receipt]:
         """Send a list, sorted by time first, or a stream in time order; yield a receipt for each row as it settles."""
         jobs = self.jobs(rows)
-        if self._checkpoint is None:
-            return self._delivery.run(jobs)
-        return self._with_checkpoint(self._checkpoint, jobs)
-
-    def _with_checkpoint(self, checkpoint: Checkpoint, jobs: Iterator[Job | Receipt]) -> Iterator[Receipt]:
-        for receipt in self._delivery.run(checkpoint.resume(jobs)):
-            # The caller keeps the receipt first (a rejected line, a count): what a checkpoint has settled is not seen again.
+        for receipt in self._delivery.run(self._checkpoint.resume(jobs) if self._checkpoint else jobs):
+            # The caller keeps the receipt first (a rejected line, a count): what is settled below is not seen again.
             yield receipt
-            checkpoint.settle(receipt)
+            if self._ledger:
+                try:
+                    self._ledger.settle(receipt)
+                except Exception as error:
+                    self._delivery.stop(LedgerUnavailable.because(error))
+            if self._checkpoint:
+                self._checkpoint.settle(receipt)
+
+    def save(self) -> None:
+        """Write what ledger and checkpoint know; the ledger first, since it must not know less."""
+        if self._ledger:
+            self._ledger.flush()
+        if self._checkpoint:
+            self._checkpoint.save()
 
     def jobs(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Job | Receipt]:
         """What would be sent, in order, and receipts for what would not; sends nothing."""

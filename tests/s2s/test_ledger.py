@@ -1,0 +1,323 @@
+"""Each event once, whatever is retried, cleared, overlapped or killed; on SQLite and on a real Postgres."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, LedgerUnavailable
+from airflow_provider_adjust.s2s.events import EventParser
+from airflow_provider_adjust.s2s.ledger import CLAIM_EXPIRES, Ledger, TaskInstanceId, prune
+from airflow_provider_adjust.s2s.ledger_schema import VERSION, deliveries, metadata, prepare, versions
+from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
+from airflow_provider_adjust.s2s.sender import Route, Sender
+from airflow_provider_adjust.s2s.transports import Completion, Failure, Target
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+OK = b'{"status": "OK"}'
+NOT_FOUND = b'{"error": "Event request failed (Device not found)"}'
+DEVICE = "660e1d86-6796-463a-be86-897993136018"
+
+
+class Killed(BaseException):
+    """Stands for kill -9: nothing below gets to write anything."""
+
+
+class Adjust:
+    """A transport and the Adjust behind it; ``silent`` events are recorded without an answer."""
+
+    def __init__(self) -> None:
+        self.received: Counter[str] = Counter()
+        self.silent: set[str] = set()
+        self.unknown: set[str] = set()
+        self._done: list[Completion] = []
+
+    def hang_up(self) -> None:
+        """A killed sender never sees the answers that were on their way."""
+        self._done.clear()
+
+    def submit(self, key: Any, target: Target, body: str) -> None:
+        event_id = key.event.event_id
+        if event_id in self.unknown:
+            self._done.append(Completion(key, 404, NOT_FOUND))
+            return
+        self.received[event_id] += 1
+        if event_id in self.silent:
+            self._done.append(Completion(key, failure=Failure.NO_ANSWER))
+        else:
+            self._done.append(Completion(key, 200, OK))
+
+    def poll(self, timeout: float | None) -> list[Completion]:
+        done, self._done = self._done, []
+        return done
+
+    def close(self) -> None:
+        """Nothing to free."""
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
+    if request.param == "sqlite":
+        made = sa.create_engine(f"sqlite:///{tmp_path}/ledger.db")
+    else:
+        url = sa.make_url(request.getfixturevalue("postgres_url")).set(drivername="postgresql+psycopg2")
+        made = sa.create_engine(url)
+        metadata.drop_all(made)
+    yield made
+    made.dispose()
+
+
+def make_rows(count: int, **more: Any) -> list[dict[str, Any]]:
+    return [
+        {
+            "order_id": f"order-{place}",
+            "gps_adid": DEVICE if place % 2 else f"device-{place % 5}",
+            "created_at": NOW - timedelta(hours=5) + timedelta(seconds=place),
+            "revenue": "1.10",
+            "currency": "USD",
+            **more,
+        }
+        for place in range(count)
+    ]
+
+
+def send(
+    engine: sa.Engine,
+    rows: list[dict[str, Any]],
+    adjust: Adjust,
+    *,
+    run: str = "run-1",
+    event_token: str = "event1",
+    kill_after: int | None = None,
+    now: datetime = NOW,
+    **ledger_options: Any,
+) -> DeliverySummary:
+    parser = EventParser(app_token="app1", event_token=event_token, environment="sandbox", id_field="order_id")
+    adjust.hang_up()
+    ledger_options.setdefault("batch_size", 4)
+    ledger = Ledger(engine, TaskInstanceId("dag", run, "send"), now=lambda: now, **ledger_options)
+    sender = Sender(
+        {None: Route(parser, Target("http://127.0.0.1/event"))},
+        adjust,
+        max_in_flight=2,
+        on_in_doubt=ledger_options.get("on_in_doubt", "resend"),
+        ledger=ledger,
+        now=lambda: NOW,
+    )
+    summary = DeliverySummary()
+    for count, receipt in enumerate(sender.send(rows), start=1):
+        summary.add(receipt)
+        if count == kill_after:
+            raise Killed
+    sender.save()
+    summary.read = sender.read
+    summary.check()
+    return summary
+
+
+def statuses(engine: sa.Engine) -> Counter[str]:
+    with engine.connect() as connection:
+        return Counter(connection.scalars(sa.select(deliveries.c.status)))
+
+
+def test_every_event_is_in_the_ledger_and_no_device_is(engine: sa.Engine) -> None:
+    send(engine, make_rows(10), Adjust())
+    with engine.connect() as connection:
+        records = connection.execute(sa.select(deliveries)).mappings().all()
+    assert {record["event_id"] for record in records} == {f"order-{place}" for place in range(10)}
+    assert {record["status"] for record in records} == {"delivered"}
+    assert {str(record["revenue"].normalize()) for record in records} == {"1.1"}
+    assert records[0]["occurred_at"] == NOW.replace(tzinfo=None) - timedelta(hours=5)
+    assert DEVICE not in repr(records)
+
+
+def test_overlapping_windows_send_each_event_once(engine: sa.Engine) -> None:
+    adjust, rows = Adjust(), make_rows(30)
+    send(engine, rows[:20], adjust, run="night-1")
+    summary = send(engine, rows[10:], adjust, run="night-2")
+    assert set(adjust.received.values()) == {1}
+    assert summary.outcomes == Counter(delivered=10, skipped=10)
+    assert summary.reasons == Counter({("skipped", "delivered_before"): 10})
+
+
+def test_a_cleared_task_sends_nothing_and_its_result_covers_all_tries(engine: sa.Engine) -> None:
+    adjust, rows = Adjust(), make_rows(12)
+    adjust.unknown.add("order-3")
+    first = send(engine, rows, adjust)
+    again = send(engine, rows, adjust)
+    assert again == first
+    assert set(adjust.received.values()) == {1}
+
+
+def test_one_id_may_name_two_kinds_of_event(engine: sa.Engine) -> None:
+    adjust, rows = Adjust(), make_rows(3)
+    send(engine, rows, adjust, event_token="purchase")
+    send(engine, rows, adjust, event_token="firstpurchase")
+    assert set(adjust.received.values()) == {2}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@given(kills=st.lists(st.integers(1, 20), min_size=1, max_size=4), count=st.integers(1, 25))
+def test_any_kills_lose_nothing(engine: sa.Engine, kills: list[int], count: int) -> None:
+    prepare(engine)
+    with engine.begin() as connection:
+        connection.execute(deliveries.delete())
+    adjust, rows = Adjust(), make_rows(count)
+    for kill_after in [*kills, None]:
+        try:
+            summary = send(engine, rows, adjust, kill_after=kill_after)
+            break
+        except Killed:
+            continue
+    assert summary.outcomes == Counter(delivered=count)
+    assert statuses(engine) == Counter(delivered=count)
+    assert set(adjust.received) == {row["order_id"] for row in rows}
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@given(kills=st.lists(st.integers(1, 20), min_size=1, max_size=4), count=st.integers(1, 25))
+def test_what_is_held_in_doubt_is_never_sent_twice(engine: sa.Engine, kills: list[int], count: int) -> None:
+    prepare(engine)
+    with engine.begin() as connection:
+        connection.execute(deliveries.delete())
+    adjust, rows = Adjust(), make_rows(count)
+    for kill_after in [*kills, None]:
+        try:
+            summary = send(engine, rows, adjust, kill_after=kill_after, on_in_doubt="hold")
+            break
+        except Killed:
+            continue
+    assert set(adjust.received.values()) <= {1}
+    assert summary.settled == count
+    assert summary.outcomes["delivered"] + summary.outcomes["in_doubt"] + summary.outcomes["held"] == count
+
+
+def test_a_lost_answer_is_in_doubt_by_name(engine: sa.Engine) -> None:
+    adjust, rows = Adjust(), make_rows(6)
+    adjust.silent.add("order-2")
+    summary = send(engine, rows, adjust, on_in_doubt="hold")
+    assert summary.outcomes["in_doubt"] == 1
+    with engine.connect() as connection:
+        (in_doubt,) = connection.scalars(sa.select(deliveries.c.event_id).where(deliveries.c.status == "in_doubt"))
+    assert in_doubt == "order-2"
+
+
+def test_a_refused_event_is_not_sent_again_until_it_is_mended(engine: sa.Engine) -> None:
+    adjust, rows = Adjust(), make_rows(4)
+    adjust.unknown.add("order-1")
+    send(engine, rows, adjust, run="night-1")
+    adjust.unknown.clear()
+
+    summary = send(engine, rows, adjust, run="night-2")
+    assert summary.outcomes == Counter(skipped=3, rejected=1)
+    assert "order-1" not in adjust.received
+
+    rows[1]["gps_adid"] = "another-device"
+    summary = send(engine, rows, adjust, run="night-3")
+    assert summary.outcomes == Counter(skipped=3, delivered=1)
+
+
+@pytest.mark.parametrize(("limit", "offered"), [(timedelta(hours=6), 1), (timedelta(hours=4), 0), (None, 0)])
+def test_unknown_devices_are_offered_again_while_the_event_is_young(
+    engine: sa.Engine, limit: timedelta | None, offered: int
+) -> None:
+    adjust, rows = Adjust(), make_rows(1)
+    adjust.unknown.add("order-0")
+    send(engine, rows, adjust, run="night-1")
+    adjust.unknown.clear()
+    send(engine, rows, adjust, run="night-2", retry_unknown_devices=limit)
+    assert adjust.received["order-0"] == offered
+
+
+class TestTwoTasks:
+    """Another task instance is sending the same events."""
+
+    def half_done(self, engine: sa.Engine) -> None:
+        adjust = Adjust()
+        with pytest.raises(Killed):
+            send(engine, make_rows(1) + make_rows(4)[2:3], adjust, run="other", kill_after=1)
+        assert "sending" in statuses(engine)
+
+    def test_a_fresh_claim_of_another_is_left_alone(self, engine: sa.Engine) -> None:
+        self.half_done(engine)
+        adjust = Adjust()
+        summary = send(engine, make_rows(1), adjust, run="mine")
+        assert summary.reasons == Counter({("held", "sent_elsewhere"): 1})
+        assert not adjust.received
+        assert "sending" in statuses(engine), "another's claim must stay"
+
+    def test_an_old_claim_of_another_is_in_doubt(self, engine: sa.Engine) -> None:
+        self.half_done(engine)
+        adjust = Adjust()
+        later = NOW + CLAIM_EXPIRES + timedelta(seconds=1)
+        assert send(engine, make_rows(1), adjust, run="mine", now=later, on_in_doubt="hold").outcomes["in_doubt"] == 1
+        assert send(engine, make_rows(1), adjust, run="mine", now=later).outcomes["delivered"] == 1
+
+    def test_many_at_once_send_each_event_once(self, engine: sa.Engine) -> None:
+        rows, adjusts, summaries = make_rows(60), [Adjust() for _ in range(4)], []
+
+        def work(number: int) -> None:
+            summaries.append(send(engine, rows, adjusts[number], run=f"mapped-{number}"))
+
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        total = sum((adjust.received for adjust in adjusts), Counter())
+        assert len(summaries) == 4, "a task failed"
+        assert max(total.values()) == 1
+        # What two met at once one of them held; the next run finds everything delivered or sends it.
+        last = Adjust()
+        send(engine, rows, last, run="after")
+        assert set((total + last.received).values()) == {1}
+        assert len(total + last.received) == 60
+
+
+def test_pruning_takes_old_settled_events_only(engine: sa.Engine) -> None:
+    adjust = Adjust()
+    adjust.silent.add("order-0")
+    send(engine, make_rows(4), adjust, on_in_doubt="hold")
+    assert prune(engine, older_than=timedelta(days=1), now=NOW) == 0
+    before = statuses(engine)
+    assert prune(engine, older_than=timedelta(days=1), now=NOW + timedelta(days=2)) == before["delivered"]
+    assert statuses(engine) == Counter(in_doubt=1)
+
+
+def test_a_ledger_of_a_newer_provider_is_refused(engine: sa.Engine) -> None:
+    prepare(engine)
+    with engine.begin() as connection:
+        connection.execute(versions.update().values(version=VERSION + 1))
+    with pytest.raises(AdjustConfigurationError, match="update the provider"):
+        prepare(engine)
+
+
+def test_a_ledger_that_fails_ends_the_delivery_before_anything_more_is_sent(tmp_path: Path) -> None:
+    engine = sa.create_engine(f"sqlite:///{tmp_path}/ledger.db")
+    adjust = Adjust()
+    parser = EventParser(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id")
+    ledger = Ledger(engine, TaskInstanceId("dag", "run", "send"), now=lambda: NOW, batch_size=4)
+    route = Route(parser, Target("http://127.0.0.1/event"))
+    sender = Sender({None: route}, adjust, max_in_flight=2, ledger=ledger, now=lambda: NOW)
+    receipts: list[Receipt] = []
+
+    def deliver() -> None:
+        for receipt in sender.send(make_rows(20)):
+            receipts.append(receipt)
+            if len(receipts) == 3:
+                metadata.drop_all(engine)
+
+    with pytest.raises(LedgerUnavailable, match="OperationalError"):
+        deliver()
+    assert len(receipts) == 20
+    assert sum(adjust.received.values()) <= 5
+    assert {receipt.outcome.value for receipt in receipts} == {"delivered", "held"}
