@@ -100,6 +100,8 @@ def post_form(
                 answer += chunk
                 if len(answer) > MAX_ANSWER_BYTES:
                     break
+            if not answer and not _announces_its_end(response):
+                return Completion(key, status, failure=Failure.NO_ANSWER, failure_name="TruncatedHeaders")
             return Completion(key, status, bytes(answer), response.headers.get("Retry-After"))
     except (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError) as error:
         failure, name = Failure.NOT_SENT, _name(error)
@@ -109,6 +111,16 @@ def post_form(
         # Whatever else goes wrong after the request may have been written leaves the event in doubt, never lost.
         failure, name = Failure.NO_ANSWER, _name(error)
     return Completion(key, status, failure=failure, failure_name=name)
+
+
+def _announces_its_end(response: requests.Response) -> bool:
+    """Tell an answer without a body from one that broke off in its headers, which the HTTP library takes for whole."""
+    headers = response.headers
+    return (
+        headers.get("Content-Length", "").isdigit()
+        or "Transfer-Encoding" in headers
+        or response.status_code in {204, 304}
+    )
 
 
 def _cause(error: BaseException) -> BaseException:

@@ -1,0 +1,734 @@
+"""The loop, against a transport whose clock only moves when the loop waits."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import pytest
+from fake_transport import (
+    ACCEPTED,
+    ANSWER_SECONDS,
+    BAD_CERTIFICATE,
+    BROKEN,
+    BUSY,
+    DOWN,
+    DUPLICATE,
+    LOST,
+    OK,
+    REFUSED,
+    TRUNCATED,
+    TRUNCATED_400,
+    TRUNCATED_502,
+    UNKNOWN_DEVICE,
+    UNREADABLE,
+    WRONG_EVENT_TOKEN,
+    WRONG_TOKEN,
+    Answer,
+    FakeTransport,
+    by_outcome,
+)
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from s2s_case import job, until_raised
+
+from airflow_provider_adjust.s2s.delivery import Delivery, Retries, judge
+from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted, DeliveryStopped, LedgerUnavailable
+from airflow_provider_adjust.s2s.pace import Pace
+from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
+from airflow_provider_adjust.s2s.responses import Outcome, Verdict
+from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.s2s.transports import Completion, Failure, Target
+
+#: Waits of 0.5, 1, 2 … seconds, without chance.
+NO_JITTER = Retries(jitter=lambda: 1.0)
+TARGET = Target("https://s2s.adjust.test/event", "T")
+
+
+def _delivery(transport: FakeTransport, **options: Any) -> Delivery:
+    return Delivery(transport, lambda _: TARGET, **{"retries": NO_JITTER, "clock": transport.clock, **options})
+
+
+def _run(
+    transport: FakeTransport, jobs: Iterable[Job | Receipt], **options: Any
+) -> tuple[list[Receipt], BaseException | None]:
+    """All receipts, and what was raised after them."""
+    receipts: list[Receipt] = []
+    try:
+        for receipt in _delivery(transport, **options).run(jobs):
+            receipts.append(receipt)
+    except (DeliveryStopped, LookupError) as error:
+        return receipts, error
+    return receipts, None
+
+
+def _devices(count: int, **facts: Any) -> list[Job]:
+    """Events of as many devices."""
+    return [job(position, f"d{position}", **facts) for position in range(1, count + 1)]
+
+
+# --- one event --------------------------------------------------------------------------------------------------------
+
+
+def test_a_delivered_event_and_its_receipt() -> None:
+    transport = FakeTransport({1: [Answer(200, '{"skadn_conv_value": 3}')]})
+    given_job = job(1, "a")
+    given_job.row = {"the": "row"}
+    (receipt,), error = _run(transport, [given_job])
+    assert error is None
+    assert receipt == Receipt(
+        outcome=Outcome.DELIVERED,
+        reason="",
+        event_id=given_job.event.event_id,
+        position=1,
+        http_status=200,
+        response={"skadn_conv_value": 3},
+        attempts=1,
+        event=given_job.event,
+        row={"the": "row"},
+    )
+    assert transport.targets == [TARGET]
+    assert transport.bodies == [given_job.event.body]
+
+
+def test_no_events_are_no_receipts() -> None:
+    transport = FakeTransport()
+    assert _run(transport, []) == ([], None)
+    assert transport.sent == []
+
+
+#: Answers to one event until it has a receipt: how often it is sent, what becomes of it, and what stops the run.
+ENDINGS = [
+    pytest.param([OK], 1, "delivered", "", None, id="200"),
+    pytest.param([DUPLICATE], 1, "duplicate", "earlier_unique_event", None, id="duplicate"),
+    pytest.param([UNKNOWN_DEVICE], 1, "rejected", "device_not_found", None, id="rejected"),
+    pytest.param([BROKEN, OK], 2, "delivered", "", None, id="500, then 200"),
+    pytest.param([DOWN, BUSY, UNKNOWN_DEVICE], 3, "rejected", "device_not_found", None, id="503, 429, then rejected"),
+    pytest.param([REFUSED, OK], 2, "delivered", "", None, id="connection refused, then 200"),
+    pytest.param([LOST, OK], 2, "delivered", "", None, id="in doubt, then 200"),
+    pytest.param([LOST, DUPLICATE], 2, "duplicate", "earlier_unique_event", None, id="in doubt, then duplicate"),
+    pytest.param([TRUNCATED, OK], 2, "delivered", "", None, id="truncated 200, then 200"),
+    pytest.param([UNREADABLE, OK], 2, "delivered", "", None, id="unreadable 200, then 200"),
+    pytest.param([TRUNCATED_502, OK], 2, "delivered", "", None, id="truncated 502, then 200"),
+    pytest.param([TRUNCATED_400], 1, "in_doubt", "no_answer", None, id="truncated 400 is not resent"),
+    pytest.param([Answer(204)], 1, "in_doubt", "http_204", None, id="204 is not resent"),
+    pytest.param([WRONG_TOKEN], 1, "held", "not_authorized", DeliveryHalted, id="wrong token"),
+    pytest.param([ACCEPTED], 1, "in_doubt", "wrong_s2s_token", DeliveryHalted, id="202"),
+    pytest.param([Answer(202)], 1, "in_doubt", "accepted_not_recorded", DeliveryHalted, id="202 without a word"),
+    pytest.param([LOST, WRONG_TOKEN], 2, "in_doubt", "not_authorized", DeliveryHalted, id="in doubt, then wrong token"),
+    pytest.param([Answer(302)], 1, "held", "redirected", DeliveryHalted, id="redirect"),
+    pytest.param([Answer(404)], 1, "held", "endpoint_not_found", DeliveryHalted, id="wrong endpoint"),
+    pytest.param([Answer(200, "<html>")], 1, "held", "not_adjust", DeliveryHalted, id="web page"),
+    pytest.param([BAD_CERTIFICATE], 1, "held", "tls_refused", DeliveryHalted, id="certificate"),
+    pytest.param([BROKEN] * 7, 7, "held", "http_500", AdjustUnreachable, id="500 for ever"),
+    pytest.param([REFUSED] * 7, 7, "held", "connection_failed", AdjustUnreachable, id="refused for ever"),
+    pytest.param([LOST] * 7, 7, "in_doubt", "no_answer", AdjustUnreachable, id="no answer for ever"),
+    pytest.param([LOST, *[BROKEN] * 6], 7, "in_doubt", "http_500", AdjustUnreachable, id="in doubt, then 500 for ever"),
+]
+
+
+@pytest.mark.parametrize(("answers", "sent", "outcome", "reason", "error"), ENDINGS)
+def test_how_an_event_ends(
+    answers: list[Answer], sent: int, outcome: str, reason: str, error: type[BaseException] | None
+) -> None:
+    transport = FakeTransport({1: answers})
+    receipts, raised = _run(transport, [job(1, "a"), job(2, "a")])
+    first = next(receipt for receipt in receipts if receipt.position == 1)
+    assert transport.positions.count(1) == first.attempts == sent
+    assert (first.outcome.value, first.reason) == (outcome, reason)
+    assert type(raised) is (error or type(None))
+    # What comes after it in its lane is sent exactly if it was settled.
+    second = next(receipt for receipt in receipts if receipt.position == 2)
+    settled = outcome in {"delivered", "duplicate", "rejected"}
+    assert (second.outcome is Outcome.DELIVERED, 2 in transport.positions) == (settled, settled)
+    assert len(receipts) == 2
+    if not settled:
+        assert (second.outcome, second.reason, second.attempts) == (Outcome.HELD, "lane_held", 0)
+
+
+@pytest.mark.parametrize("answer", [LOST, TRUNCATED, UNREADABLE], ids=["no answer", "truncated", "unreadable"])
+def test_hold_resends_nothing_in_doubt(answer: Answer) -> None:
+    transport = FakeTransport({1: [answer]})
+    receipts, error = _run(transport, [job(1, "a"), job(2, "a"), job(3, "b")], on_in_doubt="hold")
+    assert by_outcome(receipts) == {"in_doubt": [1], "held": [2], "delivered": [3]}
+    assert transport.positions == [1, 3]
+    assert error is None
+
+
+@pytest.mark.parametrize("answer", [BROKEN, REFUSED, TRUNCATED_502], ids=["500", "refused", "truncated 502"])
+def test_hold_still_retries_what_is_surely_not_recorded(answer: Answer) -> None:
+    receipts, _ = _run(FakeTransport({1: [answer, OK]}), [job(1, "a")], on_in_doubt="hold")
+    assert by_outcome(receipts) == {"delivered": [1]}
+
+
+@pytest.mark.parametrize(
+    ("completion", "outcome", "reason", "slow_down"),
+    [
+        pytest.param(Completion(1, 200, b"OK"), Outcome.DELIVERED, "", False, id="200"),
+        pytest.param(Completion(1, 429), Outcome.RETRY, "http_429", True, id="429"),
+        pytest.param(Completion(1, failure=Failure.NOT_SENT), Outcome.RETRY, "connection_failed", False, id="not sent"),
+        pytest.param(Completion(1, failure=Failure.TLS), Outcome.HALT, "tls_refused", False, id="TLS"),
+        pytest.param(Completion(1, failure=Failure.NO_ANSWER), Outcome.IN_DOUBT, "no_answer", False, id="no answer"),
+        pytest.param(Completion(1, 200, failure=Failure.NO_ANSWER), Outcome.IN_DOUBT, "no_answer", False, id="cut 200"),
+        pytest.param(Completion(1, 499, failure=Failure.NO_ANSWER), Outcome.IN_DOUBT, "no_answer", False, id="cut 499"),
+        pytest.param(Completion(1, 500, failure=Failure.NO_ANSWER), Outcome.RETRY, "http_500", False, id="cut 500"),
+        pytest.param(Completion(1), Outcome.IN_DOUBT, "http_0", False, id="no status"),
+    ],
+)
+def test_the_verdict_on_an_answer_or_on_the_lack_of_one(
+    completion: Completion, outcome: Outcome, reason: str, slow_down: bool
+) -> None:
+    verdict = judge(completion)
+    assert (verdict.outcome, verdict.reason, verdict.slow_down) == (outcome, reason, slow_down)
+    assert verdict.http_status == (completion.status or (None if completion.failure else 0))
+
+
+# --- waiting ----------------------------------------------------------------------------------------------------------
+
+
+def test_waits_between_attempts_double() -> None:
+    transport = FakeTransport({1: [BROKEN] * 6})
+    _run(transport, [job(1, "a")])
+    times = transport.times_of(1)
+    waits = [later - earlier - ANSWER_SECONDS for earlier, later in itertools.pairwise(times)]
+    assert waits == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0]
+
+
+def test_waits_grow_no_longer_than_the_longest() -> None:
+    transport = FakeTransport({1: [BROKEN] * 5})
+    _run(transport, [job(1, "a")], retries=Retries(first_wait=1, longest_wait=3, jitter=lambda: 1.0))
+    waits = [later - earlier - ANSWER_SECONDS for earlier, later in itertools.pairwise(transport.times_of(1))]
+    assert waits == [1, 2, 3, 3, 3]
+
+
+@given(st.integers(1, 100), st.randoms(use_true_random=False))
+def test_jitter_is_full(attempts: int, chance: random.Random) -> None:
+    retries = Retries(jitter=chance.random)
+    assert 0 <= retries.wait(attempts) <= min(30.0, 0.5 * 2 ** (attempts - 1))
+
+
+def test_jitter_spreads_the_waits() -> None:
+    waits = [Retries(jitter=random.Random(7).random).wait(3)] + [Retries().wait(3) for _ in range(200)]
+    assert min(waits) < 0.5
+    assert max(waits) > 1.5
+
+
+def test_a_wait_of_nothing_is_sent_again_at_once() -> None:
+    transport = FakeTransport({1: [BROKEN]})
+    _run(transport, [job(1, "a")], retries=Retries(jitter=lambda: 0.0))
+    assert transport.times_of(1) == [0.0, ANSWER_SECONDS]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Answer(500, retry_after="7"),
+        Answer(429, retry_after="7"),
+        Answer(503, '{"retry_in": 7000}'),
+        Answer(408, retry_after="7"),
+    ],
+    ids=["500", "429", "503 with retry_in", "408"],
+)
+def test_adjusts_wish_replaces_the_wait(answer: Answer) -> None:
+    transport = FakeTransport({1: [answer]})
+    _run(transport, [job(1, "a")])
+    assert transport.times_of(1) == [0.0, ANSWER_SECONDS + 7]
+
+
+@pytest.mark.parametrize(
+    ("answer", "pause"),
+    [
+        pytest.param(Answer(429, retry_after="7"), 7.0, id="429 with a wish"),
+        pytest.param(Answer(429), 0.5, id="429 without"),
+        pytest.param(Answer(503, retry_after="7"), 7.0, id="503 with a wish"),
+        pytest.param(Answer(503), 0.0, id="503 without"),
+        pytest.param(Answer(500, retry_after="7"), 0.0, id="500 concerns its event only"),
+        pytest.param(REFUSED, 0.0, id="a refused connection"),
+    ],
+)
+def test_what_pauses_every_lane(answer: Answer, pause: float) -> None:
+    # The first event proves the token, the second meets the answer, and then nothing starts before the pause ends.
+    transport = FakeTransport({2: [answer]})
+    receipts, _ = _run(transport, [job(1, "a"), job(2, "b"), job(3, "c")], max_in_flight=1)
+    assert sorted(by_outcome(receipts)["delivered"]) == [1, 2, 3]
+    assert transport.sent[2][0] - 1000 == 2 * ANSWER_SECONDS + pause
+
+
+def test_a_lane_waits_while_its_event_waits_and_others_go_on() -> None:
+    transport = FakeTransport({2: [BROKEN, BROKEN]})
+    _run(transport, [job(1, "x"), job(2, "a"), job(3, "a"), job(4, "b"), job(5, "b")], max_in_flight=2)
+    assert transport.positions == [1, 2, 4, 5, 2, 2, 3]
+
+
+def test_a_wish_that_is_too_long_ends_the_run() -> None:
+    transport = FakeTransport({1: [Answer(429, retry_after="121")]})
+    receipts, error = _run(transport, _devices(3))
+    assert isinstance(error, AdjustUnreachable)
+    assert error.retry_after == 121
+    assert "asks to wait 121 s (status 429); retry then" in str(error)
+    assert by_outcome(receipts) == {"held": [1, 2, 3]}
+    assert transport.positions == [1]
+
+
+def test_the_longest_wish_is_waited_for() -> None:
+    transport = FakeTransport({1: [Answer(429, retry_after="120")]})
+    assert _run(transport, [job(1, "a")])[1] is None
+    assert transport.times_of(1) == [0.0, ANSWER_SECONDS + 120]
+
+
+# --- how fast ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 32])
+def test_no_more_requests_are_in_flight_than_allowed(most: int) -> None:
+    transport = FakeTransport()
+    receipts, _ = _run(transport, _devices(200), max_in_flight=most)
+    assert len(receipts) == 200
+    assert transport.most_in_flight == most
+
+
+def test_the_first_event_goes_alone_and_then_the_window_opens() -> None:
+    transport = FakeTransport()
+    _run(transport, _devices(9), max_in_flight=4)
+    assert [at - 1000 for at, _ in transport.sent] == [0.0] + [ANSWER_SECONDS] * 4 + [2 * ANSWER_SECONDS] * 4
+
+
+def test_events_go_one_by_one_until_the_first_is_settled() -> None:
+    transport = FakeTransport({1: [DOWN, DOWN], 2: [REFUSED], 3: [LOST]})
+    _run(transport, _devices(4), max_in_flight=4)
+    starts = transport.sent[:4]
+    assert [position for _, position in starts] == [1, 2, 3, 4]
+    assert len({at for at, _ in starts}) == 4
+
+
+@pytest.mark.parametrize("rate", [0.5, 1, 2.5, 10, 300])
+def test_no_more_events_a_second_than_allowed(rate: float) -> None:
+    transport = FakeTransport()
+    _run(transport, _devices(40), max_events_per_second=rate)
+    starts = [at for at, _ in transport.sent]
+    assert starts[-1] - starts[0] >= 38 / rate - 1e-6
+    for first, last in itertools.combinations(range(40), 2):
+        # A late slot may be made up for once, so that a span holds one event more than the rate says.
+        assert last - first <= rate * (starts[last] - starts[first]) + 1 + 1e-6
+
+
+def test_retries_count_as_events_of_the_rate() -> None:
+    transport = FakeTransport({1: [BROKEN] * 3})
+    _run(transport, [job(1, "a")], max_events_per_second=0.25, retries=Retries(jitter=lambda: 0.0))
+    starts = transport.times_of(1)
+    assert starts[3] - starts[1] == pytest.approx(8, abs=ANSWER_SECONDS)
+
+
+def _answers(pace: Pace, *statuses: int) -> None:
+    for status in statuses:
+        outcome = Outcome.DELIVERED if status == 200 else Outcome.RETRY
+        pace.answered(Verdict(outcome, "", http_status=status, slow_down=status in {429, 503}))
+
+
+@pytest.mark.parametrize(
+    ("statuses", "window"),
+    [
+        pytest.param([], 32, id="nothing yet"),
+        pytest.param([429], 16, id="429 halves"),
+        pytest.param([503], 24, id="503 takes a quarter"),
+        pytest.param([500], 32, id="500 leaves it"),
+        pytest.param([429] * 16, 16, id="a burst counts once"),
+        pytest.param([429] * 18, 8, id="the next burst counts again"),
+        pytest.param([429, *[200] * 8], 17, id="eight good answers give one back"),
+        pytest.param([429, *[200] * 400], 32, id="it grows to the most and no further"),
+        pytest.param([429] * 1000, 1, id="it never closes"),
+    ],
+)
+def test_the_window_of_requests_in_flight(statuses: list[int], window: int) -> None:
+    pace = Pace(32)
+    pace.prove()
+    _answers(pace, *statuses)
+    assert pace.window == window
+
+
+def test_until_something_is_proven_the_window_is_one() -> None:
+    pace = Pace(32)
+    _answers(pace, 200)
+    assert pace.window == 1
+
+
+def test_pauses_do_not_shorten_one_another() -> None:
+    pace = Pace(32)
+    pace.pause(100.0, 10.0)
+    pace.pause(101.0, 1.0)
+    assert pace.wait(102.0) == 8.0
+    assert pace.wait(111.0) == 0.0
+
+
+def test_429_shows_in_what_is_reported() -> None:
+    transport = FakeTransport({2: [BUSY]})
+    delivery = _delivery(transport, max_in_flight=8)
+    assert delivery.slowed_to == 1
+    receipts = list(delivery.run([job(1, "a"), job(2, "b")]))
+    assert len(receipts) == 2
+    assert delivery.slowed_to == 4
+
+
+# --- stops ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_token_costs_one_request() -> None:
+    transport = FakeTransport(otherwise=WRONG_TOKEN)
+    receipts, error = _run(transport, _devices(500))
+    assert transport.positions == [1]
+    assert isinstance(error, DeliveryHalted)
+    assert "Failed to authorize request" in str(error)
+    assert "put the app's S2S security token into the connection" in str(error)
+    # Nothing more was read than the loop had at hand, and all of it is accounted for.
+    assert [receipt.position for receipt in receipts] == list(range(1, 33))
+    assert {receipt.outcome for receipt in receipts} == {Outcome.HELD}
+    assert receipts[0].reason == "not_authorized"
+    assert {receipt.reason for receipt in receipts[1:]} == {"stopped"}
+
+
+def test_a_wrong_second_token_costs_one_request_too() -> None:
+    jobs = [job(position, f"d{position}", token="good01" if position % 2 else "wrong1") for position in range(1, 21)]
+    wrong = [each.position for each in jobs if each.event.params["event_token"] == "wrong1"]
+    transport = FakeTransport({position: [WRONG_EVENT_TOKEN] for position in wrong})
+    receipts, error = _run(transport, jobs)
+    assert isinstance(error, DeliveryHalted)
+    assert sum(position in wrong for position in transport.positions) == 1
+    assert len(receipts) == 20
+    # What was in flight beside it is still waited for.
+    delivered = by_outcome(receipts)["delivered"]
+    assert sorted(delivered) == [position for position in sorted(transport.positions) if position not in wrong]
+
+
+def test_each_pair_of_tokens_goes_alone_once() -> None:
+    jobs = [job(position, f"d{position}", token=f"token{position % 3}") for position in range(1, 31)]
+    transport = FakeTransport()
+    receipts, _ = _run(transport, jobs)
+    assert len(by_outcome(receipts)["delivered"]) == 30
+    starts: dict[int, list[float]] = {0: [], 1: [], 2: []}
+    for at, position in transport.sent:
+        starts[position % 3].append(at)
+    for times in starts.values():
+        assert times[1] >= times[0] + ANSWER_SECONDS
+
+
+def test_a_pair_whose_first_event_must_be_retried_does_not_wait_for_it() -> None:
+    jobs = [job(1, "a"), *[job(position, f"d{position}", token="other1") for position in range(2, 6)]]
+    transport = FakeTransport({2: [BROKEN]})
+    receipts, _ = _run(transport, jobs)
+    assert len(by_outcome(receipts)["delivered"]) == 5
+    assert transport.times_of(3)[0] < transport.times_of(2)[1]
+
+
+def test_nothing_settled_in_all_attempts_means_unreachable() -> None:
+    transport = FakeTransport(otherwise=REFUSED)
+    receipts, error = _run(transport, _devices(3))
+    assert isinstance(error, AdjustUnreachable)
+    assert not isinstance(error, DeliveryHalted)
+    assert "no event could be settled in 7 attempts, the last ended with connection_failed: Failed" in str(error)
+    assert by_outcome(receipts) == {"held": [1, 2, 3]}
+    assert Counter(transport.positions) == {1: 7, 2: 6, 3: 6}
+
+
+def test_one_event_that_never_settles_holds_its_lane_and_stops_nothing_else() -> None:
+    transport = FakeTransport({2: [BROKEN] * 7})
+    jobs = [
+        job(1, "x"),
+        job(2, "a", "b"),
+        job(3, "a"),
+        *[job(position, "c") for position in range(4, 800)],
+        job(800, "b"),
+    ]
+    receipts, error = _run(transport, jobs, max_in_flight=2)
+    assert error is None
+    outcomes = by_outcome(receipts)
+    assert outcomes["held"] == [2, 3, 800]
+    assert len(outcomes["delivered"]) == 797
+    held = {receipt.position: receipt for receipt in receipts if receipt.outcome is Outcome.HELD}
+    assert (held[2].reason, held[2].attempts, held[2].http_status) == ("http_500", 7, 500)
+    assert {(held[position].reason, held[position].attempts) for position in (3, 800)} == {("lane_held", 0)}
+
+
+def test_an_error_of_the_source_comes_after_what_was_read() -> None:
+    def source() -> Iterator[Job]:
+        yield from _devices(3)
+        raise LookupError("the cursor is gone")
+
+    receipts, error = _run(FakeTransport({2: [BROKEN]}), source())
+    assert isinstance(error, LookupError)
+    assert sorted(by_outcome(receipts)["delivered"]) == [1, 2, 3]
+
+
+def test_a_stop_is_raised_rather_than_an_error_of_the_source() -> None:
+    def source() -> Iterator[Job]:
+        yield from _devices(3)
+        raise LookupError("the cursor is gone")
+
+    receipts, error = _run(FakeTransport(otherwise=WRONG_TOKEN), source())
+    assert isinstance(error, DeliveryHalted)
+    assert len(receipts) == 3
+
+
+def test_receipts_of_rows_that_are_no_events_pass_through() -> None:
+    refused = Receipt(Outcome.INVALID, "missing_device_id", "x", 1)
+    receipts, _ = _run(FakeTransport(), [refused, job(2, "a")])
+    assert receipts[0] is refused
+    assert by_outcome(receipts) == {"invalid": [1], "delivered": [2]}
+
+
+def test_a_stop_from_outside_waits_for_what_is_in_flight_and_holds_the_rest() -> None:
+    jobs = [*_devices(5), job(6, "d5"), job(7, "d2")]
+    transport = FakeTransport({2: [LOST], 3: [BROKEN]})
+    delivery = _delivery(transport, max_in_flight=3)
+    reason = DeliveryStopped("the task was asked to end")
+    transport.on_poll = lambda: delivery.stop(reason) if transport.clock() >= 1000 + 2 * ANSWER_SECONDS else None
+    receipts, raised = until_raised(delivery.run(jobs), DeliveryStopped)
+    assert raised is reason
+    assert by_outcome(receipts) == {"delivered": [1, 4, 5], "in_doubt": [2], "held": [7, 3, 6]}
+    assert {receipt.reason for receipt in receipts if receipt.outcome is Outcome.HELD} == {"stopped"}
+
+
+def test_the_first_reason_to_stop_stands() -> None:
+    delivery = _delivery(FakeTransport())
+    delivery.stop(DeliveryStopped("first"))
+    delivery.stop(DeliveryStopped("second"))
+    with pytest.raises(DeliveryStopped, match="first"):
+        list(delivery.run([job(1, "a")]))
+
+
+@pytest.mark.parametrize("most", [1, 2, 4])
+def test_only_so_much_is_read_ahead(most: int) -> None:
+    read = 0
+
+    def source() -> Iterator[Job]:
+        nonlocal read
+        for position in range(1, 2001):
+            read += 1
+            yield job(position, "the one busy device" if position % 2 else f"d{position}")
+
+    transport = FakeTransport()
+    furthest = settled = 0
+    for _ in _delivery(transport, max_in_flight=most).run(source()):
+        settled += 1
+        furthest = max(furthest, read - settled)
+    assert settled == 2000
+    assert furthest <= 32 * most + 1
+
+
+def test_a_consumer_that_stops_reading_stops_the_sending() -> None:
+    transport = FakeTransport()
+    receipts = _delivery(transport, max_in_flight=2).run(_devices(100))
+    next(receipts)
+    assert len(transport.sent) == 1
+
+
+# --- an event that an earlier try left in doubt -----------------------------------------------------------------------
+
+
+def _doubtful(position: int, *devices: str) -> Job:
+    made = job(position, *devices)
+    made.doubtful = True
+    return made
+
+
+def test_what_an_earlier_try_left_in_doubt_is_sent_again() -> None:
+    receipts, _ = _run(FakeTransport(), [_doubtful(1, "a"), job(2, "a")])
+    assert by_outcome(receipts) == {"delivered": [1, 2]}
+
+
+def test_what_an_earlier_try_left_in_doubt_stays_so_and_holds_its_lanes() -> None:
+    transport = FakeTransport()
+    jobs = [job(1, "b"), _doubtful(2, "a", "b"), job(3, "a"), job(4, "b"), job(5, "c")]
+    receipts, _ = _run(transport, jobs, on_in_doubt="hold")
+    assert by_outcome(receipts) == {"in_doubt": [2], "held": [3, 4], "delivered": [1, 5]}
+    assert transport.positions == [1, 5]
+
+
+# --- claims -----------------------------------------------------------------------------------------------------------
+
+
+class FakeClaims:
+    """Lets all events through but those that it has an outcome for."""
+
+    def __init__(self, batch_size: int = 4, answers: dict[int, Outcome] | None = None, fails_at: int = 0) -> None:
+        self.batch_size = batch_size
+        self._answers = answers or {}
+        self._fails_at = fails_at
+        self.batches: list[list[int]] = []
+
+    @property
+    def positions(self) -> list[int]:
+        return [position for batch in self.batches for position in batch]
+
+    def claim(self, jobs: Sequence[Job]) -> list[Receipt | None]:
+        if len(self.batches) + 1 == self._fails_at:
+            raise ConnectionError("the database is gone")
+        assert 0 < len(jobs) <= self.batch_size
+        self.batches.append([each.position for each in jobs])
+        return [
+            Receipt(self._answers[each.position], "said_so", each.event.event_id, each.position, event=each.event)
+            if each.position in self._answers
+            else None
+            for each in jobs
+        ]
+
+
+def test_events_are_claimed_together_before_they_are_sent() -> None:
+    transport, claims = FakeTransport(), FakeClaims(batch_size=4)
+    receipts, _ = _run(transport, _devices(20), claims=claims)
+    assert len(by_outcome(receipts)["delivered"]) == 20
+    assert claims.positions == list(range(1, 21))
+    # The first goes alone, to prove its tokens.
+    assert [len(batch) for batch in claims.batches] == [1, 4, 4, 4, 4, 3]
+
+
+def test_a_retry_is_not_claimed_again() -> None:
+    claims = FakeClaims()
+    _run(FakeTransport({1: [BROKEN, LOST]}), [job(1, "a")], claims=claims)
+    assert claims.batches == [[1]]
+
+
+def test_what_is_known_to_be_delivered_is_not_sent_and_its_lane_goes_on() -> None:
+    transport = FakeTransport()
+    claims = FakeClaims(answers={1: Outcome.SKIPPED, 3: Outcome.SKIPPED})
+    receipts, _ = _run(transport, [job(1, "a"), job(2, "a"), job(3, "a"), job(4, "b")], claims=claims)
+    assert by_outcome(receipts) == {"skipped": [1, 3], "delivered": [2, 4]}
+    assert sorted(transport.positions) == [2, 4]
+
+
+@pytest.mark.parametrize("outcome", [Outcome.HELD, Outcome.IN_DOUBT])
+def test_what_is_unresolved_elsewhere_is_not_sent_and_its_lane_waits(outcome: Outcome) -> None:
+    transport = FakeTransport()
+    jobs = [job(1, "a"), job(2, "a", "b"), job(3, "b"), job(4, "c")]
+    receipts, error = _run(transport, jobs, claims=FakeClaims(answers={1: outcome}))
+    ends = {receipt.position: receipt.outcome for receipt in receipts}
+    assert ends == {1: outcome, 2: Outcome.HELD, 3: Outcome.HELD, 4: Outcome.DELIVERED}
+    assert transport.positions == [4]
+    assert error is None
+
+
+def test_a_run_of_which_all_is_delivered_already_sends_nothing() -> None:
+    transport = FakeTransport()
+    receipts, _ = _run(
+        transport, _devices(100), claims=FakeClaims(answers=dict.fromkeys(range(1, 101), Outcome.SKIPPED))
+    )
+    assert sorted(by_outcome(receipts)["skipped"]) == list(range(1, 101))
+    assert transport.sent == []
+
+
+@pytest.mark.parametrize("fails_at", [1, 2])
+def test_what_cannot_be_claimed_is_not_sent(fails_at: int) -> None:
+    transport = FakeTransport()
+    receipts, error = _run(transport, _devices(9), claims=FakeClaims(fails_at=fails_at))
+    assert isinstance(error, LedgerUnavailable)
+    assert isinstance(error.__cause__, ConnectionError)
+    assert "ConnectionError" in str(error)
+    assert "database is gone" not in str(error)
+    assert len(transport.sent) == fails_at - 1
+    assert len(by_outcome(receipts)["held"]) == 10 - fails_at
+
+
+def test_claimed_events_that_a_stop_keeps_back_are_held() -> None:
+    transport = FakeTransport({2: [WRONG_TOKEN]})
+    receipts, error = _run(transport, _devices(9), claims=FakeClaims(batch_size=8), max_in_flight=1)
+    assert isinstance(error, DeliveryHalted)
+    assert by_outcome(receipts) == {"delivered": [1], "held": [2, 3, 4, 5, 6, 7, 8, 9]}
+
+
+# --- whatever happens -------------------------------------------------------------------------------------------------
+
+SETTLING = [OK, DUPLICATE, UNKNOWN_DEVICE]
+PASSING = [
+    BROKEN,
+    DOWN,
+    BUSY,
+    REFUSED,
+    LOST,
+    TRUNCATED,
+    TRUNCATED_502,
+    UNREADABLE,
+    Answer(429, retry_after="3"),
+    Answer(200, '{"status": "OK"}', seconds=20),
+    Answer(failure=Failure.NO_ANSWER, seconds=30),
+]
+UNRESOLVING = [TRUNCATED_400, Answer(204)]
+STOPPING = [WRONG_TOKEN, ACCEPTED, WRONG_EVENT_TOKEN, BAD_CERTIFICATE, Answer(503, retry_after="999")]
+
+
+@settings(max_examples=250)
+@given(
+    data=st.data(),
+    most=st.integers(1, 6),
+    rate=st.none() | st.sampled_from([0.5, 3.0, 50.0]),
+    on_in_doubt=st.sampled_from(["resend", "hold"]),
+    attempts=st.integers(1, 4),
+    stopping=st.booleans(),
+    batch_size=st.none() | st.integers(1, 5),
+)
+def test_every_event_has_one_receipt_and_every_lane_its_order(
+    data: st.DataObject,
+    most: int,
+    rate: float | None,
+    on_in_doubt: Any,
+    attempts: int,
+    stopping: bool,
+    batch_size: int | None,
+) -> None:
+    devices = data.draw(
+        st.lists(st.lists(st.sampled_from("abcd"), min_size=1, max_size=2, unique=True), min_size=1, max_size=25),
+        label="events",
+    )
+    jobs: list[Job | Receipt] = []
+    for position, ids in enumerate(devices, start=1):
+        if data.draw(st.integers(0, 9), label="is no event") == 9:
+            jobs.append(Receipt(Outcome.INVALID, "missing_device_id", "x", position))
+        else:
+            jobs.append(job(position, *ids, token=data.draw(st.sampled_from(["token1", "token2"]), label="token")))
+    possible = SETTLING * 3 + PASSING + UNRESOLVING + STOPPING * stopping
+    answers = {
+        position: data.draw(st.lists(st.sampled_from(possible), max_size=5), label="answers")
+        for position in range(1, len(jobs) + 1)
+    }
+    known = [Outcome.SKIPPED, Outcome.SKIPPED, Outcome.HELD, Outcome.IN_DOUBT]
+    claimed = data.draw(st.dictionaries(st.integers(1, len(jobs)), st.sampled_from(known), max_size=4), label="claims")
+    claims = None if batch_size is None else FakeClaims(batch_size, claimed)
+    transport = FakeTransport(answers)
+    receipts, error = _run(
+        transport,
+        jobs,
+        claims=claims,
+        max_in_flight=most,
+        max_events_per_second=rate,
+        on_in_doubt=on_in_doubt,
+        retries=Retries(attempts=attempts, jitter=lambda: 1.0),
+    )
+    transport.close()
+
+    assert sorted(receipt.position for receipt in receipts) == list(range(1, len(jobs) + 1))
+    summary = DeliverySummary(read=len(jobs))
+    for receipt in receipts:
+        summary.add(receipt)
+    summary.check()
+    sent = Counter(transport.positions)
+    assert transport.most_in_flight <= most
+    for receipt in receipts:
+        assert receipt.attempts == sent[receipt.position] <= attempts
+        assert receipt.outcome not in {Outcome.RETRY, Outcome.HALT}
+    assert error is not None or all(receipt.reason != "stopped" for receipt in receipts)
+    outcome = {receipt.position: receipt.outcome for receipt in receipts}
+    resolved = {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.SKIPPED}
+    if claims is not None:
+        assert len(claims.positions) == len(set(claims.positions))
+        assert sent.keys() <= set(claims.positions) - claimed.keys()
+    lanes: dict[Any, list[int]] = {}
+    for each in jobs:
+        if isinstance(each, Job):
+            for lane in each.event.lanes:
+                lanes.setdefault(lane, []).append(each.position)
+    for positions in lanes.values():
+        in_order = [position for position in transport.positions if position in positions]
+        assert in_order == sorted(in_order)
+        ends = [outcome[position] in resolved for position in positions]
+        assert ends == sorted(ends, reverse=True), "an event overtook an unresolved one of its lane"

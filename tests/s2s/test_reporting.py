@@ -1,0 +1,357 @@
+"""What a run counts and says, and when it fails."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from s2s_case import GPS_ADID, NOW, parse
+
+from airflow_provider_adjust.s2s.errors import (
+    AdjustConfigurationError,
+    CountsMismatch,
+    EventsUnresolved,
+    RejectedBudgetExceeded,
+)
+from airflow_provider_adjust.s2s.receipts import (
+    FINAL_OUTCOMES,
+    UNDELIVERED,
+    UNRESOLVED,
+    DeliverySummary,
+    Receipt,
+)
+from airflow_provider_adjust.s2s.reporting import FailureBudget, progress_line, summary_table
+from airflow_provider_adjust.s2s.responses import Outcome
+
+DUPLICATES = frozenset({"duplicate"})
+
+
+def _receipt(outcome: str, reason: str = "", **changes: Any) -> Receipt:
+    event = None if outcome == "invalid" else parse(**changes)
+    return Receipt(Outcome(outcome), reason, "an-id", 1, event=event, row={"gps_adid": GPS_ADID})
+
+
+def _summary(*receipts: Receipt, read: int | None = None) -> DeliverySummary:
+    summary = DeliverySummary(read=len(receipts) if read is None else read)
+    for receipt in receipts:
+        summary.add(receipt)
+    return summary
+
+
+def _counted(**outcomes: int) -> DeliverySummary:
+    """A summary of so many receipts of each outcome, of 100 rows and more if it must be."""
+    receipts = [_receipt(outcome, f"{outcome}_reason") for outcome, count in outcomes.items() for _ in range(count)]
+    return _summary(*receipts, *[_receipt("delivered")] * (100 - len(receipts)))
+
+
+# --- counts -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_summary_counts_outcomes_reasons_revenue_and_times() -> None:
+    summary = _summary(
+        _receipt("delivered", revenue="0.10", currency="USD", created_at=NOW - timedelta(hours=2)),
+        _receipt("delivered", revenue="0.20", currency="USD"),
+        _receipt("delivered", revenue=5, currency="EUR", created_at=NOW - timedelta(hours=1)),
+        _receipt("delivered", ip_address="::1", idfa="0000"),
+        _receipt("delivered", ip_address="::1"),
+        _receipt("duplicate", "earlier_unique_event", revenue=1, currency="USD"),
+        _receipt("rejected", "device_not_found", revenue="7.00", currency="USD"),
+        _receipt("held", "lane_held", revenue="2.50", currency="USD"),
+        _receipt("invalid", "missing_device_id"),
+    )
+    summary.check()
+    assert summary.settled == 9
+    assert summary.revenue == {"USD": Decimal("0.30"), "EUR": Decimal(5)}
+    assert summary.revenue_by_reason == {
+        ("rejected", "device_not_found"): {"USD": Decimal("7.00")},
+        ("held", "lane_held"): {"USD": Decimal("2.50")},
+    }
+    assert (summary.adjusted, summary.left_out) == (2, Counter(ip_address=2, idfa=1))
+    assert (summary.first_event_at, summary.last_event_at) == (NOW - timedelta(hours=2), NOW)
+
+
+def test_the_result_is_small_and_of_jsons_types() -> None:
+    summary = _summary(
+        _receipt("delivered", revenue="1E+3", currency="USD"),
+        _receipt("rejected", "device_not_found"),
+        _receipt("rejected", "device_not_found"),
+        _receipt("invalid", "missing_device_id"),
+    )
+    result = summary.as_result(seconds=1.23456, rejected_path="s3://bucket/rejected.jsonl")
+    assert json.loads(json.dumps(result)) == result
+    assert result == {
+        "read": 4,
+        "delivered": 1,
+        "duplicate": 0,
+        "skipped": 0,
+        "rejected": 2,
+        "invalid": 1,
+        "expired": 0,
+        "in_doubt": 0,
+        "held": 0,
+        "adjusted": 0,
+        "by_reason": {"device_not_found": 2, "missing_device_id": 1},
+        "revenue": {"USD": "1000"},
+        "first_event_at": "2026-05-01T12:00:00+00:00",
+        "last_event_at": "2026-05-01T12:00:00+00:00",
+        "seconds": 1.235,
+        "rejected_path": "s3://bucket/rejected.jsonl",
+    }
+
+
+def test_the_result_of_nothing() -> None:
+    result = DeliverySummary().as_result(seconds=0, rejected_path=None)
+    assert (result["read"], result["revenue"], result["first_event_at"]) == (0, {}, None)
+
+
+@pytest.mark.parametrize("read", [0, 1, 3])
+def test_counts_that_do_not_add_up_are_a_defect(read: int) -> None:
+    summary = _summary(_receipt("delivered"), _receipt("delivered"), read=read)
+    with pytest.raises(CountsMismatch, match=f"{read} rows were read but 2 have an outcome"):
+        summary.check()
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(FINAL_OUTCOMES), st.sampled_from(["", "a", "b"]), st.decimals("0.001", "1e9", places=3)
+        )
+    )
+)
+def test_whatever_happens_counts_and_revenue_add_up(ends: list[tuple[Outcome, str, Decimal]]) -> None:
+    receipts = [_receipt(outcome.value, reason, revenue=amount, currency="USD") for outcome, reason, amount in ends]
+    summary = _summary(*receipts)
+    summary.check()
+    result = summary.as_result(seconds=1, rejected_path=None)
+    assert sum(result[outcome.value] for outcome in FINAL_OUTCOMES) == len(ends)
+    delivered = sum((amount for outcome, _, amount in ends if outcome is Outcome.DELIVERED), Decimal(0))
+    assert Decimal(result["revenue"].get("USD", 0)) == delivered
+    missing = sum((sum(amounts.values()) for amounts in summary.revenue_by_reason.values()), Decimal(0))
+    lost = (amount for outcome, _, amount in ends if outcome in UNDELIVERED - {Outcome.INVALID})
+    assert missing == sum(lost, Decimal(0))
+    # A copy goes through JSON, as a checkpoint does.
+    assert DeliverySummary.from_state(json.loads(json.dumps(summary.as_state()))) == summary
+
+
+def test_a_copy_counts_on_its_own() -> None:
+    summary = _summary(_receipt("delivered", revenue=1, currency="USD"))
+    copy = summary.copy()
+    summary.add(_receipt("delivered", revenue=1, currency="USD"))
+    assert (copy.settled, copy.revenue) == (1, {"USD": Decimal(1)})
+    assert DeliverySummary().copy() == DeliverySummary()
+
+
+def test_a_receipt_takes_another_row_and_shows_none() -> None:
+    receipt = _receipt("delivered")
+    assert receipt.with_row({"a": 1}).row == {"a": 1}
+    assert receipt.with_row({"a": 1}).event is receipt.event
+    assert GPS_ADID not in repr(receipt)
+
+
+def test_outcomes_are_sorted_into_final_undelivered_and_unresolved() -> None:
+    assert set(FINAL_OUTCOMES) == set(Outcome) - {Outcome.RETRY, Outcome.HALT}
+    assert UNRESOLVED < UNDELIVERED < set(FINAL_OUTCOMES)
+    assert set(FINAL_OUTCOMES) - UNDELIVERED == {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.SKIPPED}
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "tolerated", "count"),
+    [
+        pytest.param(UNDELIVERED, set(), 6, id="all"),
+        pytest.param(UNDELIVERED, {"rejected"}, 3, id="less an outcome"),
+        pytest.param(UNDELIVERED, {"device_not_found"}, 4, id="less a reason"),
+        pytest.param(UNDELIVERED, {"rejected", "device_not_found"}, 3, id="an outcome and its reason count once"),
+        pytest.param({Outcome.HELD}, {"device_not_found"}, 1, id="a reason of another outcome"),
+    ],
+)
+def test_counting_with_tolerance(outcomes: Any, tolerated: set[str], count: int) -> None:
+    summary = _summary(
+        _receipt("delivered"),
+        _receipt("rejected", "device_not_found"),
+        _receipt("rejected", "device_not_found"),
+        _receipt("rejected", "device_opted_out"),
+        _receipt("expired", "expired"),
+        _receipt("invalid", "missing_device_id"),
+        _receipt("held", "lane_held"),
+    )
+    assert summary.count(frozenset(outcomes), frozenset(tolerated)) == count
+
+
+# --- the budget -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("max_rejected", "read", "allowed"),
+    [
+        (0, 100, 0),
+        (5, 100, 5),
+        (5, 1, 5),
+        (0.0, 100, 0),
+        (0.02, 100, 2),
+        (0.02, 149, 2),
+        (0.02, 49, 0),
+        (0.29, 100, 29),
+        (0.999, 1000, 999),
+        (1.0, 100, 1),
+        (3.0, 100, 3),
+        (0.5, 0, 0),
+    ],
+)
+def test_max_rejected_is_a_count_or_a_share(max_rejected: float, read: int, allowed: int) -> None:
+    assert FailureBudget(max_rejected).allowed(read) == allowed
+
+
+@pytest.mark.parametrize(
+    "max_rejected", [-1, -0.1, 1.5, True, "5", None, float("nan"), float("inf"), Decimal(1)], ids=repr
+)
+def test_max_rejected_that_means_nothing(max_rejected: Any) -> None:
+    with pytest.raises(AdjustConfigurationError, match="max_rejected is a count"):
+        FailureBudget(max_rejected)
+
+
+def test_tolerate_is_a_list() -> None:
+    assert FailureBudget.of(2, ["duplicate", "expired"]) == FailureBudget(2, frozenset({"duplicate", "expired"}))
+    with pytest.raises(AdjustConfigurationError, match=r"such as \['duplicate'\]"):
+        FailureBudget.of(0, "duplicate")
+
+
+REFUSED, UNSETTLED = RejectedBudgetExceeded, EventsUnresolved
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "budget", "error"),
+    [
+        pytest.param({}, {}, None, id="all delivered"),
+        pytest.param({"duplicate": 50}, {}, None, id="duplicates are tolerated by default"),
+        pytest.param({"duplicate": 1}, {"tolerate": frozenset()}, REFUSED, id="unless they are not"),
+        pytest.param({"skipped": 50}, {"tolerate": frozenset()}, None, id="skipped is delivered already"),
+        pytest.param({"rejected": 1}, {}, REFUSED, id="one rejected"),
+        pytest.param({"invalid": 1}, {}, REFUSED, id="one invalid"),
+        pytest.param({"expired": 1}, {}, REFUSED, id="one expired"),
+        pytest.param({"rejected": 1, "invalid": 1, "expired": 1}, {"max_rejected": 3}, None, id="as many as allowed"),
+        pytest.param({"rejected": 2, "invalid": 1, "expired": 1}, {"max_rejected": 3}, REFUSED, id="one more"),
+        pytest.param({"rejected": 2}, {"max_rejected": 0.02}, None, id="the share allowed"),
+        pytest.param({"rejected": 3}, {"max_rejected": 0.02}, REFUSED, id="above the share"),
+        pytest.param({"rejected": 9}, {"tolerate": DUPLICATES | {"rejected"}}, None, id="a tolerated outcome"),
+        pytest.param({"rejected": 9}, {"tolerate": DUPLICATES | {"rejected_reason"}}, None, id="a tolerated reason"),
+        pytest.param({"rejected": 9}, {"tolerate": frozenset({"invalid"})}, REFUSED, id="another tolerated"),
+        pytest.param({"held": 1}, {"max_rejected": 50}, UNSETTLED, id="held is no refusal"),
+        pytest.param({"in_doubt": 1}, {"max_rejected": 50}, UNSETTLED, id="nor is in doubt"),
+        pytest.param({"in_doubt": 1}, {"tolerate": frozenset({"in_doubt"})}, None, id="in doubt tolerated by name"),
+        pytest.param({"held": 1, "rejected": 1}, {}, UNSETTLED, id="a retry may help, so unresolved goes first"),
+        pytest.param(
+            {"held": 1, "rejected": 1}, {"tolerate": frozenset({"held"})}, REFUSED, id="held tolerated, rejected not"
+        ),
+    ],
+)
+def test_when_a_run_fails(outcomes: dict[str, int], budget: dict[str, Any], error: type[Exception] | None) -> None:
+    summary = _counted(**outcomes)
+    if error is None:
+        FailureBudget(**budget).check(summary, rejected_path=None)
+    else:
+        with pytest.raises(error):
+            FailureBudget(**budget).check(summary, rejected_path=None)
+
+
+def test_the_error_says_what_is_missing_and_what_to_do() -> None:
+    summary = _summary(
+        *[_receipt("rejected", "device_not_found", revenue="7.50", currency="USD")] * 3, _receipt("delivered")
+    )
+    with pytest.raises(RejectedBudgetExceeded) as caught:
+        FailureBudget(0.25).check(summary, rejected_path="s3://bucket/rejected.jsonl")
+    message = str(caught.value)
+    assert message.startswith("3 of 4 events were refused; max_rejected allows 1.\n")
+    assert "rejected: device_not_found" in message
+    assert "22.50 USD" in message
+    assert "mend the rows by their reasons" in message
+    assert "they are in s3://bucket/rejected.jsonl" in message
+    assert GPS_ADID not in message
+
+
+def test_the_error_of_unresolved_events_says_that_a_retry_may_help() -> None:
+    with pytest.raises(EventsUnresolved) as caught:
+        FailureBudget().check(_counted(held=2, in_doubt=1, rejected=4), rejected_path=None)
+    message = str(caught.value)
+    assert message.startswith("3 of 100 events are held or in doubt, 4 were refused.\n")
+    assert "retry the task; what is in doubt may already be in Adjust" in message
+    assert "set rejected_path" in message
+
+
+# --- words ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_a_run() -> None:
+    summary = _summary(
+        *[_receipt("delivered", revenue="1234.50", currency="USD")] * 2,
+        _receipt("delivered", revenue="3", currency="EUR", ip_address="::1", created_at=NOW - timedelta(hours=1)),
+        *[_receipt("rejected", "device_not_found", revenue="7", currency="USD")] * 2,
+        _receipt("invalid", "missing_device_id"),
+    )
+    assert summary_table(summary).splitlines() == [
+        "outcome    events  revenue",
+        "---------  ------  ----------------------",
+        "read            6",
+        "delivered       3  3 EUR, 2,469.00 USD",
+        "rejected        2",
+        "invalid         1",
+        "adjusted        1  left out: ip_address 1",
+        "",
+        "reason                      events  revenue affected",
+        "--------------------------  ------  ----------------",
+        "rejected: device_not_found       2  14 USD",
+        "invalid: missing_device_id       1",
+        "events from 2026-05-01T11:00:00+00:00 to 2026-05-01T12:00:00+00:00",
+    ]
+
+
+def test_the_table_of_nothing() -> None:
+    assert summary_table(DeliverySummary()).splitlines() == [
+        "outcome  events  revenue",
+        "-------  ------  -------",
+        "read          0",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("facts", "line"),
+    [
+        pytest.param({"seconds": 10}, "100 events settled, 98 delivered, 2 not delivered, 10/s", id="length unknown"),
+        pytest.param(
+            {"seconds": 10, "expected": 200},
+            "100 of 200 events settled (50%), 98 delivered, 2 not delivered, 10/s, about 10 s left",
+            id="half of it",
+        ),
+        pytest.param(
+            {"seconds": 100, "expected": 1000},
+            "100 of 1,000 events settled (10%), 98 delivered, 2 not delivered, 1/s, about 15 min 0 s left",
+            id="minutes left",
+        ),
+        pytest.param(
+            {"seconds": 100, "expected": 10_000, "slowed_to": 4},
+            "100 of 10,000 events settled (1%), 98 delivered, 2 not delivered, 1/s, slowed down by Adjust to 4 in flight, "
+            "about 2 h 45 min left",
+            id="hours left, slowed down",
+        ),
+        pytest.param(
+            {"seconds": 10, "expected": 50},
+            "100 of 50 events settled (200%), 98 delivered, 2 not delivered, 10/s, about 0 s left",
+            id="more than expected",
+        ),
+        pytest.param(
+            {"seconds": 0, "expected": 0}, "100 events settled, 98 delivered, 2 not delivered, 0/s", id="at once"
+        ),
+        pytest.param(
+            {"seconds": 0, "expected": 200},
+            "100 of 200 events settled (50%), 98 delivered, 2 not delivered, 0/s",
+            id="no rate",
+        ),
+    ],
+)
+def test_the_line_of_a_run_that_goes_on(facts: dict[str, Any], line: str) -> None:
+    assert progress_line(_counted(rejected=1, held=1), **facts) == line

@@ -1,0 +1,126 @@
+"""The example DAGs: each is imported, and the revenue sync runs on a real Airflow from two kinds of warehouse."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_adjust.sandbox import SandboxServer
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+EXAMPLES = REPOSITORY / "example_dags"
+APP_TOKEN = "4w565xzmb54d"
+EVENT_TOKEN = "f0ob4r"
+S2S_TOKEN = "the-s2s-token-of-the-example"
+CUSTOMERS = 23_570
+
+
+def test_every_example_is_imported_without_errors() -> None:
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # before Airflow 3.2
+        from airflow.models.dagbag import DagBag  # type: ignore[no-redef,attr-defined]
+
+    bag = DagBag(str(EXAMPLES))
+    assert bag.import_errors == {}
+    assert {Path(dag.fileloc).name for dag in bag.dags.values()} == {path.name for path in EXAMPLES.glob("*.py")}
+
+
+@pytest.fixture(scope="module")
+def load_purchases() -> ModuleType:
+    """The script that fills the warehouse of the demo."""
+    spec = importlib.util.spec_from_file_location("load_purchases", REPOSITORY / "scripts" / "load_purchases.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def sqlite_warehouse(request: pytest.FixtureRequest, folder: Path) -> tuple[str, dict[str, Any]]:
+    path = folder / "warehouse.db"
+    return f"sqlite:///{path}", {"conn_type": "sqlite", "host": str(path)}
+
+
+def postgres_warehouse(request: pytest.FixtureRequest, folder: Path) -> tuple[str, dict[str, Any]]:
+    url: str = request.getfixturevalue("postgres_url")
+    address = sa.make_url(url)
+    fields = {"host": address.host or address.query["host"], "login": address.username, "schema": address.database}
+    return url, {"conn_type": "postgres", **fields}
+
+
+def in_warehouse(url: str, start: datetime, end: datetime) -> tuple[int, Decimal]:
+    engine = sa.create_engine(url)
+    query = sa.text("SELECT amount FROM purchases WHERE purchased_at >= :start AND purchased_at < :end")
+    with engine.connect() as connection:
+        times = {"start": start.strftime("%F %T"), "end": end.strftime("%F %T")}
+        amounts = [Decimal(str(amount)).quantize(Decimal("0.01")) for (amount,) in connection.execute(query, times)]
+    engine.dispose()
+    return len(amounts), sum(amounts, Decimal(0))
+
+
+@pytest.mark.airflow
+@pytest.mark.parametrize(("make_warehouse", "nights_ago"), [(sqlite_warehouse, 0), (postgres_warehouse, 1)])
+def test_the_revenue_sync_accounts_for_every_cent_whatever_the_warehouse(
+    request: pytest.FixtureRequest,
+    airflow_db: Path,
+    tmp_path: Path,
+    load_purchases: ModuleType,
+    make_warehouse: Callable[[pytest.FixtureRequest, Path], tuple[str, dict[str, Any]]],
+    nights_ago: int,
+) -> None:
+    """The DAG, its SQL and every argument are the same for both: only AIRFLOW_CONN_WAREHOUSE changes."""
+    url, connection = make_warehouse(request, tmp_path)
+    # An hour back, so that the last night has settled even just after midnight.
+    until = (datetime.now(UTC) - timedelta(hours=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    load_purchases.load(url, until)
+    end = until - timedelta(days=nights_ago)
+    count, revenue = in_warehouse(url, end - timedelta(days=1), end)
+    assert count > 100
+
+    devices = [load_purchases.customer_row(f"{number:05}") for number in range(0, CUSTOMERS, 50)]
+    settings: dict[str, Any] = {
+        "tokens": [S2S_TOKEN],
+        "app_tokens": [APP_TOKEN],
+        "event_tokens": [EVENT_TOKEN],
+        "unknown_devices": [row[name] for row in devices for name in ("gps_adid", "idfa") if row[name]],
+    }
+    with SandboxServer(**settings) as sandbox:
+        adjust = {
+            "conn_type": "adjust",
+            "host": sandbox.url,
+            "password": S2S_TOKEN,
+            "extra": {"app_token": APP_TOKEN, "environment": "sandbox"},
+        }
+        environment = os.environ | {
+            "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(adjust),
+            "AIRFLOW_CONN_WAREHOUSE": json.dumps(connection),
+            "ADJUST_REJECTED_FOLDER": (tmp_path / "rejected").as_uri(),
+        }
+        command = [sys.executable, "-m", "airflow", "dags", "test", "adjust_revenue_sync", end.isoformat()]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        stats = sandbox.stats()
+    log = done.stdout + done.stderr
+    assert done.returncode == 0, log[-5000:]
+    rejected = [
+        json.loads(line) for path in (tmp_path / "rejected").rglob("*.jsonl") for line in path.read_text().splitlines()
+    ]
+    missing = sum((Decimal(str(line["row"]["revenue"])) for line in rejected), Decimal(0))
+    assert rejected
+    assert stats["recorded"] + len(rejected) == count
+    assert Decimal(stats["revenue"]["USD"]) + missing == revenue
+    assert (stats["order_violations"], stats["repeated_event_ids"]) == (0, 0)
+    assert f"{count} purchases, {revenue} USD in the warehouse" in log
+    assert S2S_TOKEN not in log

@@ -1,0 +1,433 @@
+"""SqlToAdjustOperator: a query's rows become events, from an embedded SQLite and from a real Postgres."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import airflow.sdk
+import pytest
+import sqlalchemy as sa
+from airflow.exceptions import AirflowNotFoundException
+from airflow.providers.common.sql.hooks.sql import DbApiHook
+from airflow.providers.postgres.hooks.postgres import PostgresHook
+from airflow.providers.sqlite.hooks.sqlite import SqliteHook
+from airflow.sdk import DAG
+from airflow.sdk.exceptions import AirflowFailException
+from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, START, Said, TaskStateStore, device, recorded, reveals
+
+from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
+from airflow_provider_adjust.sandbox import SandboxServer
+from airflow_provider_adjust.sql_rows import column_names, stream_rows
+from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
+
+CONNECTION = "AIRFLOW_CONN_WAREHOUSE"
+WAREHOUSES = ["sqlite", "postgres"]
+SQL = """
+    SELECT order_id, gaid AS gps_adid, bought_at AS created_at, total AS revenue, currency
+    FROM purchases
+    ORDER BY bought_at, order_id
+"""
+
+
+def load(url: str, rows: int) -> None:
+    """A table of purchases, one a second, of ten devices, in no order."""
+    metadata = sa.MetaData()
+    purchases = sa.Table(
+        "purchases",
+        metadata,
+        sa.Column("number", sa.Integer, primary_key=True),
+        sa.Column("order_id", sa.String(20)),
+        sa.Column("gaid", sa.String(36)),
+        sa.Column("bought_at", sa.Integer),
+        sa.Column("total", sa.Numeric(12, 2, asdecimal=False)),
+        sa.Column("currency", sa.String(3)),
+    )
+    engine = sa.create_engine(url)
+    start = int(START.timestamp())
+    with engine.begin() as connection:
+        metadata.drop_all(connection)
+        metadata.create_all(connection)
+        values = [
+            {
+                "number": number,
+                "order_id": f"o-{number}",
+                "gaid": device(number % 10),
+                "bought_at": start + number,
+                "total": 0.1,
+                "currency": "EUR",
+            }
+            for number in sorted(range(rows), key=lambda number: number * 7919 % 101)
+        ]
+        connection.execute(purchases.insert(), values)
+    engine.dispose()
+
+
+def define_postgres(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+    address = sa.make_url(url)
+    connection = {
+        "conn_type": "postgres",
+        "host": address.host or address.query["host"],
+        "login": address.username,
+        "schema": address.database,
+    }
+    monkeypatch.setenv(CONNECTION, json.dumps(connection))
+
+
+@pytest.fixture
+def sqlite_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The connection `warehouse` is an SQLite file."""
+    path = tmp_path / "warehouse.db"
+    monkeypatch.setenv(CONNECTION, json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    return path
+
+
+@pytest.fixture
+def warehouse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The connection `warehouse`, with 100 purchases; its kind is the parameter."""
+    if request.param == "sqlite":
+        load(f"sqlite:///{request.getfixturevalue('sqlite_path')}", 100)
+    else:
+        url = request.getfixturevalue("postgres_url")
+        define_postgres(monkeypatch, url)
+        load(url, 100)
+    return str(request.param)
+
+
+both = pytest.mark.parametrize("warehouse", WAREHOUSES, indirect=True)
+has_task_state_store = pytest.mark.skipif(
+    not hasattr(airflow.sdk, "NEVER_EXPIRE"), reason="Airflow has a task state store from 3.3 on"
+)
+postgres = pytest.mark.parametrize("warehouse", ["postgres"], indirect=True)
+sqlite = pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
+
+
+def operator(sql: Any = SQL, **arguments: Any) -> SqlToAdjustOperator:
+    given = {"task_id": "send", "sql_conn_id": "warehouse", "event_token": EVENT_TOKEN, "id_field": "order_id"}
+    return SqlToAdjustOperator(sql=sql, **(given | arguments))
+
+
+class Recorder:
+    """Stands before a real connection and its cursors, and writes down what is asked of them."""
+
+    def __init__(self, inner: Any, calls: list[tuple[str, Any]], on_fetch: Callable[[], None]) -> None:
+        self._inner = inner
+        self._calls = calls
+        self._on_fetch = on_fetch
+
+    def __getattr__(self, name: str) -> Any:
+        attribute = getattr(self._inner, name)
+        if not callable(attribute):
+            return attribute
+
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            self._calls.append((name, arguments))
+            if name.startswith("fetch"):
+                self._on_fetch()
+            result = attribute(*arguments, **keywords)
+            return Recorder(result, self._calls, self._on_fetch) if name == "cursor" else result
+
+        return call
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch, adjust: SandboxServer) -> list[tuple[str, Any]]:
+    """What the operator asks of SQLite; each fetch is followed by how many events had been sent before it."""
+    calls: list[tuple[str, Any]] = []
+    get_conn = SqliteHook.get_conn
+
+    def on_fetch() -> None:
+        calls.append(("sent", adjust.stats()["requests"]))
+
+    monkeypatch.setattr(SqliteHook, "get_conn", lambda hook: Recorder(get_conn(hook), calls, on_fetch))
+    return calls
+
+
+# --- The query is the mapping -----------------------------------------------------------------------------------------
+
+
+@both
+def test_the_aliases_are_the_mapping(adjust: SandboxServer, warehouse: str) -> None:
+    result = operator().execute({})
+    assert (result["read"], result["delivered"]) == (100, 100)
+    assert Decimal(result["revenue"]["EUR"]) == 10
+    first = next(event["params"] for event in adjust.events())
+    assert Decimal(first.pop("revenue")) == Decimal("0.1")
+    assert first == {
+        "s2s": "1",
+        "app_token": APP_TOKEN,
+        "environment": "production",
+        "event_token": EVENT_TOKEN,
+        "gps_adid": device(0),
+        "created_at_unix": str(int(START.timestamp())),
+        "currency": "EUR",
+    }
+    assert adjust.stats()["order_violations"] == 0
+    assert len(set(recorded(adjust, "created_at_unix"))) == 100
+
+
+@both
+@pytest.mark.parametrize("fetch_size", [1, 33, 100, 2000])
+def test_the_fetch_size_does_not_matter_to_the_result(adjust: SandboxServer, warehouse: str, fetch_size: int) -> None:
+    assert operator(fetch_size=fetch_size).execute({})["delivered"] == 100
+
+
+@both
+def test_no_rows_are_no_failure(adjust: SandboxServer, warehouse: str) -> None:
+    result = operator(SQL.replace("ORDER", "WHERE number < 0 ORDER")).execute({})
+    assert (result["read"], result["delivered"], result["revenue"]) == (0, 0, {})
+
+
+@pytest.mark.parametrize(
+    ("warehouse", "condition", "parameters"),
+    [
+        ("sqlite", "number < ?", [7]),
+        ("sqlite", "number < ?", (7,)),
+        ("sqlite", "number < :below", {"below": 7}),
+        ("postgres", "number < %s", [7]),
+        ("postgres", "number < %(below)s AND order_id LIKE 'o-%%'", {"below": 7}),
+        # Without parameters a percent sign is a percent sign.
+        ("postgres", "number < 7 AND order_id LIKE 'o-%'", None),
+    ],
+    indirect=["warehouse"],
+)
+def test_parameters_are_the_drivers(adjust: SandboxServer, warehouse: str, condition: str, parameters: Any) -> None:
+    result = operator(SQL.replace("ORDER", f"WHERE {condition} ORDER"), parameters=parameters).execute({})
+    assert result["delivered"] == 7
+
+
+@both
+def test_a_sql_file_is_a_template(adjust: SandboxServer, warehouse: str, tmp_path: Path) -> None:
+    (tmp_path / "night.sql").write_text(SQL.replace("ORDER", "WHERE number >= {{ params.first }} ORDER"))
+    with DAG("from_a_file", schedule=None, template_searchpath=str(tmp_path)):
+        task = operator("night.sql", sql_conn_id="{{ params.conn_id }}", parameters=None)
+    task.resolve_template_files()
+    task.render_template_fields({"params": {"first": 90, "conn_id": "warehouse"}})
+    assert task.execute({})["delivered"] == 10
+
+
+@postgres
+def test_the_types_of_postgres_need_no_casts(adjust: SandboxServer, warehouse: str) -> None:
+    sql = """
+        SELECT 'o-1' AS order_id, gaid::uuid AS gps_adid, total::numeric(12, 2) AS revenue, currency::char(3),
+               to_timestamp(bought_at) AS created_at, '192.0.2.7'::inet AS ip_address,
+               jsonb_build_object('order', number, 'paid', true) AS callback_params, number > 5 AS tracking_enabled
+        FROM purchases WHERE number = 7
+    """
+    operator(sql).execute({})
+    [event] = adjust.events()
+    sent = event["params"]
+    assert sent["gps_adid"] == device(7)
+    assert sent["created_at_unix"] == str(int(START.timestamp()) + 7)
+    assert (sent["revenue"], sent["ip_address"], sent["tracking_enabled"]) == ("0.10", "192.0.2.7", "1")
+    assert json.loads(sent["callback_params"]) == {"order": "7", "paid": "true"}
+
+
+@postgres
+def test_what_adjust_refused_comes_back_from_the_rejected_file_as_it_was(
+    adjust: SandboxServer, warehouse: str, tmp_path: Path
+) -> None:
+    """A decimal and a timestamp are text in the file, and the same event afterwards."""
+    sql = SQL.replace("total", "total::numeric(12, 2)").replace("bought_at AS", "to_timestamp(bought_at) AS")
+    rejected = tmp_path / "rejected.jsonl"
+    adjust.configure(unknown_devices=[device(3)])
+    result = operator(sql, rejected_path=str(rejected), max_rejected=0.1).execute({})
+    assert (result["delivered"], result["rejected"], result["revenue"]) == (90, 10, {"EUR": "9.00"})
+    adjust.configure(unknown_devices=[])
+    again = AdjustSendEventsOperator(
+        task_id="again", events=str(rejected), event_token=EVENT_TOKEN, id_field="order_id"
+    ).execute({})
+    assert (again["delivered"], again["revenue"]) == (10, {"EUR": "1.00"})
+    assert sorted(recorded(adjust, "created_at_unix")) == [str(int(START.timestamp()) + n) for n in range(100)]
+
+
+@both
+def test_columns_that_the_database_folded_to_upper_case_are_folded_back(adjust: SandboxServer, warehouse: str) -> None:
+    sql = """
+        SELECT order_id AS "ORDER_ID", gaid AS "GPS_ADID", bought_at AS "CREATED_AT", total AS "REVENUE",
+               currency AS "CURRENCY"
+        FROM purchases WHERE number < 3 ORDER BY bought_at
+    """
+    assert operator(sql).execute({})["delivered"] == 3
+
+
+@pytest.mark.parametrize(
+    ("columns", "names"),
+    [
+        (["ORDER_ID", "REVENUE"], ["order_id", "revenue"]),
+        (["order_id", "revenue"], ["order_id", "revenue"]),
+        # Not folded by a database: somebody wrote them so.
+        (["order_id", "REVENUE"], ["order_id", "REVENUE"]),
+        (["Order_Id", "Revenue"], ["Order_Id", "Revenue"]),
+    ],
+)
+def test_only_columns_that_are_all_upper_case_are_folded(columns: list[str], names: list[str]) -> None:
+    assert column_names([(column, None) for column in columns]) == names
+
+
+# --- Streaming --------------------------------------------------------------------------------------------------------
+
+
+@sqlite
+def test_rows_are_fetched_a_few_at_a_time_and_no_further_than_they_are_needed(
+    adjust: SandboxServer, warehouse: str, sqlite_path: Path, calls: list[tuple[str, Any]]
+) -> None:
+    load(f"sqlite:///{sqlite_path}", 400)
+    result = operator(fetch_size=10, max_in_flight=1).execute({})
+    assert result["delivered"] == 400
+    fetches = [arguments for name, arguments in calls if name.startswith("fetch")]
+    assert {name for name, _ in calls if name.startswith("fetch")} == {"fetchmany"}
+    assert fetches == [(10,)] * 41
+    sent = [count for name, count in calls if name == "sent"]
+    ahead = [number * 10 - count for number, count in enumerate(sent)]
+    # One request in flight has 32 events read ahead for it, and rows come ten at a time.
+    assert max(ahead) <= 32 + 10
+    assert [name for name, _ in calls if name == "close"] == ["close", "close"]  # the cursor and the connection
+
+
+@postgres
+def test_postgres_is_read_through_a_server_side_cursor(warehouse: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    connections = []
+    get_conn = PostgresHook.get_conn
+
+    def remember(hook: PostgresHook) -> Any:
+        connections.append(get_conn(hook))
+        return connections[-1]
+
+    monkeypatch.setattr(PostgresHook, "get_conn", remember)
+    sql = "SELECT generate_series(1, 100000000) AS number"
+    with stream_rows(PostgresHook("warehouse"), sql, None, 3) as rows:
+        assert [next(rows)["number"] for _ in range(4)] == [1, 2, 3, 4]
+        [connection] = connections
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT name FROM pg_cursors")
+            [(name,)] = cursor.fetchall()
+    assert name.startswith("adjust_")
+    assert connection.closed
+
+
+@both
+def test_the_hooks_arguments_reach_it(adjust: SandboxServer, warehouse: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hooks: list[DbApiHook] = []
+    hook_class: type[DbApiHook] = SqliteHook if warehouse == "sqlite" else PostgresHook
+    get_conn = hook_class.get_conn
+    monkeypatch.setattr(hook_class, "get_conn", lambda hook: hooks.append(hook) or get_conn(hook))
+    operator(hook_params={"log_sql": False}).execute({})
+    assert [hook.log_sql for hook in hooks] == [False]
+
+
+# --- What goes wrong --------------------------------------------------------------------------------------------------
+
+
+@both
+def test_a_query_out_of_order_names_order_by_and_leaves_what_came_before(
+    adjust: SandboxServer, warehouse: str, said: Said
+) -> None:
+    sql = SQL.replace("ORDER BY bought_at, order_id", "ORDER BY CASE number WHEN 40 THEN 60 ELSE number END, number")
+    with pytest.raises(AirflowFailException) as failure:
+        operator(sql).execute({})
+    message = str(failure.value)
+    # 41 to 59 come first, then 40.
+    assert "StreamOutOfOrder: row 60 (event o-40)" in message
+    assert "before row 59 (event o-59)" in message
+    assert "add ORDER BY on the column that is sent as created_at" in message
+    expected = [number for number in range(60) if number != 40]
+    assert sorted(recorded(adjust, "created_at_unix")) == [str(int(START.timestamp()) + n) for n in expected]
+    assert not reveals(message)
+    assert not reveals(said)
+
+
+BREAKS = {
+    "sqlite": (
+        """
+        SELECT order_id, gaid AS gps_adid, bought_at AS created_at, currency,
+               CASE number WHEN 52 THEN abs(-9223372036854775808) ELSE total END AS revenue
+        FROM purchases ORDER BY number
+        """,
+        "integer overflow",
+    ),
+    "postgres": (
+        """
+        SELECT 'o-' || number AS order_id, 'device-' || number AS gps_adid, 'EUR' AS currency,
+               extract(epoch FROM now())::int - 1000 + number AS created_at, 1 / abs(52 - number) + 1 AS revenue
+        FROM generate_series(0, 99) AS number
+        """,
+        "division by zero",
+    ),
+}
+
+
+@both
+@pytest.mark.parametrize("durable", [False, pytest.param(True, marks=has_task_state_store)])
+def test_a_database_error_on_the_way_delivers_what_was_read_then_fails(
+    adjust: SandboxServer, warehouse: str, durable: bool
+) -> None:
+    sql, words = BREAKS[warehouse]
+    with pytest.raises(Exception, match=words if durable else "Part of the events was sent") as failure:
+        operator(sql, fetch_size=5).execute({"task_state_store": TaskStateStore()} if durable else {})
+    # With a checkpoint a retry may go on from there, and find the database well.
+    assert isinstance(failure.value, AirflowFailException) is not durable
+    assert words in str(failure.value if durable else failure.value.__cause__)
+    assert adjust.stats()["recorded"] == 50  # ten times five; the fetch that failed gave nothing
+
+
+@both
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"sql": SQL.replace("total AS revenue", "total AS currency")}, "more than one column named currency"),
+        ({"sql": 'SELECT 1 AS "A", 2 AS "A", 3 AS "B", 4 AS "B"'}, "more than one column named a, b; alias them apart"),
+        ({"sql": ["SELECT 1", "SELECT 2"]}, "sql must be one SELECT, not a list of statements"),
+        ({"sql_conn_id": "adjust_default"}, "is a AdjustS2SHook; it must be a database connection"),
+        ({"environment": "staging"}, "environment is 'staging'"),
+    ],
+)
+def test_a_query_that_cannot_be_fails_for_good_before_anything_is_sent(
+    adjust: SandboxServer, warehouse: str, arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(AirflowFailException, match=words):
+        operator(**arguments).execute({})
+    assert adjust.stats()["requests"] == 0
+
+
+@sqlite
+def test_a_statement_that_returns_nothing_is_refused_and_changes_nothing(
+    adjust: SandboxServer, warehouse: str, sqlite_path: Path
+) -> None:
+    with pytest.raises(AirflowFailException, match="it must be one SELECT"):
+        operator("UPDATE purchases SET total = 0").execute({})
+    with sqlite3.connect(sqlite_path) as connection:
+        assert connection.execute("SELECT MIN(total) FROM purchases").fetchone() == (0.1,)
+
+
+@both
+def test_a_query_that_the_database_refuses_is_its_own_error(adjust: SandboxServer, warehouse: str) -> None:
+    with pytest.raises(Exception, match="no_such_column"):
+        operator("SELECT no_such_column FROM purchases").execute({})
+    assert adjust.stats()["requests"] == 0
+
+
+def test_a_connection_that_does_not_exist_is_airflows_own_error(adjust: SandboxServer) -> None:
+    with pytest.raises(AirflowNotFoundException, match="no_such_warehouse"):
+        operator(sql_conn_id="no_such_warehouse").execute({})
+
+
+@sqlite
+def test_the_connection_is_closed_when_the_delivery_fails(
+    adjust: SandboxServer, warehouse: str, calls: list[tuple[str, Any]]
+) -> None:
+    adjust.configure(tokens=["other"])
+    with pytest.raises(AirflowFailException, match="not_authorized"):
+        operator().execute({})
+    assert [name for name, _ in calls if name == "close"] == ["close", "close"]
+
+
+@both
+def test_a_dry_run_reads_the_query_and_sends_nothing(adjust: SandboxServer, warehouse: str, said: Said) -> None:
+    assert operator(dry_run=True).execute({})["skipped"] == 100
+    assert adjust.stats()["requests"] == 0
+    assert not reveals(said)
