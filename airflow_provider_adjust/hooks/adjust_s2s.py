@@ -14,6 +14,7 @@ from airflow.sdk import BaseHook
 
 from airflow_provider_adjust import connection_form
 from airflow_provider_adjust.s2s.delivery import OnInDoubt, judge
+from airflow_provider_adjust.s2s.device_api import DeviceApi
 from airflow_provider_adjust.s2s.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events import EventParser, Row
@@ -43,6 +44,8 @@ class AdjustConnection:
     app_token: str | None = field(repr=False)
     environment: str | None
     timeout: tuple[float, float]
+    api_endpoint: str = connection_form.DEFAULT_API_ENDPOINT
+    api_token: str | None = field(default=None, repr=False)
 
     @property
     def target(self) -> Target:
@@ -127,6 +130,10 @@ class AdjustS2SHook(BaseHook):
             app_token=self.app_token or _text(extra, "app_token", where),
             environment=self.environment or _text(extra, "environment", where),
             timeout=timeout,
+            api_endpoint=_endpoint(
+                _text(extra, "api_endpoint", where) or connection_form.DEFAULT_API_ENDPOINT, None, where
+            ),
+            api_token=_text(extra, "api_token", where),
         )
 
     def get_conn(self) -> requests.Session:
@@ -143,7 +150,24 @@ class AdjustS2SHook(BaseHook):
         """How rows are read and where they go; ``parsing`` are arguments of ``EventParser``."""
         settings = self.settings
         parser = EventParser(app_token=settings.app_token, environment=settings.environment, **parsing)
-        return Route(parser, settings.target)
+        return Route(parser, settings.target, self._device_api())
+
+    def _device_api(self) -> DeviceApi | None:
+        settings = self.settings
+        return DeviceApi(settings.api_endpoint, settings.api_token) if settings.api_token else None
+
+    def inspect_device(self, device_id: str) -> dict[str, Any]:
+        """What Adjust's Device API knows of a device, by its advertising id or adid: its last event times among others.
+
+        :raises AdjustConfigurationError: the connection has no API token or no app token.
+        :raises DeviceApiError: no usable answer came.
+        """
+        device_api, app_token = self._device_api(), self.settings.app_token
+        if device_api is None or app_token is None:
+            raise AdjustConfigurationError(
+                f"connection {self.adjust_conn_id!r} needs an API token and an app token for the Device API"
+            )
+        return device_api.inspect_device(device_id, app_token)
 
     @contextmanager
     def open_transport(self) -> Iterator[Transport]:

@@ -62,8 +62,8 @@ class AdjustDeliveryOperator(BaseOperator):
     :param extra_params: names to send although the provider does not know them.
     :param max_in_flight: requests that may wait for an answer at once.
     :param max_events_per_second: upper limit of the rate; None sets none.
-    :param on_in_doubt: what to do with an event whose answer was lost: ``resend`` it, at the risk of counting it twice,
-        or ``hold`` it and what follows in its lanes.
+    :param on_in_doubt: what to do with an event whose answer was lost: ``resend`` it, at the risk of counting it twice;
+        ``hold`` it and what follows in its lanes; or ``verify`` in Adjust's Device API whether it is there.
     :param max_rejected: how many events may be refused before the task fails: a count, or a share below 1.
     :param tolerate: outcomes or reasons that do not count as failures.
     :param rejected_path: where to write what was not delivered, as JSON Lines; local or object storage. The try number

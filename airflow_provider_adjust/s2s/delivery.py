@@ -15,14 +15,23 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted, DeliveryStopped, LedgerUnavailable
+from airflow_provider_adjust.s2s.device_api import Standing
+from airflow_provider_adjust.s2s.errors import (
+    AdjustConfigurationError,
+    AdjustError,
+    AdjustUnreachable,
+    DeliveryHalted,
+    DeliveryStopped,
+    LedgerUnavailable,
+)
+from airflow_provider_adjust.s2s.events import Lane
 from airflow_provider_adjust.s2s.pace import Pace
 from airflow_provider_adjust.s2s.receipts import UNRESOLVED, Receipt
 from airflow_provider_adjust.s2s.responses import Outcome, Verdict, classify
 from airflow_provider_adjust.s2s.schedule import Job, Schedule
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target, Transport
 
-OnInDoubt = Literal["resend", "hold"]
+OnInDoubt = Literal["resend", "hold", "verify"]
 
 #: Events read ahead for each request that may be in flight: enough that busy devices do not starve the others.
 _BUFFERED_PER_REQUEST = 32
@@ -30,6 +39,12 @@ _BUFFERED_PER_REQUEST = 32
 _READ_AT_ONCE = 32
 #: Longest wait for answers, so that a request to stop is seen.
 _LONGEST_POLL = 0.5
+
+#: How long the Device API is asked before an event counts as absent: practice says that it lags some 30 seconds.
+_VERIFY_FOR = 60.0
+_VERIFY_EVERY = 5.0
+#: Lanes whose last delivered second is remembered, to tell an event in doubt from its predecessor of the same second.
+_REMEMBERED_LANES = 100_000
 
 _TokenPair = tuple[str, str]
 
@@ -74,6 +89,7 @@ class Delivery:
         on_in_doubt: OnInDoubt = "resend",
         retries: Retries | None = None,
         claims: Claims | None = None,
+        standing_of: Callable[[Job], Standing] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
@@ -83,6 +99,12 @@ class Delivery:
         self._retries = retries or Retries()
         self._claims = claims
         self._claimed: deque[Job] = deque()
+        if on_in_doubt == "verify" and standing_of is None:
+            raise AdjustConfigurationError(
+                "on_in_doubt='verify' needs the API token in the connection, for the Device API"
+            )
+        self._standing_of = standing_of if on_in_doubt == "verify" else None
+        self._last_seconds: dict[Lane, str] = {}
         self._clock = clock
         self._schedule = Schedule()
         self._buffer = max_in_flight * _BUFFERED_PER_REQUEST
@@ -153,7 +175,11 @@ class Delivery:
     def _send(self) -> Iterator[Receipt]:
         now = self._clock()
         while self._waiting and self._waiting[0][0] <= now:
-            self._schedule.make_ready(heapq.heappop(self._waiting)[2])
+            job = heapq.heappop(self._waiting)[2]
+            if job.verify_until is None:
+                self._schedule.make_ready(job)
+            else:
+                yield from self._verify(job)
         while not self._stopped and self._in_flight < self._pace.window and self._pace.wait(now) <= 0:
             while not self._claimed and self._schedule.has_ready and not self._stopped:
                 yield from self._claim()
@@ -174,7 +200,10 @@ class Delivery:
         while len(batch) + len(self._claimed) < most and (job := self._schedule.next_ready()) is not None:
             if not self._may_go(job):
                 continue
-            (self._claimed if job.attempts or self._claims is None else batch).append(job)
+            if job.attempts or self._claims is None:
+                self._let_through(job)
+            else:
+                batch.append(job)
         if not batch or self._claims is None:
             return
         try:
@@ -185,7 +214,7 @@ class Delivery:
             return
         for job, receipt in zip(batch, answers, strict=True):
             if receipt is None:
-                self._claimed.append(job)
+                self._let_through(job)
                 continue
             if receipt.outcome in UNRESOLVED:
                 yield receipt
@@ -197,6 +226,48 @@ class Delivery:
                 self._schedule.settle(job)
                 yield receipt
             self._release(_tokens(job))
+
+    def _let_through(self, job: Job) -> None:
+        """An event that an earlier try left in doubt is looked up before it is sent again."""
+        if job.doubtful and not job.attempts and self._standing_of:
+            self._begin_to_verify(job)
+        else:
+            self._claimed.append(job)
+
+    def _begin_to_verify(self, job: Job) -> None:
+        job.verify_until = self._clock() + _VERIFY_FOR
+        self._wait(job, 0.0)
+        self._release(_tokens(job))
+
+    def _verify(self, job: Job) -> Iterator[Receipt]:
+        """Ask the Device API how an event in doubt stands, for as long as its answer may lag."""
+        now, until = self._clock(), job.verify_until or 0.0
+        detail = "the Device API cannot tell whether Adjust has it"
+        try:
+            standing = self._standing(job)
+        except AdjustError as error:
+            standing, detail = Standing.UNKNOWN, str(error)
+            if now < until:
+                self._wait(job, _VERIFY_EVERY)
+                return
+        if standing is Standing.ABSENT and now < until:
+            self._wait(job, min(_VERIFY_EVERY, until - now))
+            return
+        job.verify_until = None
+        if standing is Standing.RECORDED:
+            yield from self._settle(job, Verdict(Outcome.DELIVERED, "", "the Device API shows it"))
+        elif standing is Standing.UNKNOWN or job.attempts >= self._retries.attempts:
+            job.doubtful = standing is Standing.UNKNOWN
+            yield from self._unresolved(job, Verdict(Outcome.IN_DOUBT, "not_verified", detail), doubtful=job.doubtful)
+        else:
+            job.doubtful = False
+            self._schedule.make_ready(job)
+
+    def _standing(self, job: Job) -> Standing:
+        second = job.event.params["created_at_unix"]
+        if any(self._last_seconds.get(lane) == second for lane in job.event.lanes):
+            return Standing.UNKNOWN  # the last event that the Device API shows may be the one before
+        return self._standing_of(job) if self._standing_of else Standing.UNKNOWN
 
     def _may_go(self, job: Job) -> bool:
         """One event of a token pair goes first: a wrong token is then refused once, not once for each in flight."""
@@ -237,17 +308,28 @@ class Delivery:
             yield from self._retry(job, verdict)
         elif outcome is Outcome.IN_DOUBT:
             job.doubtful = True
-            if self._on_in_doubt == "resend" and verdict.http_status in {None, 200}:
+            if self._standing_of:
+                self._begin_to_verify(job)
+            elif self._on_in_doubt == "resend" and verdict.http_status in {None, 200}:
                 yield from self._retry(job, verdict)
             else:
                 yield from self._unresolved(job, verdict, doubtful=True)
         else:
-            self._settled += 1
             self._pace.prove()
-            self._proven.add(_tokens(job))
-            self._schedule.settle(job)
-            yield _receipt(job, outcome, verdict.reason, verdict.message, verdict)
+            yield from self._settle(job, verdict)
         self._release(_tokens(job))
+
+    def _settle(self, job: Job, verdict: Verdict) -> Iterator[Receipt]:
+        self._settled += 1
+        self._proven.add(_tokens(job))
+        self._schedule.settle(job)
+        if self._standing_of and verdict.outcome is Outcome.DELIVERED:
+            for lane in job.event.lanes:
+                self._last_seconds.pop(lane, None)
+                self._last_seconds[lane] = job.event.params["created_at_unix"]
+            while len(self._last_seconds) > _REMEMBERED_LANES:
+                del self._last_seconds[next(iter(self._last_seconds))]
+        yield _receipt(job, verdict.outcome, verdict.reason, verdict.message, verdict)
 
     def _release(self, pair: _TokenPair) -> None:
         if pair in self._probing:
@@ -276,8 +358,11 @@ class Delivery:
         wait = self._retries.wait(job.attempts) if wish is None else wish
         if verdict.slow_down and (wish is not None or verdict.http_status == 429):
             self._pace.pause(now, wait)
+        self._wait(job, wait)
+
+    def _wait(self, job: Job, seconds: float) -> None:
         self._retried += 1
-        heapq.heappush(self._waiting, (now + wait, self._retried, job))
+        heapq.heappush(self._waiting, (self._clock() + seconds, self._retried, job))
 
     def _unresolved(self, job: Job, verdict: Verdict, *, doubtful: bool) -> Iterator[Receipt]:
         outcome = Outcome.IN_DOUBT if doubtful else Outcome.HELD

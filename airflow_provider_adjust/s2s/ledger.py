@@ -100,6 +100,9 @@ class Ledger:
         refusals: dict[int, Receipt | None] = {}
         claimed: list[tuple[_Scope, str]] = []
         with self._engine.begin() as connection:
+            # First what came before in their lanes: after a kill it would be in doubt beside them, and sent again behind
+            # them, out of order.
+            self._write_settled(connection)
             for scope, group in _by_scope(jobs).items():
                 known = self._known(connection, scope, [_key(job.event.event_id) for job in group])
                 fresh: list[Job] = []
@@ -116,6 +119,7 @@ class Ledger:
                     connection.execute(deliveries.insert(), [self._record(scope, job) for job in fresh])
                 for job in again:
                     connection.execute(_at(scope, [_key(job.event.event_id)]).values(self._record(scope, job)))
+        self._forget_settled()
         self._open.update(claimed)
         return [refusals[id(job)] for job in jobs]
 
@@ -194,25 +198,30 @@ class Ledger:
 
     def flush(self) -> None:
         """Write what was settled."""
-        if not self._settled:
-            return
+        if self._settled:
+            with self._engine.begin() as connection:
+                self._write_settled(connection)
+            self._forget_settled()
+
+    def _write_settled(self, connection: sa.Connection) -> None:
         now = self._now().replace(tzinfo=None)
         groups: dict[tuple[_Scope, Outcome, str, int | None], list[str]] = defaultdict(list)
         for receipt in self._settled:
             assert receipt.event is not None  # noqa: S101 - settle() takes no other
             key = (_scope(receipt.event), receipt.outcome, receipt.reason, receipt.http_status)
             groups[key].append(_key(receipt.event.event_id))
-        with self._engine.begin() as connection:
-            for (scope, outcome, reason, http_status), keys in groups.items():
-                if outcome in _SENT:
-                    values = {"status": outcome.value, "reason": reason, "http_status": http_status, "updated_at": now}
-                    connection.execute(_at(scope, keys).values(values))
-                else:
-                    # Held: it surely did not reach Adjust, so nothing is known of it.
-                    mine = sa.delete(deliveries).where(
-                        *_within(scope), deliveries.c.event_id.in_(keys), deliveries.c.claim == self._claim
-                    )
-                    connection.execute(mine)
+        for (scope, outcome, reason, http_status), keys in groups.items():
+            if outcome in _SENT:
+                values = {"status": outcome.value, "reason": reason, "http_status": http_status, "updated_at": now}
+                connection.execute(_at(scope, keys).values(values))
+            else:
+                # Held: it surely did not reach Adjust, so nothing is known of it.
+                mine = sa.delete(deliveries).where(
+                    *_within(scope), deliveries.c.event_id.in_(keys), deliveries.c.claim == self._claim
+                )
+                connection.execute(mine)
+
+    def _forget_settled(self) -> None:
         for receipt in self._settled:
             assert receipt.event is not None  # noqa: S101 - settle() takes no other
             self._open.discard((_scope(receipt.event), _key(receipt.event.event_id)))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.delivery import Delivery, OnInDoubt, Retries
+from airflow_provider_adjust.s2s.device_api import DeviceApi, Standing
 from airflow_provider_adjust.s2s.endpoint import Endpoint
 from airflow_provider_adjust.s2s.errors import DeliveryStopped, LedgerUnavailable
 from airflow_provider_adjust.s2s.events import EventParser, Row
@@ -26,6 +27,7 @@ class Route:
 
     parser: EventParser
     target: Target
+    device_api: DeviceApi | None = None
 
 
 class Sender:
@@ -60,6 +62,7 @@ class Sender:
             on_in_doubt=on_in_doubt,
             retries=retries,
             claims=ledger,
+            standing_of=self._standing_of if all(route.device_api for route in routes.values()) else None,
         )
 
     @property
@@ -100,6 +103,10 @@ class Sender:
     def stop(self, message: str) -> None:
         """Send nothing more. The receipts of what is in flight still come, then ``DeliveryStopped`` is raised."""
         self._delivery.stop(DeliveryStopped(message))
+
+    def _standing_of(self, job: Job) -> Standing:
+        device_api = self._routes[job.route].device_api
+        return device_api.standing(job.event) if device_api else Standing.UNKNOWN
 
     def _target_of(self, job: Job) -> Target:
         return self._routes[job.route].target

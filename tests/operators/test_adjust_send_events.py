@@ -224,6 +224,18 @@ def test_an_empty_file_holds_no_events(adjust: SandboxServer, tmp_path: Path, na
         ("night.json", as_jsonl([purchase(1), purchase(2)]), "be named .jsonl if it has one a line"),
         ("night.json", as_json([purchase(1)])[1:-1], "put a single row into a list"),
     ],
+    ids=[
+        "text",
+        "no suffix",
+        "compressed what",
+        "zip",
+        "missing JSON Lines",
+        "missing Parquet",
+        "broken JSON",
+        "empty JSON",
+        "JSON Lines named JSON",
+        "a single row",
+    ],
 )
 def test_a_file_that_cannot_be_read_fails_the_task_for_good(
     adjust: SandboxServer, tmp_path: Path, name: str, content: bytes | None, words: str
@@ -249,6 +261,9 @@ def test_a_file_that_cannot_be_read_fails_the_task_for_good(
         (b'"text"', "not_a_row"),
         (jsonl([purchase(3)]).strip().encode().replace(b'"EUR"', b'"E\xdcR"'), "invalid_currency"),
         (jsonl([purchase(3)]).strip().encode().replace(b"AgentOfOnePerson", b"Agent\xff"), "invalid_user_agent"),
+    ],
+    ids=[
+        "cut off", "CSV", "bytes", "deep", "a list", "null", "text", "Latin-1 in a name", "Latin-1 in a text",
     ],
 )  # fmt: skip
 def test_a_broken_line_is_one_invalid_row_and_the_others_are_sent(

@@ -31,7 +31,7 @@ from airflow_provider_adjust.sandbox import SandboxServer
 
 TIMEOUT = (5.0, 5.0)
 #: For answers that never come.
-SHORT = (5.0, 0.1)
+SHORT = (5.0, 0.5)
 Script = Callable[[Connection], None]
 
 
@@ -454,8 +454,8 @@ def test_each_fault_of_the_sandbox(
     outcome: Outcome,
     recorded: int,
 ) -> None:
-    adjust_sandbox.configure(clock=lambda: float(SECOND), fault_plan=[fault], tokens=["T"])
-    completion = post_form(session, "key", Target(f"{adjust_sandbox.url}/event", "T"), parse().body, (5.0, 0.2))
+    adjust_sandbox.configure(clock=lambda: float(SECOND), fault_plan=[fault], stall_seconds=0.05, tokens=["T"])
+    completion = post_form(session, "key", Target(f"{adjust_sandbox.url}/event", "T"), parse().body, TIMEOUT)
     assert (completion.status, completion.failure) == (status, failure)
     assert judge(completion).outcome is outcome
     stats = adjust_sandbox.stats()

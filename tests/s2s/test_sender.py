@@ -46,7 +46,7 @@ def sandbox(adjust_sandbox: SandboxServer) -> SandboxServer:
 
 @pytest.fixture
 def transport() -> Iterator[RequestsTransport]:
-    transport = RequestsTransport(max_in_flight=8, timeout=(5.0, 0.3))
+    transport = RequestsTransport(max_in_flight=8, timeout=(5.0, 5.0))
     yield transport
     transport.close()
 
@@ -80,7 +80,7 @@ def test_all_rows_arrive_in_the_order_of_each_lane(
 
 def test_faults_lose_nothing_and_keep_the_order(sandbox: SandboxServer, transport: RequestsTransport) -> None:
     faults = ["500", "reset_before", "truncate_before", "stall_before", "502", "408"]
-    sandbox.configure(fault_plan=[None, *faults, None, None, *faults])
+    sandbox.configure(fault_plan=[None, *faults, None, None, *faults], stall_seconds=0.05)
     sender = _sender(sandbox.url, transport)
     summary = _summarised(sender, list(sender.send(_rows(60))))
     stats = sandbox.stats()

@@ -76,6 +76,20 @@ def test_it_waits_for_as_many_events_as_there_must_be(
         (int(TWO_HOURS_AGO.timestamp()), HOUR, "Etc/GMT-2", True),
         (JUST_NOW.timestamp(), HOUR, "UTC", False),
     ],
+    ids=[
+        "settled",
+        "not settled",
+        "a second is enough",
+        "none is enough",
+        "not asked",
+        "in the future",
+        "offset",
+        "no offset",
+        "the zone's, not settled",
+        "the zone's, settled",
+        "epoch",
+        "epoch, not settled",
+    ],
 )
 def test_it_waits_until_nothing_was_loaded_for_a_while(
     warehouse: Path, loaded_at: Any, settle_for: timedelta | None, zone: str, ready: bool

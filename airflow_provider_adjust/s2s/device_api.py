@@ -1,0 +1,100 @@
+"""Adjust's Device API: when did Adjust last record an event of a device? (Adjust Device API, ``inspect_device`` v2)
+
+It answers with the last event's time for each event token, no counts. So it can settle an event in doubt, because a lane
+has one event in flight at a time: if the last time is the event's own, Adjust has it; if it is earlier, Adjust does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any
+
+import requests
+
+from airflow_provider_adjust.s2s.errors import AdjustError
+from airflow_provider_adjust.s2s.events import Event
+from airflow_provider_adjust.s2s.transports.requests_transport import BearerToken
+
+PATH = "/device_service/api/v2/inspect_device"
+#: The ids that Adjust documents for this call, the most telling first; adid is what public clients pass besides.
+_ACCEPTED_IDS = ("gps_adid", "idfa", "android_id", "fire_adid", "win_adid", "adid")
+
+
+class Standing(Enum):
+    """How an event in doubt stands with Adjust."""
+
+    RECORDED = "recorded"
+    ABSENT = "absent"
+    UNKNOWN = "unknown"
+
+
+class DeviceApiError(AdjustError):
+    """The Device API gave no answer that could be used; the message names neither device nor token."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceApi:
+    """The Device API with one user's API token."""
+
+    endpoint: str
+    api_token: str = field(repr=False)
+    timeout: tuple[float, float] = (5.0, 10.0)
+
+    def inspect_device(self, device_id: str, app_token: str) -> dict[str, Any]:
+        """Return what Adjust knows of the device.
+
+        :raises DeviceApiError: no usable answer; ``Device not found`` is one.
+        """
+        try:
+            answer = requests.get(
+                self.endpoint + PATH,
+                params={"advertising_id": device_id, "app_token": app_token},
+                auth=BearerToken(self.api_token),
+                timeout=self.timeout,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            # The exception's text holds the URL, and with it the device id.
+            raise DeviceApiError(f"the Device API cannot be reached ({type(error).__name__})") from None
+        if answer.status_code != 200:
+            hint = "; check the connection's API token" if answer.status_code in {401, 403} else ""
+            raise DeviceApiError(f"the Device API answers status {answer.status_code}{hint}")
+        try:
+            found = answer.json()
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise DeviceApiError("the Device API gave no JSON object")
+        return found
+
+    def standing(self, event: Event) -> Standing:
+        """Tell whether Adjust's last event for this device and event token is this one.
+
+        :raises DeviceApiError: no usable answer.
+        """
+        device_id = next((event.params[name] for name in _ACCEPTED_IDS if name in event.params), None)
+        if device_id is None:
+            return Standing.UNKNOWN
+        last = last_event_time(self.inspect_device(device_id, event.params["app_token"]), event.params["event_token"])
+        second = datetime.fromtimestamp(int(event.params["created_at_unix"]), UTC)
+        if last is None or last < second:
+            return Standing.ABSENT
+        return Standing.RECORDED if last == second else Standing.UNKNOWN
+
+
+def last_event_time(device: Mapping[str, Any], event_token: str) -> datetime | None:
+    """When Adjust last recorded the event of that token for the device; None if never."""
+    events = device.get("LastEventsInfo")
+    entry = events.get(event_token) if isinstance(events, Mapping) else None
+    text = entry.get("time") if isinstance(entry, Mapping) else None
+    if not isinstance(text, str):
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise DeviceApiError("the Device API gave a time that cannot be read") from None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return None if moment.year == 1 else moment.replace(microsecond=0)

@@ -1,0 +1,179 @@
+"""An event whose answer was lost is looked up in the Device API, and ends in Adjust exactly once."""
+
+from __future__ import annotations
+
+import json
+import logging
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
+from airflow_provider_adjust.s2s import delivery
+from airflow_provider_adjust.s2s.device_api import DeviceApi, DeviceApiError, Standing, last_event_time
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.events import parse_event
+from airflow_provider_adjust.sandbox import SandboxServer
+
+S2S_TOKEN, API_TOKEN = "s2s-token-of-the-test", "api-token-of-the-test"
+DEVICE = "660e1d86-6796-463a-be86-897993136018"
+START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
+
+
+@pytest.fixture(autouse=True)
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(delivery, "_VERIFY_FOR", 0.2)
+    monkeypatch.setattr(delivery, "_VERIFY_EVERY", 0.05)
+
+
+@pytest.fixture
+def connect(adjust_sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> Any:
+    adjust_sandbox.configure(tokens=[S2S_TOKEN], api_tokens=[API_TOKEN])
+
+    def set_connection(**extra: Any) -> AdjustS2SHook:
+        connection = {
+            "conn_type": "adjust",
+            "host": adjust_sandbox.url,
+            "password": S2S_TOKEN,
+            "extra": {
+                "app_token": "4w565xzmb54d",
+                "environment": "sandbox",
+                "api_token": API_TOKEN,
+                "api_endpoint": adjust_sandbox.url,
+                "read_timeout": 1,
+            }
+            | extra,
+        }
+        monkeypatch.setenv("AIRFLOW_CONN_ADJUST_DEFAULT", json.dumps(connection))
+        return AdjustS2SHook()
+
+    return set_connection
+
+
+def rows(count: int, *, same_second: bool = False) -> list[dict[str, Any]]:
+    return [
+        {
+            "order_id": f"order-{place}",
+            "gps_adid": DEVICE,
+            "created_at": START + timedelta(milliseconds=place) * (1 if same_second else 1000),
+            "revenue": "1.10",
+            "currency": "USD",
+        }
+        for place in range(count)
+    ]
+
+
+FAULTS = {
+    "recorded, then reset": "reset_after",
+    "reset before it was recorded": "reset_before",
+    "recorded, then a truncated answer": "truncate",
+    "a truncated answer, not recorded": "truncate_before",
+    "recorded, then silence": "stall_after",
+    "silence, not recorded": "stall_before",
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+def test_a_lost_answer_ends_in_one_record(connect: Any, adjust_sandbox: SandboxServer, fault: str) -> None:
+    hook = connect()
+    adjust_sandbox.configure(fault_plan=[None, fault])
+    receipts = list(
+        hook.send_events(
+            rows(3), on_in_doubt="verify", event_token="f0ob4r", id_field="order_id", event_id_param="event_id"
+        )
+    )
+    assert {receipt.outcome.value for receipt in receipts} == {"delivered"}
+    stats = adjust_sandbox.stats()
+    assert (stats["recorded"], stats["repeated_event_ids"], stats["order_violations"]) == (3, 0, 0)
+
+
+def test_a_predecessor_of_the_same_second_leaves_it_in_doubt(connect: Any, adjust_sandbox: SandboxServer) -> None:
+    hook = connect()
+    adjust_sandbox.configure(fault_plan=[None, "reset_before"])
+    receipts = list(
+        hook.send_events(rows(3, same_second=True), on_in_doubt="verify", event_token="f0ob4r", id_field="order_id")
+    )
+    assert [receipt.outcome.value for receipt in receipts] == ["delivered", "in_doubt", "held"]
+    assert adjust_sandbox.stats()["recorded"] == 1
+
+
+def test_a_refused_api_token_leaves_it_in_doubt_and_is_named(connect: Any, adjust_sandbox: SandboxServer) -> None:
+    hook = connect(api_token="another-token")
+    adjust_sandbox.configure(fault_plan=["reset_after"])
+    (receipt,) = hook.send_events(rows(1), on_in_doubt="verify", event_token="f0ob4r", id_field="order_id")
+    assert (receipt.outcome.value, receipt.reason) == ("in_doubt", "not_verified")
+    assert receipt.detail == "the Device API answers status 401; check the connection's API token"
+
+
+def test_without_an_api_token_nothing_is_sent(connect: Any, adjust_sandbox: SandboxServer) -> None:
+    hook = connect(api_token="")
+    with pytest.raises(AdjustConfigurationError, match="needs the API token"):
+        list(hook.send_events(rows(1), on_in_doubt="verify", event_token="f0ob4r"))
+    assert adjust_sandbox.stats()["requests"] == 0
+
+
+def test_the_hook_inspects_a_device(connect: Any, caplog: pytest.LogCaptureFixture) -> None:
+    hook = connect()
+    hook.send_event(rows(1)[0], event_token="f0ob4r", id_field="order_id")
+    with caplog.at_level(logging.DEBUG, logger="airflow_provider_adjust"):
+        found = hook.inspect_device(DEVICE)
+    assert last_event_time(found, "f0ob4r") == START
+    assert DEVICE not in caplog.text
+
+
+LAST_EVENTS = {
+    "its own second": (0, Standing.RECORDED),
+    "an earlier event": (-1, Standing.ABSENT),
+    "a later event of another sender": (1, Standing.UNKNOWN),
+    "no event": (None, Standing.ABSENT),
+}
+
+
+@pytest.mark.parametrize(("offset", "standing"), LAST_EVENTS.values(), ids=LAST_EVENTS.keys())
+def test_the_last_events_time_decides(
+    adjust_sandbox: SandboxServer, connect: Any, offset: int | None, standing: Standing
+) -> None:
+    hook = connect()
+    event = parse_event(
+        {"gps_adid": DEVICE, "created_at": START}, app_token="4w565xzmb54d", event_token="f0ob4r", environment="sandbox"
+    )
+    if offset is not None:
+        hook.send_event({"gps_adid": DEVICE, "created_at": START + timedelta(seconds=offset)}, event_token="f0ob4r")
+    assert DeviceApi(adjust_sandbox.url, API_TOKEN).standing(event) is standing
+
+
+def test_an_event_without_an_id_that_the_device_api_takes_is_unknown() -> None:
+    event = parse_event(
+        {"oaid": DEVICE, "created_at": START}, app_token="4w565xzmb54d", event_token="f0ob4r", environment="sandbox"
+    )
+    assert DeviceApi("http://127.0.0.1:9", API_TOKEN).standing(event) is Standing.UNKNOWN
+
+
+def test_an_unreachable_device_api_names_no_device() -> None:
+    with pytest.raises(DeviceApiError) as caught:
+        DeviceApi("http://127.0.0.1:9", API_TOKEN, timeout=(0.5, 0.5)).inspect_device(DEVICE, "4w565xzmb54d")
+    assert str(caught.value) == "the Device API cannot be reached (ConnectionError)"
+    assert caught.value.__cause__ is None
+
+
+ANSWERS = {
+    "never": ({"f0ob4r": {"name": "x", "time": "0001-01-01T00:00:00Z"}}, None),
+    "fractions": (
+        {"f0ob4r": {"name": "x", "time": "2024-07-18T10:01:16.5Z"}},
+        datetime(2024, 7, 18, 10, 1, 16, tzinfo=UTC),
+    ),
+    "another token": ({"abc123": {"name": "x", "time": "2024-07-18T10:01:16Z"}}, None),
+    "nothing": (None, None),
+    "odd": ({"f0ob4r": "2024"}, None),
+}
+
+
+@pytest.mark.parametrize(("events", "expected"), ANSWERS.values(), ids=ANSWERS.keys())
+def test_the_last_events_time_is_read(events: Any, expected: datetime | None) -> None:
+    assert last_event_time({"LastEventsInfo": events}, "f0ob4r") == expected
+
+
+def test_a_time_that_cannot_be_read_is_an_error() -> None:
+    with pytest.raises(DeviceApiError, match="cannot be read"):
+        last_event_time({"LastEventsInfo": {"f0ob4r": {"time": "yesterday"}}}, "f0ob4r")
