@@ -35,7 +35,10 @@ def get_provider_info() -> dict[str, Any]:
         "operators": [
             {
                 "integration-name": INTEGRATION,
-                "python-modules": ["airflow_provider_adjust.operators.adjust_send_events"],
+                "python-modules": [
+                    "airflow_provider_adjust.operators.adjust_send_events",
+                    "airflow_provider_adjust.operators.adjust_prune_ledger",
+                ],
             },
         ],
         "transfers": [

@@ -8,6 +8,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -17,6 +18,7 @@ import pytest
 from airflow_provider_adjust import s2s
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
+from airflow_provider_adjust.operators.adjust_prune_ledger import AdjustPruneLedgerOperator
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.s2s import errors, responses
 from airflow_provider_adjust.s2s.endpoint import EVENT
@@ -238,7 +240,15 @@ OPERATORS: list[tuple[str, Any]] = [
     ("SqlToAdjustOperator", SqlToAdjustOperator),
     ("AdjustSendEventsOperator", AdjustSendEventsOperator),
     ("AdjustEventsReadySensor", AdjustEventsReadySensor),
+    ("AdjustPruneLedgerOperator", AdjustPruneLedgerOperator),
 ]
+
+
+def written(default: Any) -> str:
+    """A default as a DAG has it."""
+    if isinstance(default, timedelta):
+        return f"timedelta(days={default.days})"
+    return repr(default).replace("'", '"')
 
 
 def own_parameters(operator: Any) -> dict[str, inspect.Parameter]:
@@ -253,7 +263,7 @@ def test_every_operator_parameter_is_documented_with_its_default(heading: str, o
     expected = {}
     for name, parameter in own_parameters(operator).items():
         required = parameter.default is inspect.Parameter.empty
-        default = "required" if required else "`" + repr(parameter.default).replace("'", '"') + "`"
+        default = "required" if required else f"`{written(parameter.default)}`"
         expected[name] = (default, name in operator.template_fields)
     assert documented == expected
 

@@ -222,9 +222,9 @@ class AdjustDeliveryOperator(BaseOperator):
         self.log.info("%s\n%s", "Delivery stopped early" if stopped else "Delivery ended", summary_table(summary))
         if rejected.written_to:
             self.log.info("What was not delivered is listed with reasons in %s", rejected.written_to)
+        summary.check()
         if stopped:
             raise stopped
-        summary.check()
         budget.check(summary, rejected_path=rejected.written_to)
         return result
 
@@ -361,6 +361,8 @@ def _own_path(path: str | None, context: Context) -> ObjectStoragePath | None:
     if not path:
         return None
     target = ObjectStoragePath(path)
+    if target.suffix != ".jsonl":
+        raise AdjustConfigurationError(f"{target.name!r} must end in .jsonl, as rejected_path and responses_path do")
     ti = context.get("ti")
     map_index = getattr(ti, "map_index", -1)
     try_number = getattr(ti, "try_number", 1)

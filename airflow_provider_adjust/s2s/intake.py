@@ -17,6 +17,7 @@ from airflow_provider_adjust.s2s.events import Event, EventParser, Row
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.s2s.values import quoted
 
 Now = Callable[[], datetime]
 
@@ -43,6 +44,7 @@ class Intake:
         self._parsers = parsers
         self._route_by = route_by
         self._now = now
+        #: Rows that were handed on; each of them gets a receipt.
         self.read = 0
 
     def sorted(self, rows: Sequence[Row]) -> Iterator[Job | Receipt]:
@@ -52,7 +54,9 @@ class Intake:
         """
         count_equal = _EqualEvents(bounded=False)
         items = [self._take(row, position, count_equal) for position, row in enumerate(rows, start=1)]
-        yield from (item for _, item in sorted(items, key=lambda timed: timed[0]))
+        for _, item in sorted(items, key=lambda timed: timed[0]):
+            self.read += 1
+            yield item
 
     def stream(self, rows: Iterable[Row]) -> Iterator[Job | Receipt]:
         """Jobs as the rows come.
@@ -65,14 +69,13 @@ class Intake:
             _, item = self._take(row, position, count_equal)
             if isinstance(item, Job):
                 if latest is not None and item.event.occurred_at < latest.event.occurred_at:
-                    self.read -= 1
                     raise StreamOutOfOrder(_out_of_order(item, latest))
                 latest = item
+            self.read += 1
             yield item
 
     def _take(self, row: Row, position: int, count_equal: _EqualEvents) -> tuple[datetime, Job | Receipt]:
         """The row's time, and the job or the refusal that it becomes."""
-        self.read += 1
         try:
             route = self._route_of(row)
             event = self._parsers[route].parse(row, now=self._now(), count_equal=count_equal)
@@ -93,7 +96,7 @@ class Intake:
         route = row.get(self._route_by) if isinstance(row, Mapping) else None
         if not isinstance(route, str) or route not in self._parsers:
             known = ", ".join(sorted(str(name) for name in self._parsers))
-            raise InvalidEvent("unknown_route", f"{self._route_by} is {str(route)[:40]!r}; adjust_conn_id has {known}")
+            raise InvalidEvent("unknown_route", f"{self._route_by} is {quoted(route)}; adjust_conn_id has {known}")
         return route
 
 

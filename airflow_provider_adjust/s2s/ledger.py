@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from airflow_provider_adjust.s2s.delivery import OnInDoubt
 from airflow_provider_adjust.s2s.events import Event
@@ -31,7 +31,11 @@ WRITE_EVERY = 1.0
 #: A claim of another task instance that is older than this belongs to a worker that was lost.
 CLAIM_EXPIRES = timedelta(minutes=15)
 _LONGEST_ID = 255
-_ATTEMPTS = 3
+#: A race is lost to another task that went on, so there must be more of these than tasks that send the same events.
+_ATTEMPTS = 20
+#: SQLSTATE of a serialization failure and of a deadlock, and MySQL's number for the latter.
+_RACE_CODES = {"40001", "40P01", 1213}
+_T = TypeVar("_T")
 
 _SENT = {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.IN_DOUBT}
 
@@ -87,14 +91,7 @@ class Ledger:
 
     def claim(self, jobs: Sequence[Job]) -> list[Receipt | None]:
         """Write the events as ``sending``; for each None, or the receipt of one that is not to be sent now."""
-        for attempt in range(1, _ATTEMPTS + 1):
-            try:
-                return self._try_claim(jobs)
-            except IntegrityError:
-                # Another task has claimed one of these in between; the next look sees its claim.
-                if attempt == _ATTEMPTS:
-                    raise
-        raise AssertionError("unreachable")
+        return _again_after_a_lost_race(lambda: self._try_claim(jobs))
 
     def _try_claim(self, jobs: Sequence[Job]) -> list[Receipt | None]:
         refusals: dict[int, Receipt | None] = {}
@@ -104,6 +101,8 @@ class Ledger:
             # them, out of order.
             self._write_settled(connection)
             for scope, group in _by_scope(jobs).items():
+                # Every task takes them in one order, or two would wait for each other.
+                group.sort(key=lambda job: _key(job.event.event_id))
                 known = self._known(connection, scope, [_key(job.event.event_id) for job in group])
                 fresh: list[Job] = []
                 again: list[Job] = []
@@ -124,8 +123,9 @@ class Ledger:
         return [refusals[id(job)] for job in jobs]
 
     def _known(self, connection: sa.Connection, scope: _Scope, keys: list[str]) -> dict[str, Any]:
-        query = sa.select(deliveries).where(*_within(scope), deliveries.c.event_id.in_(keys)).with_for_update()
-        return {record.event_id: record for record in connection.execute(query)}
+        query = sa.select(deliveries).where(*_within(scope), deliveries.c.event_id.in_(keys))
+        in_order = query.order_by(deliveries.c.event_id).with_for_update()
+        return {record.event_id: record for record in connection.execute(in_order)}
 
     def _decide(self, job: Job, record: Any) -> Receipt | None:
         """What an earlier claim means for the event; None sends it."""
@@ -199,9 +199,12 @@ class Ledger:
     def flush(self) -> None:
         """Write what was settled."""
         if self._settled:
-            with self._engine.begin() as connection:
-                self._write_settled(connection)
-            self._forget_settled()
+            _again_after_a_lost_race(self._try_flush)
+
+    def _try_flush(self) -> None:
+        with self._engine.begin() as connection:
+            self._write_settled(connection)
+        self._forget_settled()
 
     def _write_settled(self, connection: sa.Connection) -> None:
         now = self._now().replace(tzinfo=None)
@@ -240,6 +243,24 @@ def prune(engine: sa.Engine, *, older_than: timedelta, now: datetime | None = No
     old = sa.delete(deliveries).where(deliveries.c.occurred_at < before, deliveries.c.status.in_(settled))
     with engine.begin() as connection:
         return int(connection.execute(old).rowcount)
+
+
+def _again_after_a_lost_race(work: Callable[[], _T]) -> _T:
+    """Do it again when another task was faster with one of the events; the next look sees what it wrote."""
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return work()
+        except DBAPIError as error:
+            if not _is_lost_race(error):
+                raise
+    return work()
+
+
+def _is_lost_race(error: DBAPIError) -> bool:
+    """Tell a row that came in between, or a transaction that the database gave up for another, from a real failure."""
+    cause: Any = error.orig
+    codes = {getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None), *getattr(cause, "args", ())[:1]}
+    return isinstance(error, IntegrityError) or not _RACE_CODES.isdisjoint(codes)
 
 
 def content_digest(event: Event) -> str:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
+from airflow.sdk.exceptions import AirflowFailException
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.times import load_timezone, read_time
@@ -57,6 +58,12 @@ class AdjustEventsReadySensor(BaseSensorOperator):
         self.timezone = timezone
 
     def poke(self, context: Context) -> PokeReturnValue:
+        try:
+            return self._look()
+        except AdjustConfigurationError as error:
+            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+
+    def _look(self) -> PokeReturnValue:
         record = sql_hook(self.sql_conn_id, self.hook_params).get_first(self.sql, parameters=self.parameters)
         count, *rest = record or (0,)
         count = int(count or 0)

@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 from airflow.sdk import DAG
 
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
+from airflow_provider_adjust.s2s.errors import InvalidEvent
 from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
 
 CONNECTION = "AIRFLOW_CONN_WAREHOUSE"
@@ -112,7 +112,7 @@ def test_no_row_and_no_count_are_no_events(sql: str) -> None:
 def test_settle_for_needs_a_load_time(warehouse: Path, sql: str) -> None:
     load(warehouse, "2026-05-01 00:00:00")
     assert look(sql=sql) == (True, 1)
-    with pytest.raises(AdjustConfigurationError, match="settle_for needs the sql to return a second column"):
+    with pytest.raises(AirflowFailException, match="settle_for needs the sql to return a second column"):
         look(sql=sql, settle_for=HOUR)
 
 
@@ -132,7 +132,7 @@ def test_a_load_time_that_is_none_is_refused_in_words(warehouse: Path, loaded_at
 
 def test_a_zone_that_does_not_exist_is_refused(warehouse: Path) -> None:
     load(warehouse, JUST_NOW.isoformat())
-    with pytest.raises(AdjustConfigurationError, match="is not an IANA name"):
+    with pytest.raises(AirflowFailException, match="is not an IANA name"):
         look(settle_for=HOUR, timezone="Mars/Olympus")
 
 
@@ -148,7 +148,7 @@ def test_parameters_and_a_sql_file_are_rendered(warehouse: Path, tmp_path: Path)
 
 def test_a_connection_that_is_no_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CONNECTION, json.dumps({"conn_type": "adjust"}))
-    with pytest.raises(AdjustConfigurationError, match="is a AdjustS2SHook; it must be a database connection"):
+    with pytest.raises(AirflowFailException, match="is a AdjustS2SHook; it must be a database connection"):
         look()
 
 

@@ -1,0 +1,54 @@
+"""AdjustPruneLedgerOperator: keeps the ledger small, and forgets nothing that could still be sent twice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import BaseOperator, Context
+from airflow.sdk.exceptions import AirflowFailException
+
+from airflow_provider_adjust.s2s.endpoint import EVENT
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.ledger import prune
+from airflow_provider_adjust.sql_rows import sql_hook
+
+
+class AdjustPruneLedgerOperator(BaseOperator):
+    """Delete old events from the ledger; the XCom is how many.
+
+    Only settled events go. What is in doubt, or was being sent when its worker was lost, stays until somebody has looked
+    into it.
+
+    :param ledger_conn_id: the database connection that the sending tasks have as ``ledger_conn_id``. (templated)
+    :param older_than: how long ago an event must have happened. At least 58 days: Adjust takes younger events, so one
+        that the ledger has forgotten could be sent again.
+    :raises AdjustConfigurationError: ``older_than`` is less than that.
+    """
+
+    template_fields: Sequence[str] = ("ledger_conn_id",)
+    ui_color = "#e0f2ef"
+
+    def __init__(self, *, ledger_conn_id: str, older_than: timedelta = timedelta(days=90), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # No template, so it is known here, and a DAG that would forget too much is not even imported.
+        if older_than < EVENT.max_age:
+            raise AdjustConfigurationError(
+                f"older_than is {older_than}; it must be at least {EVENT.max_age.days} days, since Adjust takes events "
+                "up to that age, and one that the ledger has forgotten could be sent again"
+            )
+        self.ledger_conn_id = ledger_conn_id
+        self.older_than = older_than
+
+    def execute(self, context: Context) -> int:
+        try:
+            count = prune(sql_hook(self.ledger_conn_id, None).get_sqlalchemy_engine(), older_than=self.older_than)
+        except AdjustConfigurationError as error:
+            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+        self.log.info(
+            "%s settled events from more than %d days ago were deleted from the ledger",
+            f"{count:,}",
+            self.older_than.days,
+        )
+        return count

@@ -1,0 +1,100 @@
+"""Send a mended rejected file to Adjust, once a person has seen what is in it.
+
+Trigger it with the path of the file, local or on object storage. Mend the file before, and delete the lines that must
+not be sent: whatever is in it when ``send_mended`` starts is sent. It needs the connection ``adjust_default``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+
+from airflow.sdk import ObjectStoragePath, Param, dag, task
+
+from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
+
+try:
+    from airflow.providers.standard.operators.hitl import ApprovalOperator
+except ImportError:
+    # A standard provider without the human-in-the-loop operators, or none at all: nobody is asked, and the file is sent
+    # as soon as it has been counted.
+    ApprovalOperator = None
+
+REJECTED_FOLDER = os.environ.get("ADJUST_REJECTED_FOLDER", "file:///tmp/adjust_rejected")
+
+# Counts and reasons only: the request is kept in Airflow's database, which is no place for device ids.
+WHAT_IS_IN_IT = """\
+`{{ params.rejected_file }}`
+
+| Outcome | Reason | Events |
+|---|---|---|
+{% for line in ti.xcom_pull("count_lines") -%}
+| {{ line.outcome }} | {{ line.reason }} | {{ line.events }} |
+{% endfor %}
+Events `in_doubt` may have reached Adjust already, and would count twice.
+"""
+
+
+@dag(
+    schedule=None,
+    # Two runs at once could send a device's events out of order, or one file twice.
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
+    params={
+        "rejected_file": Param(
+            type="string",
+            minLength=1,
+            title="Mended rejected file",
+            description="For example file:///tmp/adjust_rejected/adjust_revenue_sync/20261118T000000.jsonl",
+        )
+    },
+    tags=["adjust"],
+)
+def adjust_resend_rejected() -> None:
+    @task(retries=0)
+    def count_lines(path: str) -> list[dict[str, Any]]:
+        """Count the lines by outcome and reason; a line that is none of a rejected file fails before anything is sent."""
+        counts: Counter[tuple[str, str]] = Counter()
+        with ObjectStoragePath(path).open("rt", encoding="utf-8-sig", compression="infer") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.strip():
+                    continue
+                try:
+                    entry = json.loads(line)
+                    counts[entry["outcome"], entry["reason"]] += 1
+                except (ValueError, LookupError, TypeError):
+                    raise ValueError(f"line {number} is no line of a rejected file; mend or delete it") from None
+        if not counts:
+            raise ValueError("there is nothing in the file to send")
+        return [
+            {"outcome": outcome, "reason": reason, "events": count} for (outcome, reason), count in counts.most_common()
+        ]
+
+    count = count_lines("{{ params.rejected_file }}")
+
+    # The arguments are those of the task that wrote the file; each event keeps the id that it had.
+    send = AdjustSendEventsOperator(
+        task_id="send_mended",
+        events="{{ params.rejected_file }}",
+        event_token="f0ob4r",
+        id_field="order_id",
+        event_id_param="event_id",
+        # By the run's id: a run that is triggered by hand need not have a date.
+        rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ run_id }}.jsonl",
+    )
+
+    if ApprovalOperator is None:
+        count >> send
+    else:
+        approve = ApprovalOperator(
+            task_id="approve",
+            subject="Send {{ ti.xcom_pull('count_lines') | sum(attribute='events') }} mended events to Adjust?",
+            body=WHAT_IS_IN_IT,
+        )
+        count >> approve >> send
+
+
+adjust_resend_rejected()

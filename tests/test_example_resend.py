@@ -1,0 +1,296 @@
+"""The resending example: it counts the mended file, waits for a person's answer, and sends what is in the file."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import airflow
+import pytest
+from operators.adjust_account import (
+    EVENT_TOKEN,
+    adjust,
+    connect,
+    device,
+    purchase,
+    recorded,
+    reveals,
+)
+from packaging.version import Version
+
+from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
+from airflow_provider_adjust.sandbox import SandboxServer
+
+__all__ = ["adjust", "connect"]
+
+EXAMPLE = Path(__file__).resolve().parent.parent / "example_dags" / "adjust_resend_rejected.py"
+DAG_ID = "adjust_resend_rejected"
+HITL = "airflow.providers.standard.operators.hitl"
+HOW_LONG = 120.0
+
+
+def load_dag() -> Any:
+    """The example's DAG, from a module of its own."""
+    from airflow.sdk.definitions.dag import DAG
+
+    spec = importlib.util.spec_from_file_location("resend_rejected", EXAMPLE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    made: list[Any] = []
+    original = DAG.__enter__
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(DAG, "__enter__", lambda self: (made.append(self), original(self))[1])
+        spec.loader.exec_module(module)
+    [dag] = made
+    return dag
+
+
+def count(path: Path) -> list[dict[str, Any]]:
+    counted: list[dict[str, Any]] = load_dag().get_task("count_lines").python_callable(path.as_uri())
+    return counted
+
+
+def jsonl(lines: list[dict[str, Any]]) -> str:
+    return "".join(json.dumps(line) + "\n" for line in lines)
+
+
+@pytest.fixture
+def mended(adjust: SandboxServer, tmp_path: Path) -> Path:
+    """A rejected file that the sending operator wrote, three of four lines mended, the device of the fourth unknown."""
+    path = tmp_path / "mended.jsonl"
+    adjust.configure(unknown_devices=[device(4)])
+    AdjustSendEventsOperator(
+        task_id="send",
+        events=[
+            purchase(1, revenue="1,25"),
+            purchase(2, revenue="1,25"),
+            purchase(3, currency="Euro"),
+            purchase(4),
+            purchase(5),
+        ],
+        event_token=EVENT_TOKEN,
+        id_field="order_id",
+        event_id_param="event_id",
+        rejected_path=path.as_uri(),
+        max_rejected=4,
+    ).execute({})
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    for line in lines:
+        line["row"] |= {"revenue": "1.25", "currency": "EUR"}
+    path.write_text(jsonl(lines))
+    assert recorded(adjust) == [device(5)]
+    return path
+
+
+# --- The parts --------------------------------------------------------------------------------------------------------
+
+
+def test_a_person_is_asked_between_counting_and_sending() -> None:
+    pytest.importorskip(HITL)
+    dag = load_dag()
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
+        "count_lines": {"approve"},
+        "approve": {"send_mended"},
+        "send_mended": set(),
+    }
+
+
+def test_without_the_approval_operator_the_file_is_sent_as_soon_as_it_is_counted(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(sys.modules, HITL, None)
+    dag = load_dag()
+    assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
+        "count_lines": {"send_mended"},
+        "send_mended": set(),
+    }
+
+
+def test_the_lines_are_counted_by_outcome_and_reason(mended: Path) -> None:
+    assert sorted(count(mended), key=str) == [
+        {"outcome": "invalid", "reason": "invalid_currency", "events": 1},
+        {"outcome": "invalid", "reason": "invalid_revenue", "events": 2},
+        {"outcome": "rejected", "reason": "device_not_found", "events": 1},
+    ]
+
+
+def test_a_file_that_an_editor_has_been_at_is_counted(mended: Path) -> None:
+    before = count(mended)
+    mended.write_text("\ufeff" + mended.read_text().replace("\n", "\r\n\r\n"), encoding="utf-8")
+    assert count(mended) == before
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "nothing in the file"),
+        ("\n\n", "nothing in the file"),
+        ('\n{"outcome": "rejected"', "line 2 is no line of a rejected file"),
+        (json.dumps(purchase(1)), "line 1 is no line of a rejected file"),
+        (json.dumps([purchase(1)]), "line 1 is no line of a rejected file"),
+    ],
+)
+def test_what_is_no_rejected_file_is_refused_without_showing_it(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "mended.jsonl"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=words) as caught:
+        count(path)
+    assert not reveals(caught.value)
+
+
+def test_the_request_shows_counts_and_reasons_and_no_device_ids(mended: Path) -> None:
+    pytest.importorskip(HITL)
+    approve = load_dag().get_task("approve")
+    counts = count(mended)
+    approve.render_template_fields(
+        {"ti": SimpleNamespace(xcom_pull=lambda task_id: counts), "params": {"rejected_file": mended.as_uri()}}
+    )
+    assert approve.subject == "Send 4 mended events to Adjust?"
+    table = [line for line in approve.body.splitlines() if line.startswith("|")]
+    assert table[:2] == ["| Outcome | Reason | Events |", "|---|---|---|"]
+    assert sorted(table[2:]) == [
+        "| invalid | invalid_currency | 1 |",
+        "| invalid | invalid_revenue | 2 |",
+        "| rejected | device_not_found | 1 |",
+    ]
+    assert mended.as_uri() in approve.body
+    assert not reveals(approve.body)
+
+
+def test_what_is_in_the_file_is_sent_and_nothing_else(adjust: SandboxServer, mended: Path) -> None:
+    adjust.configure(unknown_devices=[])
+    # A line that must not be sent is deleted.
+    lines = mended.read_text().splitlines(keepends=True)
+    mended.write_text("".join(line for line in lines if json.loads(line)["event_id"] != "o-2"))
+    send = load_dag().get_task("send_mended")
+    send.render_template_fields(
+        {"params": {"rejected_file": mended.as_uri()}, "dag": SimpleNamespace(dag_id=DAG_ID), "run_id": "by_hand"}
+    )
+    result = send.execute({})
+    assert (result["read"], result["delivered"], result["rejected_path"]) == (3, 3, None)
+    sent = [json.loads(text or "{}")["event_id"] for text in recorded(adjust, "callback_params")]
+    assert sorted(sent) == ["o-1", "o-3", "o-4", "o-5"]
+    assert adjust.stats()["repeated_event_ids"] == 0
+
+
+# --- The whole of it --------------------------------------------------------------------------------------------------
+
+
+class Request:
+    """What a person sees of a task that waits for an answer, and how the answer is given: Airflow's REST API."""
+
+    def __init__(self, client: Any, run_id: str) -> None:
+        self._client = client
+        self._url = f"/api/v2/dags/{DAG_ID}/dagRuns/{run_id}/taskInstances/approve/-1/hitlDetails"
+
+    def shown(self) -> dict[str, Any]:
+        response = self._client.get(self._url)
+        assert response.status_code == 200, response.text
+        shown: dict[str, Any] = response.json()
+        return shown
+
+    def answer(self, option: str) -> None:
+        response = self._client.patch(self._url, json={"chosen_options": [option], "params_input": {}})
+        assert response.status_code == 200, response.text
+
+
+@pytest.fixture
+def api(airflow_db: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Airflow's API server within this process, on the database of the tests, open to everybody."""
+    from airflow.api_fastapi.app import create_app, purge_cached_app
+    from fastapi.testclient import TestClient
+
+    monkeypatch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS", "True")
+    with TestClient(create_app(apps="core")) as client:
+        client.headers["Authorization"] = "Bearer " + client.get("/auth/token").json()["access_token"]
+        yield client
+    purge_cached_app()
+
+
+RunUntilAsked = Callable[[Path], tuple[subprocess.Popen[str], Request]]
+
+
+@pytest.fixture
+def run_until_asked(
+    adjust: SandboxServer, airflow_db: Path, api: Any, tmp_path: Path
+) -> Iterator[Callable[[Path], tuple[subprocess.Popen[str], Request]]]:
+    """Run the DAG on a real Airflow until it waits for an answer."""
+    processes: list[subprocess.Popen[str]] = []
+
+    def waiting() -> list[str]:
+        query = """SELECT run_id FROM task_instance JOIN hitl_detail ON hitl_detail.ti_id = task_instance.id
+            WHERE dag_id = ? AND state = 'awaiting_input' AND responded_at IS NULL"""
+        with closing(sqlite3.connect(airflow_db / "airflow.db")) as database:
+            return [run_id for (run_id,) in database.execute(query, [DAG_ID])]
+
+    def run(path: Path) -> tuple[subprocess.Popen[str], Request]:
+        environment = os.environ | {"ADJUST_REJECTED_FOLDER": (tmp_path / "rejected").as_uri()}
+        conf = json.dumps({"rejected_file": path.as_uri()})
+        command = [sys.executable, "-m", "airflow", "dags", "test", DAG_ID, "--conf", conf]
+        with (tmp_path / "log").open("w") as log:
+            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, text=True)
+        processes.append(process)
+        until = time.monotonic() + HOW_LONG
+        while not (found := waiting()):
+            assert process.poll() is None, (tmp_path / "log").read_text()[-5000:]
+            assert time.monotonic() < until, (tmp_path / "log").read_text()[-5000:]
+            time.sleep(0.2)
+        [run_id] = found
+        return process, Request(api, run_id)
+
+    yield run
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+from_3_3 = pytest.mark.skipif(
+    Version(airflow.__version__) < Version("3.3"), reason="before 3.3 the answer goes through the triggerer"
+)
+
+
+@pytest.mark.airflow
+@from_3_3
+def test_the_file_is_sent_once_a_person_has_approved_it(
+    adjust: SandboxServer, mended: Path, run_until_asked: RunUntilAsked, tmp_path: Path
+) -> None:
+    process, request = run_until_asked(mended)
+    assert request.shown()["subject"] == "Send 4 mended events to Adjust?"
+    assert not reveals(request.shown())
+    assert recorded(adjust) == [device(5)], "something was sent before anybody approved it"
+
+    request.answer("Approve")
+    process.wait(HOW_LONG)
+    log = (tmp_path / "log").read_text()
+    assert sorted(filter(None, recorded(adjust))) == [device(number) for number in (1, 2, 3, 5)]
+    assert adjust.stats()["repeated_event_ids"] == 0
+    # The device of the fourth is still unknown, so it is listed again, in a file of this run's own.
+    [rejected] = (tmp_path / "rejected" / DAG_ID).iterdir()
+    [line] = rejected.read_text().splitlines()
+    assert (json.loads(line)["event_id"], json.loads(line)["reason"]) == ("o-4", "device_not_found")
+    assert "RejectedBudgetExceeded" in log
+    assert not reveals(log)
+
+
+@pytest.mark.airflow
+@from_3_3
+def test_nothing_is_sent_if_a_person_says_no(
+    adjust: SandboxServer, mended: Path, run_until_asked: RunUntilAsked, tmp_path: Path
+) -> None:
+    process, request = run_until_asked(mended)
+    request.answer("Reject")
+    process.wait(HOW_LONG)
+    assert "Skipping downstream tasks" in (tmp_path / "log").read_text()
+    assert recorded(adjust) == [device(5)]
+    assert not (tmp_path / "rejected").exists()
