@@ -359,7 +359,6 @@ class Campaign:
                 "extra": {"app_token": "4w565xzmb54d", "environment": "sandbox", "read_timeout": 1},
             }
         )
-        left_alone = 0
         for number in range(1, kills + _LAST_TRIES + 1):
             on_in_doubt = story.setting.on_in_doubt
             this = Try(folder, name, number, self._rows, on_in_doubt, ledger is not None, environment)
@@ -368,8 +367,6 @@ class Campaign:
             kind = None
             if story.kills.total() < kills:
                 kind = self._kill(story, process, sandbox, 1.5 * self._rows / (kills + 2), chance)
-            else:
-                left_alone += 1
             process.join()
             if kind == "SIGKILL" and ledger is not None:
                 story.doubts.update(_claimed(ledger, name))
@@ -378,8 +375,8 @@ class Campaign:
             if ended is None and kind != "SIGKILL":
                 story.problems.append(f"try {number} died (exit code {process.exitcode}); see {folder}/log")
                 break
-            # What is held stays held: another try would change nothing.
-            if ended == "" or ((ended or "").startswith("EventsUnresolved") and on_in_doubt == "hold" and left_alone):
+            # What is held stays held: when one try was left alone, another would change nothing.
+            if ended == "" or (kind is None and on_in_doubt == "hold" and (ended or "").startswith("EventsUnresolved")):
                 story.unresolved = _unresolved(this.rejected)
                 break
         else:

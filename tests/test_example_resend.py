@@ -208,6 +208,7 @@ class Request:
 @pytest.fixture
 def api(airflow_db: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """Airflow's API server within this process, on the database of the tests, open to everybody."""
+    pytest.importorskip(HITL)
     from airflow.api_fastapi.app import create_app, purge_cached_app
     from fastapi.testclient import TestClient
 
@@ -262,6 +263,7 @@ from_3_3 = pytest.mark.skipif(
 
 @pytest.mark.airflow
 @from_3_3
+@pytest.mark.filterwarnings("ignore:Using `httpx` with")  # of the test client
 def test_the_file_is_sent_once_a_person_has_approved_it(
     adjust: SandboxServer, mended: Path, run_until_asked: RunUntilAsked, tmp_path: Path
 ) -> None:
@@ -285,6 +287,7 @@ def test_the_file_is_sent_once_a_person_has_approved_it(
 
 @pytest.mark.airflow
 @from_3_3
+@pytest.mark.filterwarnings("ignore:Using `httpx` with")  # of the test client
 def test_nothing_is_sent_if_a_person_says_no(
     adjust: SandboxServer, mended: Path, run_until_asked: RunUntilAsked, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ what the pipeline says into logs, a rejected file, a result and a failure.
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from datetime import timedelta
@@ -148,9 +149,9 @@ class AdjustDeliveryOperator(BaseOperator):
         self._sender: Sender | None = None
         self._would_send_twice = False
 
+    @abstractmethod
     def rows(self, context: Context, stack: ExitStack) -> Sequence[Row] | Iterable[Row]:
         """The rows to send: a list, or a stream in time order. What must be closed is put on ``stack``."""
-        raise NotImplementedError
 
     def execute(self, context: Context) -> dict[str, Any]:
         try:

@@ -193,7 +193,8 @@ class Ledger:
         if event is None or (_scope(event), _key(event.event_id)) not in self._open:
             return
         self._settled.append(receipt)
-        if len(self._settled) >= self.batch_size or self._clock() - self._written_at >= WRITE_EVERY:
+        # More than one batch, since the next claim writes it along.
+        if len(self._settled) >= 2 * self.batch_size or self._clock() - self._written_at >= WRITE_EVERY:
             self.flush()
 
     def flush(self) -> None:
