@@ -45,6 +45,7 @@ Events `in_doubt` may have reached Adjust already, and would count twice.
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     params={
         "rejected_file": Param(
+            "file:///tmp/adjust_rejected/mended.jsonl",
             type="string",
             minLength=1,
             title="Mended rejected file",

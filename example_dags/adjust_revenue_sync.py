@@ -13,7 +13,8 @@ from decimal import Decimal
 from typing import Any
 
 from airflow.providers.common.sql.operators.sql import SQLExecuteQueryOperator
-from airflow.sdk import CronDataIntervalTimetable, ObjectStoragePath, dag, task
+from airflow.sdk import ObjectStoragePath, dag, task
+from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator

@@ -144,13 +144,13 @@ def run_try(this: Try) -> None:
         event_id_param="event_id",
         rejected_path=(this.folder / "rejected.jsonl").as_uri(),
         max_rejected=this.rows,
-        on_in_doubt=this.on_in_doubt,  # type: ignore[arg-type]
+        on_in_doubt=this.on_in_doubt,
         ledger_conn_id="ledger" if this.ledger else None,
     )
     signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
     ti = SimpleNamespace(dag_id=_DAG, run_id=this.name, task_id=_TASK, map_index=-1, try_number=this.number)
     try:
-        operator.execute({"ti": ti, "task_state_store": FileStateStore(this.folder / "state.json")})  # type: ignore[typeddict-item]
+        operator.execute({"ti": ti, "task_state_store": FileStateStore(this.folder / "state.json")})
         this.end.write_text("")
     except Exception as error:
         this.end.write_text(f"{type(error).__name__}: {error}"[:500])
@@ -469,19 +469,22 @@ def run(kills: int, seed: int, rows: int, home: Path) -> int:
         campaign = Campaign(home, postgres, rows=rows, seed=seed)
         print(_EXPLAINED + "\n\n" + line([title for title, _ in COLUMNS]), flush=True)
         started = time.monotonic()
-        for number, setting in enumerate(cycle(settings)):
-            if done >= kills and number >= len(settings):
-                break
-            story = campaign.tell(setting, min(8, max(2, kills // len(settings))))
-            done += story.kills.total()
-            cells = [cell_of(story) for _, cell_of in COLUMNS]
-            print(line(cells), flush=True)
-            for promise in story.broken_promises():
-                broken += 1
-                print(f"  BROKEN: {promise}", flush=True)
-            totals.setdefault(setting, Counter()).update(
-                {title: cell for (title, _), cell in zip(COLUMNS, cells, strict=True) if isinstance(cell, int)}
-            )
+        try:
+            for number, setting in enumerate(cycle(settings)):
+                if done >= kills and number >= len(settings):
+                    break
+                story = campaign.tell(setting, min(8, max(2, kills // len(settings))))
+                done += story.kills.total()
+                cells = [cell_of(story) for _, cell_of in COLUMNS]
+                print(line(cells), flush=True)
+                for promise in story.broken_promises():
+                    broken += 1
+                    print(f"  BROKEN: {promise}", flush=True)
+                totals.setdefault(setting, Counter()).update(
+                    {title: cell for (title, _), cell in zip(COLUMNS, cells, strict=True) if isinstance(cell, int)}
+                )
+        except KeyboardInterrupt:
+            print("Interrupted")
     print("\nAll stories of a setting\n" + line([title for title, _ in COLUMNS]))
     for setting, total in totals.items():
         print(line([setting, *(total.get(title, "-") for title, _ in COLUMNS[1:])]))

@@ -104,7 +104,7 @@ Make = Callable[..., Any]
     [
         send,
         sql_to_adjust,
-        pytest.param(mapped, marks=pytest.mark.xfail(strict=True, reason="partial() hands on retry_policy=None")),
+        mapped,
     ],
 )
 def test_a_sending_task_has_the_policy_without_being_told(operator: Make) -> None:
@@ -120,8 +120,8 @@ def test_a_policy_that_the_user_gives_wins(operator: Make) -> None:
 @pytest.mark.parametrize(
     "operator",
     [
-        pytest.param(send, marks=pytest.mark.xfail(strict=True, reason="the default comes before default_args")),
-        pytest.param(sql_to_adjust, marks=pytest.mark.xfail(strict=True, reason="the same")),
+        send,
+        sql_to_adjust,
         mapped,
     ],
 )

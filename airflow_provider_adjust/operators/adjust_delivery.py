@@ -14,8 +14,8 @@ from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import BaseOperator, Context, ObjectStoragePath
-from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook, TransportName
 from airflow_provider_adjust.operators.receipt_files import ReceiptFile
@@ -120,8 +120,10 @@ class AdjustDeliveryOperator(BaseOperator):
         transport: TransportName = "auto",
         **kwargs: Any,
     ) -> None:
-        if AdjustRetryPolicy is not None:
-            kwargs.setdefault("retry_policy", AdjustRetryPolicy())
+        if AdjustRetryPolicy is not None and kwargs.get("retry_policy") is None:
+            # Airflow's own default would be None, which is also what a mapped task hands on; default_args come first.
+            given = (kwargs.get("default_args") or {}).get("retry_policy")
+            kwargs["retry_policy"] = AdjustRetryPolicy() if given is None else given
         super().__init__(**kwargs)
         self.adjust_conn_id = adjust_conn_id
         self.route_by = route_by

@@ -1,0 +1,10 @@
+"""Where Airflow's versions differ in what this provider imports: one place to look, and to tidy when 3.1 is dropped."""
+
+from __future__ import annotations
+
+try:
+    from airflow.sdk.exceptions import AirflowFailException
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
+
+__all__ = ["AirflowFailException"]
