@@ -149,6 +149,7 @@ class AdjustDeliveryOperator(BaseOperator):
         self.send_nothing = dry_run
         self.transport = transport
         self._sender: Sender | None = None
+        self._killed = False
         self._would_send_twice = False
 
     @abstractmethod
@@ -171,6 +172,8 @@ class AdjustDeliveryOperator(BaseOperator):
             ) from error
 
     def on_kill(self) -> None:
+        # Airflow calls this in a signal handler, maybe before there is anything to stop.
+        self._killed = True
         if self._sender is not None:
             self._sender.stop("the task was killed")
 
@@ -196,6 +199,8 @@ class AdjustDeliveryOperator(BaseOperator):
                 ledger=None if self.send_nothing else self._ledger(context),
             )
             self._sender = sender
+            if self._killed:
+                self.on_kill()
             remembers = checkpoint is not None or self.ledger_conn_id is not None
             rows = self.rows(context, stack)
             if self.send_nothing:

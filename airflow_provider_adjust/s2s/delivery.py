@@ -200,7 +200,7 @@ class Delivery:
         while len(batch) + len(self._claimed) < most and (job := self._schedule.next_ready()) is not None:
             if not self._may_go(job):
                 continue
-            if job.attempts or self._claims is None:
+            if job.claimed or self._claims is None:
                 self._let_through(job)
             else:
                 batch.append(job)
@@ -214,6 +214,7 @@ class Delivery:
             return
         for job, receipt in zip(batch, answers, strict=True):
             if receipt is None:
+                job.claimed = True
                 self._let_through(job)
                 continue
             if receipt.outcome in UNRESOLVED:

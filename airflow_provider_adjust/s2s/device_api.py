@@ -35,6 +35,10 @@ class DeviceApiError(AdjustError):
     """The Device API gave no answer that could be used; the message names neither device nor token."""
 
 
+class DeviceNotFound(DeviceApiError):
+    """Adjust does not know the device, so it can have no event of it."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceApi:
     """The Device API with one user's API token."""
@@ -46,7 +50,8 @@ class DeviceApi:
     def inspect_device(self, device_id: str, app_token: str) -> dict[str, Any]:
         """Return what Adjust knows of the device.
 
-        :raises DeviceApiError: no usable answer; ``Device not found`` is one.
+        :raises DeviceNotFound: Adjust does not know the device.
+        :raises DeviceApiError: no usable answer.
         """
         try:
             answer = requests.get(
@@ -59,6 +64,8 @@ class DeviceApi:
         except requests.RequestException as error:
             # The exception's text holds the URL, and with it the device id.
             raise DeviceApiError(f"the Device API cannot be reached ({type(error).__name__})") from None
+        if answer.status_code == 404 and "device not found" in answer.text.lower():
+            raise DeviceNotFound("Adjust does not know the device")
         if answer.status_code != 200:
             hint = "; check the connection's API token" if answer.status_code in {401, 403} else ""
             raise DeviceApiError(f"the Device API answers status {answer.status_code}{hint}")
@@ -78,7 +85,11 @@ class DeviceApi:
         device_id = next((event.params[name] for name in _ACCEPTED_IDS if name in event.params), None)
         if device_id is None:
             return Standing.UNKNOWN
-        last = last_event_time(self.inspect_device(device_id, event.params["app_token"]), event.params["event_token"])
+        try:
+            device = self.inspect_device(device_id, event.params["app_token"])
+        except DeviceNotFound:
+            return Standing.ABSENT
+        last = last_event_time(device, event.params["event_token"])
         second = datetime.fromtimestamp(int(event.params["created_at_unix"]), UTC)
         if last is None or last < second:
             return Standing.ABSENT

@@ -29,6 +29,8 @@ class Job:
     attempts: int = 0
     #: An answer to an earlier attempt was lost, so that Adjust may already have the event.
     doubtful: bool = False
+    #: The ledger knows that it is being sent.
+    claimed: bool = False
     #: Until when the Device API is asked whether Adjust has the event, in monotonic seconds.
     verify_until: float | None = None
     #: How many events had been settled when this one was first sent.

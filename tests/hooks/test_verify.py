@@ -150,6 +150,14 @@ def test_an_event_without_an_id_that_the_device_api_takes_is_unknown() -> None:
     assert DeviceApi("http://127.0.0.1:9", API_TOKEN).standing(event) is Standing.UNKNOWN
 
 
+def test_an_unknown_device_has_no_event(adjust_sandbox: SandboxServer) -> None:
+    adjust_sandbox.configure(unknown_devices=[DEVICE])
+    event = parse_event(
+        {"gps_adid": DEVICE, "created_at": START}, app_token="4w565xzmb54d", event_token="f0ob4r", environment="sandbox"
+    )
+    assert DeviceApi(adjust_sandbox.url, API_TOKEN).standing(event) is Standing.ABSENT
+
+
 def test_an_unreachable_device_api_names_no_device() -> None:
     with pytest.raises(DeviceApiError) as caught:
         DeviceApi("http://127.0.0.1:9", API_TOKEN, timeout=(0.5, 0.5)).inspect_device(DEVICE, "4w565xzmb54d")

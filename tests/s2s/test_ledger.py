@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_adjust.s2s import delivery
+from airflow_provider_adjust.s2s.device_api import DeviceApi, Standing
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, LedgerUnavailable
 from airflow_provider_adjust.s2s.events import EventParser
 from airflow_provider_adjust.s2s.ledger import CLAIM_EXPIRES, Ledger, TaskInstanceId, prune
@@ -44,6 +47,13 @@ class Adjust:
     def hang_up(self) -> None:
         """A killed sender never sees the answers that were on their way."""
         self._done.clear()
+
+    @property
+    def device_api(self) -> Any:
+        """Stands for the Device API of this Adjust, which knows at once."""
+        api = create_autospec(DeviceApi, instance=True)
+        api.standing.side_effect = lambda event: Standing.RECORDED if self.received[event.event_id] else Standing.ABSENT
+        return api
 
     def submit(self, key: Any, target: Target, body: str) -> None:
         event_id = key.event.event_id
@@ -106,7 +116,7 @@ def send(
     ledger_options.setdefault("batch_size", 4)
     ledger = Ledger(engine, TaskInstanceId("dag", run, "send"), now=lambda: now, **ledger_options)
     sender = Sender(
-        {None: Route(parser, Target("http://127.0.0.1/event"))},
+        {None: Route(parser, Target("http://127.0.0.1/event"), adjust.device_api)},
         adjust,
         max_in_flight=2,
         on_in_doubt=ledger_options.get("on_in_doubt", "resend"),
@@ -199,6 +209,25 @@ def test_what_is_held_in_doubt_is_never_sent_twice(engine: sa.Engine, kills: lis
     assert set(adjust.received.values()) <= {1}
     assert summary.settled == count
     assert summary.outcomes["delivered"] + summary.outcomes["in_doubt"] + summary.outcomes["held"] == count
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@given(kills=st.lists(st.integers(1, 20), min_size=1, max_size=4), count=st.integers(1, 25))
+def test_what_is_looked_up_is_sent_exactly_once(engine: sa.Engine, kills: list[int], count: int) -> None:
+    prepare(engine)
+    with engine.begin() as connection:
+        connection.execute(deliveries.delete())
+    adjust, rows = Adjust(), make_rows(count)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(delivery, "_VERIFY_FOR", 0.0)
+        for kill_after in [*kills, None]:
+            try:
+                summary = send(engine, rows, adjust, kill_after=kill_after, on_in_doubt="verify")
+                break
+            except Killed:
+                continue
+    assert summary.outcomes == Counter(delivered=count)
+    assert adjust.received == Counter({row["order_id"]: 1 for row in rows})
 
 
 def test_a_lost_answer_is_in_doubt_by_name(engine: sa.Engine) -> None:
