@@ -1,0 +1,153 @@
+"""Tasks of a real scheduler and executor are killed with -9, and go on in their retries.
+
+The campaign beside this file kills hundreds of times, in processes of its own; this one shows that Airflow's own
+retries and its task state store behave as the campaign assumes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import airflow
+import pytest
+from packaging.version import Version
+
+from airflow_provider_adjust.sandbox import SandboxServer
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.airflow,
+    pytest.mark.skipif(Version(airflow.__version__) < Version("3.3"), reason="the task state store came with 3.3"),
+]
+
+TOKENS = {"S2S": "s2s-token-of-the-test", "API": "api-token-of-the-test"}
+ROWS, KILLS = 5000, 2
+
+
+def write_rows(path: Path, memory: str) -> None:
+    start = datetime.now(UTC) - timedelta(hours=2)
+    lines = (
+        {
+            "order_id": f"{memory}-{place}",
+            "gps_adid": f"{memory}-device-{place % 300}",
+            "created_at": (start + timedelta(seconds=place)).isoformat(),
+            "revenue": "1.25",
+            "currency": "EUR",
+        }
+        for place in range(ROWS)
+    )
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(what: str, condition: Callable[[], Any], seconds: float = 180) -> Any:
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if found := condition():
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"{what} did not come within {seconds} s")
+
+
+@pytest.fixture
+def environment(tmp_path: Path, adjust_sandbox: SandboxServer) -> dict[str, str]:
+    adjust_sandbox.configure(tokens=[TOKENS["S2S"]], latency=0.02)
+    port = free_port()
+    extra = {
+        "app_token": "4w565xzmb54d",
+        "environment": "sandbox",
+        "api_token": TOKENS["API"],
+        "api_endpoint": adjust_sandbox.url,
+    }
+    adjust = {"conn_type": "adjust", "host": adjust_sandbox.url, "password": TOKENS["S2S"], "extra": extra}
+    return os.environ | {
+        "AIRFLOW_HOME": str(tmp_path / "airflow"),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parent.parent / "dags"),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(adjust),
+        "AIRFLOW_CONN_LEDGER": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}),
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "TEST_FOLDER": str(tmp_path),
+        "TEST_START": datetime.now(UTC).isoformat(),
+        "TEST_REJECTED": (tmp_path / "unused.jsonl").as_uri(),
+    }
+
+
+@pytest.fixture
+def scheduler(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """A running ``airflow standalone``; yields its command line."""
+
+    def command(*words: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", *words], env=environment, capture_output=True, text=True
+        )
+        return done.stdout
+
+    with (tmp_path / "standalone.log").open("w") as log:
+        # A session of its own, so that all that it starts can be ended with it.
+        standalone = subprocess.Popen(
+            [sys.executable, "-m", "airflow", "standalone"],
+            env=environment,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        try:
+            wait_for("the DAG", lambda: "killed" in command("dags", "list", "-o", "plain"))
+            yield command
+        finally:
+            os.killpg(standalone.pid, signal.SIGKILL)
+            standalone.wait()
+
+
+def test_killed_tasks_deliver_everything(
+    scheduler: Callable[..., str], tmp_path: Path, adjust_sandbox: SandboxServer
+) -> None:
+    for memory in ("checkpoint", "ledger"):
+        write_rows(tmp_path / f"{memory}.jsonl", memory)
+    scheduler("dags", "trigger", "killed", "--run-id", "run")
+
+    for number in range(1, KILLS + 1):
+        for memory in ("checkpoint", "ledger"):
+            note = tmp_path / f"{memory}.{number}.pid"
+            wait_for(f"try {number} of {memory}", lambda note=note: note.exists() and note.read_text())
+            # In the middle of its work: after some more events than there were when it began.
+            before = adjust_sandbox.stats()["recorded"]
+            wait_for("some events", lambda before=before: adjust_sandbox.stats()["recorded"] > before + 50)
+            os.kill(int(note.read_text()), signal.SIGKILL)
+
+    states = wait_for(
+        "the end", lambda: _ended(scheduler("tasks", "states-for-dag-run", "killed", "run", "-o", "json"))
+    )
+    assert states == {"checkpoint": "success", "ledger": "success"}
+    recorded = Counter(json.loads(event["params"]["callback_params"])["event_id"] for event in adjust_sandbox.events())
+    assert set(recorded) == {f"{memory}-{place}" for memory in ("checkpoint", "ledger") for place in range(ROWS)}
+    assert {event: count for event, count in recorded.items() if count > 1 and event.startswith("ledger")} == {}
+
+
+def _ended(output: str) -> dict[str, str] | None:
+    try:
+        states = {task["task_id"]: task["state"] for task in json.loads(output[output.index("[") :])}
+    except ValueError:
+        return None
+    return states if set(states.values()) <= {"success", "failed", "upstream_failed"} else None
