@@ -597,8 +597,12 @@ def test_a_killed_task_waits_for_what_is_in_flight_and_sends_nothing_more(adjust
     assert adjust.stats()["abandoned"] == 0
 
 
-def test_a_task_that_has_not_begun_can_be_killed() -> None:
-    operator([]).on_kill()
+def test_a_task_that_is_killed_before_it_sends_never_sends(adjust: SandboxServer) -> None:
+    task = operator([purchase(1)])
+    task.on_kill()
+    with pytest.raises(DeliveryStopped, match="the task was killed"):
+        task.execute({})
+    assert adjust.stats()["requests"] == 0
 
 
 # --- Dry run ----------------------------------------------------------------------------------------------------------
