@@ -230,9 +230,10 @@ class AdjustDeliveryOperator(BaseOperator):
         self.log.info("%s\n%s", "Delivery stopped early" if stopped else "Delivery ended", summary_table(summary))
         if rejected.written_to:
             self.log.info("What was not delivered is listed with reasons in %s", rejected.written_to)
-        summary.check()
         if stopped:
+            # Its cause comes first: what was under way when, say, the disk was full has no outcome to count.
             raise stopped
+        summary.check()
         budget.check(summary, rejected_path=rejected.written_to)
         return result
 

@@ -597,6 +597,16 @@ def test_a_killed_task_waits_for_what_is_in_flight_and_sends_nothing_more(adjust
     assert adjust.stats()["abandoned"] == 0
 
 
+def test_a_full_disk_is_what_the_task_fails_with(adjust: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Any, line: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("airflow_provider_adjust.operators.receipt_files.ReceiptFile.write", full)
+    with pytest.raises(AirflowFailException, match="OSError: Part of the events was sent"):
+        operator([purchase(number) for number in range(50)], responses_path="/tmp/unused.jsonl").execute({})
+    assert adjust.stats()["recorded"] > 0
+
+
 def test_a_task_that_is_killed_before_it_sends_never_sends(adjust: SandboxServer) -> None:
     task = operator([purchase(1)])
     task.on_kill()
