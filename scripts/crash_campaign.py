@@ -136,10 +136,10 @@ def run_try(this: Try) -> None:
     os.environ.update(this.environment)
     keep_journal(this.journal)
     from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
-    from airflow_provider_adjust.s2s import delivery
+    from airflow_provider_adjust.s2s import verification
 
     # The stand-in's Device API does not lag.
-    delivery._VERIFY_FOR, delivery._VERIFY_EVERY = 0.5, 0.1
+    verification._VERIFY_FOR, verification._VERIFY_EVERY = 0.5, 0.1
     operator = AdjustSendEventsOperator(
         task_id=_TASK,
         events=(this.folder / "rows.jsonl").as_uri(),
@@ -161,7 +161,7 @@ def run_try(this: Try) -> None:
 
 
 def keep_journal(path: Path) -> None:
-    from airflow_provider_adjust.s2s.delivery import judge
+    from airflow_provider_adjust.s2s.verdicts import judge
     from airflow_provider_adjust.s2s.transports import requests_transport
 
     journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)

@@ -13,7 +13,7 @@ import requests
 from airflow.sdk import BaseHook
 
 from airflow_provider_adjust import connection_form
-from airflow_provider_adjust.s2s.delivery import OnInDoubt, judge
+from airflow_provider_adjust.s2s.delivery import OnInDoubt
 from airflow_provider_adjust.s2s.device_api import DeviceApi
 from airflow_provider_adjust.s2s.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
@@ -28,6 +28,7 @@ from airflow_provider_adjust.s2s.transports.requests_transport import (
     new_session,
     post_form,
 )
+from airflow_provider_adjust.s2s.verdicts import judge
 
 TransportName = Literal["auto", "requests"]
 

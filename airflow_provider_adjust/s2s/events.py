@@ -6,6 +6,7 @@ A row is a mapping whose keys are Adjust's own parameter names, so that the SQL'
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
@@ -13,7 +14,7 @@ from decimal import Decimal
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 from jsonschema import ValidationError
 
@@ -29,6 +30,9 @@ CountEqual = Callable[[str, datetime], int]
 
 #: Percent-encoding makes at most 12 bytes of a character, so a shorter text cannot pass the endpoint's limit.
 _BYTES_PER_CHARACTER = 12
+#: Row shapes that are remembered; a query has one, a file of JSON lines may have many.
+_MOST_SHAPES = 1024
+_needs_no_encoding = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
 
 
 class MendedRow(dict[str, Any]):
@@ -73,12 +77,21 @@ class Event:
     @property
     def body(self) -> str:
         """The form-encoded body, the only kind that Adjust documents."""
-        return urlencode(self.params)
+        return form_encoded(self.params)
 
     @property
     def revenue(self) -> Decimal | None:
         amount = self.params.get("revenue")
         return None if amount is None else Decimal(amount)
+
+
+class _Column(NamedTuple):
+    """What is to be done with a column's values; the same for all rows of one shape."""
+
+    name: str
+    kind: str
+    parameter: Parameter
+    normalise: values.Normalise | None
 
 
 class EventParser:
@@ -107,6 +120,7 @@ class EventParser:
         self._event_id_param = event_id_param
         self._ignored = frozenset(ignored) - endpoint.parameters.keys()
         self._extra = frozenset(extra_params) - endpoint.parameters.keys()
+        self._shapes: dict[tuple[Any, ...], list[_Column]] = {}
         self._defaults = {"s2s": "1"}
         for name, default in (("app_token", app_token), ("event_token", event_token), ("environment", environment)):
             if not values.is_missing(default):
@@ -161,26 +175,20 @@ class EventParser:
         params: dict[str, str] = {}
         left_out: list[str] = []
         moments: dict[str, datetime] = {}
-        given: set[str] = set()
         named: dict[str, str] = {}
-        for column, value in row.items():
-            name = self._column_map.get(column, column)
-            if name in given:
-                raise InvalidEvent("repeated_parameter", f"two columns give {name}; keep one")
-            given.add(name)
-            parameter = self.endpoint.parameters.get(name)
-            if parameter is None:
-                self._take_other(name, value, params, named)
-            elif values.is_missing(value) and not (parameter.kind == "money" and values.is_nan(value)):
+        for (name, kind, parameter, normalise), value in zip(self._shape_of(row), row.values(), strict=True):
+            if value is None or (values.is_missing(value) and not (kind == "money" and values.is_nan(value))):
                 continue
-            elif parameter.kind == "time":
-                moments[name] = times.read_time(name, value, self._zone)
-            else:
-                text = values.NORMALISERS[parameter.kind](parameter, value)
+            if normalise is not None:
+                text = normalise(parameter, value)
                 if text:
                     params[name] = text
                 elif text is None:
                     left_out.append(name)
+            elif kind == "time":
+                moments[name] = times.read_time(name, value, self._zone)
+            elif kind == "event":
+                named["event_token"] = self._event_token_of(value)
         # What the row says itself goes before the token of its event's name, and that before the defaults.
         params = {**self._defaults, **named, **params}
         occurred_at = self._check_time(moments, now)
@@ -197,17 +205,35 @@ class EventParser:
         self._check_size(params)
         return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out))
 
-    def _take_other(self, name: str, value: Any, params: dict[str, str], named: dict[str, str]) -> None:
+    def _shape_of(self, row: Row) -> list[_Column]:
+        """What each column means. Rows of one query have one shape, so this is decided once."""
+        columns = tuple(row)
+        shape = self._shapes.get(columns)
+        if shape is None:
+            shape = [self._column(column) for column in columns]
+            names = [column.name for column in shape]
+            if len(set(names)) < len(names):
+                repeated = next(name for name in names if names.count(name) > 1)
+                raise InvalidEvent("repeated_parameter", f"two columns give {repeated}; keep one")
+            if len(self._shapes) >= _MOST_SHAPES:
+                self._shapes.clear()
+            self._shapes[columns] = shape
+        return shape
+
+    def _column(self, column: Any) -> _Column:
+        name = self._column_map.get(column, column)
+        parameter = self.endpoint.parameters.get(name)
+        if parameter is not None:
+            return _Column(name, parameter.kind, parameter, values.NORMALISERS.get(parameter.kind))
         if not isinstance(name, str):
             raise InvalidEvent("unknown_parameter", f"a column is named by a {type(name).__name__}; names are text")
         if name in self._extra:
-            if not values.is_missing(value):
-                params[name] = values.text(_extra_parameter(name), value)
-        elif name == "event" and self._event_tokens:
-            if not values.is_missing(value):
-                named["event_token"] = self._event_token_of(value)
-        elif name != self._id_field and name not in self._ignored:
-            raise InvalidEvent("unknown_parameter", _unknown(name, self.endpoint))
+            return _Column(name, "text", _extra_parameter(name), values.text)
+        if name == "event" and self._event_tokens:
+            return _Column(name, "event", _extra_parameter(name), None)
+        if name == self._id_field or name in self._ignored:
+            return _Column(name, "ignored", _extra_parameter(name), None)
+        raise InvalidEvent("unknown_parameter", _unknown(name, self.endpoint))
 
     def _event_token_of(self, event: Any) -> str:
         try:
@@ -227,35 +253,36 @@ class EventParser:
             )
         # Of two that name the same second, the later one has the fraction that decides the order.
         occurred_at = max(moments.values())
-        if int(min(moments.values()).timestamp()) != int(occurred_at.timestamp()):
+        if len(moments) > 1 and int(min(moments.values()).timestamp()) != int(occurred_at.timestamp()):
             raise InvalidEvent(
                 "conflicting_created_at", "created_at and created_at_unix name different seconds; give one"
             )
         age = now - occurred_at
+        if -self.endpoint.max_ahead <= age <= self.endpoint.max_age:
+            return occurred_at
         if age > self.endpoint.max_age:
             raise InvalidEvent(
                 "expired",
                 f"the event is {age.days} days old; Adjust takes none older than {self.endpoint.max_age.days}",
                 occurred_at=occurred_at,
             )
-        if -age > self.endpoint.max_ahead:
-            raise InvalidEvent(
-                "created_at_in_future",
-                f"created_at lies {-age} ahead of now; check its time zone (times without an offset are read in "
-                "`timezone`)",
-                occurred_at=occurred_at,
-            )
-        return occurred_at
+        raise InvalidEvent(
+            "created_at_in_future",
+            f"created_at lies {-age} ahead of now; check its time zone (times without an offset are read in `timezone`)",
+            occurred_at=occurred_at,
+        )
 
     def _validate(self, params: Mapping[str, str]) -> None:
+        if self.endpoint.is_valid(params):
+            return
         error = next(self.endpoint.validator.iter_errors(params), None)
         if error is not None:
             raise _explain(error, params)
 
     def _add_event_id(self, params: dict[str, str], event_id: str) -> None:
         parameter = self.endpoint.parameters["callback_params"]
-        sent = values.flat_object(parameter, params.get("callback_params", "{}"))
-        entries = {} if not sent else values.load_object("callback_params", sent)
+        sent = params.get("callback_params")
+        entries = values.load_object("callback_params", sent) if sent else {}
         if self._event_id_param in entries:
             raise InvalidEvent(
                 "invalid_callback_params",
@@ -264,8 +291,8 @@ class EventParser:
         params["callback_params"] = values.flat_object(parameter, {**entries, self._event_id_param: event_id})
 
     def _check_size(self, params: Mapping[str, str]) -> None:
-        longest = sum(len(name) + len(text) for name, text in params.items()) * _BYTES_PER_CHARACTER
-        if longest > self.endpoint.max_bytes and (size := len(urlencode(params))) > self.endpoint.max_bytes:
+        longest = len("".join((*params, *params.values()))) * _BYTES_PER_CHARACTER
+        if longest > self.endpoint.max_bytes and (size := len(form_encoded(params))) > self.endpoint.max_bytes:
             raise InvalidEvent(
                 "too_large", f"the request would have {size:,} bytes; Adjust takes {self.endpoint.max_bytes:,}"
             )
@@ -320,6 +347,19 @@ def parse_event(
         event_id_param=event_id_param,
     )
     return parser.parse(row, now=now)
+
+
+def form_encoded(params: Mapping[str, str]) -> str:
+    """As ``urllib.parse.urlencode`` does it, but without a look at each byte of what needs no encoding."""
+    return "&".join(
+        [
+            f"{_encoded_name(name)}={text if _needs_no_encoding(text) else quote_plus(text)}"
+            for name, text in params.items()
+        ]
+    )
+
+
+_encoded_name = lru_cache(maxsize=1024)(quote_plus)
 
 
 def _digest(params: Mapping[str, str]) -> str:

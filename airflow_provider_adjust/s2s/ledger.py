@@ -25,6 +25,7 @@ from airflow_provider_adjust.s2s.ledger_schema import deliveries, prepare
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.s2s.verdicts import receipt_for
 
 #: Seconds after which settled events are written even when a batch is not full.
 WRITE_EVERY = 1.0
@@ -133,18 +134,20 @@ class Ledger:
         if record.status in {Outcome.DELIVERED.value, Outcome.DUPLICATE.value}:
             if self._is_own(record):
                 # The result covers all tries of this task instance.
-                return _receipt(job, Outcome(record.status), record.reason, "by an earlier try", record.http_status)
-            return _receipt(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {before}")
+                return receipt_for(
+                    job, Outcome(record.status), record.reason, "by an earlier try", http_status=record.http_status
+                )
+            return receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {before}")
         if record.status == Outcome.REJECTED.value:
             if record.content != content_digest(job.event) or self._offers_again(job, record):
                 return None
             detail = f"Adjust refused it {before}; it is sent again once it was mended"
-            return _receipt(job, Outcome.REJECTED, record.reason, detail, record.http_status)
+            return receipt_for(job, Outcome.REJECTED, record.reason, detail, http_status=record.http_status)
         age = self._now().replace(tzinfo=None) - record.updated_at
         if record.status == "sending" and not self._is_own(record) and age < CLAIM_EXPIRES:
-            return _receipt(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {before}")
+            return receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {before}")
         if self._on_in_doubt == "hold":
-            return _receipt(
+            return receipt_for(
                 job, Outcome.IN_DOUBT, "no_answer", f"it was sent {before}, and no answer came; look into Adjust"
             )
         job.doubtful = True
@@ -298,16 +301,3 @@ def _within(scope: _Scope) -> tuple[sa.ColumnElement[bool], ...]:
 
 def _at(scope: _Scope, keys: list[str]) -> sa.Update:
     return sa.update(deliveries).where(*_within(scope), deliveries.c.event_id.in_(keys))
-
-
-def _receipt(job: Job, outcome: Outcome, reason: str, detail: str, http_status: int | None = None) -> Receipt:
-    return Receipt(
-        outcome=outcome,
-        reason=reason,
-        event_id=job.event.event_id,
-        position=job.position,
-        detail=detail,
-        http_status=http_status,
-        event=job.event,
-        row=job.row,
-    )

@@ -111,7 +111,7 @@ def classify(
     return Verdict(
         outcome=outcome,
         reason=reason,
-        message=redact(message),
+        message=redact(message) if message else "",
         remedy=remedy,
         retry_after=_wait(response, retry_after, now) if outcome is Outcome.RETRY else None,
         slow_down=status in _SLOW_DOWN_STATUSES and outcome is Outcome.RETRY,
@@ -121,10 +121,11 @@ def classify(
 
 
 def _decide(status: int, text: str, response: Any, message: str) -> tuple[Outcome, str, str]:
-    lowered = message.lower()
-    for fragment, outcome, reason, remedy in _BY_MESSAGE:
-        if fragment in lowered:
-            return outcome, reason, remedy
+    if message:
+        lowered = message.lower()
+        for fragment, outcome, reason, remedy in _BY_MESSAGE:
+            if fragment in lowered:
+                return outcome, reason, remedy
     if status == 200:
         return _decide_success(text, response, message)
     if status in _RETRY_STATUSES or status >= 500:

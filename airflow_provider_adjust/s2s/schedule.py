@@ -37,6 +37,8 @@ class Job:
     settled_before: int = 0
     #: In how many of its lanes another event is still ahead of it.
     ahead: int = 0
+    #: Its place in the order in which events are to be sent.
+    turn: int = 0
 
 
 class Schedule:
@@ -44,7 +46,7 @@ class Schedule:
 
     def __init__(self) -> None:
         self._lanes: dict[Lane, deque[Job]] = {}
-        self._ready: list[tuple[int, int, Job]] = []
+        self._ready: list[tuple[int, Job]] = []
         self._added = 0
         self._waiting = 0
         self._held: set[Lane] = set()
@@ -59,6 +61,8 @@ class Schedule:
             self._hold([job])
             return False
         self._waiting += 1
+        self._added += 1
+        job.turn = self._added
         job.ahead = 0
         for lane in job.event.lanes:
             queue = self._lanes.get(lane)
@@ -73,8 +77,7 @@ class Schedule:
 
     def make_ready(self, job: Job) -> None:
         """Offer an event that is the oldest in its lanes, for the first time or again."""
-        self._added += 1
-        heapq.heappush(self._ready, (job.position, self._added, job))
+        heapq.heappush(self._ready, (job.turn, job))
 
     @property
     def has_ready(self) -> bool:
@@ -83,7 +86,7 @@ class Schedule:
 
     def next_ready(self) -> Job | None:
         """Take the earliest event that may be sent now. It keeps its lanes until it is settled or held."""
-        return heapq.heappop(self._ready)[2] if self._ready else None
+        return heapq.heappop(self._ready)[1] if self._ready else None
 
     def settle(self, job: Job) -> None:
         """Let the lanes of a resolved event go on."""
@@ -112,7 +115,7 @@ class Schedule:
         held = self._hold([job])
         self._waiting -= len(held)
         held.remove(job)
-        return sorted(held, key=lambda other: other.position)
+        return sorted(held, key=lambda other: other.turn)
 
     def _hold(self, jobs: Iterable[Job]) -> list[Job]:
         held = list(jobs)

@@ -52,6 +52,8 @@ def read_time(name: str, value: Any, zone: tzinfo) -> datetime:
         moment = (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
     except (OverflowError, ValueError):
         raise refuse(name, "is out of the calendar's range") from None
+    if type(moment) is datetime:
+        return moment
     # pandas and pendulum hand out subclasses, whose differences and comparisons are slower and read otherwise.
     return datetime.combine(moment.date(), moment.time(), UTC)
 

@@ -29,14 +29,17 @@ MAX_REVENUE = Decimal(100_000_000_000)
 _PLAIN_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _LONGEST_NUMBER = 100
 _LETTERS_AND_DIGITS = re.compile(r"[A-Za-z0-9]+")
+_compact_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _ALL_ZERO = re.compile(r"[0-]*0[0-]*")
 
 
 def is_missing(value: Any) -> bool:
     """Tell None, an empty text, NaN, NaT and pandas' NA, without importing pandas or numpy."""
-    if value is None or (isinstance(value, str) and not value):
+    if value is None:
         return True
-    if isinstance(value, (str, int)):
+    if isinstance(value, str):
+        return not value
+    if isinstance(value, int):
         return False
     if isinstance(value, Decimal):
         return value.is_nan()
@@ -238,7 +241,7 @@ def flat_object(parameter: Parameter, value: Any) -> str:
     }
     if not flat:
         return ""
-    return _check_unicode(parameter.name, json.dumps(flat, ensure_ascii=False, separators=(",", ":")))
+    return _check_unicode(parameter.name, _compact_json(flat))
 
 
 def load_object(name: str, value: str) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
-from airflow_provider_adjust.s2s import delivery
+from airflow_provider_adjust.s2s import verification
 from airflow_provider_adjust.s2s.device_api import DeviceApi, DeviceApiError, Standing, last_event_time
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events import parse_event
@@ -23,8 +23,8 @@ START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(delivery, "_VERIFY_FOR", 0.2)
-    monkeypatch.setattr(delivery, "_VERIFY_EVERY", 0.05)
+    monkeypatch.setattr(verification, "_VERIFY_FOR", 0.2)
+    monkeypatch.setattr(verification, "_VERIFY_EVERY", 0.05)
 
 
 @pytest.fixture

@@ -35,13 +35,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from s2s_case import job, until_raised
 
-from airflow_provider_adjust.s2s.delivery import Delivery, Retries, judge
+from airflow_provider_adjust.s2s.delivery import Delivery, Retries
 from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted, DeliveryStopped, LedgerUnavailable
 from airflow_provider_adjust.s2s.pace import Pace
 from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
 from airflow_provider_adjust.s2s.responses import Outcome, Verdict
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target
+from airflow_provider_adjust.s2s.verdicts import judge
 
 #: Waits of 0.5, 1, 2 … seconds, without chance.
 NO_JITTER = Retries(jitter=lambda: 1.0)

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_adjust.s2s import delivery
+from airflow_provider_adjust.s2s import verification
 from airflow_provider_adjust.s2s.device_api import DeviceApi, Standing
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, LedgerUnavailable
 from airflow_provider_adjust.s2s.events import EventParser
@@ -219,7 +219,7 @@ def test_what_is_looked_up_is_sent_exactly_once(engine: sa.Engine, kills: list[i
         connection.execute(deliveries.delete())
     adjust, rows = Adjust(), make_rows(count)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(delivery, "_VERIFY_FOR", 0.0)
+        patch.setattr(verification, "_VERIFY_FOR", 0.0)
         for kill_after in [*kills, None]:
             try:
                 summary = send(engine, rows, adjust, kill_after=kill_after, on_in_doubt="verify")

@@ -18,7 +18,6 @@ from raw_server import OK, Connection, RawServer
 from s2s_case import SECOND, parse
 
 from airflow_provider_adjust import __version__
-from airflow_provider_adjust.s2s.delivery import judge
 from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target
 from airflow_provider_adjust.s2s.transports.requests_transport import (
@@ -27,6 +26,7 @@ from airflow_provider_adjust.s2s.transports.requests_transport import (
     new_session,
     post_form,
 )
+from airflow_provider_adjust.s2s.verdicts import judge
 from airflow_provider_adjust.sandbox import SandboxServer
 
 TIMEOUT = (5.0, 5.0)

@@ -88,10 +88,13 @@ def test_while_an_event_waits_for_a_retry_its_lane_waits_with_it() -> None:
     assert _ready(schedule) == [1, 3]
 
 
-def test_the_earliest_ready_event_is_offered_first() -> None:
-    schedule = _filled(job(2, "a"), job(3, "b"))
+def test_the_event_that_was_added_first_is_offered_first_wherever_its_row_stood() -> None:
+    first = job(3, "a")
+    schedule = _filled(first, job(2, "b"))
+    assert schedule.next_ready() is first
     schedule.add(job(1, "c"))
-    assert _ready(schedule) == [1, 2, 3]
+    schedule.make_ready(first)
+    assert _ready(schedule) == [3, 2, 1]
 
 
 def test_holding_an_event_returns_what_waited_behind_it_in_order() -> None:
