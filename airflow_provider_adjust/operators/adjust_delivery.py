@@ -215,7 +215,7 @@ class AdjustDeliveryOperator(BaseOperator):
                         self._would_send_twice = True
                     if receipt.outcome in UNDELIVERED:
                         rejected.write(rejected_line(self._under_adjust_names(receipt, routes)))
-                    elif receipt.response is not None:
+                    elif self.responses_path and receipt.answer is not None:
                         responses.write(response_line(receipt))
                     if checkpoint and checkpoint.due():
                         _save(sender, checkpoint, rejected, responses)

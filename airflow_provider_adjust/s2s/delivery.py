@@ -270,6 +270,7 @@ class Delivery:
 
     def _take(self, completion: Completion) -> None:
         job: Job = completion.key
+        answer = None if completion.failure else completion.body
         self._in_flight -= 1
         verdict = judge(completion)
         self._pace.answered(verdict)
@@ -278,47 +279,39 @@ class Delivery:
             self.stop(DeliveryHalted(halt_message(verdict)))
             # What a 202 means for the event itself is not documented: it is neither delivered nor surely lost.
             job.doubtful = job.doubtful or verdict.http_status == 202
-            self._unresolved(job, verdict)
+            self._unresolved(job, verdict, answer)
         elif outcome is Outcome.RETRY:
-            self._retry(job, verdict)
+            self._retry(job, verdict, answer)
         elif outcome is Outcome.IN_DOUBT:
             job.doubtful = True
             if self._verification:
                 self._begin_to_verify(job, self._verification)
             elif self._on_in_doubt == "resend" and verdict.http_status in {None, 200}:
-                self._retry(job, verdict)
+                self._retry(job, verdict, answer)
             else:
-                self._unresolved(job, verdict)
+                self._unresolved(job, verdict, answer)
         else:
             self._pace.prove()
-            self._settle(job, verdict)
+            self._settle(job, verdict, answer)
         self._release(job)
 
-    def _settle(self, job: Job, verdict: Verdict) -> None:
+    def _settle(self, job: Job, verdict: Verdict, answer: bytes | None = None) -> None:
         self._settled += 1
         self._probes.prove(job)
         self._schedule.settle(job)
         if self._verification and verdict.outcome is Outcome.DELIVERED:
             self._verification.remember(job)
-        self._end(job, verdict.outcome, verdict)
+        self._end(job, verdict.outcome, verdict, answer)
 
-    def _end(self, job: Job, outcome: Outcome, verdict: Verdict) -> None:
-        self._receipts.append(
-            receipt_for(
-                job,
-                outcome,
-                verdict.reason,
-                verdict.message,
-                http_status=verdict.http_status,
-                response=verdict.response,
-            )
-        )
+    def _end(self, job: Job, outcome: Outcome, verdict: Verdict, answer: bytes | None) -> None:
+        reason, message, status = verdict.reason, verdict.message, verdict.http_status
+        self._receipts.append(receipt_for(job, outcome, reason, message, http_status=status, answer=answer))
 
     def _release(self, job: Job) -> None:
         for parked in self._probes.release(job):
             self._schedule.make_ready(parked)
 
-    def _retry(self, job: Job, verdict: Verdict) -> None:
+    def _retry(self, job: Job, verdict: Verdict, answer: bytes | None) -> None:
         now = self._clock()
         wish = verdict.retry_after
         if wish is not None and wish > self._retries.longest_wish:
@@ -334,7 +327,7 @@ class Delivery:
                 )
             )
         if self._stopped or job.attempts >= self._retries.attempts:
-            self._unresolved(job, verdict)
+            self._unresolved(job, verdict, answer)
             return
         wait = self._retries.wait(job.attempts) if wish is None else wish
         if verdict.slow_down and (wish is not None or verdict.http_status == 429):
@@ -345,8 +338,8 @@ class Delivery:
         self._waited += 1
         heapq.heappush(self._waiting, (self._clock() + seconds, self._waited, job))
 
-    def _unresolved(self, job: Job, verdict: Verdict) -> None:
-        self._end(job, Outcome.IN_DOUBT if job.doubtful else Outcome.HELD, verdict)
+    def _unresolved(self, job: Job, verdict: Verdict, answer: bytes | None = None) -> None:
+        self._end(job, Outcome.IN_DOUBT if job.doubtful else Outcome.HELD, verdict, answer)
         self._hold_followers(job)
 
     def _hold_followers(self, job: Job) -> None:

@@ -300,7 +300,7 @@ class EventParser:
     def _lanes(self, params: Mapping[str, str]) -> tuple[Lane, ...]:
         device_ids = self.endpoint.device_ids
         token = params["event_token"]
-        return tuple(Lane(name, text, token) for name, text in params.items() if name in device_ids)
+        return tuple([Lane(name, text, token) for name, text in params.items() if name in device_ids])
 
 
 def parse_event(
@@ -350,16 +350,18 @@ def parse_event(
 
 
 def form_encoded(params: Mapping[str, str]) -> str:
-    """As ``urllib.parse.urlencode`` does it, but without a look at each byte of what needs no encoding."""
-    return "&".join(
-        [
-            f"{_encoded_name(name)}={text if _needs_no_encoding(text) else quote_plus(text)}"
-            for name, text in params.items()
-        ]
-    )
+    """As ``urllib.parse.urlencode`` does it, in a fraction of its time for ASCII, which nearly everything is."""
+    return "&".join([f"{_encoded_name(name)}={_encoded(text)}" for name, text in params.items()])
+
+
+def _encoded(text: str) -> str:
+    if _needs_no_encoding(text):
+        return text
+    return text.translate(_ENCODED) if text.isascii() else quote_plus(text)
 
 
 _encoded_name = lru_cache(maxsize=1024)(quote_plus)
+_ENCODED = {code: quote_plus(chr(code)) for code in range(128)}
 
 
 def _digest(params: Mapping[str, str]) -> str:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_adjust.s2s.errors import CountsMismatch
 from airflow_provider_adjust.s2s.events import Event
-from airflow_provider_adjust.s2s.responses import Outcome
+from airflow_provider_adjust.s2s.responses import Outcome, read_answer
 
 #: The order in which outcomes are shown; together they count every row that was read.
 FINAL_OUTCOMES = (
@@ -30,12 +30,11 @@ UNDELIVERED = frozenset({Outcome.REJECTED, Outcome.INVALID, Outcome.EXPIRED, Out
 UNRESOLVED = frozenset({Outcome.IN_DOUBT, Outcome.HELD})
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(NamedTuple):
     """The end of one event's way.
 
     ``position`` is its row's place in the input, from 1. ``reason`` is a short code, empty for a delivery; ``detail`` a
-    sentence. ``response`` is Adjust's whole answer, parsed where it was JSON. ``attempts`` counts requests.
+    sentence. ``answer`` is Adjust's last answer as it came. ``attempts`` counts requests.
     ``event`` and ``row`` hold the user's data, device ids included; they are not shown by ``repr``.
     """
 
@@ -45,14 +44,26 @@ class Receipt:
     position: int
     detail: str = ""
     http_status: int | None = None
-    response: Any = field(default=None, repr=False)
+    answer: bytes | None = None
     attempts: int = 0
-    event: Event | None = field(default=None, repr=False)
-    row: Any = field(default=None, repr=False)
+    event: Event | None = None
+    row: Any = None
+
+    @property
+    def response(self) -> Any:
+        """Adjust's whole answer, parsed where it was JSON; None where there was none.
+
+        For iOS 14+ it holds the SKAdNetwork conversion values that the app's server must apply.
+        """
+        return None if self.answer is None else read_answer(self.answer)
 
     def with_row(self, row: Any) -> Receipt:
         """The same receipt with another row."""
-        return replace(self, row=row)
+        return self._replace(row=row)
+
+    def __repr__(self) -> str:
+        shown = (f"{name}={value!r}" for name, value in zip(self._fields[:6], self, strict=False))
+        return f"Receipt({', '.join(shown)}, attempts={self.attempts})"
 
 
 @dataclass

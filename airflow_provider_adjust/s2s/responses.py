@@ -10,10 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any
 
 
@@ -37,8 +38,7 @@ class Verdict:
     """What an answer means for the event that it answers.
 
     ``reason`` is a short code to count by, ``message`` Adjust's own words without tokens and device ids, ``remedy`` what
-    to do about a halt. ``retry_after`` is in seconds; ``slow_down`` asks all lanes to slow down. ``response`` is the
-    whole answer as it came: for iOS 14+ it holds the SKAdNetwork conversion values that the app's server must apply.
+    to do about a halt. ``retry_after`` is in seconds; ``slow_down`` asks all lanes to slow down.
     """
 
     outcome: Outcome
@@ -48,7 +48,6 @@ class Verdict:
     retry_after: float | None = None
     slow_down: bool = False
     http_status: int | None = None
-    response: Any = field(default=None, repr=False)
 
 
 _MEND_AUTHORIZATION = (
@@ -91,6 +90,8 @@ _BY_MESSAGE: tuple[tuple[str, Outcome, str, str], ...] = (
 _LONGEST_RETRY_IN = 365 * 86_400_000
 _RETRY_STATUSES = frozenset({408, 425, 429})
 _SLOW_DOWN_STATUSES = frozenset({429, 503})
+#: Characters of an answer whose verdict is remembered.
+_LONGEST_REMEMBERED = 300
 _MEND_ENDPOINT = "check the connection's endpoint; Adjust's is https://s2s.adjust.com"
 
 
@@ -104,7 +105,15 @@ def classify(
     :param retry_after: the ``Retry-After`` header, seconds or a date.
     :param now: the clock, for a date in ``retry_after``.
     """
-    text = (body.decode("utf-8", "replace") if isinstance(body, bytes) else body).strip()
+    if retry_after is None and len(body) <= _LONGEST_REMEMBERED:
+        return _classify_again(status, body)
+    return _classify(status, body, retry_after, now)
+
+
+def _classify(
+    status: int, body: str | bytes, retry_after: str | None = None, now: Callable[[], datetime] | None = None
+) -> Verdict:
+    text = _text(body)
     response = _parse(text)
     message = _message(response, text)
     outcome, reason, remedy = _decide(status, text, response, message)
@@ -116,8 +125,23 @@ def classify(
         retry_after=_wait(response, retry_after, now) if outcome is Outcome.RETRY else None,
         slow_down=status in _SLOW_DOWN_STATUSES and outcome is Outcome.RETRY,
         http_status=status,
-        response=text if response is None else response,
     )
+
+
+#: Nearly all answers are the same few, and verdicts are values.
+_classify_again = lru_cache(maxsize=512)(_classify)
+
+
+def read_answer(body: str | bytes) -> Any:
+    """Adjust's whole answer, parsed where it is JSON. For iOS 14+ it holds the SKAdNetwork conversion values that the
+    app's server must apply (Adjust S2S events, iOS 14+)."""
+    text = _text(body)
+    response = _parse(text)
+    return text if response is None else response
+
+
+def _text(body: str | bytes) -> str:
+    return (body.decode("utf-8", "replace") if isinstance(body, bytes) else body).strip()
 
 
 def _decide(status: int, text: str, response: Any, message: str) -> tuple[Outcome, str, str]:

@@ -36,7 +36,7 @@ def halt_message(verdict: Verdict) -> str:
 
 
 def receipt_for(
-    job: Job, outcome: Outcome, reason: str, detail: str, *, http_status: int | None = None, response: object = None
+    job: Job, outcome: Outcome, reason: str, detail: str, *, http_status: int | None = None, answer: bytes | None = None
 ) -> Receipt:
     """The receipt of an event that ends so."""
     return Receipt(
@@ -46,7 +46,7 @@ def receipt_for(
         job.position,
         detail,
         http_status,
-        response,
+        answer,
         job.attempts,
         job.event,
         job.row,

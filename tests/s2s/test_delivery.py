@@ -86,11 +86,14 @@ def test_a_delivered_event_and_its_receipt() -> None:
         event_id=given_job.event.event_id,
         position=1,
         http_status=200,
-        response={"skadn_conv_value": 3},
+        answer=b'{"skadn_conv_value": 3}',
         attempts=1,
         event=given_job.event,
         row={"the": "row"},
     )
+    assert receipt.response == {"skadn_conv_value": 3}
+    assert "row" not in repr(receipt)
+    assert "skadn" not in repr(receipt)
     assert transport.targets == [TARGET]
     assert transport.bodies == [given_job.event.body]
 

@@ -56,7 +56,7 @@ def test_a_line_is_recognised_and_a_row_is_not() -> None:
 
 
 def test_the_answers_line_has_the_id_and_the_whole_answer() -> None:
-    receipt = Receipt(Outcome.DELIVERED, "", "an-id", 1, response={"skadn_conv_value": 3, "text": "ü\n"})
+    receipt = Receipt(Outcome.DELIVERED, "", "an-id", 1, answer='{"skadn_conv_value": 3, "text": "ü\\n"}'.encode())
     line = response_line(receipt)
     assert "\n" not in line
     assert json.loads(line) == {"event_id": "an-id", "response": {"skadn_conv_value": 3, "text": "ü\n"}}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,7 @@ class Failure(Enum):
     TLS = "the server's certificate or TLS settings were refused"
 
 
-@dataclass(frozen=True, slots=True)
-class Completion:
+class Completion(NamedTuple):
     """The end of one request: an answer, or a failure. ``key`` is what was submitted.
 
     A truncated answer is a failure that still has its status.
@@ -36,7 +35,7 @@ class Completion:
 
     key: Any
     status: int | None = None
-    body: bytes = field(default=b"", repr=False)
+    body: bytes = b""
     retry_after: str | None = None
     failure: Failure | None = None
     failure_name: str = ""
