@@ -161,8 +161,8 @@ def run_try(this: Try) -> None:
 
 
 def keep_journal(path: Path) -> None:
-    from airflow_provider_adjust.s2s.verdicts import judge
     from airflow_provider_adjust.s2s.transports import requests_transport
+    from airflow_provider_adjust.s2s.verdicts import judge
 
     journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     post_form = requests_transport.post_form

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import requests
@@ -22,15 +22,10 @@ from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.responses import Outcome, Verdict
 from airflow_provider_adjust.s2s.sender import Route, Sender
 from airflow_provider_adjust.s2s.transports import Target, Transport
-from airflow_provider_adjust.s2s.transports.requests_transport import (
-    BearerToken,
-    RequestsTransport,
-    new_session,
-    post_form,
-)
+from airflow_provider_adjust.s2s.transports.choice import TransportName, open_transport
+from airflow_provider_adjust.s2s.transports.requests_transport import RequestsTransport
+from airflow_provider_adjust.s2s.transports.session import BearerToken, new_session
 from airflow_provider_adjust.s2s.verdicts import judge
-
-TransportName = Literal["auto", "requests"]
 
 #: How long ``test_connection`` waits at most: it runs in the API server, where a user waits for it.
 _TEST_TIMEOUT = (5.0, 10.0)
@@ -173,9 +168,7 @@ class AdjustS2SHook(BaseHook):
     @contextmanager
     def open_transport(self) -> Iterator[Transport]:
         """A transport for ``max_in_flight`` requests, closed at the end; that waits for what is in flight."""
-        if self.transport not in ("auto", "requests"):
-            raise AdjustConfigurationError(f"transport is 'auto' or 'requests', not {self.transport!r}")
-        transport = RequestsTransport(max_in_flight=self.max_in_flight, timeout=self.settings.timeout)
+        transport = open_transport(self.transport, max_in_flight=self.max_in_flight, timeout=self.settings.timeout)
         try:
             yield transport
         finally:
@@ -230,8 +223,9 @@ class AdjustS2SHook(BaseHook):
         params = {"s2s": "1", "app_token": settings.app_token, "environment": settings.environment}
         body = urlencode({name: value for name, value in params.items() if value})
         timeout = tuple(map(min, settings.timeout, _TEST_TIMEOUT))
-        with new_session() as session:
-            completion = post_form(session, None, settings.target, body, (timeout[0], timeout[1]))
+        transport = RequestsTransport(max_in_flight=1, timeout=(timeout[0], timeout[1]))
+        completion = transport.send(None, settings.target, body)
+        transport.close()
         return _test_result(judge(completion), settings)
 
 

@@ -17,7 +17,7 @@ from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
-from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook, TransportName
+from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.receipt_files import ReceiptFile
 from airflow_provider_adjust.operators.task_state import TaskStateCheckpointStore
 from airflow_provider_adjust.s2s.checkpoint import STATE_KEY, Checkpoint
@@ -32,6 +32,7 @@ from airflow_provider_adjust.s2s.reporting import FailureBudget, progress_line, 
 from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.sender import Sender, masked
+from airflow_provider_adjust.s2s.transports.choice import TransportName
 from airflow_provider_adjust.sql_rows import sql_hook
 
 AdjustRetryPolicy: Any
@@ -77,7 +78,7 @@ class AdjustDeliveryOperator(BaseOperator):
     :param durable: keep a checkpoint in Airflow's task state store (Airflow 3.3), so that a retry goes on where the last
         try stopped.
     :param dry_run: parse and order the events, log the first of them with ids masked, send nothing.
-    :param transport: ``auto`` or ``requests``.
+    :param transport: ``curl`` (fast, needs the extra of that name), ``requests``, or ``auto``: curl where it is installed.
     """
 
     template_fields: Sequence[str] = (

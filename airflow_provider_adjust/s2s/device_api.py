@@ -16,7 +16,7 @@ import requests
 
 from airflow_provider_adjust.s2s.errors import AdjustError
 from airflow_provider_adjust.s2s.events import Event
-from airflow_provider_adjust.s2s.transports.requests_transport import BearerToken
+from airflow_provider_adjust.s2s.transports.session import BearerToken
 
 PATH = "/device_service/api/v2/inspect_device"
 #: The ids that Adjust documents for this call, the most telling first; adid is what public clients pass besides.

@@ -82,7 +82,7 @@ class Endpoint:
         return frozenset(p.name for p in self.parameters.values() if p.personal)
 
     @cached_property
-    def validator(self) -> Validator:
+    def validator(self) -> Any:
         """Explains what is wrong with an event's parameters."""
         return _Validator(self.schema)
 
@@ -90,8 +90,10 @@ class Endpoint:
     def is_valid(self) -> Callable[[Mapping[str, str]], bool]:
         """Decides whether there is anything to explain: at once where jsonschema-rs is installed."""
         if jsonschema_rs is None:
-            return self.validator.is_valid
-        return jsonschema_rs.validator_for(self.schema).is_valid
+            explain: Callable[[Mapping[str, str]], bool] = self.validator.is_valid
+            return explain
+        decide: Callable[[Mapping[str, str]], bool] = jsonschema_rs.validator_for(self.schema).is_valid
+        return decide
 
 
 def _sooner(keyword: str, is_met: Callable[[Any, Any], bool]) -> Any:
@@ -114,7 +116,7 @@ def _lacks_required(schema: Mapping[str, Any], instance: Any) -> bool:
 
 
 #: jsonschema makes an error for each alternative that does not fit, 30 of them for an unusual device id.
-_Validator = extend(
+_Validator: Any = extend(  # type: ignore[no-untyped-call]
     Draft202012Validator,
     {
         "anyOf": _sooner("anyOf", lambda schemas, instance: any(_has_required(each, instance) for each in schemas)),

@@ -1,143 +1,186 @@
-"""The transport that is always there: requests, one pooled session, a thread for each request in flight."""
+"""The transport that is always there: requests' connections, a thread for each request in flight.
+
+requests decides how a connection is made (proxies, certificates, pooling); urllib3 below it carries each request, at a
+quarter of what ``Session.post`` costs.
+"""
 
 from __future__ import annotations
 
 import queue
 import ssl
-from concurrent.futures import ThreadPoolExecutor
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from airflow_provider_adjust import __version__
-from airflow_provider_adjust.s2s.transports.base import Completion, Failure, Target
+from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES, Completion, Failure, Target
+from airflow_provider_adjust.s2s.transports.session import new_session, way_to
 
-#: Adjust's answers are small; what is longer is cut, so that a hostile or broken endpoint cannot fill the memory.
-MAX_ANSWER_BYTES = 1_000_000
 _CHUNK = 65_536
-_CONNECTION_FAILURES = (
-    urllib3.exceptions.NewConnectionError,
-    urllib3.exceptions.ConnectTimeoutError,
-    urllib3.exceptions.NameResolutionError,
-)
 
 
-class BearerToken(requests.auth.AuthBase):
-    """Sets the header itself, so that no ``.netrc`` on the worker can put another credential in its place."""
+class _Connections(NamedTuple):
+    """A target's pool, and what every request to it says."""
 
-    def __init__(self, token: str | None) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._token:
-            request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
+    pool: Any
+    url: str
+    headers: dict[str, str]
 
 
-def new_session(connections: int = 1) -> requests.Session:
-    """A session that keeps up to ``connections`` connections, retries nothing and stores no cookies."""
-    session = requests.Session()
-    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0, pool_block=False)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    session.headers.update({"User-Agent": f"airflow-provider-adjust/{__version__}", "Accept": "*/*"})
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    return session
+class _Body:
+    """Yields the body once and remembers that it did: until then, nothing that matters was sent."""
+
+    def __init__(self, body: str) -> None:
+        self.content = body.encode()
+        self.was_read = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        self.was_read = True
+        yield self.content
 
 
 class RequestsTransport:
-    """Hands each request to a pool of threads that share one session."""
+    """Hands each request to a thread of its own; threads are started as they are needed, and kept.
+
+    :param timeout: seconds to connect, and to wait for the answer. Their sum caps the whole request.
+    """
 
     def __init__(
         self, *, max_in_flight: int, timeout: tuple[float, float], session: requests.Session | None = None
     ) -> None:
-        self._timeout = timeout
         self._session = session or new_session(max_in_flight)
-        self._threads = ThreadPoolExecutor(max_in_flight, thread_name_prefix="adjust-s2s")
-        self._done: queue.SimpleQueue[Completion] = queue.SimpleQueue()
+        self._timeout = urllib3.Timeout(*timeout)
+        self._longest = sum(timeout)
+        self._ways: dict[Target, _Connections] = {}
+        self._todo: queue.SimpleQueue[tuple[int, Any, Target, str] | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[int, Completion]] = queue.SimpleQueue()
+        self._threads: list[threading.Thread] = []
+        #: What is in flight, oldest first: by when it must have ended, and what was submitted.
+        self._open: dict[int, tuple[float, Any]] = {}
+        self._submitted = 0
+        self._abandoned = 0
 
     def submit(self, key: Any, target: Target, body: str) -> None:
-        self._threads.submit(self._send, key, target, body)
+        self._submitted += 1
+        self._open[self._submitted] = (time.monotonic() + self._longest, key)
+        if len(self._threads) < len(self._open) + self._abandoned:
+            # A daemon, since a server that never ends its answer would otherwise keep the process from ending.
+            thread = threading.Thread(target=self._work, name=f"adjust-s2s-{len(self._threads)}", daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        self._todo.put((self._submitted, key, target, body))
 
     def poll(self, timeout: float | None) -> list[Completion]:
+        completions: list[Completion] = []
         try:
-            completions = [self._done.get(timeout=timeout)]
+            self._accept(completions, *self._done.get(timeout=self._patience(timeout)))
+            while True:
+                self._accept(completions, *self._done.get_nowait())
         except queue.Empty:
-            return []
-        while not self._done.empty():
-            completions.append(self._done.get_nowait())
+            pass
+        completions.extend(self._overdue())
         return completions
 
+    def _accept(self, completions: list[Completion], number: int, completion: Completion) -> None:
+        if self._open.pop(number, None) is None:
+            self._abandoned -= 1  # it was given up, and its thread is free again
+        else:
+            completions.append(completion)
+
+    def _patience(self, timeout: float | None) -> float | None:
+        if not self._open:
+            return timeout
+        oldest, _ = next(iter(self._open.values()))
+        left = max(0.0, oldest - time.monotonic())
+        return left if timeout is None else min(timeout, left)
+
+    def _overdue(self) -> Iterator[Completion]:
+        """Give up what has dripped for longer than both timeouts: each byte in time, the whole never."""
+        now = time.monotonic()
+        while self._open:
+            number, (deadline, key) = next(iter(self._open.items()))
+            if deadline > now:
+                return
+            del self._open[number]
+            self._abandoned += 1
+            yield Completion(key, failure=Failure.NO_ANSWER, failure_name="TotalTimeout")
+
     def close(self) -> None:
-        self._threads.shutdown(wait=True)
+        for _ in self._threads:
+            self._todo.put(None)
+        if not self._abandoned:
+            for thread in self._threads:
+                thread.join()
         self._session.close()
 
-    def _send(self, key: Any, target: Target, body: str) -> None:
-        self._done.put(post_form(self._session, key, target, body, self._timeout))
+    def _work(self) -> None:
+        while (task := self._todo.get()) is not None:
+            number, key, target, body = task
+            self._done.put((number, self.send(key, target, body)))
 
-
-def post_form(
-    session: requests.Session, key: Any, target: Target, body: str, timeout: tuple[float, float]
-) -> Completion:
-    """Send one request and describe its end; only a defect raises."""
-    status = None
-    try:
-        with session.post(
-            target.url,
-            data=body,
-            headers={"Content-Type": "application/x-www-form-urlencoded"},
-            auth=BearerToken(target.s2s_token),
-            timeout=timeout,
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            status = response.status_code
-            answer = bytearray()
-            for chunk in response.iter_content(_CHUNK):
-                answer += chunk
-                if len(answer) > MAX_ANSWER_BYTES:
-                    break
-            if not answer and not _announces_its_end(response):
+    def send(self, key: Any, target: Target, body: str) -> Completion:
+        """Send one request and describe its end; only a defect raises."""
+        status = None
+        content = _Body(body)
+        try:
+            way = self._ways.get(target) or self._connect(target)
+            response = way.pool.urlopen(
+                "POST",
+                way.url,
+                body=content,
+                headers={**way.headers, "Content-Length": str(len(content.content))},
+                retries=False,
+                redirect=False,
+                assert_same_host=False,
+                timeout=self._timeout,
+                preload_content=False,
+            )
+            status = response.status
+            answer, is_whole = _read(response)
+            if not answer and is_whole and not _announces_its_end(response):
                 return Completion(key, status, failure=Failure.NO_ANSWER, failure_name="TruncatedHeaders")
-            return Completion(key, status, bytes(answer), response.headers.get("Retry-After"))
-    except (requests.exceptions.ConnectTimeout, requests.exceptions.ProxyError) as error:
-        failure, name = Failure.NOT_SENT, _name(error)
-    except requests.exceptions.ConnectionError as error:
-        failure, name = _phase(error), _name(error)
-    except Exception as error:
-        # Whatever else goes wrong after the request may have been written leaves the event in doubt, never lost.
-        failure, name = Failure.NO_ANSWER, _name(error)
-    return Completion(key, status, failure=failure, failure_name=name)
+            return Completion(key, status, answer, response.headers.get("Retry-After"))
+        except Exception as error:
+            return Completion(key, status, failure=_phase(error, content), failure_name=type(error).__name__)
+
+    def _connect(self, target: Target) -> _Connections:
+        way = way_to(self._session, target)
+        adapter = self._session.get_adapter(target.url)
+        assert isinstance(adapter, HTTPAdapter)  # noqa: S101 - new_session mounts no other
+        pool = adapter.get_connection_with_tls_context(way.request, way.verify, proxies=way.proxies, cert=way.cert)
+        connections = _Connections(pool, adapter.request_url(way.request, way.proxies), way.headers)
+        self._ways[target] = connections
+        return connections
 
 
-def _announces_its_end(response: requests.Response) -> bool:
+def _read(response: urllib3.BaseHTTPResponse) -> tuple[bytes, bool]:
+    """The body, and whether that is all of it."""
+    answer = bytearray()
+    for chunk in response.stream(_CHUNK, decode_content=True):
+        answer += chunk
+        if len(answer) > MAX_ANSWER_BYTES:
+            response.close()
+            return bytes(answer), False
+    response.release_conn()
+    return bytes(answer), True
+
+
+def _announces_its_end(response: urllib3.BaseHTTPResponse) -> bool:
     """Tell an answer without a body from one that broke off in its headers, which the HTTP library takes for whole."""
     headers = response.headers
     return (
-        headers.get("Content-Length", "").isdigit()
-        or "Transfer-Encoding" in headers
-        or response.status_code in {204, 304}
+        headers.get("Content-Length", "").isdigit() or "Transfer-Encoding" in headers or response.status in {204, 304}
     )
 
 
-def _cause(error: BaseException) -> BaseException:
-    inner = error.args[0] if error.args else None
-    reason = getattr(inner, "reason", None)
-    return reason if isinstance(reason, BaseException) else inner if isinstance(inner, BaseException) else error
-
-
-def _phase(error: requests.exceptions.ConnectionError) -> Failure:
-    cause = _cause(error)
-    if isinstance(cause, _CONNECTION_FAILURES):
-        return Failure.NOT_SENT
-    if isinstance(cause, urllib3.exceptions.SSLError) and isinstance(_cause(cause), ssl.SSLCertVerificationError):
-        return Failure.TLS
-    return Failure.NO_ANSWER
-
-
-def _name(error: BaseException) -> str:
-    """The exception's kind; its text could name the URL or a proxy's credentials."""
-    return type(_cause(error)).__name__
+def _phase(error: Exception, body: _Body) -> Failure:
+    """What may have happened at the other end. Once the body may have left, whatever fails leaves the event in doubt."""
+    if body.was_read:
+        return Failure.NO_ANSWER
+    cause = error.args[0] if error.args else None
+    is_certificate = isinstance(error, urllib3.exceptions.SSLError) and isinstance(cause, ssl.SSLCertVerificationError)
+    return Failure.TLS if is_certificate else Failure.NOT_SENT
