@@ -1,9 +1,9 @@
 """How fast events may go: requests in flight, events a second, and what Adjust's 429 and 503 ask for.
 
-The window of requests in flight shrinks when Adjust says that it is too much and grows back while it answers, as
-TCP's does: halved on 429, cut by a quarter on 503 (one bad backend is not a full house), one more for every eight good
-answers.
-Until the first answer that is no halt it is one, so that a wrong token costs one request.
+The window of requests in flight shrinks when Adjust says that it is too much and grows back while it answers, as TCP's
+does: halved on 429, cut by a quarter on 503, one more for every eight good answers. A 503 now and then is one bad
+backend, not a full house, so it shrinks nothing until more than a twentieth of the latest answers ask to slow down.
+Until the first answer that is no halt the window is one, so that a wrong token costs one request.
 """
 
 from __future__ import annotations
@@ -12,6 +12,11 @@ from airflow_provider_adjust.s2s.responses import Verdict
 
 _CUT = {429: 0.5, 503: 0.75}
 _GROWTH = 1 / 8
+#: The share of 503 among the latest answers that is taken as noise, and how many answers are the latest, about.
+_NOISE = 0.05
+_LATEST = 64
+#: How far a late start may be made up for, in seconds: enough for a busy worker, too little for a burst.
+_CATCH_UP = 0.05
 
 
 class Pace:
@@ -21,6 +26,7 @@ class Pace:
         self._most = max_in_flight
         self._window = float(max_in_flight)
         self._answers_to_next_cut = 0
+        self._slow_share = 0.0
         self._interval = 1 / max_events_per_second if max_events_per_second else 0.0
         self._next_slot = 0.0
         self._paused_until = 0.0
@@ -37,8 +43,7 @@ class Pace:
 
     def sent(self, now: float) -> None:
         if self._interval:
-            # A late slot may be made up for by one interval, not by a burst.
-            self._next_slot = max(self._next_slot, now - self._interval) + self._interval
+            self._next_slot = max(self._next_slot, now - max(_CATCH_UP, self._interval)) + self._interval
 
     def prove(self) -> None:
         """The first answer has shown that the endpoint and the token work."""
@@ -51,9 +56,9 @@ class Pace:
     def answered(self, verdict: Verdict) -> None:
         """Shrink or grow by the answer. A burst of refusals that were in flight together counts once."""
         self._answers_to_next_cut -= 1
-        if verdict.slow_down:
-            if self._answers_to_next_cut <= 0:
-                self._window = max(1.0, self._window * _CUT.get(verdict.http_status or 0, 1.0))
-                self._answers_to_next_cut = int(self._window) + 1
-        else:
+        self._slow_share += (verdict.slow_down - self._slow_share) / _LATEST
+        if not verdict.slow_down:
             self._window = min(float(self._most), self._window + _GROWTH)
+        elif self._answers_to_next_cut <= 0 and (verdict.http_status == 429 or self._slow_share > _NOISE):
+            self._window = max(1.0, self._window * _CUT.get(verdict.http_status or 0, 1.0))
+            self._answers_to_next_cut = int(self._window) + 1

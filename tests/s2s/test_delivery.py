@@ -313,10 +313,10 @@ def test_no_more_events_a_second_than_allowed(rate: float) -> None:
     transport = FakeTransport()
     _run(transport, _devices(40), max_events_per_second=rate)
     starts = [at for at, _ in transport.sent]
-    assert starts[-1] - starts[0] >= 38 / rate - 1e-6
+    assert starts[-1] - starts[0] >= 38 / rate - 0.05 - 1e-6
     for first, last in itertools.combinations(range(40), 2):
-        # A late slot may be made up for once, so that a span holds one event more than the rate says.
-        assert last - first <= rate * (starts[last] - starts[first]) + 1 + 1e-6
+        # Late slots may be made up for, one or as many as fit into 50 ms.
+        assert last - first <= rate * (starts[last] - starts[first]) + max(1, 0.05 * rate) + 1 + 1e-6
 
 
 def test_retries_count_as_events_of_the_rate() -> None:
@@ -337,7 +337,10 @@ def _answers(pace: Pace, *statuses: int) -> None:
     [
         pytest.param([], 32, id="nothing yet"),
         pytest.param([429], 16, id="429 halves"),
-        pytest.param([503], 24, id="503 takes a quarter"),
+        pytest.param([503], 32, id="a single 503 is noise"),
+        pytest.param([503] * 4, 24, id="503s take a quarter"),
+        pytest.param([*[200] * 40, 503] * 20, 32, id="2 % of 503 are noise"),
+        pytest.param([503, *[200] * 4] * 500, 2, id="20 % of 503 are not"),
         pytest.param([500], 32, id="500 leaves it"),
         pytest.param([429] * 16, 16, id="a burst counts once"),
         pytest.param([429] * 18, 8, id="the next burst counts again"),
@@ -351,6 +354,23 @@ def test_the_window_of_requests_in_flight(statuses: list[int], window: int) -> N
     pace.prove()
     _answers(pace, *statuses)
     assert pace.window == window
+
+
+@pytest.mark.parametrize("rate", [1, 7, 100, 1000, 5000])
+@settings(max_examples=20)
+@given(data=st.data())
+def test_the_rate_holds_although_each_look_is_late(rate: int, data: st.DataObject) -> None:
+    """The loop looks when it has time to, up to 40 ms late; after half a minute the count is right to 5 %, or one event."""
+    pace = Pace(10_000, max_events_per_second=rate)
+    late = data.draw(st.lists(st.floats(0.0, 0.04), min_size=1, max_size=20))
+    now = sent = looks = 0.0
+    while now < 30.0:
+        while pace.wait(now) <= 0:
+            pace.sent(now)
+            sent += 1
+        now += pace.wait(now) + late[int(looks) % len(late)]
+        looks += 1
+    assert abs(sent - 30 * rate) <= max(2, 0.05 * 30 * rate)
 
 
 def test_until_something_is_proven_the_window_is_one() -> None:
