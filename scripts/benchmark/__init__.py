@@ -1,0 +1,1 @@
+"""How fast and how large, measured: `make bench` and `make scale`."""

