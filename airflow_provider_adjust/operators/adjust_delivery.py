@@ -197,7 +197,7 @@ class AdjustDeliveryOperator(BaseOperator):
                 max_events_per_second=self.max_events_per_second,
                 on_in_doubt=self.on_in_doubt,
                 checkpoint=checkpoint,
-                ledger=None if self.send_nothing else self._ledger(context),
+                ledger=None if self.send_nothing else self._ledger(context, stack),
             )
             self._sender = sender
             if self._killed:
@@ -257,7 +257,7 @@ class AdjustDeliveryOperator(BaseOperator):
             )
         return checkpoint
 
-    def _ledger(self, context: Context) -> Ledger | None:
+    def _ledger(self, context: Context, stack: ExitStack) -> Ledger | None:
         if self.ledger_conn_id is None:
             if self.retry_unknown_devices is not None:
                 raise AdjustConfigurationError(
@@ -265,7 +265,7 @@ class AdjustDeliveryOperator(BaseOperator):
                 )
             return None
         ti = context.get("ti")
-        return Ledger(
+        ledger = Ledger(
             sql_hook(self.ledger_conn_id, None).get_sqlalchemy_engine(),
             TaskInstanceId(
                 dag_id=getattr(ti, "dag_id", ""),
@@ -277,6 +277,8 @@ class AdjustDeliveryOperator(BaseOperator):
             retry_unknown_devices=self.retry_unknown_devices,
             batch_size=max(64, 2 * self.max_in_flight),
         )
+        stack.callback(ledger.close)
+        return ledger
 
     def _hooks(self) -> dict[str | None, AdjustS2SHook]:
         if isinstance(self.adjust_conn_id, str):

@@ -12,6 +12,7 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -38,8 +39,9 @@ OnInDoubt = Literal["resend", "hold", "verify"]
 _BUFFERED_PER_REQUEST = 32
 #: Events read between two looks at the answers.
 _READ_AT_ONCE = 32
-#: Longest wait for answers, so that a request to stop is seen.
+#: Longest wait for answers, so that a request to stop is seen; and while a claim is on its way.
 _LONGEST_POLL = 0.5
+_LOOK_AT_CLAIM = 0.002
 
 _LANE_HELD = "an earlier event of the same device and event token is unresolved; this one goes after it next time"
 _STILL_IN_DOUBT = "an earlier try sent this event and got no answer; look into Adjust, then send it as a row of its own"
@@ -51,8 +53,8 @@ class Claims(Protocol):
 
     batch_size: int
 
-    def claim(self, jobs: Sequence[Job]) -> list[Receipt | None]:
-        """For each event None, or the receipt of one that is not to be sent now."""
+    def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Receipt | None]]:
+        """For each event None, or the receipt of one that is not to be sent now; known once that is written down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +98,7 @@ class Delivery:
         self._retries = retries or Retries()
         self._claims = claims
         self._claimed: deque[Job] = deque()
+        self._claiming: tuple[list[Job], Future[list[Receipt | None]]] | None = None
         if on_in_doubt == "verify" and standing_of is None:
             raise AdjustConfigurationError(
                 "on_in_doubt='verify' needs the API token in the connection, for the Device API"
@@ -139,6 +142,8 @@ class Delivery:
             yield from self._take_receipts()
             if not self._in_flight and (self._stopped or (self._exhausted and not len(self._schedule))):
                 break
+            if self._claiming and not self._in_flight:
+                wait((self._claiming[1],), self._patience())
             for completion in self._transport.poll(self._patience()):
                 self._take(completion)
             # Before more is sent: the ledger has to know what came before in a lane.
@@ -184,38 +189,60 @@ class Delivery:
             else:
                 self._verify(job)
         while not self._stopped and self._in_flight < self._pace.window and self._pace.wait(now) <= 0:
-            while not self._claimed and self._schedule.has_ready and not self._stopped:
-                self._claim()
-            if not self._claimed or self._stopped:
-                return
-            job = self._claimed.popleft()
-            if not job.attempts:
-                job.settled_before = self._settled
-            job.attempts += 1
-            self._in_flight += 1
-            self._pace.sent(now)
-            self._transport.submit(job, self._target_of(job), job.event.body)
+            next_job = self._next_to_send()
+            if next_job is None:
+                break
+            self._submit(next_job, now)
+        if self._claims and not self._stopped:
+            self._claim(self._claims)  # the next ones, while these are under way
 
-    def _claim(self) -> None:
-        """Take ready events, as many as are claimed together, and let those through that may be sent."""
+    def _submit(self, job: Job, now: float) -> None:
+        if not job.attempts:
+            job.settled_before = self._settled
+        job.attempts += 1
+        self._in_flight += 1
+        self._pace.sent(now)
+        self._transport.submit(job, self._target_of(job), job.event.body)
+
+    def _next_to_send(self) -> Job | None:
+        while not self._claimed and self._claims is None and (ready := self._schedule.next_ready()) is not None:
+            if self._probes.may_go(ready):
+                self._let_through(ready)
+        if not self._claimed and self._claims:
+            self._claim(self._claims)
+        return self._claimed.popleft() if self._claimed and not self._stopped else None
+
+    def _claim(self, claims: Claims) -> None:
+        """Take note of what was claimed, and claim more while little is at hand."""
+        if self._claiming and self._claiming[1].done():
+            self._end_claim()
+        if self._claiming or (self._claimed and self._schedule.ready < claims.batch_size // 2):
+            return
         batch: list[Job] = []
-        most = self._claims.batch_size if self._claims else 1
-        while len(batch) + len(self._claimed) < most and (job := self._schedule.next_ready()) is not None:
+        while len(batch) + len(self._claimed) < claims.batch_size and (job := self._schedule.next_ready()) is not None:
             if not self._probes.may_go(job):
                 continue
-            if job.claimed or self._claims is None:
+            if job.claimed:
                 self._let_through(job)
             else:
                 batch.append(job)
-        if not batch or self._claims is None:
-            return
+        if batch:
+            self._claiming = batch, claims.begin_claim(batch)
+            if self._claiming[1].done():
+                self._end_claim()
+
+    def _end_claim(self) -> None:
+        """Let those through that may be sent; waits for the answer if it is not there."""
+        assert self._claiming is not None  # noqa: S101 - the callers have looked
+        batch, answer = self._claiming
+        self._claiming = None
         try:
-            answers = self._claims.claim(batch)
+            receipts = answer.result()
         except Exception as error:
             self.stop(LedgerUnavailable.because(error))
             self._claimed.extend(batch)
             return
-        for job, receipt in zip(batch, answers, strict=True):
+        for job, receipt in zip(batch, receipts, strict=True):
             if receipt is None:
                 job.claimed = True
                 self._let_through(job)
@@ -261,9 +288,11 @@ class Delivery:
         if self._waiting:
             longest = min(longest, self._waiting[0][0] - now)
         if self._in_flight < self._pace.window:
-            wait = self._pace.wait(now)
-            if wait > 0:
-                longest = min(longest, wait)
+            pause = self._pace.wait(now)
+            if pause > 0:
+                longest = min(longest, pause)
+            elif self._claiming and self._in_flight:
+                longest = min(longest, _LOOK_AT_CLAIM)
             elif not self._exhausted and not self._stopped and len(self._schedule) < self._buffer:
                 longest = 0.0
         return max(0.0, longest)
@@ -329,10 +358,10 @@ class Delivery:
         if self._stopped or job.attempts >= self._retries.attempts:
             self._unresolved(job, verdict, answer)
             return
-        wait = self._retries.wait(job.attempts) if wish is None else wish
+        pause = self._retries.wait(job.attempts) if wish is None else wish
         if verdict.slow_down and (wish is not None or verdict.http_status == 429):
-            self._pace.pause(now, wait)
-        self._wait(job, wait)
+            self._pace.pause(now, pause)
+        self._wait(job, pause)
 
     def _wait(self, job: Job, seconds: float) -> None:
         self._waited += 1
@@ -348,6 +377,8 @@ class Delivery:
 
     def _hold_the_rest(self) -> None:
         """After a stop: what waited for a retry or for its turn has an outcome too."""
+        if self._claiming:
+            self._end_claim()
         heads = [*(job for _, _, job in self._waiting), *self._claimed, *self._probes.parked]
         while (ready := self._schedule.next_ready()) is not None:
             heads.append(ready)

@@ -11,10 +11,11 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -22,6 +23,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from airflow_provider_adjust.s2s.delivery import OnInDoubt
 from airflow_provider_adjust.s2s.events import Event
 from airflow_provider_adjust.s2s.ledger_schema import deliveries, prepare
+from airflow_provider_adjust.s2s.ledger_table import Scope, delete_claimed, insert_new, update
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.schedule import Job
@@ -51,14 +53,6 @@ class TaskInstanceId:
     map_index: int = -1
 
 
-class _Scope(NamedTuple):
-    """An event id identifies an event within these: one order may be a purchase and a first purchase."""
-
-    app_token: str
-    event_token: str
-    environment: str
-
-
 class Ledger:
     """The ledger as one task instance uses it: ``claim`` before sending, ``settle`` after, ``flush`` at the end.
 
@@ -85,48 +79,60 @@ class Ledger:
         self._now = now
         self._clock = clock
         self._claim = uuid.uuid4().hex
-        self._open: set[tuple[_Scope, str]] = set()
+        self._open: set[tuple[Scope, str]] = set()
         self._settled: list[Receipt] = []
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="adjust-ledger")
+        self._flushing: Future[None] | None = None
         self._written_at = clock()
         prepare(engine)
 
+    def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Receipt | None]]:
+        """Write the events as ``sending``; for each None, or the receipt of one that is not to be sent now.
+
+        The database works while the delivery goes on. One thread writes, so that all is written in the order in which it
+        was asked for.
+        """
+        settled = self._take_settled()
+        return self._writer.submit(self._write, settled, lambda connection: self._claim_in(connection, jobs))
+
     def claim(self, jobs: Sequence[Job]) -> list[Receipt | None]:
-        """Write the events as ``sending``; for each None, or the receipt of one that is not to be sent now."""
-        return _again_after_a_lost_race(lambda: self._try_claim(jobs))
+        """As ``begin_claim``, and wait for it."""
+        return self.begin_claim(jobs).result()
 
-    def _try_claim(self, jobs: Sequence[Job]) -> list[Receipt | None]:
+    def _write(self, settled: list[Receipt], more: Callable[[sa.Connection], _T]) -> _T:
+        """Write what was settled, and more, in one transaction.
+
+        What is settled comes first: what came before in a claimed event's lane would after a kill be in doubt beside it,
+        and sent again behind it, out of order.
+        """
+
+        def work() -> _T:
+            with self._engine.begin() as connection:
+                self._write_settled(connection, settled)
+                return more(connection)
+
+        try:
+            result = _again_after_a_lost_race(work)
+        except BaseException:
+            self._settled[:0] = settled
+            raise
+        self._open.difference_update(_place(receipt.event) for receipt in settled if receipt.event)
+        return result
+
+    def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job]) -> list[Receipt | None]:
         refusals: dict[int, Receipt | None] = {}
-        claimed: list[tuple[_Scope, str]] = []
-        with self._engine.begin() as connection:
-            # First what came before in their lanes: after a kill it would be in doubt beside them, and sent again behind
-            # them, out of order.
-            self._write_settled(connection)
-            for scope, group in _by_scope(jobs).items():
-                # Every task takes them in one order, or two would wait for each other.
-                group.sort(key=lambda job: _key(job.event.event_id))
-                known = self._known(connection, scope, [_key(job.event.event_id) for job in group])
-                fresh: list[Job] = []
-                again: list[Job] = []
-                for job in group:
-                    key = _key(job.event.event_id)
-                    record = known.get(key)
-                    refusal = None if record is None else self._decide(job, record)
-                    refusals[id(job)] = refusal
-                    if refusal is None:
-                        claimed.append((scope, key))
-                        (fresh if record is None else again).append(job)
-                if fresh:
-                    connection.execute(deliveries.insert(), [self._record(scope, job) for job in fresh])
-                for job in again:
-                    connection.execute(_at(scope, [_key(job.event.event_id)]).values(self._record(scope, job)))
-        self._forget_settled()
-        self._open.update(claimed)
+        for scope, group in _by_scope(jobs).items():
+            # Every task takes them in one order, or two would wait for each other.
+            group.sort(key=lambda job: _key(job.event.event_id))
+            known = insert_new(connection, scope, [_record(job.event) for job in group], self._common())
+            for job in group:
+                key = _key(job.event.event_id)
+                refusal = self._decide(job, known[key]) if key in known else None
+                refusals[id(job)] = refusal
+                if key in known and refusal is None:
+                    update(connection, scope, [key], {**_record(job.event), **self._common()})
+        self._open.update(_place(job.event) for job in jobs if refusals[id(job)] is None)
         return [refusals[id(job)] for job in jobs]
-
-    def _known(self, connection: sa.Connection, scope: _Scope, keys: list[str]) -> dict[str, Any]:
-        query = sa.select(deliveries).where(*_within(scope), deliveries.c.event_id.in_(keys))
-        in_order = query.order_by(deliveries.c.event_id).with_for_update()
-        return {record.event_id: record for record in connection.execute(in_order)}
 
     def _decide(self, job: Job, record: Any) -> Receipt | None:
         """What an earlier claim means for the event; None sends it."""
@@ -169,71 +175,67 @@ class Ledger:
             own.map_index,
         )
 
-    def _record(self, scope: _Scope, job: Job) -> dict[str, Any]:
-        event, own = job.event, self._task_instance
-        now = self._now().replace(tzinfo=None)
+    def _common(self) -> dict[str, Any]:
+        """What all events of a batch have in common."""
+        own = self._task_instance
         return {
-            **scope._asdict(),
-            "event_id": _key(event.event_id),
             "status": "sending",
             "reason": "",
             "http_status": None,
-            "content": content_digest(event),
-            "occurred_at": event.occurred_at.replace(tzinfo=None),
-            "revenue": event.revenue,
-            "currency": event.params.get("currency"),
             "claim": self._claim,
             "dag_id": own.dag_id,
             "run_id": own.run_id,
             "task_id": own.task_id,
             "map_index": own.map_index,
-            "updated_at": now,
+            "updated_at": self._now().replace(tzinfo=None),
         }
 
     def settle(self, receipt: Receipt) -> None:
         """Note the end of an event that was claimed; others are none of the ledger's business."""
-        event = receipt.event
-        if event is None or (_scope(event), _key(event.event_id)) not in self._open:
+        if receipt.event is None or _place(receipt.event) not in self._open:
             return
         self._settled.append(receipt)
         # More than one batch, since the next claim writes it along.
         if len(self._settled) >= 2 * self.batch_size or self._clock() - self._written_at >= WRITE_EVERY:
-            self.flush()
+            self._begin_flush()
 
     def flush(self) -> None:
-        """Write what was settled."""
-        if self._settled:
-            _again_after_a_lost_race(self._try_flush)
+        """Write what was settled; return when it is written."""
+        if self._settled or self._flushing is not None:
+            self._begin_flush()
+        if self._flushing is not None:
+            written, self._flushing = self._flushing, None
+            written.result()
 
-    def _try_flush(self) -> None:
-        with self._engine.begin() as connection:
-            self._write_settled(connection)
-        self._forget_settled()
+    def _begin_flush(self) -> None:
+        if self._flushing is not None and self._flushing.done():
+            failed, self._flushing = self._flushing, None
+            failed.result()
+        self._flushing = self._writer.submit(self._write, self._take_settled(), lambda connection: None)
 
-    def _write_settled(self, connection: sa.Connection) -> None:
+    def _take_settled(self) -> list[Receipt]:
+        settled, self._settled = self._settled, []
+        self._written_at = self._clock()
+        return settled
+
+    def close(self) -> None:
+        """End the thread that writes."""
+        self._writer.shutdown()
+
+    def _write_settled(self, connection: sa.Connection, settled: Sequence[Receipt]) -> None:
         now = self._now().replace(tzinfo=None)
-        groups: dict[tuple[_Scope, Outcome, str, int | None], list[str]] = defaultdict(list)
-        for receipt in self._settled:
+        groups: dict[tuple[Scope, Outcome, str, int | None], list[str]] = defaultdict(list)
+        for receipt in settled:
             assert receipt.event is not None  # noqa: S101 - settle() takes no other
-            key = (_scope(receipt.event), receipt.outcome, receipt.reason, receipt.http_status)
-            groups[key].append(_key(receipt.event.event_id))
+            scope, key = _place(receipt.event)
+            groups[scope, receipt.outcome, receipt.reason, receipt.http_status].append(key)
         for (scope, outcome, reason, http_status), keys in groups.items():
             if outcome in _SENT:
                 values = {"status": outcome.value, "reason": reason, "http_status": http_status, "updated_at": now}
-                connection.execute(_at(scope, keys).values(values))
+                update(connection, scope, keys, values)
             else:
                 # Held: it surely did not reach Adjust, so nothing is known of it.
-                mine = sa.delete(deliveries).where(
-                    *_within(scope), deliveries.c.event_id.in_(keys), deliveries.c.claim == self._claim
-                )
-                connection.execute(mine)
-
-    def _forget_settled(self) -> None:
-        for receipt in self._settled:
-            assert receipt.event is not None  # noqa: S101 - settle() takes no other
-            self._open.discard((_scope(receipt.event), _key(receipt.event.event_id)))
-        self._settled.clear()
-        self._written_at = self._clock()
+                delete_claimed(connection, scope, keys, self._claim)
 
 
 def prune(engine: sa.Engine, *, older_than: timedelta, now: datetime | None = None) -> int:
@@ -279,25 +281,25 @@ def _key(event_id: str) -> str:
     return blake2b(event_id.encode("utf-8", "backslashreplace"), digest_size=32).hexdigest()
 
 
-def _scope(event: Event) -> _Scope:
+def _place(event: Event) -> tuple[Scope, str]:
+    """Where the event stands in the table."""
     params: Mapping[str, str] = event.params
-    return _Scope(params["app_token"], params["event_token"], params["environment"])
+    return Scope(params["app_token"], params["event_token"], params["environment"]), _key(event.event_id)
 
 
-def _by_scope(jobs: Iterable[Job]) -> dict[_Scope, list[Job]]:
-    groups: dict[_Scope, list[Job]] = defaultdict(list)
+def _by_scope(jobs: Iterable[Job]) -> dict[Scope, list[Job]]:
+    groups: dict[Scope, list[Job]] = defaultdict(list)
     for job in jobs:
-        groups[_scope(job.event)].append(job)
+        groups[_place(job.event)[0]].append(job)
     return groups
 
 
-def _within(scope: _Scope) -> tuple[sa.ColumnElement[bool], ...]:
-    return (
-        deliveries.c.app_token == scope.app_token,
-        deliveries.c.event_token == scope.event_token,
-        deliveries.c.environment == scope.environment,
-    )
-
-
-def _at(scope: _Scope, keys: list[str]) -> sa.Update:
-    return sa.update(deliveries).where(*_within(scope), deliveries.c.event_id.in_(keys))
+def _record(event: Event) -> dict[str, Any]:
+    """What the table keeps of the event itself."""
+    return {
+        "event_id": _key(event.event_id),
+        "content": content_digest(event),
+        "occurred_at": event.occurred_at.replace(tzinfo=None),
+        "revenue": event.revenue,
+        "currency": event.params.get("currency"),
+    }

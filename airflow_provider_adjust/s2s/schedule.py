@@ -80,9 +80,9 @@ class Schedule:
         heapq.heappush(self._ready, (job.turn, job))
 
     @property
-    def has_ready(self) -> bool:
-        """Tell whether an event may be sent now."""
-        return bool(self._ready)
+    def ready(self) -> int:
+        """How many events may be sent now."""
+        return len(self._ready)
 
     def next_ready(self) -> Job | None:
         """Take the earliest event that may be sent now. It keeps its lanes until it is settled or held."""

@@ -1,6 +1,6 @@
 """The senders that are compared, each run in a process of its own so that time and memory are its own.
 
-    python -m benchmark.contestants requests-loop --url http://127.0.0.1:8099/event --events 1000 --in-flight 64
+python -m benchmark.contestants requests-loop --url http://127.0.0.1:8099/event --events 1000 --in-flight 64
 """
 
 from __future__ import annotations

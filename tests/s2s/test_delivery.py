@@ -6,6 +6,7 @@ import itertools
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -586,9 +587,15 @@ class FakeClaims:
     def positions(self) -> list[int]:
         return [position for batch in self.batches for position in batch]
 
-    def claim(self, jobs: Sequence[Job]) -> list[Receipt | None]:
+    def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Receipt | None]]:
+        answer: Future[list[Receipt | None]] = Future()
         if len(self.batches) + 1 == self._fails_at:
-            raise ConnectionError("the database is gone")
+            answer.set_exception(ConnectionError("the database is gone"))
+        else:
+            answer.set_result(self._claim(jobs))
+        return answer
+
+    def _claim(self, jobs: Sequence[Job]) -> list[Receipt | None]:
         assert 0 < len(jobs) <= self.batch_size
         self.batches.append([each.position for each in jobs])
         return [
@@ -606,6 +613,45 @@ def test_events_are_claimed_together_before_they_are_sent() -> None:
     assert claims.positions == list(range(1, 21))
     # The first goes alone, to prove its tokens.
     assert [len(batch) for batch in claims.batches] == [1, 4, 4, 4, 4, 3]
+
+
+class SlowClaims(FakeClaims):
+    """Answers from another thread, as a database does."""
+
+    def __init__(self, **facts: Any) -> None:
+        super().__init__(**facts)
+        self._thread = ThreadPoolExecutor(1)
+        self.under_way = 0
+
+    def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Receipt | None]]:
+        self.under_way += 1
+        assert self.under_way == 1, "one claim at a time, so that what is claimed and unsent stays small"
+        return self._thread.submit(self._answer, jobs)
+
+    def _answer(self, jobs: Sequence[Job]) -> list[Receipt | None]:
+        self.under_way -= 1
+        return self._claim(jobs)
+
+
+def test_what_a_database_takes_its_time_for_is_sent_all_the_same() -> None:
+    transport, claims = FakeTransport(), SlowClaims(answers={7: Outcome.SKIPPED})
+    jobs = [job(position, f"d{position % 5}") for position in range(1, 101)]
+    receipts, error = _run(transport, jobs, claims=claims, max_in_flight=3)
+    assert error is None
+    assert by_outcome(receipts)["skipped"] == [7]
+    assert sorted(transport.positions) == [position for position in range(1, 101) if position != 7]
+    for device in range(5):
+        assert [each for each in transport.positions if each % 5 == device] == [
+            each for each in range(1, 101) if each % 5 == device and each != 7
+        ]
+
+
+def test_a_stop_waits_for_the_claim_that_is_on_its_way() -> None:
+    transport, claims = FakeTransport({1: [WRONG_TOKEN]}), SlowClaims()
+    receipts, error = _run(transport, _devices(9), claims=claims)
+    assert isinstance(error, DeliveryHalted)
+    assert by_outcome(receipts) == {"held": list(range(1, 10))}
+    assert claims.under_way == 0
 
 
 def test_a_retry_is_not_claimed_again() -> None:
