@@ -216,10 +216,11 @@ class Delivery:
         """Take note of what was claimed, and claim more while little is at hand."""
         if self._claiming and self._claiming[1].done():
             self._end_claim()
-        if self._claiming or (self._claimed and self._schedule.ready < claims.batch_size // 2):
+        at_hand = len(self._claimed)
+        if self._claiming or at_hand > claims.batch_size // 2 or (at_hand and self._schedule.ready < at_hand):
             return
         batch: list[Job] = []
-        while len(batch) + len(self._claimed) < claims.batch_size and (job := self._schedule.next_ready()) is not None:
+        while len(batch) < claims.batch_size and (job := self._schedule.next_ready()) is not None:
             if not self._probes.may_go(job):
                 continue
             if job.claimed:
