@@ -1,14 +1,14 @@
 """A nightly delivery that can be backfilled, but not beyond the 58 days that Adjust takes.
 
-Send the past first, then let the nights run: Adjust refuses a device's event that is older than one it already has. With
-the DAG unpaused::
+Adjust refuses a device's event that is older than one it already has, so the past goes before the nights. Create the
+backfill while the DAG is paused, up to and including the last night, and then unpause the DAG::
 
-    airflow backfill create --dag-id adjust_guarded_backfill --from-date 2026-10-01 --to-date 2026-11-20 \
-        --max-active-runs 1 --reprocess-behavior failed
+    airflow backfill create --dag-id adjust_guarded_backfill --from-date 2026-10-01 --to-date 2026-11-25 --max-active-runs 1
+    airflow dags unpause adjust_guarded_backfill
 
 A day that is too old fails without a query; nothing of it is sent, and the days after it go on. The ledger keeps what was
-delivered before from being sent again, so a backfill may overlap what the nights have sent, or another backfill. Never
-add ``--run-backwards``. It needs the connections ``warehouse``, ``adjust_default``, and ``adjust_ledger``, any database.
+delivered before from being sent again, so a backfill may overlap another. Never add ``--run-backwards``. It needs the
+connections ``warehouse``, ``adjust_default``, and ``adjust_ledger``, any database.
 """
 
 from __future__ import annotations
