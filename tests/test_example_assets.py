@@ -117,11 +117,13 @@ def asset_events(database: Path, uri: str) -> list[tuple[str | None, dict[str, A
 # --- Scheduled on the warehouse's asset -------------------------------------------------------------------------------
 
 
-def window(dag_id: str) -> Callable[..., dict[str, str]]:
-    from airflow.dag_processing.dagbag import DagBag
+def task_function(dag_id: str, task_id: str) -> Callable[..., Any]:
+    try:
+        from airflow.dag_processing.dagbag import DagBag
+    except ImportError:  # before Airflow 3.2
+        from airflow.models.dagbag import DagBag  # type: ignore[no-redef,attr-defined]
 
-    dag = DagBag(str(EXAMPLES)).dags[dag_id]
-    function: Callable[..., dict[str, str]] = dag.get_task("window").python_callable
+    function: Callable[..., Any] = DagBag(str(EXAMPLES)).dags[dag_id].get_task(task_id).python_callable
     return function
 
 
@@ -164,14 +166,14 @@ LOADS = [
 def test_the_window_spans_all_the_loads_since_the_last_run(
     loads: list[dict[str, str]], params: dict[str, str], start: str, end: str
 ) -> None:
-    found = window("adjust_asset_scheduled")(triggering_asset_events=triggering(*loads), params=params)
+    found = task_function("adjust_asset_scheduled", "window")(triggering_asset_events=triggering(*loads), params=params)
     assert found == {"start": start, "end": end}
 
 
 @pytest.mark.parametrize("loads", [[], [{}], [LOADS[0], {"from_rest_api": True}]])
 def test_a_run_that_does_not_know_what_was_loaded_fails(loads: list[dict[str, str]]) -> None:
     with pytest.raises(ValueError, match="does not say what was loaded"):
-        window("adjust_asset_scheduled")(
+        task_function("adjust_asset_scheduled", "window")(
             triggering_asset_events=triggering(*loads), params={"start": None, "end": None}
         )
 
@@ -201,14 +203,14 @@ def test_a_run_by_hand_sends_the_day_that_it_is_given(demo: Demo, airflow_db: Pa
     ("partition_key", "day"), [("2026-11-01", None), (None, "2026-11-01"), ("2026-11-01", "2026-10-01")]
 )
 def test_a_partition_is_a_day(partition_key: str | None, day: str | None) -> None:
-    found = window("adjust_partitioned")(partition_key=partition_key, params={"day": day})
+    found = task_function("adjust_partitioned", "window")(partition_key=partition_key, params={"day": day})
     assert found == {"start": "2026-11-01 00:00:00", "end": "2026-11-02 00:00:00"}
 
 
 @has_partitions
 def test_a_run_without_a_partition_fails() -> None:
     with pytest.raises(ValueError, match="no partition"):
-        window("adjust_partitioned")(partition_key=None, params={"day": None})
+        task_function("adjust_partitioned", "window")(partition_key=None, params={"day": None})
 
 
 def test_without_partitions_the_file_has_no_dag(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,11 +242,8 @@ def test_a_day_is_sent_once_however_often_it_is_backfilled(demo: Demo, airflow_d
 
 @pytest.mark.parametrize(("days_ago", "refused"), [(57, False), (58, True), (300, True)])
 def test_a_day_that_adjust_would_not_take_is_refused(days_ago: int, refused: bool) -> None:
-    from airflow.dag_processing.dagbag import DagBag
-
-    dag = DagBag(str(EXAMPLES)).dags["adjust_guarded_backfill"]
     day = datetime.now(UTC) - timedelta(days=days_ago)
-    chosen = dag.get_task("guard").python_callable(data_interval_start=day)
+    chosen = task_function("adjust_guarded_backfill", "guard")(data_interval_start=day)
     assert chosen == ("refuse" if refused else "send_purchases")
 
 

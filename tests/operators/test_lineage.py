@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from airflow.sdk.exceptions import AirflowFailException
 from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, S2S_TOKEN, START, Connect, Said, device, purchase, reveals
 
 from airflow_provider_adjust import lineage
+from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
