@@ -139,7 +139,8 @@ def test_each_app_and_event_that_was_reached_is_named_once(
 
 
 def test_a_failed_run_names_what_it_reached(adjust: SandboxServer, collected: Any) -> None:
-    events = [purchase(1), purchase(2, revenue="-1", event_token="abc123")]
+    adjust.configure(event_tokens=[EVENT_TOKEN, "abc123"], unknown_devices=[device(2)])
+    events = [purchase(1), purchase(2, event_token="abc123"), purchase(3, revenue="-1", event_token="abc123")]
     with pytest.raises(AirflowFailException):
         send(events).execute({})
     assert uris(collected.collected_assets.outputs) == ADJUST
