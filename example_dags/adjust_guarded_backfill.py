@@ -1,9 +1,10 @@
-"""A nightly delivery that can be backfilled, but not beyond the 58 days that Adjust takes.
+r"""A nightly delivery that can be backfilled, but not beyond the 58 days that Adjust takes.
 
 Adjust refuses a device's event that is older than one it already has, so the past goes before the nights. Create the
 backfill while the DAG is paused, up to and including the last night, and then unpause the DAG::
 
-    airflow backfill create --dag-id adjust_guarded_backfill --from-date 2026-10-01 --to-date 2026-11-25 --max-active-runs 1
+    airflow backfill create --dag-id adjust_guarded_backfill --from-date 2026-10-01 --to-date 2026-11-25 \
+        --max-active-runs 1 --reprocess-behavior failed
     airflow dags unpause adjust_guarded_backfill
 
 A day that is too old fails without a query; nothing of it is sent, and the days after it go on. The ledger keeps what was

@@ -50,10 +50,13 @@ def standalone(folder: Path, dags: Path, dag_id: str, **environment: str) -> Ite
         **environment,
     }
 
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        airflow = [sys.executable, "-m", "airflow", *words]
+        return subprocess.run(airflow, env=environment, capture_output=True, text=True)
+
     def command(*words: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", *words], env=environment, capture_output=True, text=True
-        )
+        done = run(*words)
+        assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
     with (folder / "standalone.log").open("w") as log:
@@ -66,7 +69,7 @@ def standalone(folder: Path, dags: Path, dag_id: str, **environment: str) -> Ite
             start_new_session=True,
         )
         try:
-            wait_for("the DAG", lambda: dag_id in command("dags", "list", "-o", "plain"))
+            wait_for("the DAG", lambda: dag_id in run("dags", "list", "-o", "plain").stdout)
             yield command
         finally:
             os.killpg(process.pid, signal.SIGKILL)

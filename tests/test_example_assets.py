@@ -317,7 +317,7 @@ def test_a_partition_that_is_loaded_is_delivered(scheduler: Command, demo: Demo)
 def test_a_backfill_goes_on_after_the_days_that_it_refuses(scheduler: Command, demo: Demo) -> None:
     scheduler("dags", "unpause", "-y", "adjust_guarded_backfill")
     span = ("--from-date", f"{demo.day(59):%F}", "--to-date", f"{demo.day(57):%F}", "--max-active-runs", "1")
-    scheduler("backfill", "create", "--dag-id", "adjust_guarded_backfill", *span)
+    scheduler("backfill", "create", "--dag-id", "adjust_guarded_backfill", *span, "--reprocess-behavior", "failed")
     wait_for("the backfill", lambda: ended(demo, "adjust_guarded_backfill", demo.day(57)))
     states = [state for run_type, state, _ in runs(demo, "adjust_guarded_backfill") if run_type == "backfill"]
     assert states == ["failed", "failed", "success"]
@@ -328,7 +328,7 @@ def test_a_backfill_that_was_made_while_the_dag_was_paused_goes_before_the_night
     scheduler: Command, demo: Demo
 ) -> None:
     span = ("--from-date", f"{demo.day(3):%F}", "--to-date", f"{demo.day(1):%F}", "--max-active-runs", "1")
-    scheduler("backfill", "create", "--dag-id", "adjust_guarded_backfill", *span)
+    scheduler("backfill", "create", "--dag-id", "adjust_guarded_backfill", *span, "--reprocess-behavior", "failed")
     scheduler("dags", "unpause", "-y", "adjust_guarded_backfill")
     wait_for("the last night", lambda: ended(demo, "adjust_guarded_backfill", demo.day(1)))
     assert runs(demo, "adjust_guarded_backfill") == [("backfill", "success", None)] * 3
