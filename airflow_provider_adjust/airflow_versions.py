@@ -7,4 +7,14 @@ try:
 except ImportError:  # Airflow 3.1
     from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
 
-__all__ = ["AirflowFailException"]
+try:
+    from airflow.sdk.lineage import get_hook_lineage_collector
+except ImportError:  # Airflow 3.1
+    from airflow.lineage.hook import get_hook_lineage_collector  # type: ignore[import-not-found,no-redef]
+
+try:
+    from airflow.providers.common.sql.hooks.lineage import send_sql_hook_lineage
+except ImportError:  # the common-sql provider before 1.32
+    send_sql_hook_lineage = None  # type: ignore[assignment]
+
+__all__ = ["AirflowFailException", "get_hook_lineage_collector", "send_sql_hook_lineage"]

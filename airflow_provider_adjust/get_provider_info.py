@@ -55,6 +55,15 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["airflow_provider_adjust.sensors.adjust_events_ready"],
             },
         ],
+        "asset-uris": [
+            {
+                # Airflow skips an entry without both of these.
+                "schemes": ["adjust"],
+                "handler": "airflow_provider_adjust.assets.adjust.sanitize_uri",
+                "factory": "airflow_provider_adjust.assets.adjust.create_asset",
+                "to_openlineage_converter": "airflow_provider_adjust.assets.adjust.convert_asset_to_openlineage",
+            },
+        ],
         "connection-types": [
             {
                 "connection-type": CONN_TYPE,

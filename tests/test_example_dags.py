@@ -14,8 +14,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import airflow
 import pytest
 import sqlalchemy as sa
+from packaging.version import Version
 
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -35,7 +37,10 @@ def test_every_example_is_imported_without_errors() -> None:
 
     bag = DagBag(str(EXAMPLES))
     assert bag.import_errors == {}
-    assert {Path(dag.fileloc).name for dag in bag.dags.values()} == {path.name for path in EXAMPLES.glob("*.py")}
+    expected = {path.name for path in EXAMPLES.glob("*.py")}
+    if Version(airflow.__version__) < Version("3.2"):
+        expected -= {"adjust_partitioned.py"}  # partitions came with 3.2
+    assert {Path(dag.fileloc).name for dag in bag.dags.values()} == expected
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,9 @@ def test_every_key_is_one_that_airflow_knows() -> None:
     assert INFO.keys() <= known.keys()
 
 
-@pytest.mark.parametrize("key", ["connection-types", "integrations", "hooks", "operators", "sensors", "transfers"])
+@pytest.mark.parametrize(
+    "key", ["asset-uris", "connection-types", "integrations", "hooks", "operators", "sensors", "transfers"]
+)
 def test_the_stricter_schema_of_airflows_own_providers_accepts_it(key: str) -> None:
     """Only this one describes `ui-field-behaviour` and `conn-fields`; the runtime reads them unchecked."""
     schema = airflow_schema("provider.yaml.schema.json")
@@ -92,6 +94,23 @@ def test_reading_the_dict_imports_nothing_of_airflow() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_airflow_registers_the_asset_uris() -> None:
+    """An entry that lacks its schemes or its handler is skipped in silence."""
+    try:
+        from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime as Manager
+    except ImportError:  # before Airflow 3.2
+        from airflow.providers_manager import ProvidersManager as Manager  # type: ignore[assignment]
+
+    manager, [entry] = Manager(), INFO["asset-uris"]
+    for registry, key in [
+        (manager.asset_uri_handlers, "handler"),
+        (manager.asset_factories, "factory"),
+        (manager.asset_to_openlineage_converters, "to_openlineage_converter"),
+    ]:
+        module, _, name = entry[key].rpartition(".")
+        assert registry["adjust"] is getattr(import_module(module), name)
 
 
 @pytest.mark.parametrize("module", sorted(modules_named()))

@@ -11,13 +11,18 @@ from abc import abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, nullcontext, suppress
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import BaseOperator, Context, ObjectStoragePath
+from airflow.sdk import Asset, BaseOperator, Context, ObjectStoragePath
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
+<<<<<<< HEAD
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
+=======
+from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook, TransportName
+from airflow_provider_adjust.lineage import Destinations, run_lineage
+>>>>>>> 5bfbdd11ded2b8ab5158054abddf05ac5cc21f70
 from airflow_provider_adjust.operators.receipt_files import ReceiptFile
 from airflow_provider_adjust.operators.task_state import TaskStateCheckpointStore
 from airflow_provider_adjust.s2s.checkpoint import STATE_KEY, Checkpoint
@@ -34,6 +39,9 @@ from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.sender import Sender, masked
 from airflow_provider_adjust.s2s.transports.choice import TransportName
 from airflow_provider_adjust.sql_rows import sql_hook
+
+if TYPE_CHECKING:
+    from airflow_provider_adjust.lineage import Lineage
 
 AdjustRetryPolicy: Any
 try:
@@ -150,6 +158,7 @@ class AdjustDeliveryOperator(BaseOperator):
         self.send_nothing = dry_run
         self.transport = transport
         self._sender: Sender | None = None
+        self._destinations = Destinations()
         self._killed = False
         self._would_send_twice = False
 
@@ -159,7 +168,7 @@ class AdjustDeliveryOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         try:
-            return self._deliver(context)
+            result = self._deliver(context)
         except FINAL_ERRORS as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
         except Exception as error:
@@ -171,12 +180,31 @@ class AdjustDeliveryOperator(BaseOperator):
                 "3.3) or a ledger a retry would send it again, so there is none. Send what is missing: see rejected_path, "
                 "and compare Adjust with the source"
             ) from error
+        self._tell_outlets(context, result)
+        return result
 
     def on_kill(self) -> None:
         # Airflow calls this in a signal handler, maybe before there is anything to stop.
         self._killed = True
         if self._sender is not None:
             self._sender.stop("the task was killed")
+
+    def source_lineage(self) -> Lineage | None:
+        """What OpenLineage is told of where the rows came from; asked for only where its provider is installed."""
+        return None
+
+    def get_openlineage_facets_on_complete(self, task_instance: Any) -> Lineage | None:
+        """Called by the OpenLineage provider, where it is installed, when the task has ended, also when it failed."""
+        return run_lineage(self.source_lineage, self._destinations)
+
+    def _tell_outlets(self, context: Context, result: Mapping[str, Any]) -> None:
+        """Put the result on the event of each outlet asset, for the DAGs that are scheduled on it."""
+        events = context.get("outlet_events")
+        if events is None:
+            return
+        for outlet in self.outlets:
+            if isinstance(outlet, Asset):
+                events[outlet].extra.update(result)
 
     def _deliver(self, context: Context) -> dict[str, Any]:
         started = time.monotonic()
@@ -210,10 +238,12 @@ class AdjustDeliveryOperator(BaseOperator):
                 rejected.carry_over(checkpoint.rejected_path, checkpoint.rejected_lines)
             expected = len(rows) if isinstance(rows, Sequence) else None
             stopped: Exception | None = None
+            self._destinations = destinations = Destinations()
             try:
                 for receipt in self._with_progress(sender, sender.send(rows), summary, expected):
                     if not remembers and receipt.attempts and receipt.outcome is not Outcome.HELD:
                         self._would_send_twice = True
+                    destinations.add(receipt)
                     if receipt.outcome in UNDELIVERED:
                         rejected.write(rejected_line(self._under_adjust_names(receipt, routes)))
                     elif self.responses_path and receipt.answer is not None:
@@ -227,6 +257,7 @@ class AdjustDeliveryOperator(BaseOperator):
                 with suppress(Exception) if stopped else nullcontext():
                     _save(sender, checkpoint, rejected, responses)
             summary.read = sender.read
+        destinations.report(first_hook)
         result = summary.as_result(seconds=time.monotonic() - started, rejected_path=rejected.written_to)
         self.log.info("%s\n%s", "Delivery stopped early" if stopped else "Delivery ended", summary_table(summary))
         if rejected.written_to:

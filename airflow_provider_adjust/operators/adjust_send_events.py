@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context, ObjectStoragePath
 
+from airflow_provider_adjust.lineage import file_lineage, report_file
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
 from airflow_provider_adjust.operators.event_files import read_rows
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events import MendedRow, Row
 from airflow_provider_adjust.s2s.rejected import ROW_KEY, is_rejected_line
+
+if TYPE_CHECKING:
+    from airflow_provider_adjust.lineage import Lineage
 
 
 class AdjustSendEventsOperator(AdjustDeliveryOperator):
@@ -46,9 +50,10 @@ class AdjustSendEventsOperator(AdjustDeliveryOperator):
             self.events = UnshownEvents(self.events)
 
     def rows(self, context: Context, stack: ExitStack) -> Sequence[Row] | Iterable[Row]:
-        events = self.events.value if isinstance(self.events, UnshownEvents) else self.events
-        if isinstance(events, ObjectStoragePath) or _is_path(events):
-            events = stack.enter_context(read_rows(ObjectStoragePath(str(events))))
+        events = self._given
+        if path := _path(events):
+            events = stack.enter_context(read_rows(path))
+            report_file(path)
         elif isinstance(events, str):
             events = _load_json(events)
         if isinstance(events, Mapping) or not isinstance(events, Iterable):
@@ -59,6 +64,14 @@ class AdjustSendEventsOperator(AdjustDeliveryOperator):
             # The output of an upstream mapped task is a lazy sequence of its own kind; a file's rows are a stream.
             events = list(events) if hasattr(events, "__len__") else events
         return [_mended(row) for row in events] if isinstance(events, Sequence) else events
+
+    def source_lineage(self) -> Lineage | None:
+        path = _path(self._given)
+        return file_lineage(path) if path else None
+
+    @property
+    def _given(self) -> Any:
+        return self.events.value if isinstance(self.events, UnshownEvents) else self.events
 
 
 class UnshownEvents:
@@ -76,6 +89,10 @@ class UnshownEvents:
 
 def _is_path(events: Any) -> bool:
     return isinstance(events, str) and bool(events.strip()) and events.lstrip()[0] not in "[{"
+
+
+def _path(events: Any) -> ObjectStoragePath | None:
+    return ObjectStoragePath(str(events)) if isinstance(events, ObjectStoragePath) or _is_path(events) else None
 
 
 def _mended(row: Any) -> Any:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.sdk import Context
 
+from airflow_provider_adjust.lineage import query_lineage, report_query
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events import Row
 from airflow_provider_adjust.sql_rows import Parameters, sql_hook, stream_rows
+
+if TYPE_CHECKING:
+    from airflow_provider_adjust.lineage import Lineage
 
 
 class SqlToAdjustOperator(AdjustDeliveryOperator):
@@ -61,4 +65,10 @@ class SqlToAdjustOperator(AdjustDeliveryOperator):
         if not isinstance(self.sql, str):
             raise AdjustConfigurationError("sql must be one SELECT, not a list of statements")
         hook = sql_hook(self.sql_conn_id, self.hook_params)
-        return stack.enter_context(stream_rows(hook, self.sql, self.parameters, self.fetch_size))
+        rows = stack.enter_context(stream_rows(hook, self.sql, self.parameters, self.fetch_size))
+        report_query(hook, self.sql)
+        return rows
+
+    def source_lineage(self) -> Lineage | None:
+        hook = sql_hook(self.sql_conn_id, self.hook_params)
+        return query_lineage(hook, self.sql, self.sql_conn_id, has_parameters=self.parameters is not None)

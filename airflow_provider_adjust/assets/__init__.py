@@ -1,0 +1,1 @@
+"""Assets: what a DAG of this provider fills, as other DAGs and lineage tools name it."""

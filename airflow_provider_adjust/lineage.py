@@ -1,0 +1,113 @@
+"""Where a run's events came from and where they went, for Airflow's hook lineage and for OpenLineage.
+
+Lineage names tables, files, apps and events. It holds no values: neither a query's parameters nor anything of a row. It
+is a by-product, so what goes wrong here is logged and fails no delivery.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from airflow.providers.common.sql.hooks.sql import DbApiHook
+from airflow.sdk import Asset, BaseHook, ObjectStoragePath
+
+from airflow_provider_adjust.airflow_versions import get_hook_lineage_collector, send_sql_hook_lineage
+from airflow_provider_adjust.assets.adjust import convert_asset_to_openlineage, create_asset
+from airflow_provider_adjust.s2s.receipts import Receipt
+from airflow_provider_adjust.s2s.responses import Outcome
+
+if TYPE_CHECKING:
+    # Only where the OpenLineage provider is installed, which it need not be.
+    from airflow.providers.openlineage.extractors import OperatorLineage
+
+    Lineage: TypeAlias = OperatorLineage[Any, Any]
+
+log = logging.getLogger(__name__)
+
+#: Outcomes after which Adjust has the event, be it from this try or from an earlier one.
+_AT_ADJUST = frozenset({Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.SKIPPED})
+#: What drivers have for a parameter's value, and OpenLineage's parser takes for an error: it reads ``:name`` in any dialect.
+_PLACEHOLDER = re.compile(r"%\((\w+)\)s|%s")
+
+
+class Destinations:
+    """The apps and events that a run has reached, by its receipts: rows may name their own."""
+
+    def __init__(self) -> None:
+        self._tokens: set[tuple[str, str]] = set()
+
+    def add(self, receipt: Receipt) -> None:
+        if receipt.event is not None and receipt.outcome in _AT_ADJUST:
+            params = receipt.event.params
+            self._tokens.add((params["app_token"], params["event_token"]))
+
+    @property
+    def assets(self) -> list[Asset]:
+        return [create_asset(app_token=app, event_token=event) for app, event in sorted(self._tokens)]
+
+    def report(self, hook: BaseHook) -> None:
+        """Tell Airflow's hook lineage that the hook has filled them."""
+        with _by_the_way():
+            for asset in self.assets:
+                get_hook_lineage_collector().add_output_asset(hook, uri=asset.uri)
+
+
+def report_query(hook: DbApiHook, sql: str) -> None:
+    """Tell Airflow's hook lineage what was read, as the hook does for queries that it runs itself."""
+    if send_sql_hook_lineage is not None:
+        send_sql_hook_lineage(context=hook, sql=sql)
+
+
+def report_file(path: ObjectStoragePath) -> None:
+    """Tell Airflow's hook lineage that a file was read: by itself it misses one that is read line by line."""
+    with _by_the_way():
+        get_hook_lineage_collector().add_input_asset(path, uri=path.as_uri())
+
+
+def query_lineage(hook: DbApiHook, sql: str, conn_id: str, *, has_parameters: bool) -> Lineage | None:
+    """The tables that a query names, if the hook can tell OpenLineage which database it is."""
+    from airflow.providers.openlineage.sqlparser import get_openlineage_facets_with_sql
+
+    if has_parameters:
+        sql = _PLACEHOLDER.sub(lambda found: f":{found[1] or 'value'}", sql).replace("%%", "%")
+    # The tables' columns would cost a query of their own.
+    return get_openlineage_facets_with_sql(hook, sql, conn_id, None, use_connection=False)
+
+
+def file_lineage(path: ObjectStoragePath) -> Lineage | None:
+    """The file, if OpenLineage has a name for its storage."""
+    from airflow.providers.openlineage.extractors import OperatorLineage
+    from airflow.providers.openlineage.utils.utils import translate_airflow_asset
+
+    dataset = translate_airflow_asset(Asset(uri=path.as_uri()), None)
+    return OperatorLineage(inputs=[dataset]) if dataset else None
+
+
+def run_lineage(source: Callable[[], Lineage | None], destinations: Destinations) -> Lineage | None:
+    """What OpenLineage is told of a run; None where its provider is not installed."""
+    try:
+        from airflow.providers.openlineage.extractors import OperatorLineage
+    except ImportError:
+        return None
+    found = None
+    with _by_the_way():
+        found = source()
+    outputs = [convert_asset_to_openlineage(asset, None) for asset in destinations.assets]
+    if found is None:
+        return OperatorLineage(outputs=outputs)
+    return OperatorLineage(
+        inputs=found.inputs, outputs=outputs, run_facets=found.run_facets, job_facets=found.job_facets
+    )
+
+
+@contextmanager
+def _by_the_way() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        # The type only: a database's or a storage's message may hold an address with a password.
+        log.warning("The lineage of this run is incomplete (%s)", type(error).__name__)

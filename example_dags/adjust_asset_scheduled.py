@@ -1,0 +1,84 @@
+"""Send purchases as soon as the warehouse has them: scheduled on an asset instead of a clock.
+
+``adjust_load_purchases`` stands for the DAG that loads your warehouse: its asset event says from when to when purchases
+were loaded. ``adjust_asset_scheduled`` runs after it, sends those, and fills an asset of Adjust's in turn. It needs the
+connections ``warehouse``, ``adjust_default``, and ``adjust_ledger``, any database.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Asset, Param, dag, task
+from airflow.timetables.interval import CronDataIntervalTimetable
+
+from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
+
+REJECTED_FOLDER = os.environ.get("ADJUST_REJECTED_FOLDER", "file:///tmp/adjust_rejected")
+
+WAREHOUSE_PURCHASES = Asset("warehouse_purchases")
+ADJUST_PURCHASES = Asset("adjust_purchases", uri="adjust://4w565xzmb54d/f0ob4r")
+
+
+@dag(
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    tags=["adjust"],
+)
+def adjust_load_purchases() -> None:
+    @task(outlets=[WAREHOUSE_PURCHASES])
+    def load(*, outlet_events: Any, data_interval_start: datetime, data_interval_end: datetime) -> None:
+        """Load the interval's purchases here; then say which they are."""
+        outlet_events[WAREHOUSE_PURCHASES].extra = {
+            "start": data_interval_start.isoformat(),
+            "end": data_interval_end.isoformat(),
+        }
+
+    load()
+
+
+@dag(
+    schedule=[WAREHOUSE_PURCHASES],
+    # Two runs at once could send a device's events out of order.
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
+    params={
+        "start": Param(None, type=["null", "string"], format="date-time", title="From (only for a run by hand)"),
+        "end": Param(None, type=["null", "string"], format="date-time", title="To (only for a run by hand)"),
+    },
+    tags=["adjust"],
+)
+def adjust_asset_scheduled() -> None:
+    @task(retries=0)
+    def window(*, triggering_asset_events: Any, params: dict[str, Any]) -> dict[str, str]:
+        """From when to when purchases were loaded. One run stands for all the loads since the last run."""
+        loads = [event.extra for event in triggering_asset_events.get(WAREHOUSE_PURCHASES, ())] or [params]
+        if not all(load.get("start") and load.get("end") for load in loads):
+            raise ValueError("the asset's event does not say what was loaded; a run by hand needs a start and an end")
+        start = min(datetime.fromisoformat(load["start"]).astimezone(UTC) for load in loads)
+        end = max(datetime.fromisoformat(load["end"]).astimezone(UTC) for load in loads)
+        return {"start": start.strftime("%Y-%m-%d %H:%M:%S"), "end": end.strftime("%Y-%m-%d %H:%M:%S")}
+
+    send_purchases = SqlToAdjustOperator(
+        task_id="send_purchases",
+        sql_conn_id="warehouse",
+        sql="sql/purchases_window.sql",
+        event_token="f0ob4r",
+        id_field="order_id",
+        event_id_param="event_id",
+        # A load that is done again triggers a run again; the ledger keeps it from sending again.
+        ledger_conn_id="adjust_ledger",
+        max_rejected=0.05,
+        # By the run's id: a run that an asset triggers has no date.
+        rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ run_id }}.jsonl",
+        outlets=[ADJUST_PURCHASES],
+    )
+
+    window() >> send_purchases
+
+
+adjust_load_purchases()
+adjust_asset_scheduled()

@@ -1,0 +1,70 @@
+r"""A nightly delivery that can be backfilled, but not beyond the 58 days that Adjust takes.
+
+Adjust refuses a device's event that is older than one it already has, so the past goes before the nights. Create the
+backfill while the DAG is paused, up to and including the last night, and then unpause the DAG::
+
+    airflow backfill create --dag-id adjust_guarded_backfill --from-date 2026-10-01 --to-date 2026-11-25 \
+        --max-active-runs 1 --reprocess-behavior failed
+    airflow dags unpause adjust_guarded_backfill
+
+A day that is too old fails without a query; nothing of it is sent, and the days after it go on. The ledger keeps what was
+delivered before from being sent again, so a backfill may overlap another. Never add ``--run-backwards``. It needs the
+connections ``warehouse``, ``adjust_default``, and ``adjust_ledger``, any database.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import dag, task
+from airflow.timetables.interval import CronDataIntervalTimetable
+
+from airflow_provider_adjust.s2s.endpoint import EVENT
+from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
+
+REJECTED_FOLDER = os.environ.get("ADJUST_REJECTED_FOLDER", "file:///tmp/adjust_rejected")
+
+
+@dag(
+    schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
+    start_date=datetime(2026, 1, 1, tzinfo=UTC),
+    catchup=False,
+    # The nights' own limit; a backfill has another, --max-active-runs.
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
+    tags=["adjust"],
+)
+def adjust_guarded_backfill() -> None:
+    @task.branch(retries=0)
+    def guard(*, data_interval_start: datetime) -> str:
+        """Say whether Adjust would still take the day's first event."""
+        return "send_purchases" if data_interval_start > datetime.now(UTC) - EVENT.max_age else "refuse"
+
+    @task(retries=0)
+    def refuse(*, data_interval_start: datetime) -> None:
+        """Fail the run, so that nobody takes a day that was not sent for one that was."""
+        oldest = datetime.now(UTC) - EVENT.max_age
+        raise ValueError(
+            f"the purchases from {data_interval_start:%Y-%m-%d} on were not sent: Adjust refuses events from before "
+            f"{oldest:%Y-%m-%d %H:%M} UTC, {EVENT.max_age.days} days ago"
+        )
+
+    send_purchases = SqlToAdjustOperator(
+        task_id="send_purchases",
+        sql_conn_id="warehouse",
+        sql="sql/purchases.sql",
+        event_token="f0ob4r",
+        # A day that failed holds up the next one, which would overtake it. A refused day is skipped here, and does not.
+        depends_on_past=True,
+        id_field="order_id",
+        event_id_param="event_id",
+        ledger_conn_id="adjust_ledger",
+        max_rejected=0.05,
+        rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
+    )
+
+    guard() >> [send_purchases, refuse()]
+
+
+adjust_guarded_backfill()

@@ -1,0 +1,81 @@
+"""Send one day per run, named by its partition key; it needs Airflow 3.2.
+
+``adjust_load_partition`` stands for the DAG that loads your warehouse, a day at a time. ``adjust_partitioned`` runs once
+for each day that was loaded, and again for one that is loaded again. Load the days in order: Adjust refuses a device's
+event that is older than one it already has. It needs the connections ``warehouse``, ``adjust_default``, and
+``adjust_ledger``, any database.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Asset, Param, dag, task
+
+from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
+
+try:
+    from airflow.sdk import CronPartitionTimetable, PartitionedAssetTimetable
+except ImportError:  # Airflow 3.1 has no partitions: there is no DAG in this file then
+    CronPartitionTimetable = PartitionedAssetTimetable = None
+
+REJECTED_FOLDER = os.environ.get("ADJUST_REJECTED_FOLDER", "file:///tmp/adjust_rejected")
+
+WAREHOUSE_DAY = Asset("warehouse_purchases_by_day")
+# Airflow knows a URI under one name only, so each DAG that fills it gives it the same.
+ADJUST_PURCHASES = Asset("adjust_purchases", uri="adjust://4w565xzmb54d/f0ob4r")
+
+if CronPartitionTimetable is not None:
+
+    @dag(
+        # The partition is the day that has ended, one tick before the run.
+        schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
+        start_date=datetime(2026, 1, 1, tzinfo=UTC),
+        catchup=False,
+        tags=["adjust"],
+    )
+    def adjust_load_partition() -> None:
+        @task(outlets=[WAREHOUSE_DAY])
+        def load(*, partition_key: str | None) -> None:
+            """Load that day's purchases here. The asset's event has the partition key of the run."""
+            print(f"The purchases of {partition_key} are in the warehouse")
+
+        load()
+
+    @dag(
+        schedule=PartitionedAssetTimetable(assets=WAREHOUSE_DAY),
+        # Two days at once could send a device's events out of order.
+        max_active_runs=1,
+        default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
+        params={"day": Param(None, type=["null", "string"], format="date", title="Day (only for a run by hand)")},
+        tags=["adjust"],
+    )
+    def adjust_partitioned() -> None:
+        @task(retries=0)
+        def window(*, partition_key: str | None, params: dict[str, Any]) -> dict[str, str]:
+            """The day, as the warehouse writes times."""
+            if not (key := partition_key or params["day"]):
+                raise ValueError("this run has no partition; for a run by hand, give it a day")
+            day = date.fromisoformat(key)
+            return {"start": f"{day} 00:00:00", "end": f"{day + timedelta(days=1)} 00:00:00"}
+
+        send_purchases = SqlToAdjustOperator(
+            task_id="send_purchases",
+            sql_conn_id="warehouse",
+            sql="sql/purchases_window.sql",
+            event_token="f0ob4r",
+            id_field="order_id",
+            event_id_param="event_id",
+            # A day that is loaded again is sent again, but for the events that were delivered before.
+            ledger_conn_id="adjust_ledger",
+            max_rejected=0.05,
+            rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ partition_key or params.day }}.jsonl",
+            outlets=[ADJUST_PURCHASES],
+        )
+
+        window() >> send_purchases
+
+    adjust_load_partition()
+    adjust_partitioned()
