@@ -19,8 +19,10 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 
 # pytest's own arguments: make test PYTEST_ARGS="-k intake -x"
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
+SCALE_ARGS ?=
 
-.PHONY: help demo test test-slow lint wheel constraints clean
+.PHONY: help demo test test-slow lint bench scale wheel constraints clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +40,12 @@ lint: $(VENV)/.installed-dev ## Check style, format and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+
+bench: $(VENV)/.installed-bench ## Compare speeds with what one writes by hand (BENCH_ARGS=--quick for a look)
+	PYTHONPATH=scripts $(PY) -m benchmark $(BENCH_ARGS)
+
+scale: $(VENV)/.installed-bench ## Show that memory and cost an event stay flat up to a million events
+	PYTHONPATH=scripts $(PY) -m benchmark.scale $(SCALE_ARGS)
 
 wheel: $(VENV)/.installed-dev ## Build the sdist and the wheel into dist/, and check their metadata
 	rm -rf dist

@@ -17,12 +17,8 @@ from airflow.sdk import Asset, BaseOperator, Context, ObjectStoragePath
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
-<<<<<<< HEAD
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
-=======
-from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook, TransportName
 from airflow_provider_adjust.lineage import Destinations, run_lineage
->>>>>>> 5bfbdd11ded2b8ab5158054abddf05ac5cc21f70
 from airflow_provider_adjust.operators.receipt_files import ReceiptFile
 from airflow_provider_adjust.operators.task_state import TaskStateCheckpointStore
 from airflow_provider_adjust.s2s.checkpoint import STATE_KEY, Checkpoint
