@@ -173,7 +173,8 @@ def missing_reasons() -> set[str]:
 def verdict_reasons() -> set[str]:
     """Reasons of answers, of the lack of one, and of what the delivery did not send."""
     named = {reason for _, _, reason, _ in responses._BY_MESSAGE}
-    text = SOURCES["responses.py"] + SOURCES["delivery.py"]
+    text = "\n".join(SOURCES.values())
+    named |= set(re.findall(r'receipt_for\(\w+, outcome, "(\w+)"', text))
     named |= set(re.findall(r'Outcome\.\w+(?: if [^,\n]+ else Outcome\.\w+)?,\s*"(\w+)"', text))
     return named | {"dry_run"}
 
