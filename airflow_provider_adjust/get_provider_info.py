@@ -55,6 +55,18 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": ["airflow_provider_adjust.sensors.adjust_events_ready"],
             },
         ],
+        "extra-links": [
+            "airflow_provider_adjust.links.adjust_links.AdjustDeliveriesLink",
+            "airflow_provider_adjust.links.adjust_links.AdjustRejectedFileLink",
+            "airflow_provider_adjust.links.adjust_links.AdjustDashboardLink",
+        ],
+        "task-decorators": [
+            {
+                "name": "adjust_events",
+                # The schema calls this `path`; what Airflow reads is `class-name`.
+                "class-name": "airflow_provider_adjust.decorators.adjust_events.adjust_events_task",
+            },
+        ],
         "connection-types": [
             {
                 "connection-type": CONN_TYPE,

@@ -18,6 +18,11 @@ from airflow.sdk import BaseOperator, Context, ObjectStoragePath
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook, TransportName
+from airflow_provider_adjust.links.adjust_links import (
+    AdjustDashboardLink,
+    AdjustDeliveriesLink,
+    AdjustRejectedFileLink,
+)
 from airflow_provider_adjust.operators.receipt_files import ReceiptFile
 from airflow_provider_adjust.operators.task_state import TaskStateCheckpointStore
 from airflow_provider_adjust.s2s.checkpoint import STATE_KEY, Checkpoint
@@ -91,6 +96,9 @@ class AdjustDeliveryOperator(BaseOperator):
         "ledger_conn_id",
     )
     ui_color = "#e0f2ef"
+    operator_extra_links = (AdjustDeliveriesLink(), AdjustRejectedFileLink(), AdjustDashboardLink())
+    #: Where the running try has listed what was not delivered; None while it has listed nothing.
+    rejected_file: str | None = None
 
     def __init__(
         self,
@@ -226,6 +234,7 @@ class AdjustDeliveryOperator(BaseOperator):
                 with suppress(Exception) if stopped else nullcontext():
                     _save(sender, checkpoint, rejected, responses)
             summary.read = sender.read
+            self.rejected_file = rejected.written_to
         result = summary.as_result(seconds=time.monotonic() - started, rejected_path=rejected.written_to)
         self.log.info("%s\n%s", "Delivery stopped early" if stopped else "Delivery ended", summary_table(summary))
         if rejected.written_to:

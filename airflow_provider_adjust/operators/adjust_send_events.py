@@ -58,7 +58,7 @@ class AdjustSendEventsOperator(AdjustDeliveryOperator):
         if not isinstance(events, Sequence):
             # The output of an upstream mapped task is a lazy sequence of its own kind; a file's rows are a stream.
             events = list(events) if hasattr(events, "__len__") else events
-        return [_mended(row) for row in events] if isinstance(events, Sequence) else events
+        return [mended_row(row) for row in events] if isinstance(events, Sequence) else events
 
 
 class UnshownEvents:
@@ -78,7 +78,8 @@ def _is_path(events: Any) -> bool:
     return isinstance(events, str) and bool(events.strip()) and events.lstrip()[0] not in "[{"
 
 
-def _mended(row: Any) -> Any:
+def mended_row(row: Any) -> Any:
+    """The row itself, or, given a line of a rejected file, the row in it, which keeps the event id that it had."""
     if not is_rejected_line(row):
         return row
     # What was no row when it was rejected has no row to mend; it is refused again, in words.
