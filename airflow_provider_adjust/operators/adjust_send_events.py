@@ -51,14 +51,22 @@ class AdjustSendEventsOperator(AdjustDeliveryOperator):
             events = stack.enter_context(read_rows(ObjectStoragePath(str(events))))
         elif isinstance(events, str):
             events = _load_json(events)
-        if isinstance(events, Mapping) or not isinstance(events, Iterable):
-            raise AdjustConfigurationError(
-                f"events must be a list of rows, not a {type(events).__name__}; put a single row into a list"
-            )
-        if not isinstance(events, Sequence):
-            # The output of an upstream mapped task is a lazy sequence of its own kind; a file's rows are a stream.
-            events = list(events) if hasattr(events, "__len__") else events
-        return [mended_row(row) for row in events] if isinstance(events, Sequence) else events
+        return as_rows(events)
+
+
+def as_rows(events: Any) -> Sequence[Row] | Iterable[Row]:
+    """What was given as events, as a list to be sorted or a stream in time order; rejected lines in a list are mended.
+
+    :raises AdjustConfigurationError: it is neither.
+    """
+    if isinstance(events, Mapping) or not isinstance(events, Iterable):
+        raise AdjustConfigurationError(
+            f"events must be a list of rows, not a {type(events).__name__}; put a single row into a list"
+        )
+    if not isinstance(events, Sequence):
+        # The output of an upstream mapped task is a lazy sequence of its own kind; a file's rows are a stream.
+        events = list(events) if hasattr(events, "__len__") else events
+    return [mended_row(row) for row in events] if isinstance(events, Sequence) else events
 
 
 class UnshownEvents:
