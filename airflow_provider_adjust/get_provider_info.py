@@ -67,6 +67,9 @@ def get_provider_info() -> dict[str, Any]:
                 "class-name": "airflow_provider_adjust.decorators.adjust_events.adjust_events_task",
             },
         ],
+        "notifications": [
+            "airflow_provider_adjust.notifications.adjust_delivery_summary.AdjustDeliverySummaryNotifier"
+        ],
         # Airflow 3.2 and newer; `python -m airflow_provider_adjust` has the same commands on any.
         "cli": ["airflow_provider_adjust.cli.airflow_cli.get_adjust_commands"],
         "connection-types": [

@@ -104,6 +104,7 @@ def test_every_module_named_imports(module: str) -> None:
 def objects_named() -> Iterator[str]:
     yield from INFO["extra-links"]
     yield from INFO["cli"]
+    yield from INFO["notifications"]
     for entry in INFO["task-decorators"]:
         yield entry["class-name"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -24,13 +25,18 @@ def open_rows(file: str) -> Iterator[Sequence[Any] | Iterable[Any]]:
     """
     with ExitStack() as stack:
         try:
-            rows = as_rows(stack.enter_context(read_rows(ObjectStoragePath(file))))
+            rows = as_rows(stack.enter_context(read_rows(path_of(file))))
         except AdjustConfigurationError:
             raise
         except (OSError, ImportError, ValueError) as error:
             # It is a folder, it may not be read, it is no gzip, its storage's library is missing.
             raise AdjustConfigurationError(f"{file} cannot be read: {error}") from error
         yield rows
+
+
+def path_of(file: str) -> ObjectStoragePath:
+    """A path as the shell has it: without a scheme it is local, and starts where the user is."""
+    return ObjectStoragePath(file if "://" in file else os.path.abspath(file))
 
 
 def parsing(options: Namespace) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_adjust.cli.check import check
 from airflow_provider_adjust.cli.definition import ExitCode
-from airflow_provider_adjust.cli.rows import connection_must_exist, hook_of, open_rows, parsing
+from airflow_provider_adjust.cli.rows import connection_must_exist, hook_of, open_rows, parsing, path_of
 from airflow_provider_adjust.cli.terminal import Terminal
 from airflow_provider_adjust.operators.receipt_files import ReceiptFile
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, DeliveryIncomplete
@@ -88,7 +88,7 @@ def _ledger(options: Namespace) -> Ledger | None:
 def _rejected_path(path: str | None) -> ObjectStoragePath | None:
     if not path:
         return None
-    target = ObjectStoragePath(path)
+    target = path_of(path)
     if target.suffix != ".jsonl":
         raise AdjustConfigurationError(f"{target.name!r} must end in .jsonl")
     if target.exists():

@@ -46,7 +46,8 @@ class AdjustRejectedFileLink(BaseOperatorLink):
     name = "Rejected file"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        return file_url(getattr(operator, "rejected_file", None) or "")
+        result = getattr(operator, "delivery_result", None) or {}
+        return file_url(result.get("rejected_path") or "")
 
 
 class AdjustDashboardLink(BaseOperatorLink):

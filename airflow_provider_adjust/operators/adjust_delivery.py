@@ -97,8 +97,8 @@ class AdjustDeliveryOperator(BaseOperator):
     )
     ui_color = "#e0f2ef"
     operator_extra_links = (AdjustDeliveriesLink(), AdjustRejectedFileLink(), AdjustDashboardLink())
-    #: Where the running try has listed what was not delivered; None while it has listed nothing.
-    rejected_file: str | None = None
+    #: The result of the try that has just run, failed or not, for links and notifiers; None before it could count.
+    delivery_result: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -234,8 +234,8 @@ class AdjustDeliveryOperator(BaseOperator):
                 with suppress(Exception) if stopped else nullcontext():
                     _save(sender, checkpoint, rejected, responses)
             summary.read = sender.read
-            self.rejected_file = rejected.written_to
         result = summary.as_result(seconds=time.monotonic() - started, rejected_path=rejected.written_to)
+        self.delivery_result = result
         self.log.info("%s\n%s", "Delivery stopped early" if stopped else "Delivery ended", summary_table(summary))
         if rejected.written_to:
             self.log.info("What was not delivered is listed with reasons in %s", rejected.written_to)

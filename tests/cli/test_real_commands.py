@@ -92,7 +92,8 @@ def test_a_reader_that_has_seen_enough_is_no_error(file_of: FileOf, airflow_db: 
     command = ["bash", "-o", "pipefail", "-c", f"{preview} | head -n 1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.stdout.startswith("Row 1, event o-0, ")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    assert "BrokenPipe" not in done.stderr
 
 
 def on_a_terminal(command: list[str], **environment: str) -> tuple[int, str]:

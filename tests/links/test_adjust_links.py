@@ -86,7 +86,9 @@ def test_a_file_is_shown_where_its_storage_has_a_console(path: str, url: str) ->
 def test_a_task_that_rejected_nothing_has_no_file() -> None:
     task = operator(rejected_path="s3://bucket/n.jsonl")
     assert AdjustRejectedFileLink().get_link(task, ti_key=TI) == ""
-    task.rejected_file = "s3://bucket/n.jsonl"
+    task.delivery_result = {"rejected_path": None}
+    assert AdjustRejectedFileLink().get_link(task, ti_key=TI) == ""
+    task.delivery_result = {"rejected_path": "s3://bucket/n.jsonl"}
     assert AdjustRejectedFileLink().get_link(task, ti_key=TI).endswith("?prefix=n.jsonl")
 
 
