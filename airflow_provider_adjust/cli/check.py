@@ -41,7 +41,8 @@ def check(
         summary.read += 1
         if isinstance(item, Receipt):
             summary.add(item)
-            refused.append(item) if len(refused) < REFUSED_SHOWN else None
+            if len(refused) < REFUSED_SHOWN:
+                refused.append(item)
             continue
         if summary.outcomes[Outcome.SKIPPED.value] < shown:
             show_event(item, terminal)

@@ -6,7 +6,9 @@ import signal
 from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from typing import Any
+from uuid import uuid4
 
 from airflow.sdk import ObjectStoragePath
 
@@ -25,7 +27,7 @@ from airflow_provider_adjust.s2s.sender import Sender
 from airflow_provider_adjust.sql_rows import sql_hook
 
 #: What the ledger notes as the task of an event that was sent from the command line.
-_NO_TASK = TaskInstanceId(dag_id="", run_id="", task_id="airflow adjust send", map_index=-1)
+TASK_ID = "airflow adjust send"
 
 
 def send(options: Namespace, terminal: Terminal) -> int:
@@ -82,7 +84,9 @@ def _ledger(options: Namespace) -> Ledger | None:
         return None
     with connection_must_exist(options.ledger_conn_id):
         engine = sql_hook(options.ledger_conn_id, None).get_sqlalchemy_engine()
-    return Ledger(engine, _NO_TASK, on_in_doubt=options.on_in_doubt, batch_size=max(64, 2 * options.max_in_flight))
+    # Two commands at once must not take each other's events under way for their own.
+    sender = TaskInstanceId(run_id=f"{datetime.now(UTC).isoformat()} {uuid4().hex[:8]}", task_id=TASK_ID)
+    return Ledger(engine, sender, on_in_doubt=options.on_in_doubt, batch_size=max(64, 2 * options.max_in_flight))
 
 
 def _rejected_path(path: str | None) -> ObjectStoragePath | None:

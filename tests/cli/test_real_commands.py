@@ -164,7 +164,7 @@ def test_ctrl_c_lets_what_is_in_flight_end_and_sends_nothing_more(
     assert "DeliveryStopped: SIGINT came" in err
     said = re.search(r"delivered +(\d+)", out)
     assert said
-    assert 0 < int(said[1]) == adjust.stats()["recorded"] < 100
+    assert 0 < int(said[1]) == adjust.stats()["recorded"] < 2000
 
 
 def test_what_airflow_imports_at_every_start_is_light() -> None:

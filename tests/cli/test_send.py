@@ -135,6 +135,16 @@ def test_with_a_ledger_a_file_that_is_sent_twice_arrives_once(
         assert set(connection.execute(sa.select(deliveries.c.task_id)).scalars()) == {"airflow adjust send"}
 
 
+def test_each_command_claims_events_as_a_task_of_its_own(
+    adjust: SandboxServer, cli: Cli, file_of: FileOf, ledger: sa.Engine
+) -> None:
+    """What one command has under way, another must not take for its own from an earlier try."""
+    for number in (1, 2):
+        cli("send", file_of(purchase(number)), *EVENT, "--ledger-conn-id", "adjust_ledger")
+    with ledger.connect() as connection:
+        assert len(set(connection.execute(sa.select(deliveries.c.run_id)).scalars())) == 2
+
+
 def test_old_events_are_pruned_from_the_ledger(
     adjust: SandboxServer, cli: Cli, file_of: FileOf, ledger: sa.Engine
 ) -> None:

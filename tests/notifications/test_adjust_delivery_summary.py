@@ -183,7 +183,7 @@ def test_airflow_calls_it_when_a_task_has_ended(
     ]
     texts = sorted(post["text"] for _, post in slack.posts)
     assert len(texts) == 2
-    assert "RejectedBudgetExceeded: 1 of 1 events were refused" in texts[1]
+    assert "invalid_revenue       1" in texts[1]
     assert all("/dags/told/runs/" in text for text in texts)
     assert not reveals([message.as_string() for message in inbox.messages])
     assert not reveals(texts)

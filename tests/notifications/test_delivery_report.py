@@ -79,6 +79,13 @@ def test_a_failure_is_told_in_a_line_of_ours(exception: Any, words: str) -> None
     assert words.replace("<", "&lt;") in told.html
 
 
+@pytest.mark.parametrize(
+    ("state", "failure"), [("failed", True), ("up_for_retry", True), ("success", False), (None, False)]
+)
+def test_a_failure_that_comes_without_its_exception_is_one(state: str | None, failure: bool) -> None:
+    assert bool(report(state=state).failure) is failure
+
+
 def test_a_try_that_ended_before_it_could_count() -> None:
     told = report(result=None, exception=DeliveryHalted("the token is wrong"))
     assert told.subject == "Adjust: revenue.send failed, before anything was counted"
