@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -121,7 +122,10 @@ def test_a_file_that_breaks_off_while_it_is_sent_ends_the_sending(
     path.write_bytes(gzip.compress("".join(f"{json.dumps(purchase(n))}\n" for n in range(2000)).encode())[:-4000])
     done = cli("send", path, *EVENT)
     assert (done.code, done.err.partition(":")[0]) == (3, "EOFError")
-    assert f"delivered  {adjust.stats()['recorded']:>6,}" in done.out
+    said = re.search(r"^delivered +([\d,]+)", done.out, re.MULTILINE)
+    assert said
+    # What was under way when the file broke off has no outcome to count.
+    assert 0 < int(said[1].replace(",", "")) <= adjust.stats()["recorded"] < 2000
 
 
 def test_with_a_ledger_a_file_that_is_sent_twice_arrives_once(
