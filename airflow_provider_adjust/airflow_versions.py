@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException
+    from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
 except ImportError:  # Airflow 3.1
-    from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
+    from airflow.exceptions import (  # type: ignore[no-redef,attr-defined]
+        AirflowFailException,
+        AirflowNotFoundException,
+    )
 
 try:
     from airflow.sdk.lineage import get_hook_lineage_collector
@@ -17,4 +20,16 @@ try:
 except ImportError:  # the common-sql provider before 1.32
     send_sql_hook_lineage = None  # type: ignore[assignment]
 
-__all__ = ["AirflowFailException", "get_hook_lineage_collector", "send_sql_hook_lineage"]
+
+try:
+    from airflow.sdk.bases.decorator import determine_kwargs
+except ImportError:  # Airflow 3.1
+    from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[attr-defined]
+
+__all__ = [
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "determine_kwargs",
+    "get_hook_lineage_collector",
+    "send_sql_hook_lineage",
+]

@@ -54,7 +54,8 @@ def test_every_key_is_one_that_airflow_knows() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["asset-uris", "connection-types", "integrations", "hooks", "operators", "sensors", "transfers"]
+    "key",
+    ["asset-uris", "connection-types", "integrations", "hooks", "operators", "sensors", "transfers", "task-decorators"],
 )
 def test_the_stricter_schema_of_airflows_own_providers_accepts_it(key: str) -> None:
     """Only this one describes `ui-field-behaviour` and `conn-fields`; the runtime reads them unchecked."""
@@ -116,6 +117,34 @@ def test_airflow_registers_the_asset_uris() -> None:
 @pytest.mark.parametrize("module", sorted(modules_named()))
 def test_every_module_named_imports(module: str) -> None:
     assert import_module(module).__doc__
+
+
+def objects_named() -> Iterator[str]:
+    yield from INFO["extra-links"]
+    yield from INFO["cli"]
+    yield from INFO["notifications"]
+    for entry in INFO["task-decorators"]:
+        yield entry["class-name"]
+
+
+@pytest.mark.parametrize("path", sorted(objects_named()))
+def test_every_object_named_is_there(path: str) -> None:
+    module, _, name = path.rpartition(".")
+    assert callable(getattr(import_module(module), name))
+
+
+def test_airflow_offers_the_decorator_by_its_name() -> None:
+    from airflow.sdk import task
+
+    [entry] = INFO["task-decorators"]
+    assert getattr(task, entry["name"]).__name__ == entry["class-name"].rpartition(".")[2]
+
+
+def test_the_links_named_are_those_of_the_operators() -> None:
+    from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
+
+    links = [type(link) for link in AdjustDeliveryOperator.operator_extra_links]
+    assert [f"{link.__module__}.{link.__name__}" for link in links] == INFO["extra-links"]
 
 
 def test_the_hook_class_has_the_attributes_without_which_airflow_ignores_it() -> None:
