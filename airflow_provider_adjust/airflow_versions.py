@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException
+    from airflow.sdk.configuration import conf
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout
 except ImportError:  # Airflow 3.1
-    from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
+    from airflow.configuration import conf
+    from airflow.exceptions import AirflowFailException, AirflowSensorTimeout  # type: ignore[no-redef]
 
-__all__ = ["AirflowFailException"]
+__all__ = ["AirflowFailException", "AirflowSensorTimeout", "conf"]

@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
         ("--unknown-device", "unknown_devices", "a device id value that is answered 404"),
         ("--opted-out-device", "opted_out_devices", "a device id value that is answered 451"),
         ("--inactive-app-token", "inactive_app_tokens", "an app that is answered 403"),
-        ("--api-token", "api_tokens", "a token of the Device API; without one, any or none will do"),
+        ("--api-token", "api_tokens", "a token of the Device API and the reports; without one, any or none will do"),
     ):
         parser.add_argument(option, dest=setting, action="append", metavar="NAME", help=f"{what}; may be repeated")
     for option, what in (
@@ -58,10 +58,14 @@ def _parser() -> argparse.ArgumentParser:
         ("--retry-after", "seconds in the Retry-After header of 429 and 503"),
         ("--stall-seconds", "how long a stalled connection stays open without an answer"),
         ("--slow-seconds", "how long a slow answer takes"),
+        ("--report-delay", "seconds until a report shows an event"),
     ):
         parser.add_argument(option, type=float, metavar="NUMBER", help=what)
     parser.add_argument(
         "--faults", metavar="KIND=SHARE,...", help="share of requests per fault: 503=0.02,reset_after=0.01"
+    )
+    parser.add_argument(
+        "--report-faults", metavar="KIND=SHARE,...", help="share of reports per fault: 429=0.1,504=0.1,fewer=0.05"
     )
     parser.add_argument("--seed", type=int, metavar="NUMBER", help="start of the reproducible choice of faults")
     parser.add_argument(
