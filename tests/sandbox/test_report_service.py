@@ -34,10 +34,14 @@ def ask(server: SandboxServer, page: str = "report", token: str | None = None, /
 @pytest.fixture
 def three(sandbox: SandboxServer, send: Send) -> SandboxServer:
     """Three purchases in the sandbox environment: two on the day, one just after midnight in Berlin."""
-    for number, time in enumerate(("2023-11-14T01:00:00", "2023-11-14T22:00:00", "2023-11-14T22:05:00")):
-        created_at = f"{time}.000+0000"
+    for number, time in enumerate(("01:00:00", "22:00:00", "22:05:00")):
         sent = send(
-            gps_adid=f"device-{number}", environment="sandbox", created_at=created_at, revenue="1.25", currency="EUR"
+            gps_adid=f"device-{number}",
+            environment="sandbox",
+            created_at_unix=None,
+            created_at=f"{DAY}T{time}.000+0000",
+            revenue="1.25",
+            currency="EUR",
         )
         assert sent.ok
     return sandbox
