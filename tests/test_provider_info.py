@@ -33,7 +33,7 @@ def airflow_schema(name: str) -> dict[str, Any]:
 
 
 def modules_named() -> Iterator[str]:
-    for kind in ("hooks", "operators", "sensors"):
+    for kind in ("hooks", "operators", "sensors", "triggers"):
         for entry in INFO[kind]:
             yield from entry["python-modules"]
     for entry in INFO["transfers"]:
@@ -53,7 +53,9 @@ def test_every_key_is_one_that_airflow_knows() -> None:
     assert INFO.keys() <= known.keys()
 
 
-@pytest.mark.parametrize("key", ["connection-types", "integrations", "hooks", "operators", "sensors", "transfers"])
+@pytest.mark.parametrize(
+    "key", ["connection-types", "integrations", "hooks", "operators", "sensors", "triggers", "transfers"]
+)
 def test_the_stricter_schema_of_airflows_own_providers_accepts_it(key: str) -> None:
     """Only this one describes `ui-field-behaviour` and `conn-fields`; the runtime reads them unchecked."""
     schema = airflow_schema("provider.yaml.schema.json")

@@ -116,6 +116,18 @@ class AdjustConnection:
         """The Device API; None without an API token."""
         return DeviceApi(self.api_endpoint, self.api_token) if self.api_token else None
 
+    def device_account(self) -> tuple[DeviceApi, str, str]:
+        """The Device API, the app token and the API token.
+
+        :raises AdjustConfigurationError: there is no API token or no app token.
+        """
+        device_api = self.device_api()
+        if device_api is None or self.app_token is None:
+            raise AdjustConfigurationError(
+                f"connection {self.conn_id!r} needs an API token and an app token for the Device API"
+            )
+        return device_api, self.app_token, device_api.api_token
+
     def reading_account(self) -> ReadingAccount:
         """What the Report Service tells of this connection's app.
 

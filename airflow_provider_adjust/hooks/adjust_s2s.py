@@ -127,11 +127,7 @@ class AdjustS2SHook(BaseHook):
         :raises AdjustConfigurationError: the connection has no API token or no app token.
         :raises DeviceApiError: no usable answer came.
         """
-        device_api, app_token = self.settings.device_api(), self.settings.app_token
-        if device_api is None or app_token is None:
-            raise AdjustConfigurationError(
-                f"connection {self.adjust_conn_id!r} needs an API token and an app token for the Device API"
-            )
+        device_api, app_token, _ = self.settings.device_account()
         mask_secret(device_id)  # or a log at level DEBUG would show the URL, and the device id in it
         return device_api.inspect_device(device_id, app_token)
 

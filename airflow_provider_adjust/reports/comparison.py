@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from airflow_provider_adjust.reports.totals import Days, EventTotals
+from airflow_provider_adjust.reports.totals import EventTotals
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 #: Rows of a table that an error carries; the log has them all.
@@ -66,6 +66,10 @@ class Comparison:
         """Tell whether Adjust has less or more than expected."""
         return _is_less(self.booked, self.expected, tolerance) or _is_more(self.booked, self.expected, tolerance)
 
+    def shortfall(self, tolerance: Tolerance) -> str:
+        """What Adjust has less than expected, in words; empty when it has enough."""
+        return _gap(self.expected, self.booked, tolerance, ("missing in Adjust", ""))
+
     def verdict(self, tolerance: Tolerance) -> str:
         """In words, where the two part: between warehouse and ledger, or between ledger and Adjust."""
         whole = _gap(self.expected, self.booked, tolerance, ("missing in Adjust", "too many in Adjust"))
@@ -93,8 +97,10 @@ def compared(
     ]
 
 
-def comparison_table(comparisons: Sequence[Comparison], tolerance: Tolerance, *, expected_name: str) -> str:
-    """A line for each event token and day, the differing ones with a verdict."""
+def comparison_table(
+    comparisons: Sequence[Comparison], verdict: Callable[[Comparison], str], *, expected_name: str
+) -> str:
+    """A line for each event token and day, with the verdict on it."""
     ledger = any(each.delivered for each in comparisons)
     sources = (expected_name, *(["ledger"] if ledger else []), "Adjust")
     head = (
@@ -107,7 +113,7 @@ def comparison_table(comparisons: Sequence[Comparison], tolerance: Tolerance, *,
             *(f"{totals.events:,}" for totals in _sources(each)),
             *("" if totals.revenue is None else f"{totals.revenue:,f}" for totals in _sources(each)),
             each.expected.currency or "",
-            each.verdict(tolerance),
+            verdict(each),
         )
         for each in comparisons
     ]
@@ -155,7 +161,7 @@ def _gap(left: EventTotals, right: EventTotals, tolerance: Tolerance, words: tup
             (left, right, missing, _is_less(right, left, tolerance)),
             (right, left, extra, _is_more(right, left, tolerance)),
         )
-        if is_so
+        if what and is_so
     ]
     return ", ".join(parts)
 
@@ -177,8 +183,3 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for line in (head, tuple("-" * width for width in widths), *rows)
     )
-
-
-def days_of(totals: Sequence[EventTotals]) -> Days:
-    """From the first day of all to the last."""
-    return Days(min(each.days.first for each in totals), max(each.days.last for each in totals))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
@@ -9,6 +10,8 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+
+_PERIOD = re.compile(r"(\d{4}-\d\d-\d\d):(\d{4}-\d\d-\d\d)", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -30,8 +33,9 @@ class Days:
 
         :raises AdjustConfigurationError: it is none of these.
         """
-        first, _, last = value.partition(":") if isinstance(value, str) else (value, "", "")
-        days = cls(read_day(first, name), read_day(last or first, name))
+        match = _PERIOD.fullmatch(value.strip()) if isinstance(value, str) else None
+        first, last = match.groups() if match else (value, value)
+        days = cls(read_day(first, name), read_day(last, name))
         if days.last < days.first:
             raise AdjustConfigurationError(f"{name} is {value!r}, which ends before it begins")
         return days
