@@ -167,7 +167,8 @@ def _gap(left: EventTotals, right: EventTotals, tolerance: Tolerance, words: tup
 
 
 def _difference(bigger: EventTotals, smaller: EventTotals) -> str:
-    parts = [f"{bigger.events - smaller.events:,} events"] if bigger.events > smaller.events else []
+    events = bigger.events - smaller.events
+    parts = [f"{events:,} event{'' if events == 1 else 's'}"] if events > 0 else []
     if bigger.revenue is not None and smaller.revenue is not None and bigger.revenue > smaller.revenue:
         parts.append(f"{bigger.revenue - smaller.revenue:,f} {bigger.currency}")
     return " and ".join(parts)

@@ -44,7 +44,7 @@ def pauses() -> Pauses:
 
 
 @pytest.fixture
-def adjust(adjust_sandbox: SandboxServer) -> SandboxServer:
+def reporting(adjust_sandbox: SandboxServer) -> SandboxServer:
     """A stand-in that knows two events, one of them by a name."""
     adjust_sandbox.configure(
         api_tokens=[API_TOKEN],
@@ -56,8 +56,8 @@ def adjust(adjust_sandbox: SandboxServer) -> SandboxServer:
 
 
 @pytest.fixture
-def service(adjust: SandboxServer) -> ReportService:
-    return ReportService(adjust.url, API_TOKEN, timeout=(2.0, 5.0), spread=lambda least, most: most)
+def service(reporting: SandboxServer) -> ReportService:
+    return ReportService(reporting.url, API_TOKEN, timeout=(2.0, 5.0), spread=lambda least, most: most)
 
 
 @pytest.fixture

@@ -27,8 +27,8 @@ QUERY = ReportQuery(
 )
 
 
-def test_a_report_is_typed(adjust: SandboxServer, service: ReportService, hold: Hold) -> None:
-    receive(adjust, 3)
+def test_a_report_is_typed(reporting: SandboxServer, service: ReportService, hold: Hold) -> None:
+    receive(reporting, 3)
     assert hold(service.report(QUERY)) == Report(
         rows=(
             ReportRow({"day": DAY.isoformat()}, {"purchase_events": Decimal(3), "purchase_revenue": Decimal("3.75")}),
@@ -44,19 +44,19 @@ def test_204_is_a_report_on_nothing(service: ReportService, hold: Hold, pauses: 
 
 @pytest.mark.parametrize("status", ["429", "500", "503", "504"])
 def test_a_busy_service_is_asked_again(
-    adjust: SandboxServer, service: ReportService, hold: Hold, pauses: Pauses, status: str
+    reporting: SandboxServer, service: ReportService, hold: Hold, pauses: Pauses, status: str
 ) -> None:
-    receive(adjust)
-    adjust.configure(report_fault_plan=[status, status])
+    receive(reporting)
+    reporting.configure(report_fault_plan=[status, status])
     assert len(hold(service.report(QUERY)).rows) == 1
     assert pauses == [2, 4]
 
 
 @pytest.mark.parametrize(("retry_after", "paused"), [(7, 7), (3600, 120)])
 def test_the_service_says_how_long_to_wait_up_to_two_minutes(
-    adjust: SandboxServer, service: ReportService, hold: Hold, pauses: Pauses, retry_after: int, paused: int
+    reporting: SandboxServer, service: ReportService, hold: Hold, pauses: Pauses, retry_after: int, paused: int
 ) -> None:
-    adjust.configure(report_fault_plan=["429"], retry_after=retry_after)
+    reporting.configure(report_fault_plan=["429"], retry_after=retry_after)
     hold(service.report(QUERY))
     assert pauses == [paused]
 
@@ -66,9 +66,9 @@ def test_the_service_says_how_long_to_wait_up_to_two_minutes(
     [("429", "too many requests at once"), ("503", "it is busy"), ("504", "the query was too slow")],
 )
 def test_a_service_that_stays_busy_is_unavailable(
-    adjust: SandboxServer, service: ReportService, hold: Hold, pauses: Pauses, status: str, words: str
+    reporting: SandboxServer, service: ReportService, hold: Hold, pauses: Pauses, status: str, words: str
 ) -> None:
-    adjust.configure(report_faults={status: 1.0})
+    reporting.configure(report_faults={status: 1.0})
     with pytest.raises(ReportUnavailable, match=rf"status {status} \({words}\), asked 5 times"):
         hold(service.report(QUERY))
     assert pauses == [2, 4, 8, 16]
@@ -93,11 +93,11 @@ def test_a_wrong_api_token_is_refused_at_once(service: ReportService, hold: Hold
 
 
 def test_a_malformed_request_is_refused_in_adjusts_words(service: ReportService, hold: Hold) -> None:
-    with pytest.raises(ReportRefused, match="status 400: .*unknown metric nothing_events"):
+    with pytest.raises(ReportRefused, match=r"status 400: .*unknown metric nothing_events"):
         hold(service.report(replace(QUERY, metrics=["nothing_events"])))
 
 
-def test_events_are_named_by_token(adjust: SandboxServer, service: ReportService, hold: Hold) -> None:
+def test_events_are_named_by_token(reporting: SandboxServer, service: ReportService, hold: Hold) -> None:
     assert hold(service.event_slugs(APP_TOKEN)) == {"f0ob4r": "purchase", "abc123": "event_abc123"}
     assert hold(service.event_slugs("another")) == {}
     assert hold(service.check_token()) is None

@@ -1,0 +1,6 @@
+"""Lends the tests here an app at a local stand-in for Adjust, and a connection with an API token."""
+
+from reports.reading_account import connect_reader
+from reports.report_case import reporting
+
+__all__ = ["connect_reader", "reporting"]
