@@ -12,7 +12,14 @@ from airflow.sdk import BaseOperator, Context
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
-from airflow_provider_adjust.reports.comparison import Comparison, Tolerance, compared, comparison_table, excerpt
+from airflow_provider_adjust.reports.comparison import (
+    Comparison,
+    Tolerance,
+    compared,
+    comparison_table,
+    excerpt,
+    shown_amount,
+)
 from airflow_provider_adjust.reports.errors import RevenueDiffers
 from airflow_provider_adjust.reports.expectations import read_expectations
 from airflow_provider_adjust.reports.ledger_totals import delivered_totals
@@ -190,4 +197,4 @@ def _revenue(totals: Sequence[EventTotals]) -> dict[str, str]:
     for each in totals:
         if each.currency is not None and each.revenue is not None:
             amounts[each.currency] = amounts.get(each.currency, Decimal(0)) + each.revenue
-    return {currency: format(amount, "f") for currency, amount in sorted(amounts.items())}
+    return {currency: shown_amount(amount).replace(",", "") for currency, amount in sorted(amounts.items())}

@@ -11,6 +11,7 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 #: Rows of a table that an error carries; the log has them all.
 SHOWN_ROWS = 40
+_PLACES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ def comparison_table(
             str(each.expected.days),
             each.expected.event_token,
             *(f"{totals.events:,}" for totals in _sources(each)),
-            *("" if totals.revenue is None else f"{totals.revenue:,f}" for totals in _sources(each)),
+            *("" if totals.revenue is None else shown_amount(totals.revenue) for totals in _sources(each)),
             each.expected.currency or "",
             verdict(each),
         )
@@ -128,6 +129,12 @@ def excerpt(table: str) -> str:
     return "\n".join(
         [*lines[: SHOWN_ROWS + 2], f"… and {len(lines) - SHOWN_ROWS - 2:,} more lines, all in the task's log"]
     )
+
+
+def shown_amount(amount: Decimal) -> str:
+    """To the cent, or as far as there is something beyond: databases add zeros, and the noise of binary fractions."""
+    rounded = round(amount, _PLACES)
+    return f"{rounded:,.2f}" if rounded == round(rounded, 2) else f"{rounded:,f}".rstrip("0")
 
 
 def _sources(comparison: Comparison) -> tuple[EventTotals, ...]:
@@ -170,7 +177,7 @@ def _difference(bigger: EventTotals, smaller: EventTotals) -> str:
     events = bigger.events - smaller.events
     parts = [f"{events:,} event{'' if events == 1 else 's'}"] if events > 0 else []
     if bigger.revenue is not None and smaller.revenue is not None and bigger.revenue > smaller.revenue:
-        parts.append(f"{bigger.revenue - smaller.revenue:,f} {bigger.currency}")
+        parts.append(f"{shown_amount(bigger.revenue - smaller.revenue)} {bigger.currency}")
     return " and ".join(parts)
 
 

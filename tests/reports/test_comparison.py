@@ -8,7 +8,14 @@ from typing import Any
 import pytest
 from reports.report_case import DAY, total
 
-from airflow_provider_adjust.reports.comparison import Comparison, Tolerance, compared, comparison_table, excerpt
+from airflow_provider_adjust.reports.comparison import (
+    Comparison,
+    Tolerance,
+    compared,
+    comparison_table,
+    excerpt,
+    shown_amount,
+)
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 CASES: dict[str, tuple[tuple[int, str], tuple[int, str], float, Any, bool, bool]] = {
@@ -112,3 +119,12 @@ def test_an_error_carries_so_many_lines_and_says_where_the_rest_is() -> None:
     assert excerpt(short) == short
     assert excerpt(long).splitlines()[-1] == "… and 18 more lines, all in the task's log"
     assert len(excerpt(long).splitlines()) == 43
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [("0", "0.00"), ("5", "5.00"), ("1234.5", "1,234.50"), ("3.7500000000", "3.75"), ("0.001", "0.001"), ("-2.5", "-2.50"),
+     ("3.7500000000000004", "3.75"), ("0.1234567", "0.123457")],
+)  # fmt: skip
+def test_amounts_are_shown_to_the_cent_or_as_far_as_they_go(amount: str, shown: str) -> None:
+    assert shown_amount(Decimal(amount)) == shown
