@@ -9,18 +9,14 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
-import airflow
 import pytest
+from airflow import __version__ as airflow_version
+from campaign.standalone import Standalone, standalone, wait_for
 from packaging.version import Version
 
 from airflow_provider_adjust.sandbox import SandboxServer
@@ -28,7 +24,7 @@ from airflow_provider_adjust.sandbox import SandboxServer
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.airflow,
-    pytest.mark.skipif(Version(airflow.__version__) < Version("3.3"), reason="the task state store came with 3.3"),
+    pytest.mark.skipif(Version(airflow_version) < Version("3.3"), reason="the task state store came with 3.3"),
 ]
 
 TOKENS = {"S2S": "s2s-token-of-the-test", "API": "api-token-of-the-test"}
@@ -50,25 +46,9 @@ def write_rows(path: Path, memory: str) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(what: str, condition: Callable[[], Any], seconds: float = 180) -> Any:
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if found := condition():
-            return found
-        time.sleep(0.05)
-    raise AssertionError(f"{what} did not come within {seconds} s")
-
-
 @pytest.fixture
-def environment(tmp_path: Path, adjust_sandbox: SandboxServer) -> dict[str, str]:
+def airflow(tmp_path: Path, adjust_sandbox: SandboxServer) -> Iterator[Standalone]:
     adjust_sandbox.configure(tokens=[TOKENS["S2S"]], latency=0.02)
-    port = free_port()
     extra = {
         "app_token": "4w565xzmb54d",
         "environment": "sandbox",
@@ -76,56 +56,20 @@ def environment(tmp_path: Path, adjust_sandbox: SandboxServer) -> dict[str, str]
         "api_endpoint": adjust_sandbox.url,
     }
     adjust = {"conn_type": "adjust", "host": adjust_sandbox.url, "password": TOKENS["S2S"], "extra": extra}
-    return os.environ | {
-        "AIRFLOW_HOME": str(tmp_path / "airflow"),
-        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parent.parent / "dags"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
-        "AIRFLOW__API__PORT": str(port),
-        "AIRFLOW__API__HOST": "127.0.0.1",
+    settings = {
         "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(adjust),
         "AIRFLOW_CONN_LEDGER": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}),
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "TEST_FOLDER": str(tmp_path),
         "TEST_START": datetime.now(UTC).isoformat(),
         "TEST_REJECTED": (tmp_path / "unused.jsonl").as_uri(),
     }
+    with standalone(tmp_path, "killed", **settings) as running:
+        yield running
 
 
-@pytest.fixture
-def scheduler(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., str]]:
-    """A running ``airflow standalone``; yields its command line."""
-
-    def command(*words: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", *words], env=environment, capture_output=True, text=True
-        )
-        return done.stdout
-
-    with (tmp_path / "standalone.log").open("w") as log:
-        # A session of its own, so that all that it starts can be ended with it.
-        standalone = subprocess.Popen(
-            [sys.executable, "-m", "airflow", "standalone"],
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            wait_for("the DAG", lambda: "killed" in command("dags", "list", "-o", "plain"))
-            yield command
-        finally:
-            os.killpg(standalone.pid, signal.SIGKILL)
-            standalone.wait()
-
-
-def test_killed_tasks_deliver_everything(
-    scheduler: Callable[..., str], tmp_path: Path, adjust_sandbox: SandboxServer
-) -> None:
+def test_killed_tasks_deliver_everything(airflow: Standalone, tmp_path: Path, adjust_sandbox: SandboxServer) -> None:
     for memory in ("checkpoint", "ledger"):
         write_rows(tmp_path / f"{memory}.jsonl", memory)
-    scheduler("dags", "trigger", "killed", "--run-id", "run")
+    airflow.command("dags", "trigger", "killed", "--run-id", "run")
 
     for number in range(1, KILLS + 1):
         for memory in ("checkpoint", "ledger"):
@@ -136,18 +80,12 @@ def test_killed_tasks_deliver_everything(
             wait_for("some events", lambda before=before: adjust_sandbox.stats()["recorded"] > before + 50)
             os.kill(int(note.read_text()), signal.SIGKILL)
 
-    states = wait_for(
-        "the end", lambda: _ended(scheduler("tasks", "states-for-dag-run", "killed", "run", "-o", "json"))
-    )
+    states = wait_for("the end", lambda: _ended(airflow.states("killed")))
     assert states == {"checkpoint": "success", "ledger": "success"}
     recorded = Counter(json.loads(event["params"]["callback_params"])["event_id"] for event in adjust_sandbox.events())
     assert set(recorded) == {f"{memory}-{place}" for memory in ("checkpoint", "ledger") for place in range(ROWS)}
     assert {event: count for event, count in recorded.items() if count > 1 and event.startswith("ledger")} == {}
 
 
-def _ended(output: str) -> dict[str, str] | None:
-    try:
-        states = {task["task_id"]: task["state"] for task in json.loads(output[output.index("[") :])}
-    except ValueError:
-        return None
+def _ended(states: dict[str, str | None]) -> dict[str, str | None] | None:
     return states if set(states.values()) <= {"success", "failed", "upstream_failed"} else None
