@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 from itertools import groupby
+from typing import NamedTuple
 
 from airflow_provider_adjust.reports.conversation import Conversation
 from airflow_provider_adjust.reports.report import Report
@@ -46,21 +47,21 @@ class ReadingAccount:
         slugs = _slugs_of({total.event_token for total in wanted}, (yield from self.event_slugs()))
         counts: dict[tuple[str, date], int] = {}
         amounts: dict[tuple[str, date, str], Decimal] = {}
-        for (currency, offset), days, tokens in _questions(wanted, zone):
-            metrics = [f"{slugs[token]}_events" for token in tokens]
-            filters = {"utc_offset": offset, "attribution_type": "all"}
-            if currency:
-                metrics += [f"{slugs[token]}_revenue" for token in tokens]
-                filters["currency"] = currency
-            report = yield from self.report(["day"], metrics, f"{min(days)}:{max(days)}", filters)
+        for question in _questions(wanted, zone):
+            metrics = [f"{slugs[token]}_events" for token in question.event_tokens]
+            filters = {"utc_offset": question.utc_offset, "attribution_type": "all"}
+            if question.currency:
+                metrics += [f"{slugs[token]}_revenue" for token in question.event_tokens]
+                filters["currency"] = question.currency
+            report = yield from self.report(["day"], metrics, f"{min(question.days)}:{max(question.days)}", filters)
             for row in report.rows:
                 day = read_day(row.dimensions["day"], "a day in Adjust's report")
-                if day not in days:
+                if day not in question.days:
                     continue
-                for token in tokens:
+                for token in question.event_tokens:
                     counts[token, day] = int(row.metrics[f"{slugs[token]}_events"])
-                    if currency:
-                        amounts[token, day, currency] = row.metrics[f"{slugs[token]}_revenue"]
+                    if question.currency:
+                        amounts[token, day, question.currency] = row.metrics[f"{slugs[token]}_revenue"]
         return [
             replace(
                 total,
@@ -74,6 +75,15 @@ class ReadingAccount:
             )
             for total in wanted
         ]
+
+
+class _Question(NamedTuple):
+    """One report: an empty currency asks for no revenue."""
+
+    currency: str
+    utc_offset: str
+    days: set[date]
+    event_tokens: list[str]
 
 
 def utc_offset(day: date, zone: tzinfo) -> timedelta:
@@ -97,10 +107,8 @@ def _slugs_of(tokens: Iterable[str], known: Mapping[str, str]) -> dict[str, str]
     return slugs
 
 
-def _questions(
-    wanted: Sequence[EventTotals], zone: tzinfo
-) -> list[tuple[tuple[str | None, str], set[date], list[str]]]:
-    """As few reports as will do: one for each currency and offset, with the days and event tokens in question."""
+def _questions(wanted: Sequence[EventTotals], zone: tzinfo) -> list[_Question]:
+    """As few reports as will do: one for each currency and offset."""
     asked = sorted(
         {
             (total.currency or "", _offset_text(utc_offset(day, zone)), day, total.event_token)
@@ -112,7 +120,7 @@ def _questions(
     for (currency, offset), group in groupby(asked, key=lambda each: each[:2]):
         items = list(group)
         days, tokens = {day for *_, day, _ in items}, sorted({token for *_, token in items})
-        questions.append(((currency or None, offset), days, tokens))
+        questions.append(_Question(currency, offset, days, tokens))
     return questions
 
 

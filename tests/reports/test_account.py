@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
+from contextlib import suppress
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from reports.report_case import DAY, Hold, receive, total
+from reports.report_case import APP_TOKEN, DAY, EVENT_TOKEN, Hold, receive, total
 
 from airflow_provider_adjust.reports.account import ReadingAccount, utc_offset
+from airflow_provider_adjust.s2s.api_call import ApiAnswer
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.times import load_timezone
 from airflow_provider_adjust.sandbox import SandboxServer
@@ -73,3 +76,46 @@ def test_two_events_of_one_name_cannot_be_told_apart(
     with pytest.raises(AdjustConfigurationError, match="event tokens abc123, f0ob4r share one name"):
         hold(account.booked([total(0), total(0, event_token="abc123")], UTC))
     assert len(hold(account.booked([total(0)], UTC))) == 1
+
+
+def test_a_report_is_asked_for_by_currency_and_offset(account: ReadingAccount) -> None:
+    """The clock changes in Berlin on 29 March 2026, after midnight: two offsets, so two reports."""
+    conversation = account.booked(
+        [total(0, "0", "EUR", day=date(2026, 3, 28), last=date(2026, 3, 30)), total(0, event_token="abc123")],
+        ZoneInfo("Europe/Berlin"),
+    )
+    next(conversation)
+    events = [{"id": name, "app_token": [APP_TOKEN], "tokens": [name]} for name in (EVENT_TOKEN, "abc123")]
+    answer = ApiAnswer(200, json.dumps(events).encode())
+    asked = []
+    with suppress(StopIteration):
+        while True:
+            call = conversation.send(answer)
+            asked.append(dict(call.params))
+            answer = ApiAnswer(204, b"")
+    common = {
+        "dimensions": "day",
+        "format_dates": "false",
+        "app_token__in": APP_TOKEN,
+        "sandbox": "true",
+        "attribution_type": "all",
+    }
+    summer = utc_offset(DAY, ZoneInfo("Europe/Berlin")) == timedelta(hours=2)
+    assert asked == [
+        common
+        | {"metrics": "abc123_events", "date_period": f"{DAY}:{DAY}", "utc_offset": "+02:00" if summer else "+01:00"},
+        common
+        | {
+            "metrics": "f0ob4r_events,f0ob4r_revenue",
+            "date_period": "2026-03-28:2026-03-29",
+            "utc_offset": "+01:00",
+            "currency": "EUR",
+        },
+        common
+        | {
+            "metrics": "f0ob4r_events,f0ob4r_revenue",
+            "date_period": "2026-03-30:2026-03-30",
+            "utc_offset": "+02:00",
+            "currency": "EUR",
+        },
+    ]
