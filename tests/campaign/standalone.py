@@ -62,11 +62,21 @@ class Standalone:
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
+    def knows(self, dag_id: str) -> bool:
+        """Tell whether the DAG is there."""
+        try:
+            return bool(self._query("SELECT 1 FROM serialized_dag WHERE dag_id = ?", dag_id))
+        except sqlite3.OperationalError:  # Airflow is still making its tables
+            return False
+
     def states(self, dag_id: str) -> dict[str, str | None]:
         """The state of each task of the DAG's only run."""
+        return dict(self._query("SELECT task_id, state FROM task_instance WHERE dag_id = ?", dag_id))
+
+    def _query(self, query: str, *values: str) -> list[Any]:
+        # A command of Airflow's own would take seconds for each look.
         with closing(sqlite3.connect(self.folder / "airflow.db", timeout=30)) as database:
-            query = "SELECT task_id, state FROM task_instance WHERE dag_id = ?"
-            return dict(database.execute(query, (dag_id,)).fetchall())
+            return database.execute(query, values).fetchall()
 
 
 @contextmanager
@@ -92,7 +102,7 @@ def standalone(folder: Path, dag_id: str, **settings: str) -> Iterator[Standalon
         process = _started(("standalone",), environment, log)
         airflow = Standalone(process, environment, folder)
         try:
-            wait_for("the DAG", lambda: dag_id in airflow.command("dags", "list", "-o", "plain"))
+            wait_for("the DAG", lambda: airflow.knows(dag_id), seconds=300)
             yield airflow
         finally:
             airflow.end()
