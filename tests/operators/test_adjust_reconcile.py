@@ -203,6 +203,15 @@ def test_the_ledger_says_what_adjust_did_not_book(adjust: SandboxServer, warehou
     assert line == f"{DAY} f0ob4r 4 4 2 5.00 5.00 2.50 EUR 2 events and 2.50 EUR sent, not booked by Adjust"
 
 
+def test_the_ledgers_days_are_those_of_the_report(
+    adjust: SandboxServer, warehouse: Path, ledger: str, said: Said
+) -> None:
+    send(3, created_at=datetime.combine(DAY, time(19), UTC))
+    book(warehouse, (str(NEXT), EVENT_TOKEN, 3, 3.75, "EUR"))
+    assert reconcile(ledger_conn_id=ledger, timezone="Asia/Tokyo")["compared"] == 1
+    assert f"{NEXT} f0ob4r 3 3 3 3.75 3.75 3.75 EUR" in " ".join(str(said).split())
+
+
 def test_an_empty_ledger_delivered_nothing(adjust: SandboxServer, warehouse: Path, ledger: str) -> None:
     receive(adjust, 1)
     book(warehouse, (1, 1.25))
