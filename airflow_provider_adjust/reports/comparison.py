@@ -102,23 +102,21 @@ def comparison_table(
     comparisons: Sequence[Comparison], verdict: Callable[[Comparison], str], *, expected_name: str
 ) -> str:
     """A line for each event token and day, with the verdict on it."""
-    ledger = any(each.delivered for each in comparisons)
-    sources = (expected_name, *(["ledger"] if ledger else []), "Adjust")
-    head = (
-        "days", "event token", *(f"events {name}" for name in sources), *(f"revenue {name}" for name in sources), "", "",
-    )  # fmt: skip
-    rows = [
-        (
-            str(each.expected.days),
-            each.expected.event_token,
-            *(f"{totals.events:,}" for totals in _sources(each)),
-            *("" if totals.revenue is None else shown_amount(totals.revenue) for totals in _sources(each)),
-            each.expected.currency or "",
-            verdict(each),
-        )
-        for each in comparisons
-    ]
-    return _table(head, rows)
+    with_ledger = any(each.delivered for each in comparisons)
+    with_revenue = any(each.expected.currency for each in comparisons)
+    sources = (expected_name, *(["ledger"] if with_ledger else []), "Adjust")
+    head = ["days", "event token", *(f"events {name}" for name in sources)]
+    if with_revenue:
+        head += [*(f"revenue {name}" for name in sources), ""]
+    rows = []
+    for each in comparisons:
+        row = [str(each.expected.days), each.expected.event_token]
+        row += [f"{totals.events:,}" for totals in _sources(each)]
+        if with_revenue:
+            row += ["" if totals.revenue is None else shown_amount(totals.revenue) for totals in _sources(each)]
+            row.append(each.expected.currency or "")
+        rows.append([*row, verdict(each)])
+    return _table([*head, ""], rows, numbers=range(2, 2 + len(sources) * (1 + with_revenue)))
 
 
 def excerpt(table: str) -> str:
@@ -181,13 +179,12 @@ def _difference(bigger: EventTotals, smaller: EventTotals) -> str:
     return " and ".join(parts)
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: range) -> str:
     widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
-    numbers = range(2, len(head) - 2)
     return "\n".join(
         "  ".join(
             f"{cell:>{width}}" if column in numbers else f"{cell:<{width}}"
             for column, (cell, width) in enumerate(zip(line, widths, strict=True))
         ).rstrip()
-        for line in (head, tuple("-" * width for width in widths), *rows)
+        for line in (head, ["-" * width for width in widths], *rows)
     )

@@ -47,7 +47,7 @@ def read_expectations(
 def _rows(value: Any, name: str) -> list[Mapping[str, Any]]:
     if isinstance(value, str):
         try:
-            value = json.loads(value) if value.strip() else []
+            value = json.loads(value)
         except ValueError:
             raise AdjustConfigurationError(
                 f"{name} is text that is not JSON; in a template, end the expression with `| tojson`, or pass the upstream "

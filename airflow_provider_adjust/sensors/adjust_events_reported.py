@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import tzinfo
 from decimal import Decimal
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.reports.comparison import Tolerance
@@ -110,9 +110,11 @@ class AdjustEventsReportedSensor(AdjustWaitingSensor):
             until=until,
         )
 
-    def _totals(self, name: str, zone: tzinfo) -> list[EventTotals]:
+    def _totals(self, name: Literal["expected", "baseline"], zone: tzinfo) -> list[EventTotals]:
+        # Nothing expected must be said, as an empty list: an upstream task that returned nothing is no such thing.
+        value = self.expected if name == "expected" else self.baseline or []
         return read_expectations(
-            getattr(self, name) or [],
+            value,
             name,
             zone=zone,
             date_period=self.date_period,

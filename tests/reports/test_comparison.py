@@ -114,6 +114,14 @@ def test_the_table_has_a_line_for_each_event_token_and_day() -> None:
     ]
 
 
+def test_a_table_of_events_alone_has_no_columns_of_revenue() -> None:
+    [head, _, line] = comparison_table(
+        [Comparison(total(3), total(2))], lambda each: "no", expected_name="expected"
+    ).splitlines()
+    assert " ".join(head.split()) == "days event token events expected events Adjust"
+    assert " ".join(line.split()) == f"{DAY} f0ob4r 3 2 no"
+
+
 def test_an_error_carries_so_many_lines_and_says_where_the_rest_is() -> None:
     short, long = ("\n".join(f"line {number}" for number in range(count)) for count in (42, 60))
     assert excerpt(short) == short

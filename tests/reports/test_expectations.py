@@ -40,7 +40,6 @@ FORMS: dict[str, tuple[Any, dict[str, Any], list[EventTotals]]] = {
     "rows": ([ROW], {}, EXPECTED),
     "JSON text": (json.dumps([ROW]), {}, EXPECTED),
     "JSON text of one row": (json.dumps(ROW), {}, EXPECTED),
-    "no text": ("", {}, []),
     "no rows": ([], {}, []),
     "rows of one event token and day are added up": ([ROW, ROW], {}, [total(6, "7.50", "EUR", day=FIRST)]),
     "in the order of days": (
@@ -98,6 +97,9 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no currency": (ROW | {"currency": None}, {}, "without a currency"),
     "two currencies": ([ROW, ROW | {"currency": "USD"}], {}, "has revenue in EUR and in USD on 2026-05-01"),
     "text that is no JSON": ("{'day': 1}", {}, "end the expression with `| tojson`"),
+    "no text": ("", {}, "text that is not JSON"),
+    "a template of nothing": ("null", {}, "expected must be rows such as"),
+    "nothing": (None, {}, "expected must be rows such as"),
     "no row": (7, {}, "expected must be rows such as"),
     "rows that are none": (["f0ob4r"], {}, "expected must be rows such as"),
     "a result without its event token": (result(), {}, "does not tell its event tokens apart; name the one"),

@@ -114,6 +114,8 @@ def test_soft_fail_skips(adjust: SandboxServer) -> None:
         ({}, {"timezone": "Mars/Olympus"}, "is not an IANA name"),
         ({}, {"expected": EXPECTED | {"event_token": "xyz789"}}, "knows no event xyz789"),
         ({}, {"tolerance": -1}, "tolerance is -1"),
+        # An upstream task that returned nothing must not pass for one that sent nothing.
+        ({}, {"expected": None}, "expected must be rows"),
     ],
 )
 def test_what_waiting_cannot_change_fails_at_once(
