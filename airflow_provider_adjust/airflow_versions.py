@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException
+    from airflow.sdk.configuration import conf
+    from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSensorTimeout
 except ImportError:  # Airflow 3.1
+    from airflow.configuration import conf
     from airflow.exceptions import (  # type: ignore[no-redef,attr-defined]
         AirflowFailException,
         AirflowNotFoundException,
+        AirflowSensorTimeout,
     )
 
 try:
@@ -29,6 +32,8 @@ except ImportError:  # Airflow 3.1
 __all__ = [
     "AirflowFailException",
     "AirflowNotFoundException",
+    "AirflowSensorTimeout",
+    "conf",
     "determine_kwargs",
     "get_hook_lineage_collector",
     "send_sql_hook_lineage",

@@ -38,6 +38,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_provider_adjust.operators.adjust_send_events",
                     "airflow_provider_adjust.operators.adjust_prune_ledger",
+                    "airflow_provider_adjust.operators.adjust_reconcile",
                 ],
             },
         ],
@@ -52,7 +53,20 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [
             {
                 "integration-name": INTEGRATION,
-                "python-modules": ["airflow_provider_adjust.sensors.adjust_events_ready"],
+                "python-modules": [
+                    "airflow_provider_adjust.sensors.adjust_events_ready",
+                    "airflow_provider_adjust.sensors.adjust_events_reported",
+                    "airflow_provider_adjust.sensors.adjust_device_event",
+                ],
+            },
+        ],
+        "triggers": [
+            {
+                "integration-name": INTEGRATION,
+                "python-modules": [
+                    "airflow_provider_adjust.triggers.adjust_events_reported",
+                    "airflow_provider_adjust.triggers.adjust_device_event",
+                ],
             },
         ],
         "asset-uris": [

@@ -33,7 +33,7 @@ def airflow_schema(name: str) -> dict[str, Any]:
 
 
 def modules_named() -> Iterator[str]:
-    for kind in ("hooks", "operators", "sensors"):
+    for kind in ("hooks", "operators", "sensors", "triggers"):
         for entry in INFO[kind]:
             yield from entry["python-modules"]
     for entry in INFO["transfers"]:
@@ -55,7 +55,17 @@ def test_every_key_is_one_that_airflow_knows() -> None:
 
 @pytest.mark.parametrize(
     "key",
-    ["asset-uris", "connection-types", "integrations", "hooks", "operators", "sensors", "transfers", "task-decorators"],
+    [
+        "asset-uris",
+        "connection-types",
+        "integrations",
+        "hooks",
+        "operators",
+        "sensors",
+        "triggers",
+        "transfers",
+        "task-decorators",
+    ],
 )
 def test_the_stricter_schema_of_airflows_own_providers_accepts_it(key: str) -> None:
     """Only this one describes `ui-field-behaviour` and `conn-fields`; the runtime reads them unchecked."""
@@ -169,6 +179,8 @@ def test_the_fields_are_those_that_the_hook_reads() -> None:
         "connect_timeout",
         "read_timeout",
         "api_endpoint",
+        "report_endpoint",
+        "report_timeout",
     ]
 
 
@@ -201,7 +213,7 @@ def test_every_field_may_stay_empty_and_says_in_one_sentence_what_it_is_for(name
 
 def test_a_default_is_a_value_that_the_field_accepts() -> None:
     defaults = {n: f["schema"] for n, f in CONNECTION_TYPE["conn-fields"].items() if "default" in f["schema"]}
-    assert set(defaults) == {"connect_timeout", "read_timeout", "api_endpoint"}
+    assert set(defaults) == {"connect_timeout", "read_timeout", "api_endpoint", "report_endpoint", "report_timeout"}
     for schema in defaults.values():
         jsonschema.validate(schema["default"], schema)
 

@@ -22,7 +22,7 @@ def _options() -> Iterator[tuple[str, dict[str, Any]]]:
         ("--unknown-device", "unknown_devices", "a device id value that is answered 404"),
         ("--opted-out-device", "opted_out_devices", "a device id value that is answered 451"),
         ("--inactive-app-token", "inactive_app_tokens", "an app that is answered 403"),
-        ("--api-token", "api_tokens", "a token of the Device API; without one, any or none will do"),
+        ("--api-token", "api_tokens", "a token of the Device API and the reports; without one, any or none will do"),
     ):
         yield option, {"dest": setting, "action": "append", "metavar": "NAME", "help": f"{what}; may be repeated"}
     for option, what in (
@@ -31,9 +31,14 @@ def _options() -> Iterator[tuple[str, dict[str, Any]]]:
         ("--retry-after", "seconds in the Retry-After header of 429 and 503"),
         ("--stall-seconds", "how long a stalled connection stays open without an answer"),
         ("--slow-seconds", "how long a slow answer takes"),
+        ("--report-delay", "seconds until a report shows an event"),
     ):
         yield option, {"type": float, "metavar": "NUMBER", "help": what}
     yield "--faults", {"metavar": "KIND=SHARE,...", "help": "share of requests per fault: 503=0.02,reset_after=0.01"}
+    yield (
+        "--report-faults",
+        {"metavar": "KIND=SHARE,...", "help": "share of reports per fault: 429=0.1,504=0.1,fewer=0.05"},
+    )
     yield "--seed", {"type": int, "metavar": "NUMBER", "help": "start of the reproducible choice of faults"}
     for option, setting, what in (
         ("--no-enforce", "enforce", "answer 202, not 401, to a wrong or missing token"),
