@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, NamedTuple, TypeVar
 
@@ -21,7 +21,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from airflow_provider_adjust.s2s.delivery import OnInDoubt
 from airflow_provider_adjust.s2s.events import Event
-from airflow_provider_adjust.s2s.ledger_schema import deliveries, prepare
+from airflow_provider_adjust.s2s.ledger_schema import deliveries, held, prepare
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.schedule import Job
@@ -86,8 +86,11 @@ class Ledger:
         self._claim = uuid.uuid4().hex
         self._open: set[tuple[_Scope, str]] = set()
         self._settled: list[Receipt] = []
+        self._held: Counter[tuple[_Scope, date]] = Counter()
         self._written_at = clock()
         prepare(engine)
+        # What an earlier try held is offered to this one.
+        _again_after_a_lost_race(self._forget_held)
 
     def claim(self, jobs: Sequence[Job]) -> list[Receipt | None]:
         """Write the events as ``sending``; for each None, or the receipt of one that is not to be sent now."""
@@ -188,9 +191,13 @@ class Ledger:
         }
 
     def settle(self, receipt: Receipt) -> None:
-        """Note the end of an event that was claimed; others are none of the ledger's business."""
+        """Note the end of an event that was claimed; of others it is only counted how many were held."""
         event = receipt.event
-        if event is None or (_scope(event), _key(event.event_id)) not in self._open:
+        if event is None:
+            return
+        if receipt.outcome is Outcome.HELD:
+            self._held[_scope(event), event.occurred_at.astimezone(UTC).date()] += 1
+        if (_scope(event), _key(event.event_id)) not in self._open:
             return
         self._settled.append(receipt)
         # More than one batch, since the next claim writes it along.
@@ -199,13 +206,27 @@ class Ledger:
 
     def flush(self) -> None:
         """Write what was settled."""
-        if self._settled:
+        if self._settled or self._held:
             _again_after_a_lost_race(self._try_flush)
 
     def _try_flush(self) -> None:
         with self._engine.begin() as connection:
             self._write_settled(connection)
+            if self._held:
+                connection.execute(self._own_held())
+                connection.execute(held.insert(), [self._held_record(*key) for key in sorted(self._held)])
         self._forget_settled()
+
+    def _held_record(self, scope: _Scope, day: date) -> dict[str, Any]:
+        return asdict(self._task_instance) | scope._asdict() | {"day": day, "events": self._held[scope, day]}
+
+    def _forget_held(self) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(self._own_held())
+
+    def _own_held(self) -> sa.Delete:
+        own = asdict(self._task_instance)
+        return sa.delete(held).where(*(held.c[name] == value for name, value in own.items()))
 
     def _write_settled(self, connection: sa.Connection) -> None:
         now = self._now().replace(tzinfo=None)
@@ -236,13 +257,15 @@ class Ledger:
 def prune(engine: sa.Engine, *, older_than: timedelta, now: datetime | None = None) -> int:
     """Delete settled events that happened before that; return how many.
 
-    Adjust takes no event older than 58 days, so what is older cannot be sent twice. Events in doubt stay.
+    Adjust takes no event older than 58 days, so what is older cannot be sent twice. Events in doubt stay. Counts of held
+    events that are as old go, too.
     """
     prepare(engine)
     before = ((now or datetime.now(UTC)) - older_than).replace(tzinfo=None)
     settled = [outcome.value for outcome in _SENT if outcome is not Outcome.IN_DOUBT]
     old = sa.delete(deliveries).where(deliveries.c.occurred_at < before, deliveries.c.status.in_(settled))
     with engine.begin() as connection:
+        connection.execute(sa.delete(held).where(held.c.day < before.date()))
         return int(connection.execute(old).rowcount)
 
 
