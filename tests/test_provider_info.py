@@ -53,7 +53,9 @@ def test_every_key_is_one_that_airflow_knows() -> None:
     assert INFO.keys() <= known.keys()
 
 
-@pytest.mark.parametrize("key", ["connection-types", "integrations", "hooks", "operators", "sensors", "transfers"])
+@pytest.mark.parametrize(
+    "key", ["config", "connection-types", "integrations", "hooks", "operators", "sensors", "transfers"]
+)
 def test_the_stricter_schema_of_airflows_own_providers_accepts_it(key: str) -> None:
     """Only this one describes `ui-field-behaviour` and `conn-fields`; the runtime reads them unchecked."""
     schema = airflow_schema("provider.yaml.schema.json")
@@ -80,6 +82,16 @@ def test_airflow_finds_the_provider() -> None:
     from airflow.providers_manager import ProvidersManager
 
     assert ProvidersManager().providers[INFO["package-name"]].version == __version__
+
+
+def test_every_option_has_its_default_where_airflow_reads_it() -> None:
+    from airflow.configuration import conf
+    from airflow.providers_manager import ProvidersManager
+
+    ProvidersManager().initialize_providers_configuration()
+    for section, described in INFO["config"].items():
+        for option, more in described["options"].items():
+            assert conf.get(section, option) == more["default"]
 
 
 def test_reading_the_dict_imports_nothing_of_airflow() -> None:

@@ -112,7 +112,7 @@ def _ledger(choice: Choice) -> str:
     if choice.ledger is None:
         return configured[0]
     if choice.ledger not in configured:
-        raise HTTPException(404, "There is no such ledger among those that the page is configured to show.")
+        raise HTTPException(404, "There is no such ledger among those that the page is configured to show")
     return choice.ledger
 
 
@@ -158,7 +158,8 @@ def _answer(request: Request, error: AnyHTTPException) -> Response:
         airflow = request.scope["root_path"].removesuffix(PREFIX)
         here = quote(f"{request.url.path}?{request.url.query}", safe="")
         return RedirectResponse(f"{airflow}/api/v2/auth/login?next={here}", status_code=303)
-    return _notice(request, error.status_code, "This cannot be shown", str(error.detail))
+    remedy = " Log in to Airflow and load the page again." if error.status_code in (401, 403) else ""
+    return _notice(request, error.status_code, "This cannot be shown", f"{error.detail}.{remedy}")
 
 
 def _notice(request: Request, status: int, title: str, text: str) -> Response:

@@ -66,7 +66,8 @@ def _only_read(connection: sa.Connection) -> None:
     """Let the database itself see to it that nothing is written, where it can."""
     if connection.dialect.name == "postgresql":
         connection.execution_options(postgresql_readonly=True)
-        connection.exec_driver_sql(f"SET statement_timeout = {PATIENCE * 1000}")
+        # For this transaction only: behind a pooler, the session may be somebody else's next.
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {PATIENCE * 1000}")
     elif connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA query_only = ON")
 
