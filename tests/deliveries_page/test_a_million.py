@@ -45,7 +45,7 @@ def connection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
         made = {"conn_type": "sqlite", "host": str(file)}
     else:
         url = sa.make_url(request.getfixturevalue("postgres_url"))
-        engine = sa.create_engine(url.set(drivername="postgresql+psycopg2"))
+        engine = sa.create_engine(url.set(drivername="postgresql+psycopg2"), executemany_mode="values_plus_batch")
         metadata.drop_all(engine)
         made = {"conn_type": "postgres", "host": url.query["host"], "login": "postgres", "schema": "postgres"}
     fill(engine, rows=ROWS, days=DAYS, last=LAST)

@@ -129,6 +129,29 @@ def test_what_is_chosen_is_shown_as_text(visit: Visit, name: str) -> None:
     assert "<script>alert" not in response.text
 
 
+def contrast(one: str, other: str) -> float:
+    """As WCAG 2.2 defines it."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_every_colour_can_be_read_in_light_and_in_dark() -> None:
+    style = (Path(plugin.__file__).parent / "static" / "page.css").read_text(encoding="utf-8")
+    themes = [dict(re.findall(r"--([\w-]+): (#\w{6});", block)) for block in re.findall(r":root[^{]*\{[^}]*\}", style)]
+    assert len(themes) == 3
+    assert themes[1] == themes[2], "dark by the system's choice is dark by Airflow's"
+    for theme in themes:
+        for name in ("text", "quiet", "link", "delivered", "rejected", "in-doubt"):
+            for ground in ("page", "panel"):
+                assert contrast(theme[name], theme[ground]) >= 4.5, (name, ground)
+
+
 # -- which ledgers -------------------------------------------------------------------------------------------------------
 
 
