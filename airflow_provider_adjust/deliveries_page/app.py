@@ -26,7 +26,7 @@ from airflow_provider_adjust.deliveries_page.choice import Choice, Name, NoSuchP
 from airflow_provider_adjust.deliveries_page.configuration import ledger_conn_ids
 from airflow_provider_adjust.deliveries_page.ledgers import LedgerUnreadable, OpenLedger, open_ledger
 from airflow_provider_adjust.deliveries_page.plugin import PREFIX
-from airflow_provider_adjust.deliveries_page.rendering import render
+from airflow_provider_adjust.deliveries_page.rendering import render, root_of
 from airflow_provider_adjust.deliveries_page.summary import summarise
 
 _HEADERS = {
@@ -101,7 +101,7 @@ def _to_deliveries(request: Request, dag_ids: frozenset[str], choice: Choice) ->
             if choice.dag_id in _readable(ledger, dag_ids):
                 choice = choice.model_copy(update={"ledger": conn_id})
                 break
-    return RedirectResponse(f"{request.scope['root_path']}/?{urlencode(choice.query())}", status_code=303)
+    return RedirectResponse(f"{root_of(request)}/?{urlencode(choice.query())}", status_code=303)
 
 
 def _ledger(choice: Choice) -> str:
@@ -155,7 +155,7 @@ def _refuse_parameters(request: Request, error: RequestValidationError) -> Respo
 def _answer(request: Request, error: AnyHTTPException) -> Response:
     # In a frame the login would be a page within Airflow's own, which asks for it by itself.
     if error.status_code == 401 and request.headers.get("sec-fetch-dest") == "document":
-        airflow = request.scope["root_path"].removesuffix(PREFIX)
+        airflow = root_of(request).removesuffix(PREFIX)
         here = quote(f"{request.url.path}?{request.url.query}", safe="")
         return RedirectResponse(f"{airflow}/api/v2/auth/login?next={here}", status_code=303)
     remedy = " Log in to Airflow and load the page again." if error.status_code in (401, 403) else ""
@@ -170,7 +170,4 @@ def _notice(request: Request, status: int, title: str, text: str) -> Response:
 async def _with_headers(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
     response = await answer(request)
     response.headers.update(_HEADERS)
-    if not request.url.path.startswith(f"{request.scope['root_path']}/static/"):
-        # Someone else may sit down at this browser.
-        response.headers["Cache-Control"] = "no-store"
     return response

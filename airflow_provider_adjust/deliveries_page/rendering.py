@@ -29,8 +29,8 @@ _templates.env.trim_blocks = _templates.env.lstrip_blocks = True
 
 
 def render(request: Request, template: str, choice: Choice, *, status: int = 200, **found: Any) -> Response:
-    """One page."""
-    root: str = request.scope["root_path"]
+    """One page, which the browser does not keep: somebody else may sit down at it."""
+    root = root_of(request)
 
     def address(view: str = "", **changes: Any) -> str:
         """A view with what is chosen now, but for the changes."""
@@ -44,7 +44,14 @@ def render(request: Request, template: str, choice: Choice, *, status: int = 200
         "ledgers": ledger_conn_ids(),
         "statuses": STATUSES,
     }
-    return _templates.TemplateResponse(request, template, context | found, status_code=status)
+    headers = {"Cache-Control": "no-store"}
+    return _templates.TemplateResponse(request, template, context | found, status_code=status, headers=headers)
+
+
+def root_of(request: Request) -> str:
+    """Where the page is mounted. Below ``/static``, what is mounted there has been added already."""
+    root: str = request.scope["root_path"]
+    return root.removesuffix("/static")
 
 
 def number(value: int) -> str:

@@ -55,7 +55,7 @@ class Loads(HTMLParser):
             self.inline.append(tag)
 
 
-@pytest.mark.parametrize("path", [*VIEWS, "/nowhere", "/?map_index=x", "/?ledger=unknown"])
+@pytest.mark.parametrize("path", [*VIEWS, "/nowhere", "/static/nowhere", "/?map_index=x", "/?ledger=unknown"])
 def test_nothing_is_loaded_from_elsewhere_and_the_browser_is_told_so(visit: Visit, path: str) -> None:
     response = visit("root", path)
     page = Loads()
@@ -63,7 +63,11 @@ def test_nothing_is_loaded_from_elsewhere_and_the_browser_is_told_so(visit: Visi
     assert page.inline == []
     assert page.sources
     assert all(source.startswith("/adjust/static/") for source in page.sources)
-    assert all(visit(None, source.removeprefix("/adjust")).status_code == 200 for source in page.sources)
+    for source in page.sources:
+        served = visit(None, source.removeprefix("/adjust"))
+        assert served.status_code == 200
+        assert served.headers["x-content-type-options"] == "nosniff"
+        assert "no-store" not in served.headers.get("cache-control", "")
     headers = response.headers
     assert headers["content-security-policy"].startswith("default-src 'self';")
     assert "unsafe" not in headers["content-security-policy"]
