@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import shutil
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -18,7 +19,7 @@ SCRIPT = Path(__file__).resolve().parents[2] / "scripts" / "screenshot_deliverie
 
 
 @pytest.fixture
-def script() -> ModuleType:
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     pytest.importorskip("playwright.sync_api")
     if not (shutil.which("chromium") or shutil.which("chromium-browser")):
         pytest.skip("no chromium on the path")
@@ -26,6 +27,7 @@ def script() -> ModuleType:
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, spec.name, module)  # its dataclass looks there
     spec.loader.exec_module(module)
     return module
 
