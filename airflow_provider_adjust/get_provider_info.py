@@ -103,4 +103,23 @@ def get_provider_info() -> dict[str, Any]:
                 **provider_form(),
             },
         ],
+        # The page itself is an `airflow.plugins` entry point: Airflow loads no plugin from this dict by default, and where
+        # it is told to, one in both places would be reported as loaded twice.
+        "config": {
+            "adjust": {
+                "description": "The page `Adjust deliveries` in Airflow's UI.",
+                "options": {
+                    "ledger_conn_ids": {
+                        "description": (
+                            "Connections to the ledgers that the page shows, separated by commas. They are those that "
+                            "the sending tasks have as `ledger_conn_id`."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "adjust_ledger",
+                        "default": "",
+                    },
+                },
+            },
+        },
     }

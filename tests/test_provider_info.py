@@ -57,6 +57,7 @@ def test_every_key_is_one_that_airflow_knows() -> None:
     "key",
     [
         "asset-uris",
+        "config",
         "connection-types",
         "integrations",
         "hooks",
@@ -93,6 +94,16 @@ def test_airflow_finds_the_provider() -> None:
     from airflow.providers_manager import ProvidersManager
 
     assert ProvidersManager().providers[INFO["package-name"]].version == __version__
+
+
+def test_every_option_has_its_default_where_airflow_reads_it() -> None:
+    from airflow.configuration import conf
+    from airflow.providers_manager import ProvidersManager
+
+    ProvidersManager().initialize_providers_configuration()
+    for section, described in INFO["config"].items():
+        for option, more in described["options"].items():
+            assert conf.get(section, option) == more["default"]
 
 
 def test_reading_the_dict_imports_nothing_of_airflow() -> None:
