@@ -14,8 +14,8 @@ from airflow.sdk import BaseOperatorLink
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
-#: Where the "Adjust deliveries" page is on Airflow's API server.
-DELIVERIES_PATH = "/adjust/deliveries"
+#: Where the "Adjust deliveries" page is on Airflow's API server; a worker need not load what serves it.
+DELIVERIES_PATH = "/adjust/"
 #: Adjust documents no address of an app's own page; from here the app is one click away.
 DASHBOARD_URL = "https://suite.adjust.com/"
 
@@ -34,10 +34,13 @@ class AdjustDeliveriesLink(BaseOperatorLink):
     name = "Adjust deliveries"
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
-        if not getattr(operator, "ledger_conn_id", None):
+        ledger = getattr(operator, "ledger_conn_id", None)
+        if not ledger:
             return ""
-        query = urlencode({"dag_id": ti_key.dag_id, "run_id": ti_key.run_id, "task_id": ti_key.task_id})
-        return f"{_path_of_the_ui()}{DELIVERIES_PATH}?{query}"
+        query = {"ledger": ledger, "dag_id": ti_key.dag_id, "run_id": ti_key.run_id, "task_id": ti_key.task_id}
+        if ti_key.map_index >= 0:
+            query["map_index"] = ti_key.map_index
+        return f"{_path_of_the_ui()}{DELIVERIES_PATH}?{urlencode(query)}"
 
 
 class AdjustRejectedFileLink(BaseOperatorLink):

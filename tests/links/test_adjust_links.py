@@ -10,10 +10,13 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from urllib.parse import parse_qsl
 
 import pytest
 from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, S2S_TOKEN, purchase
 
+from airflow_provider_adjust.deliveries_page.choice import Choice
+from airflow_provider_adjust.deliveries_page.plugin import PREFIX
 from airflow_provider_adjust.links.adjust_links import (
     DASHBOARD_URL,
     AdjustDashboardLink,
@@ -39,7 +42,9 @@ def test_the_links_of_a_task() -> None:
     ]
 
 
-DELIVERIES = "/adjust/deliveries?dag_id=revenue&run_id=scheduled__2026-11-18T00%3A00%3A00%2B00%3A00&task_id=send"
+DELIVERIES = (
+    "/adjust/?ledger=adjust_ledger&dag_id=revenue&run_id=scheduled__2026-11-18T00%3A00%3A00%2B00%3A00&task_id=send"
+)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +62,22 @@ def test_deliveries_are_shown_of_a_task_that_has_a_ledger(
     if base_url:
         monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
     assert AdjustDeliveriesLink().get_link(operator(ledger_conn_id=ledger_conn_id), ti_key=TI) == link
+
+
+@pytest.mark.parametrize("map_index", [-1, 0, 3])
+def test_the_page_understands_the_link(map_index: int) -> None:
+    key = SimpleNamespace(**{**vars(TI), "map_index": map_index})
+    link = AdjustDeliveriesLink().get_link(operator(ledger_conn_id="adjust_ledger"), ti_key=key)
+    path, _, query = link.partition("?")
+    assert path == f"{PREFIX}/"
+    choice = Choice.model_validate(dict(parse_qsl(query)))
+    assert (choice.ledger, choice.dag_id, choice.run_id, choice.task_id) == (
+        "adjust_ledger",
+        TI.dag_id,
+        TI.run_id,
+        TI.task_id,
+    )
+    assert choice.map_index == (None if map_index < 0 else map_index)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +159,9 @@ def test_airflow_keeps_the_links_of_a_try_even_when_it_fails(airflow_db: Path, t
     with sqlite3.connect(airflow_db / "airflow.db") as database:
         query = "SELECT task_id, key, value FROM xcom WHERE dag_id = 'linked' AND key LIKE '\\_link%' ESCAPE '\\'"
         found = {(task_id, key): json.loads(value) for task_id, key, value in database.execute(query)}
-    assert found["remembers", "_link_AdjustDeliveriesLink"].startswith("/adjust/deliveries?dag_id=linked&run_id=manual")
+    assert found["remembers", "_link_AdjustDeliveriesLink"].startswith(
+        "/adjust/?ledger=ledger&dag_id=linked&run_id=manual"
+    )
     assert found["forgets", "_link_AdjustDeliveriesLink"] == ""
     assert found["forgets", "_link_AdjustRejectedFileLink"] == ""
     assert {found[name, "_link_AdjustDashboardLink"] for name in ("remembers", "forgets")} == {DASHBOARD_URL}
