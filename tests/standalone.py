@@ -31,11 +31,10 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float = 180) -> A
     raise AssertionError(f"{what} did not come within {seconds} s")
 
 
-@contextmanager
-def standalone(folder: Path, dags: Path, dag_id: str, **environment: str) -> Iterator[Command]:
-    """Start it with a home and ports of its own, wait until it knows the DAG, and yield its command line."""
+def own_environment(folder: Path, dags: Path, **environment: str) -> dict[str, str]:
+    """The environment of an Airflow with a home and ports of its own."""
     port = free_port()
-    environment = os.environ | {
+    return os.environ | {
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
@@ -50,27 +49,44 @@ def standalone(folder: Path, dags: Path, dag_id: str, **environment: str) -> Ite
         **environment,
     }
 
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        airflow = [sys.executable, "-m", "airflow", *words]
-        return subprocess.run(airflow, env=environment, capture_output=True, text=True)
+
+def command_line(environment: dict[str, str]) -> Command:
+    """``airflow`` in that environment: takes its words, and returns what it prints."""
 
     def command(*words: str) -> str:
-        done = run(*words)
+        airflow = [sys.executable, "-m", "airflow", *words]
+        done = subprocess.run(airflow, env=environment, capture_output=True, text=True)
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout
 
-    with (folder / "standalone.log").open("w") as log:
+    return command
+
+
+@contextmanager
+def running(name: str, words: list[str], folder: Path, environment: dict[str, str]) -> Iterator[None]:
+    """A program that runs for as long as the context lasts, and writes to a log named after it."""
+    with (folder / f"{name}.log").open("w") as log:
         # A session of its own, so that all that it starts can be ended with it.
-        process = subprocess.Popen(
-            [sys.executable, "-m", "airflow", "standalone"],
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = subprocess.Popen(words, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         try:
-            wait_for("the DAG", lambda: dag_id in run("dags", "list", "-o", "plain").stdout)
-            yield command
+            yield
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def knows_dag(command: Command, dag_id: str) -> bool:
+    try:
+        return dag_id in command("dags", "list", "-o", "plain")
+    except AssertionError:  # the database is still being made
+        return False
+
+
+@contextmanager
+def standalone(folder: Path, dags: Path, dag_id: str, **environment: str) -> Iterator[Command]:
+    """Start it with a home and ports of its own, wait until it knows the DAG, and yield its command line."""
+    own = own_environment(folder, dags, **environment)
+    command = command_line(own)
+    with running("standalone", [sys.executable, "-m", "airflow", "standalone"], folder, own):
+        wait_for("the DAG", lambda: knows_dag(command, dag_id))
+        yield command
