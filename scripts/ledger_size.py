@@ -66,7 +66,7 @@ def sizes(engine: sa.Engine) -> dict[str, int]:
         UNION ALL SELECT indexrelid::regclass::text, pg_relation_size(indexrelid)
         FROM pg_index WHERE indrelid = 'adjust_delivery'::regclass"""
     with engine.connect() as connection:
-        return {name: size for name, size in connection.execute(sa.text(query))}
+        return dict(connection.execute(sa.text(query)).all())
 
 
 def vacuum(engine: sa.Engine, how: str = "") -> None:
