@@ -62,7 +62,7 @@ def adjust_sharded() -> None:
         sql_conn_id="warehouse",
         sql="{% include 'sql/purchases_of_shard_' ~ conn.warehouse.conn_type ~ '.sql' %}",
         event_token="f0ob4r",
-        # A shard that failed holds up its next night, which would overtake it and have its events refused.
+        # A night with a failed shard holds up the next one, which would overtake it and have its events refused.
         depends_on_past=True,
         id_field="order_id",
         event_id_param="event_id",
