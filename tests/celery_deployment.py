@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
+import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-from standalone import Command, command_line, free_port, knows_dag, own_environment, running, wait_for
+import sqlalchemy as sa
+from standalone import free_port, own_environment, wait_for
+
+AIRFLOW = (sys.executable, "-m", "airflow")
 
 needs_redis = pytest.mark.skipif(
     shutil.which("redis-server") is None, reason="no redis-server on the path: apt-get install redis-server"
@@ -29,47 +34,65 @@ def name_of_worker() -> str:
 
 @contextmanager
 def celery_deployment(
-    folder: Path, dags: Path, dag_id: str, *, database: str, workers: Sequence[str], slots: int, **environment: str
-) -> Iterator[Command]:
+    folder: Path, dags: Path, dag_id: str, *, database: sa.Engine, workers: Sequence[str], slots: int, **settings: str
+) -> Iterator[Callable[..., str]]:
     """Start it all, wait until every worker answers and the DAG is known, and yield Airflow's command line.
 
-    :param database: SQLAlchemy URL of an empty database for Airflow's metadata.
+    :param database: an empty database for Airflow's metadata.
     :param slots: how many tasks each worker runs at once.
     """
     port = free_port()
     redis = f"redis://127.0.0.1:{port}/0"
-    own = own_environment(
+    environment = own_environment(
         folder,
         dags,
         AIRFLOW__CORE__EXECUTOR="CeleryExecutor",
         AIRFLOW__CORE__HOSTNAME_CALLABLE=f"{__name__}.{name_of_worker.__name__}",
-        AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=database,
+        AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=database.url.render_as_string(hide_password=False),
         AIRFLOW__CELERY__BROKER_URL=redis,
         AIRFLOW__CELERY__WORKER_CONCURRENCY=str(slots),
         PYTHONPATH=str(Path(__file__).parent),
-        **environment,
+        **settings,
     )
-    command = command_line(own)
+
+    def command(*words: str) -> str:
+        done = subprocess.run([*AIRFLOW, *words], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
     command("db", "migrate")
     with ExitStack() as stack:
 
         def start(name: str, *words: str, **more: str) -> None:
-            stack.enter_context(running(name, list(words), folder, own | more))
+            stack.enter_context(running(words, environment | more, folder / f"{name}.log"))
 
-        store_nothing = ("--save", "", "--appendonly", "no")
-        start("redis", "redis-server", "--port", str(port), "--bind", "127.0.0.1", *store_nothing)
-        airflow = (sys.executable, "-m", "airflow")
+        start("redis", "redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no")
         for part in ("api-server", "scheduler", "dag-processor"):
-            start(part, *airflow, part)
+            start(part, *AIRFLOW, part)
         for worker in workers:
-            words = ("celery", "worker", "--celery-hostname", worker, "--skip-serve-logs")
-            start(worker, *airflow, *words, NAME_OF_WORKER=worker)
+            words = (*AIRFLOW, "celery", "worker", "--celery-hostname", worker, "--skip-serve-logs")
+            start(worker, *words, NAME_OF_WORKER=worker)
         wait_for("an answer of each worker", lambda: len(answers(redis)) == len(workers))
-        wait_for("the DAG", lambda: knows_dag(command, dag_id))
+        wait_for("the DAG", lambda: knows(database, dag_id))
         yield command
 
 
+@contextmanager
+def running(words: Sequence[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+    with log.open("w") as output:
+        # A session of its own, so that all that it starts can be ended with it.
+        process = subprocess.Popen(
+            words, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+        )
+    try:
+        yield
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 def answers(redis: str) -> list[object]:
+    """What the workers answer to a ping."""
     from celery import Celery
     from kombu.exceptions import OperationalError
 
@@ -78,3 +101,9 @@ def answers(redis: str) -> list[object]:
             return list(app.control.ping(timeout=1))
     except OperationalError:  # Redis is not up yet
         return []
+
+
+def knows(database: sa.Engine, dag_id: str) -> bool:
+    with database.connect() as connection:
+        query = sa.text("SELECT count(*) FROM serialized_dag WHERE dag_id = :dag")
+        return bool(connection.scalar(query, {"dag": dag_id}))

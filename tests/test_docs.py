@@ -19,11 +19,16 @@ from airflow_provider_adjust import s2s
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
 from airflow_provider_adjust.operators.adjust_prune_ledger import AdjustPruneLedgerOperator
+from airflow_provider_adjust.operators.adjust_reconcile import AdjustReconcileOperator
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
+from airflow_provider_adjust.reports import errors as report_errors
 from airflow_provider_adjust.s2s import errors, responses
 from airflow_provider_adjust.s2s.endpoint import EVENT
 from airflow_provider_adjust.s2s.receipts import FINAL_OUTCOMES, DeliverySummary
+from airflow_provider_adjust.sensors.adjust_device_event import AdjustDeviceEventSensor
 from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
+from airflow_provider_adjust.sensors.adjust_events_reported import AdjustEventsReportedSensor
+from airflow_provider_adjust.sensors.adjust_waiting import AdjustWaitingSensor
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -173,7 +178,8 @@ def missing_reasons() -> set[str]:
 def verdict_reasons() -> set[str]:
     """Reasons of answers, of the lack of one, and of what the delivery did not send."""
     named = {reason for _, _, reason, _ in responses._BY_MESSAGE}
-    text = SOURCES["responses.py"] + SOURCES["delivery.py"]
+    text = "\n".join(SOURCES.values())
+    named |= set(re.findall(r'receipt_for\(\w+, outcome, "(\w+)"', text))
     named |= set(re.findall(r'Outcome\.\w+(?: if [^,\n]+ else Outcome\.\w+)?,\s*"(\w+)"', text))
     return named | {"dry_run"}
 
@@ -223,7 +229,7 @@ def test_every_outcome_and_error_is_in_the_failures_page() -> None:
         assert f"| `{outcome.value}` |" in page
     # The bases are never raised themselves, and a refused row does not fail the task by itself.
     bases = {"AdjustError", "DeliveryIncomplete", "InvalidEvent"}
-    for name, error in inspect.getmembers(errors, inspect.isclass):
+    for name, error in inspect.getmembers(errors, inspect.isclass) + inspect.getmembers(report_errors, inspect.isclass):
         if issubclass(error, errors.AdjustError) and name not in bases:
             assert f"| `{name}` |" in page
 
@@ -241,6 +247,10 @@ OPERATORS: list[tuple[str, Any]] = [
     ("AdjustSendEventsOperator", AdjustSendEventsOperator),
     ("AdjustEventsReadySensor", AdjustEventsReadySensor),
     ("AdjustPruneLedgerOperator", AdjustPruneLedgerOperator),
+    ("AdjustEventsReportedSensor", AdjustEventsReportedSensor),
+    ("AdjustDeviceEventSensor", AdjustDeviceEventSensor),
+    ("Common parameters of the sensors", AdjustWaitingSensor),
+    ("AdjustReconcileOperator", AdjustReconcileOperator),
 ]
 
 

@@ -144,3 +144,60 @@ def assert_customers_are_not_split(folder: Path, warehouse: str) -> None:
     assert {shard for _, shard in shards} == set(range(8))
     sent_by = {(customers[order], shard) for order, shard in shards}
     assert len(shards) > len(sent_by) == len({customer for customer, _ in sent_by})
+
+
+@pytest.mark.airflow
+def test_the_loop_is_closed_on_what_was_sent(airflow_db: Path, tmp_path: Path, load_purchases: ModuleType) -> None:
+    """Wait, send, wait for the report, reconcile; one device is unknown to Adjust, which the tolerances allow."""
+    until = (datetime.now(UTC) - timedelta(hours=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    url = f"sqlite:///{tmp_path / 'warehouse.db'}"
+    load_purchases.load(url, until)
+    customer = _one_customer(url, until)
+    settings: dict[str, Any] = {
+        "tokens": [S2S_TOKEN],
+        "api_tokens": ["the-api-token-of-the-example"],
+        "app_tokens": [APP_TOKEN],
+        "event_tokens": [EVENT_TOKEN],
+        "unknown_devices": [customer],
+    }
+    with SandboxServer(**settings) as sandbox:
+        adjust = {
+            "conn_type": "adjust",
+            "host": sandbox.url,
+            "password": S2S_TOKEN,
+            "extra": {
+                "app_token": APP_TOKEN,
+                "environment": "sandbox",
+                "api_token": "the-api-token-of-the-example",
+                "report_endpoint": sandbox.url,
+            },
+        }
+        environment = os.environ | {
+            "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(adjust),
+            "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}),
+            "AIRFLOW_CONN_ADJUST_LEDGER": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}),
+        }
+        command = [sys.executable, "-m", "airflow", "dags", "test", "adjust_close_the_loop", until.isoformat()]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+        stats = sandbox.stats()
+    log = done.stdout + done.stderr
+    assert done.returncode == 0, log[-5000:]
+    assert "Adjust's report shows what is expected" in log
+    assert "events warehouse  events ledger  events Adjust" in log
+    assert stats["by_error"] == {"Device not found": 1}
+    assert not any(secret in log for secret in (S2S_TOKEN, "the-api-token-of-the-example"))
+
+
+def _one_customer(url: str, until: datetime) -> str:
+    """The device of somebody who bought exactly once in the night before."""
+    engine = sa.create_engine(url)
+    query = sa.text(
+        "SELECT MAX(c.gps_adid) FROM purchases p JOIN customers c ON c.customer_id = p.customer_id "
+        "WHERE p.purchased_at >= :start AND p.purchased_at < :end AND p.amount > 0 AND c.gps_adid IS NOT NULL "
+        "GROUP BY c.customer_id HAVING COUNT(*) = 1 LIMIT 1"
+    )
+    with engine.connect() as connection:
+        times = {"start": (until - timedelta(days=1)).strftime("%F %T"), "end": until.strftime("%F %T")}
+        found = str(connection.scalar(query, times))
+    engine.dispose()
+    return found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import accumulate
@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from celery_deployment import celery_deployment, needs_celery, needs_redis
 from example_files import EXAMPLES, load_module
-from standalone import Command, wait_for
+from standalone import wait_for
 
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -87,8 +87,18 @@ def most_at_once(shards: list[Any]) -> int:
     return max(accumulate(step for _, step in sorted(steps)))
 
 
+def tell(stats: dict[str, Any], shards: list[Any]) -> None:
+    """The figures that docs/scaling.md has; pytest shows them with -s."""
+    start = min(shard.start_date for shard in shards)
+    names = ("recorded", "order_violations", "repeated_event_ids", "max_concurrent", "max_concurrent_per_lane")
+    print("\n" + ", ".join(f"{name} {stats[name]}" for name in names))
+    for shard in shards:
+        seconds = [(moment - start).total_seconds() for moment in (shard.start_date, shard.end_date)]
+        print(f"shard {shard.map_index}: {shard.hostname}, from {seconds[0]:.1f} to {seconds[1]:.1f} s")
+
+
 @pytest.fixture
-def airflow(deployment: Deployment, tmp_path: Path, adjust_sandbox: SandboxServer) -> Iterator[Command]:
+def airflow(deployment: Deployment, tmp_path: Path, adjust_sandbox: SandboxServer) -> Iterator[Callable[..., str]]:
     adjust_sandbox.configure(**TOKENS, latency=0.2)
     # The busiest of the seven nights is the first: let it be the last one that has passed.
     load_purchases = load_module(EXAMPLES.parent / "scripts" / "load_purchases.py")
@@ -102,7 +112,7 @@ def airflow(deployment: Deployment, tmp_path: Path, adjust_sandbox: SandboxServe
         tmp_path,
         EXAMPLES,
         DAG,
-        database=deployment.airflow.url.render_as_string(hide_password=False),
+        database=deployment.airflow,
         workers=WORKERS,
         slots=WORKER_SLOTS,
         AIRFLOW_CONN_WAREHOUSE=json.dumps(postgres),
@@ -114,14 +124,14 @@ def airflow(deployment: Deployment, tmp_path: Path, adjust_sandbox: SandboxServe
 
 
 def test_two_workers_share_a_night_which_is_not_sent_again(
-    airflow: Command, deployment: Deployment, adjust_sandbox: SandboxServer
+    airflow: Callable[..., str], deployment: Deployment, adjust_sandbox: SandboxServer
 ) -> None:
     airflow("pools", "set", "adjust", str(POOL_SLOTS), "shards that send at once")
     airflow("dags", "unpause", "-y", DAG)  # the last night is due at once
     assert wait_for("the night", lambda: deployment.end_of_run("scheduled"), 400) == "success"
 
     stats, shards = adjust_sandbox.stats(), deployment.shards()
-    print(stats, *shards, sep="\n")
+    tell(stats, shards)
     assert stats["recorded"] == deployment.purchases() > 2000
     assert (stats["order_violations"], stats["repeated"], stats["repeated_event_ids"]) == (0, 0, 0)
     assert deployment.delivered() == (stats["recorded"], SHARDS)
