@@ -82,11 +82,10 @@ class Standalone:
             return database.execute(query, values).fetchall()
 
 
-@contextmanager
-def standalone(folder: Path, dags: Path, dag_id: str, **settings: str) -> Iterator[Standalone]:
-    """Run `airflow standalone` until the DAG is there, and end all that it started."""
+def own_environment(folder: Path, dags: Path, **settings: str) -> dict[str, str]:
+    """The environment of an Airflow with a home and ports of its own."""
     port = free_port()
-    environment = os.environ | {
+    return os.environ | {
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
@@ -101,6 +100,12 @@ def standalone(folder: Path, dags: Path, dag_id: str, **settings: str) -> Iterat
         "TEST_FOLDER": str(folder),
         **settings,
     }
+
+
+@contextmanager
+def standalone(folder: Path, dags: Path, dag_id: str, **settings: str) -> Iterator[Standalone]:
+    """Run `airflow standalone` until the DAG is there, and end all that it started."""
+    environment = own_environment(folder, dags, **settings)
     with (folder / "standalone.log").open("w") as log:
         process = _started(("standalone",), environment, log)
         airflow = Standalone(process, environment, folder)

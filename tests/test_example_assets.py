@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import airflow
@@ -24,12 +22,12 @@ import pytest
 from airflow.sdk.api.datamodels._generated import AssetEventDagRunReference
 from airflow.sdk.execution_time.comms import AssetEventDagRunReferenceResult
 from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
+from example_files import EXAMPLES, load_module
 from packaging.version import Version
 from standalone import Standalone, standalone, wait_for
 
 from airflow_provider_adjust.sandbox import SandboxServer
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "example_dags"
 APP_TOKEN = "4w565xzmb54d"
 EVENT_TOKEN = "f0ob4r"
 S2S_TOKEN = "the-s2s-token-of-the-example"
@@ -38,15 +36,6 @@ FREE = "amount = 0"  # Adjust takes no revenue of nothing, so these are refused
 
 pytestmark = pytest.mark.airflow
 has_partitions = pytest.mark.skipif(Version(airflow.__version__) < Version("3.2"), reason="partitions came with 3.2")
-
-
-def load_module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @dataclass
