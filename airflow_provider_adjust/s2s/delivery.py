@@ -13,10 +13,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from airflow_provider_adjust.s2s.device_api import Standing
+from airflow_provider_adjust.s2s.echoes import without_echoes
 from airflow_provider_adjust.s2s.errors import (
     AdjustConfigurationError,
     AdjustUnreachable,
@@ -303,6 +304,9 @@ class Delivery:
         answer = None if completion.failure else completion.body
         self._in_flight -= 1
         verdict = judge(completion)
+        if answer is not None and verdict.message:
+            message = without_echoes(verdict.message, job.event.params, self._target_of(job).s2s_token)
+            verdict = replace(verdict, message=message)
         self._pace.answered(verdict)
         outcome = verdict.outcome
         if outcome is Outcome.HALT:

@@ -6,6 +6,7 @@ has one event in flight at a time: if the last time is the event's own, Adjust h
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,11 +17,28 @@ import requests
 
 from airflow_provider_adjust.s2s.errors import AdjustError
 from airflow_provider_adjust.s2s.events import Event
+from airflow_provider_adjust.s2s.responses import read_answer
+from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
+from airflow_provider_adjust.s2s.transports.deadline import within
 from airflow_provider_adjust.s2s.transports.session import BearerToken
 
 PATH = "/device_service/api/v2/inspect_device"
 #: The ids that Adjust documents for this call, the most telling first; adid is what public clients pass besides.
 _ACCEPTED_IDS = ("gps_adid", "idfa", "android_id", "fire_adid", "win_adid", "adid")
+
+
+class _NoQueries(logging.Filter):
+    """urllib3 logs the whole URL at DEBUG, and this one holds a device id; other URLs are none of its business."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                each.partition("?")[0] if isinstance(each, str) and PATH in each else each for each in record.args
+            )
+        return True
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_NoQueries())
 
 
 class Standing(Enum):
@@ -54,28 +72,36 @@ class DeviceApi:
         :raises DeviceApiError: no usable answer.
         """
         try:
-            answer = requests.get(
-                self.endpoint + PATH,
-                params={"advertising_id": device_id, "app_token": app_token},
-                auth=BearerToken(self.api_token),
-                timeout=self.timeout,
-                allow_redirects=False,
-            )
-        except requests.RequestException as error:
+            status, answer = within(sum(self.timeout), lambda: self._get(device_id, app_token))
+        except (requests.RequestException, TimeoutError, UnicodeError) as error:
             # The exception's text holds the URL, and with it the device id.
             raise DeviceApiError(f"the Device API cannot be reached ({type(error).__name__})") from None
-        if answer.status_code == 404 and "device not found" in answer.text.lower():
+        if status == 404 and b"device not found" in answer.lower():
             raise DeviceNotFound("Adjust does not know the device")
-        if answer.status_code != 200:
-            hint = "; check the connection's API token" if answer.status_code in {401, 403} else ""
-            raise DeviceApiError(f"the Device API answers status {answer.status_code}{hint}")
-        try:
-            found = answer.json()
-        except ValueError:
-            found = None
+        if status != 200:
+            hint = "; check the connection's API token" if status in {401, 403} else ""
+            raise DeviceApiError(f"the Device API answers status {status}{hint}")
+        found = read_answer(answer)
         if not isinstance(found, dict):
             raise DeviceApiError("the Device API gave no JSON object")
         return found
+
+    def _get(self, device_id: str, app_token: str) -> tuple[int, bytes]:
+        """The answer's status and body; a body that is longer than any of Adjust's is cut, and then is no JSON."""
+        with requests.get(
+            self.endpoint + PATH,
+            params={"advertising_id": device_id, "app_token": app_token},
+            auth=BearerToken(self.api_token),
+            timeout=self.timeout,
+            allow_redirects=False,
+            stream=True,
+        ) as answer:
+            body = bytearray()
+            for chunk in answer.iter_content(8192):
+                body += chunk
+                if len(body) > MAX_ANSWER_BYTES:
+                    break
+            return answer.status_code, bytes(body)
 
     def standing(self, event: Event) -> Standing:
         """Tell whether Adjust's last event for this device and event token is this one.
