@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import requests
 from airflow.sdk import BaseHook
+from airflow.sdk.log import mask_secret
 
 from airflow_provider_adjust import connection_form
+from airflow_provider_adjust.hooks.base_url import base_url
 from airflow_provider_adjust.s2s.delivery import OnInDoubt
 from airflow_provider_adjust.s2s.device_api import DeviceApi
 from airflow_provider_adjust.s2s.endpoint import EVENT
@@ -120,16 +121,20 @@ class AdjustS2SHook(BaseHook):
         s2s_token = (connection.password or "").strip() or None
         if s2s_token and not (s2s_token.isascii() and s2s_token.isprintable()):
             raise AdjustConfigurationError(f"{where}: the S2S security token holds characters that no token has")
+        api_token = _text(extra, "api_token", where)
+        for secret in (s2s_token, api_token):
+            if secret:
+                mask_secret(secret)  # wherever the connection came from, and whatever its extra calls it
         return AdjustConnection(
-            endpoint=_endpoint(connection.host, connection.port, where),
+            endpoint=base_url(connection.host, connection.port, where),
             s2s_token=s2s_token,
             app_token=self.app_token or _text(extra, "app_token", where),
             environment=self.environment or _text(extra, "environment", where),
             timeout=timeout,
-            api_endpoint=_endpoint(
+            api_endpoint=base_url(
                 _text(extra, "api_endpoint", where) or connection_form.DEFAULT_API_ENDPOINT, None, where
             ),
-            api_token=_text(extra, "api_token", where),
+            api_token=api_token,
         )
 
     def get_conn(self) -> requests.Session:
@@ -257,42 +262,6 @@ def _test_result(verdict: Verdict, settings: AdjustConnection) -> tuple[bool, st
     if verdict.outcome is Outcome.DELIVERED:
         return True, f"{where} answers OK even to a request without an event, so the tokens could not be checked"
     return True, f"{where} answers; {token}; app token accepted. {_LATER}."
-
-
-def _endpoint(host: str | None, port: int | None, where: str) -> str:
-    """The endpoint's base URL: https, or http to this machine only, since the token would travel in the open."""
-    text = (host or connection_form.DEFAULT_ENDPOINT).strip()
-    no_url = "must be a URL such as https://s2s.adjust.com"
-    try:
-        url = urlsplit(text if "://" in text else f"https://{text}")
-    except ValueError:
-        raise AdjustConfigurationError(f"{where}: the endpoint {no_url}") from None
-    problem = None
-    try:
-        port = url.port or port
-    except ValueError:
-        problem = "has a port that is none"
-    if port and not 0 < port < 65_536:
-        problem = "has a port that is none"
-    if url.username or url.password:
-        problem = "holds credentials; the S2S security token has its own field"
-    elif url.scheme not in {"https", "http"} or not url.hostname or url.query or url.fragment or len(text.split()) > 1:
-        problem = no_url
-    elif url.scheme == "http" and not _is_loopback(url.hostname):
-        problem = "must begin with https://; http:// is allowed to 127.0.0.1 and localhost only"
-    elif url.path.rstrip("/") == EVENT.path:
-        problem = f"must not end in {EVENT.path}; give the base, such as https://s2s.adjust.com"
-    if problem:
-        raise AdjustConfigurationError(f"{where}: the endpoint {problem}")
-    name = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
-    return f"{url.scheme}://{name}{f':{port}' if port else ''}{url.path.rstrip('/')}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _text(extra: Mapping[str, Any], name: str, where: str) -> str | None:
