@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 from airflow.sdk import BaseHook, Connection
+from airflow.sdk.log import mask_secret
 
 from airflow_provider_adjust import connection_form
+from airflow_provider_adjust.hooks.base_url import base_url
 from airflow_provider_adjust.reports.account import ReadingAccount
 from airflow_provider_adjust.reports.report_service import ReportService
 from airflow_provider_adjust.s2s.device_api import DeviceApi
@@ -89,9 +89,12 @@ class AdjustConnection:
         api_token = _text(extra, "api_token", where)
         if api_token and not (api_token.isascii() and api_token.isprintable()):
             raise AdjustConfigurationError(f"{where}: the API token holds characters that no token has")
+        for secret in (s2s_token, api_token):
+            if secret:
+                mask_secret(secret)  # wherever the connection came from, and whatever its extra calls it
         return cls(
             conn_id=connection.conn_id,
-            endpoint=_endpoint(connection.host, connection.port, where),
+            endpoint=base_url(connection.host, connection.port, where),
             s2s_token=s2s_token,
             app_token=app_token or _text(extra, "app_token", where),
             environment=environment or _text(extra, "environment", where),
@@ -154,43 +157,7 @@ class AdjustConnection:
 
 
 def _extra_endpoint(extra: Mapping[str, Any], name: str, default: str, where: str) -> str:
-    return _endpoint(_text(extra, name, where) or default, None, where, name)
-
-
-def _endpoint(host: str | None, port: int | None, where: str, name: str = "endpoint") -> str:
-    """The endpoint's base URL: https, or http to this machine only, since the token would travel in the open."""
-    text = (host or connection_form.DEFAULT_ENDPOINT).strip()
-    no_url = "must be a URL such as https://s2s.adjust.com"
-    try:
-        url = urlsplit(text if "://" in text else f"https://{text}")
-    except ValueError:
-        raise AdjustConfigurationError(f"{where}: the {name} {no_url}") from None
-    problem = None
-    try:
-        port = url.port or port
-    except ValueError:
-        problem = "has a port that is none"
-    if port and not 0 < port < 65_536:
-        problem = "has a port that is none"
-    if url.username or url.password:
-        problem = "holds credentials; the S2S security token has its own field"
-    elif url.scheme not in {"https", "http"} or not url.hostname or url.query or url.fragment or len(text.split()) > 1:
-        problem = no_url
-    elif url.scheme == "http" and not _is_loopback(url.hostname):
-        problem = "must begin with https://; http:// is allowed to 127.0.0.1 and localhost only"
-    elif url.path.rstrip("/") == EVENT.path:
-        problem = f"must not end in {EVENT.path}; give the base, such as https://s2s.adjust.com"
-    if problem:
-        raise AdjustConfigurationError(f"{where}: the {name} {problem}")
-    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
-    return f"{url.scheme}://{host}{f':{port}' if port else ''}{url.path.rstrip('/')}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return base_url(_text(extra, name, where) or default, None, where, name)
 
 
 def _text(extra: Mapping[str, Any], name: str, where: str) -> str | None:

@@ -240,7 +240,8 @@ class AdjustS2SHook(BaseHook):
         body = urlencode({name: value for name, value in params.items() if value})
         timeout = tuple(map(min, settings.timeout, _TEST_TIMEOUT))
         transport = RequestsTransport(max_in_flight=1, timeout=(timeout[0], timeout[1]))
-        completion = transport.send(None, settings.target, body)
+        transport.submit(None, settings.target, body)
+        [completion] = transport.poll(None)  # comes in time whatever the server does, unlike what send returns
         transport.close()
         works, message = _test_result(judge(completion), settings)
         if settings.api_token is None:

@@ -19,6 +19,8 @@ BASE_PATH = "/reports-service"
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 _FIRST_WAIT, _LONGEST_WAIT = 2.0, 120.0
 _SHOWN = 300
+#: Bytes of a report: days and event tokens make thousands of lines at most, which is far below.
+_LONGEST_REPORT = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +90,7 @@ class ReportService:
         yield from self._ask("/filters_data", {"required_filters": "apps"})
 
     def _ask(self, path: str, params: Mapping[str, str]) -> Conversation[ApiAnswer]:
-        call = ApiCall(self.endpoint + BASE_PATH + path, params, self.api_token, self.timeout)
+        call = ApiCall(self.endpoint + BASE_PATH + path, params, self.api_token, self.timeout, _LONGEST_REPORT)
         attempt = 0
         while True:
             reply = yield call

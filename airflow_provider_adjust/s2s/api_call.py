@@ -6,6 +6,7 @@ The Device API and the Report Service want a user's API token, not the S2S secur
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import ssl
 from collections.abc import Mapping
@@ -15,6 +16,25 @@ import httpx
 import requests
 
 from airflow_provider_adjust import __version__
+from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
+from airflow_provider_adjust.s2s.transports.deadline import within
+
+_CHUNK = 65_536
+
+
+class _NoQueries(logging.Filter):
+    """urllib3 and httpx log whole URLs at DEBUG and INFO, and one of ours holds a device id."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                str(each).partition("?")[0] if "advertising_id=" in str(each) else each for each in record.args
+            )
+        return True
+
+
+for _name in ("urllib3.connectionpool", "httpx"):
+    logging.getLogger(_name).addFilter(_NoQueries())
 
 
 class ApiUnreachable(Exception):
@@ -36,12 +56,16 @@ class ApiAnswer:
 
 @dataclass(frozen=True, slots=True)
 class ApiCall:
-    """A request; ``timeout`` is seconds to connect and to wait for the answer. No redirect is followed."""
+    """A request; ``timeout`` is seconds to connect and to wait for the answer, and together for the whole of it.
+
+    No redirect is followed. A body longer than ``most_bytes`` is cut.
+    """
 
     url: str
     params: Mapping[str, str] = field(repr=False)
     api_token: str = field(repr=False)
     timeout: tuple[float, float]
+    most_bytes: int = MAX_ANSWER_BYTES
 
     @property
     def headers(self) -> dict[str, str]:
@@ -57,17 +81,26 @@ class ApiCall:
         :raises ApiUnreachable: no whole answer came.
         """
         try:
-            answer = requests.get(
-                self.url,
-                params=self.params,
-                headers=self.headers,
-                auth=lambda request: request,  # or requests would put a credential of .netrc in the token's place
-                timeout=self.timeout,
-                allow_redirects=False,
-            )
-        except requests.RequestException as error:
+            return within(sum(self.timeout), self._get)
+        except (requests.RequestException, TimeoutError, UnicodeError) as error:
             raise ApiUnreachable(type(error).__name__) from None
-        return ApiAnswer(answer.status_code, answer.content, answer.headers.get("Retry-After"))
+
+    def _get(self) -> ApiAnswer:
+        with requests.get(
+            self.url,
+            params=self.params,
+            headers=self.headers,
+            auth=lambda request: request,  # or requests would put a credential of .netrc in the token's place
+            timeout=self.timeout,
+            allow_redirects=False,
+            stream=True,
+        ) as answer:
+            body = bytearray()
+            for chunk in answer.iter_content(_CHUNK):
+                body += chunk
+                if len(body) > self.most_bytes:
+                    break
+            return ApiAnswer(answer.status_code, bytes(body), answer.headers.get("Retry-After"))
 
     async def asend(self) -> ApiAnswer:
         """Send it from a trigger, whose event loop others share.
@@ -78,11 +111,19 @@ class ApiCall:
         # Reading the certificates takes a while and would hold up every other trigger.
         trusted = await asyncio.to_thread(_trusted_authorities)
         try:
-            async with httpx.AsyncClient(verify=trusted, timeout=httpx.Timeout(read, connect=connect)) as client:
-                answer = await client.get(self.url, params=self.params, headers=self.headers, follow_redirects=False)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            async with (
+                asyncio.timeout(connect + read),
+                httpx.AsyncClient(verify=trusted, timeout=httpx.Timeout(read, connect=connect)) as client,
+                client.stream("GET", self.url, params=self.params, headers=self.headers) as answer,
+            ):
+                body = bytearray()
+                async for chunk in answer.aiter_bytes(_CHUNK):
+                    body += chunk
+                    if len(body) > self.most_bytes:
+                        break
+                return ApiAnswer(answer.status_code, bytes(body), answer.headers.get("Retry-After"))
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, UnicodeError) as error:
             raise ApiUnreachable(type(error).__name__) from None
-        return ApiAnswer(answer.status_code, answer.content, answer.headers.get("Retry-After"))
 
 
 def _trusted_authorities() -> ssl.SSLContext:

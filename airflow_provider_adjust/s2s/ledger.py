@@ -277,8 +277,9 @@ def content_digest(event: Event) -> str:
 
 
 def _key(event_id: str) -> str:
-    """The event's id as the table holds it; one that is too long for a key becomes a digest."""
-    if len(event_id) <= _LONGEST_ID:
+    """The event's id as the table holds it; one that is too long for a key, or that not every database takes (it has a
+    NUL or no UTF-8), becomes a digest."""
+    if len(event_id) <= _LONGEST_ID and event_id.isprintable():
         return event_id
     return blake2b(event_id.encode("utf-8", "backslashreplace"), digest_size=32).hexdigest()
 
