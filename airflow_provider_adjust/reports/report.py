@@ -58,7 +58,7 @@ def read_json(body: bytes) -> Any:
     """
     try:
         return json.loads(body, parse_float=Decimal)
-    except ValueError:
+    except (ValueError, ArithmeticError, RecursionError):
         raise ReportRefused(
             "the Report Service gave an answer that is not JSON; check the connection's report_endpoint"
         ) from None

@@ -16,8 +16,7 @@ import httpx
 import requests
 
 from airflow_provider_adjust import __version__
-from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
-from airflow_provider_adjust.s2s.transports.deadline import within
+from airflow_provider_adjust.s2s.bounds import MAX_ANSWER_BYTES, within
 
 _CHUNK = 65_536
 

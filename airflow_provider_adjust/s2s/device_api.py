@@ -6,7 +6,6 @@ has one event in flight at a time: if the last time is the event's own, Adjust h
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import Any
 from airflow_provider_adjust.s2s.api_call import ApiAnswer, ApiCall, ApiUnreachable
 from airflow_provider_adjust.s2s.errors import AdjustError
 from airflow_provider_adjust.s2s.events import Event
+from airflow_provider_adjust.s2s.responses import read_answer
 
 PATH = "/device_service/api/v2/inspect_device"
 #: The ids that Adjust documents for this call, the most telling first; adid is what public clients pass besides.
@@ -101,10 +101,7 @@ def _device(answer: ApiAnswer) -> dict[str, Any]:
         raise DeviceApiRefused("the Device API does not know the app; check the app token")
     if answer.status != 200:
         raise DeviceApiError(f"the Device API answers status {answer.status}")
-    try:
-        found = json.loads(answer.body)
-    except ValueError:
-        found = None
+    found = read_answer(answer.body)
     if not isinstance(found, dict):
         raise DeviceApiError("the Device API gave no JSON object")
     return found

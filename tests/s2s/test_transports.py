@@ -16,9 +16,9 @@ from raw_server import OK, Connection, RawServer
 from s2s_case import SECOND, parse
 
 from airflow_provider_adjust import __version__
+from airflow_provider_adjust.s2s.bounds import MAX_ANSWER_BYTES
 from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target, Transport
-from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
 from airflow_provider_adjust.s2s.transports.curl_transport import CurlTransport
 from airflow_provider_adjust.s2s.transports.requests_transport import RequestsTransport
 from airflow_provider_adjust.s2s.transports.session import new_session

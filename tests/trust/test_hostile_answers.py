@@ -18,6 +18,7 @@ from s2s.raw_server import Connection, RawServer
 from s2s.s2s_case import parse
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
+from airflow_provider_adjust.s2s.bounds import MAX_ANSWER_BYTES, within
 from airflow_provider_adjust.s2s.delivery import Delivery, Retries
 from airflow_provider_adjust.s2s.device_api import DeviceApi, DeviceApiError
 from airflow_provider_adjust.s2s.echoes import without_echoes
@@ -26,9 +27,7 @@ from airflow_provider_adjust.s2s.rejected import response_line
 from airflow_provider_adjust.s2s.responses import Outcome, classify, read_answer, redact
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target, Transport
-from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
 from airflow_provider_adjust.s2s.transports.curl_transport import CurlTransport
-from airflow_provider_adjust.s2s.transports.deadline import within
 from airflow_provider_adjust.s2s.transports.requests_transport import RequestsTransport
 from airflow_provider_adjust.s2s.verdicts import judge
 

@@ -10,9 +10,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
-#: Adjust's answers are small; what is longer is cut, so that a hostile or broken endpoint cannot fill the memory.
-MAX_ANSWER_BYTES = 1_000_000
-
 
 @dataclass(frozen=True, slots=True)
 class Target:

@@ -15,7 +15,8 @@ import pycurl
 import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
 
-from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES, Completion, Failure, Target
+from airflow_provider_adjust.s2s.bounds import MAX_ANSWER_BYTES
+from airflow_provider_adjust.s2s.transports.base import Completion, Failure, Target
 from airflow_provider_adjust.s2s.transports.session import new_session, way_to
 
 #: libcurl waits with select(), which takes no file descriptor above 1023; requests beyond that wait for a connection.

@@ -17,7 +17,8 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES, Completion, Failure, Target
+from airflow_provider_adjust.s2s.bounds import MAX_ANSWER_BYTES
+from airflow_provider_adjust.s2s.transports.base import Completion, Failure, Target
 from airflow_provider_adjust.s2s.transports.session import new_session, way_to
 
 #: Compressed bytes that are read at a time. Older releases of urllib3 unpack them whole, a thousandfold at worst.

@@ -1,4 +1,4 @@
-"""A call that may never end, and that is given up in time: a timeout on each byte does not limit the whole."""
+"""What the other end may take of us: an answer's length, and a call's time, which a timeout on each byte does not limit."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
+#: Adjust's answers are small; what is longer is cut, so that a hostile or broken endpoint cannot fill the memory.
+MAX_ANSWER_BYTES = 1_000_000
 _T = TypeVar("_T")
 
 
