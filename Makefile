@@ -54,7 +54,7 @@ wheel: $(VENV)/.installed-dev ## Build the sdist and the wheel into dist/, and c
 
 constraints: $(UV) ## Resolve the releases in requirements/constraints.txt anew
 	@{ sed -n '/^#/p' $(CONSTRAINTS); \
-	$(UV) pip compile pyproject.toml --group dev --universal --python-version 3.11 --upgrade --quiet \
+	$(UV) pip compile pyproject.toml --group dev --group docs --group ui --universal --python-version 3.11 --upgrade --quiet \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 		-c <(echo apache-airflow==$(AIRFLOW)); } > $(CONSTRAINTS).new
 	@mv $(CONSTRAINTS).new $(CONSTRAINTS)
