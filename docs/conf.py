@@ -5,12 +5,16 @@ The pages are written for GitHub and stay as they are. Their order in the site i
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 from sphinx.application import Sphinx
 
 from airflow_provider_adjust import __version__
+
+# The reference is taken from modules that import Airflow, which makes a home for itself.
+os.environ["AIRFLOW_HOME"] = str(Path(__file__).parent.parent / "build" / "airflow")
 
 project = "airflow-provider-adjust"
 author = "the authors of airflow-provider-adjust"
@@ -19,36 +23,31 @@ release = __version__
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 html_theme = "furo"
 html_title = f"{project} {release}"
-exclude_patterns = ["images"]
-nitpicky = True
-# Classes of Airflow's and of Python's, which have no page here.
-nitpick_ignore_regex = [("py:.*", r"(?!airflow_provider_adjust).*")]
 
-# The anchors of headings that GitHub gives, so that a link works in both places.
+# The anchors that GitHub gives to headings, so that a link works in both places.
 myst_heading_anchors = 4
-myst_links_external_new_tab = False
 
-autodoc_default_options = {"member-order": "bysource"}
-autodoc_typehints = "signature"
+nitpicky = True
+# What the signatures name, but the reference has no page for: other people's classes, and the inside of our own.
+nitpick_ignore_regex = [
+    ("py:.*", r"(?!airflow_provider_adjust).*"),
+    ("py:class", r"airflow_provider_adjust\.(s2s\.(events|responses)|sandbox\.config)\..*"),
+]
 autodoc_typehints_format = "short"
+autodoc_member_order = "bysource"
 python_use_unqualified_type_names = True
-suppress_warnings = ["config.cache"]
 
-_LINK = re.compile(r"^\| \[[^\]]*\]\(([\w-]+)\.(?:md|rst)\) \|", re.MULTILINE)
+#: A row of the index's table, and the page that it names.
+_ROW = re.compile(r"^\| \[[^\]]*\]\(([\w-]+)\.(?:md|rst)\) \|", re.MULTILINE)
 
 
-def add_navigation(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Give the front page what GitHub would show as code: the list of pages that makes the menu."""
+def make_it_a_site(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Give the index what GitHub would show as code: the list of pages that is the site's menu."""
     if docname == "index":
-        pages = _LINK.findall(source[0])
-        source[0] += "\n".join(["", "```{toctree}", ":hidden:", *pages, "```", ""])
-
-
-def leave_the_folder(app: Sphinx, docname: str, source: list[str]) -> None:
-    """The README is the front page of the repository, not a page of the site."""
-    source[0] = source[0].replace("[README](../README.md)", "README")
+        menu = "\n".join(["", "```{toctree}", ":hidden:", *_ROW.findall(source[0]), "```", ""])
+        # The README is the front page of the repository, not a page of the site.
+        source[0] = source[0].replace("[README](../README.md)", "README") + menu
 
 
 def setup(app: Sphinx) -> None:
-    app.connect("source-read", add_navigation)
-    app.connect("source-read", leave_the_folder)
+    app.connect("source-read", make_it_a_site)

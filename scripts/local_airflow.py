@@ -55,7 +55,9 @@ class LocalAirflow:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             if self.process.poll() is not None:
-                raise RuntimeError(f"airflow standalone has ended with {self.process.returncode}; its log is {self.log}")
+                raise RuntimeError(
+                    f"airflow standalone has ended with {self.process.returncode}; its log is {self.log}"
+                )
             if found := condition():
                 return found
             time.sleep(0.5)

@@ -88,20 +88,21 @@ def wait_for_ctrl_c() -> None:
         signal.signal(number, signal.SIG_IGN)
 
 
-def stop_on_sigterm() -> None:
-    """Let `kill` end the script as Ctrl-C does."""
+def stop_on_signals() -> None:
+    """Let `kill` end the script as Ctrl-C does, and Ctrl-C also where a shell started it in the background."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGTERM, interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=8080, help="Airflow's port; another one where it is taken")
     arguments = parser.parse_args()
-    stop_on_sigterm()
+    stop_on_signals()
     try:
         console.print("Airflow starts, which takes half a minute")
         with adjust_ui(HOME, port=free_port(arguments.port)) as (airflow, sandbox):
