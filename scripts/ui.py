@@ -63,7 +63,10 @@ def last_night() -> datetime:
 def save_adjust_connection(airflow: LocalAirflow, sandbox: SandboxServer) -> None:
     """What a person would fill into the form."""
     extra = f'{{"app_token": "{APP_TOKEN}", "environment": "sandbox"}}'
-    airflow.add_connection("adjust_default", conn_type="adjust", host=sandbox.url, password=S2S_TOKEN, extra=extra)
+    host, _, port = sandbox.url.rpartition(":")
+    airflow.add_connection(
+        "adjust_default", conn_type="adjust", host=host, port=int(port), password=S2S_TOKEN, extra=extra
+    )
 
 
 def deliver_the_nights(airflow: LocalAirflow) -> None:
@@ -101,11 +104,12 @@ def stop_on_signals() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=8080, help="Airflow's port; another one where it is taken")
+    parser.add_argument("--home", type=Path, default=HOME, help="a folder of its own, made anew at each start")
     arguments = parser.parse_args()
     stop_on_signals()
     try:
         console.print("Airflow starts, which takes half a minute")
-        with adjust_ui(HOME, port=free_port(arguments.port)) as (airflow, sandbox):
+        with adjust_ui(arguments.home, port=free_port(arguments.port)) as (airflow, sandbox):
             save_adjust_connection(airflow, sandbox)
             deliver_the_nights(airflow)
             console.print(f"Airflow: {airflow.url}", style="bold", soft_wrap=True)
