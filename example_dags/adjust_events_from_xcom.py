@@ -1,4 +1,4 @@
-"""Events that upstream tasks return, and arguments that are templates. It needs the connection ``adjust_default``.
+"""Events that an upstream task returns, and arguments that are templates. It needs the connection ``adjust_default``.
 
 XCom is kept in Airflow's database: it suits hundreds of events, not millions, which belong in a query or a file.
 """
@@ -26,8 +26,8 @@ from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEvent
 def adjust_events_from_xcom() -> None:
     # What a task returns is logged unless it says otherwise, and a device id belongs in no log.
     @task(show_return_value_in_logs=False)
-    def load_purchases(shop: str) -> list[dict[str, Any]]:
-        """Ask your shop here. The rows of all shops are sorted by time before they are sent."""
+    def load_purchases(shops: list[str]) -> list[dict[str, Any]]:
+        """Ask your shops here. The rows may be in any order: a list is sorted by time before it is sent."""
         bought_at = datetime.now(UTC) - timedelta(hours=1)
         return [
             {
@@ -38,12 +38,13 @@ def adjust_events_from_xcom() -> None:
                 "currency": "EUR",
                 "callback_params": {"shop": shop},
             }
+            for shop in shops
             for number in range(3)
         ]
 
     AdjustSendEventsOperator(
         task_id="send_purchases",
-        events=load_purchases.expand(shop=["berlin", "lisbon"]),
+        events=load_purchases(["berlin", "lisbon"]),
         event_token="{{ {'purchase': 'f0ob4r', 'subscription': 'abc123'}[params.event] }}",
         environment="{{ params.environment }}",
         id_field="order_id",

@@ -11,8 +11,9 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.parse import quote
 
-from playwright.sync_api import Locator, Page, sync_playwright
+from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 #: Milliseconds; Airflow's first pages take long on a busy machine.
 _PATIENCE = 120_000
@@ -24,7 +25,7 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def chromium_page(width: int = 1200, height: int = 760) -> Iterator[Page]:
+def chromium_page(width: int = 1000, height: int = 640) -> Iterator[Page]:
     """A page of a running Chromium."""
     with sync_playwright() as driver:
         # Root, as which CI runs, may not use Chromium's own sandbox.
@@ -101,17 +102,28 @@ def press_test(page: Page, url: str, connection_id: str) -> str:
     page.goto(f"{url}/connections")
     _row(page, connection_id).get_by_role("button", name="Test Connection").click()
     toast = page.locator("[data-scope=toast][data-part=root]").filter(has_text=re.compile("test connection", re.I))
-    toast.first.wait_for()
+    expect(toast.first).to_be_in_viewport(ratio=1)  # it slides in
     return toast.first.inner_text()
 
 
-def trigger(page: Page, url: str, dag_id: str) -> None:
-    """Trigger a DAG with the values that the dialog offers."""
+def trigger(page: Page, url: str, dag_id: str) -> str:
+    """Trigger a DAG with the values that the dialog offers; return the run's id."""
     page.goto(f"{url}/dags/{dag_id}")
-    page.get_by_role("button", name="Trigger", exact=True).click()
+    page.get_by_role("button", name="Trigger Dag").click()
     dialog = page.get_by_role("dialog")
-    dialog.get_by_role("button", name="Trigger", exact=True).click()
-    dialog.wait_for(state="hidden")
+    with page.expect_response(lambda answer: answer.request.method == "POST" and "/dagRuns" in answer.url) as answer:
+        dialog.get_by_role("button", name="Trigger", exact=True).click()
+    return str(answer.value.json()["dag_run_id"])
+
+
+def see_run(page: Page, url: str, dag_id: str, run_id: str) -> str:
+    """Open the run and wait until Airflow shows that it has ended well; return what the page says."""
+    page.goto(f"{url}/dags/{dag_id}/runs/{quote(run_id)}")
+    # The first badge is the run's own, the others are its tasks'.
+    expect(page.get_by_test_id("state-badge").first).to_have_text("Success", timeout=2 * _PATIENCE)
+    page.reload()  # the list of tasks lags behind
+    expect(page.get_by_test_id("state-badge").nth(1)).to_have_text("Success")
+    return page.locator("body").inner_text()
 
 
 def _row(page: Page, connection_id: str) -> Locator:

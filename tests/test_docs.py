@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 
 from airflow_provider_adjust import s2s
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
@@ -23,6 +24,7 @@ from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEvent
 from airflow_provider_adjust.s2s import errors, responses
 from airflow_provider_adjust.s2s.endpoint import EVENT
 from airflow_provider_adjust.s2s.receipts import FINAL_OUTCOMES, DeliverySummary
+from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 
@@ -104,6 +106,9 @@ def test_links_to_the_web_are_https(page: Path) -> None:
 
 def test_every_page_is_reached_from_the_index_and_the_readme() -> None:
     pages = {page.name for page in DOCS.glob("*.md")} - {"index.md"}
+    # The site's menu is made of the first cells of the index's table.
+    rows = re.findall(r"^\| \[[^\]]*\]\((\S+)\) \|", read(DOCS / "index.md"), re.MULTILINE)
+    assert sorted(rows) == sorted(pages | {"reference.rst"})
     assert pages <= set(LINK.findall(read(DOCS / "index.md")))
     assert {f"docs/{name}" for name in pages} <= set(LINK.findall(read(ROOT / "README.md")))
 
@@ -111,17 +116,37 @@ def test_every_page_is_reached_from_the_index_and_the_readme() -> None:
 # -- excerpts and examples -----------------------------------------------------------------------------------------------
 
 
-def test_the_readme_quotes_the_example_as_it_is() -> None:
+def test_the_readme_quotes_the_example() -> None:
     excerpts = EXCERPT.findall(read(ROOT / "README.md"))
     assert {path for path, _ in excerpts} == {"example_dags/adjust_revenue_sync.py", "example_dags/sql/purchases.sql"}
-    for path, code in excerpts:
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if EXCERPT.search(read(page))], ids=name_of)
+def test_a_page_quotes_files_as_they_are(page: Path) -> None:
+    """The files themselves are examples and DAGs that have tests of their own."""
+    for path, code in EXCERPT.findall(read(page)):
         assert code.strip(), path
-        assert code in read(ROOT / path).rstrip() + "\n", f"{path} has changed; quote it anew"
+        assert code in read(ROOT / path), f"{path} has changed; quote it anew"
 
 
-@pytest.mark.parametrize(("where", "code"), [pytest.param(*block, id=block[0]) for block in blocks("python")])
-def test_python_blocks_compile(where: str, code: str) -> None:
-    compile(code, where, "exec")
+def own_python() -> Iterator[Any]:
+    """The Python blocks that are no excerpts."""
+    quoted = {textwrap.dedent(code) for page in PAGES for _, code in EXCERPT.findall(read(page))}
+    return (pytest.param(*block, id=block[0]) for block in blocks("python") if block[1] not in quoted)
+
+
+@pytest.mark.parametrize(("where", "code"), own_python())
+def test_python_blocks_run(
+    where: str, code: str, adjust_sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What a block imports is there, what it calls takes the arguments, and a test in it passes."""
+    monkeypatch.chdir(tmp_path)
+    module: dict[str, Any] = {"__name__": "block_of_the_docs"}
+    with DAG("a_dag_of_the_docs", schedule=None):
+        exec(compile(code, where, "exec"), module)
+    for name, test in list(module.items()):
+        if name.startswith("test_"):
+            test(adjust_sandbox)
 
 
 @pytest.mark.parametrize(("where", "text"), [pytest.param(*block, id=block[0]) for block in blocks("json")])
@@ -226,6 +251,17 @@ def test_every_outcome_and_error_is_in_the_failures_page() -> None:
     for name, error in inspect.getmembers(errors, inspect.isclass):
         if issubclass(error, errors.AdjustError) and name not in bases:
             assert f"| `{name}` |" in page
+
+
+def test_troubleshooting_has_every_message_that_is_told_apart_with_its_outcome() -> None:
+    rows = read(DOCS / "troubleshooting.md").lower().splitlines()
+    words = {"halt": "stops the delivery", "retry": "sends the event again"}
+    for message, outcome, reason, _ in responses._BY_MESSAGE:
+        found = [row for row in rows if row.startswith("| `") and message in row]
+        old = message in {"event token for wrong app", "event supposed to be unique"}
+        assert old or found, message
+        for row in found:
+            assert words.get(outcome.value, f"counts `{outcome.value}`, `{reason}`, and goes on") in row, message
 
 
 def section(page: Path, heading: str) -> str:

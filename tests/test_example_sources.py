@@ -169,7 +169,7 @@ def test_the_quick_start_sends_one_purchase(airflow_db: Path, sandbox: SandboxSe
 
 
 @pytest.mark.parametrize(("event", "event_token"), [("purchase", "f0ob4r"), ("subscription", "abc123")])
-def test_events_of_mapped_tasks_are_sent_with_the_arguments_that_the_templates_name(
+def test_events_of_an_upstream_task_are_sent_with_the_arguments_that_the_templates_name(
     airflow_db: Path, sandbox: SandboxServer, event: str, event_token: str
 ) -> None:
     sandbox.configure(event_tokens=[event_token])

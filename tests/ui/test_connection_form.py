@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("playwright", reason="the dependency group ui is not installed")
 
-from airflow_in_chromium import ConnectionForm, chromium, chromium_page, press_test, trigger
+from airflow_in_chromium import ConnectionForm, chromium, chromium_page, press_test, see_run, trigger
 from demo import APP_TOKEN, S2S_TOKEN
 from local_airflow import LocalAirflow
 from playwright.sync_api import Page
@@ -100,10 +100,8 @@ def test_a_connection_made_in_the_form_is_tested_there_and_delivers(
     assert "S2S security token accepted; app token accepted" in said
     assert sandbox.stats()["recorded"] == 0
 
-    trigger(page, airflow.url, "adjust_quickstart")
-    page.get_by_role("link", name="send_purchases").first.wait_for()
-    page.goto(f"{airflow.url}/dags/adjust_quickstart/runs")
-    page.get_by_text("Success").first.wait_for()
+    seen = see_run(page, airflow.url, "adjust_quickstart", trigger(page, airflow.url, "adjust_quickstart"))
+    assert "Failed" not in seen
     [event] = sandbox.events()
     assert (event["params"]["revenue"], event["params"]["currency"]) == ("9.90", "EUR")
     assert event["params"]["environment"] == "sandbox"
