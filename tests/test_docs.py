@@ -34,6 +34,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")])
 
 FENCE = re.compile(r"^( *)(```+)(\w*)[^\n]*\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 EXCERPT = re.compile(r"<!-- excerpt: (\S+) -->\n+```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -97,6 +98,13 @@ def test_relative_links_resolve(page: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             dead.append(link)
     assert not dead
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_pictures_are_there_and_described(page: Path) -> None:
+    for description, path in IMAGE.findall(FENCE.sub("", read(page))):
+        assert description, path
+        assert (page.parent / path).is_file(), f"{path} is missing; run make screenshots"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
