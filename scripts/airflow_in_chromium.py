@@ -25,7 +25,7 @@ def chromium() -> str | None:
 
 
 @contextmanager
-def chromium_page(width: int = 1000, height: int = 640) -> Iterator[Page]:
+def chromium_page(width: int = 1200, height: int = 800) -> Iterator[Page]:
     """A page of a running Chromium."""
     with sync_playwright() as driver:
         # Root, as which CI runs, may not use Chromium's own sandbox.

@@ -14,7 +14,7 @@ from airflow_in_chromium import ConnectionForm, chromium, chromium_page, press_t
 from demo import APP_TOKEN, ROOT, S2S_TOKEN
 from local_airflow import LocalAirflow
 from playwright.sync_api import Page
-from ui import adjust_ui
+from ui import adjust_ui, stop_on_signals
 
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -29,7 +29,9 @@ def take(page: Page, airflow: LocalAirflow, sandbox: SandboxServer, folder: Path
     form.unfold("Extra Fields")
     form.field("app_token").fill(APP_TOKEN)
     form.choose_environment("sandbox")
+    page.set_viewport_size({"width": 1200, "height": 1300})
     form.dialog.screenshot(path=folder / "connection-form.png", animations="disabled")
+    page.set_viewport_size({"width": 1200, "height": 800})
     form.save()
 
     press_test(page, airflow.url, "adjust_default")
@@ -49,6 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "docs" / "images")
     arguments = parser.parse_args()
+    stop_on_signals()
     if chromium() is None:
         raise SystemExit("there is no Chromium on the path; install one, or name it: CHROMIUM=/path/to/chromium")
     arguments.folder.mkdir(parents=True, exist_ok=True)
