@@ -28,13 +28,12 @@ def sql_hook(sql_conn_id: str, hook_params: Mapping[str, Any] | None) -> DbApiHo
 
     :raises AdjustConfigurationError: the connection is not one to a database that Airflow can query.
     """
-    connection = BaseHook.get_connection(sql_conn_id)
     arguments = dict(hook_params or {})
-    if name := _HOOKS_THAT_QUERY.get(connection.conn_type):
+    if name := _HOOKS_THAT_QUERY.get(BaseHook.get_connection(sql_conn_id).conn_type or ""):
         hook_class = pkgutil.resolve_name(name)
         hook = hook_class(**{hook_class.conn_name_attr: sql_conn_id}, **arguments)
     else:
-        hook = connection.get_hook(hook_params=arguments)
+        hook = BaseHook.get_hook(sql_conn_id, hook_params=arguments)
     if not isinstance(hook, DbApiHook):
         raise AdjustConfigurationError(
             f"sql_conn_id {sql_conn_id!r} is a {type(hook).__name__}; it must be a database connection (a DbApiHook)"
