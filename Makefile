@@ -23,7 +23,7 @@ BENCH_ARGS ?=
 UI_ARGS ?=
 SCALE_ARGS ?=
 
-.PHONY: help demo ui screenshots docs test test-slow lint bench scale wheel constraints clean
+.PHONY: help demo ui screenshots docs test test-slow test-celery lint bench scale wheel constraints clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ test: $(VENV)/.installed-dev ## Run the tests, all but the slow ones
 test-slow: $(VENV)/.installed-dev $(VENV)/.installed-ui ## Run the tests that take minutes
 	$(PY) -m pytest -m slow $(PYTEST_ARGS)
 
+test-celery: $(VENV)/.installed-celery ## Share a night between two Celery workers (needs a redis-server)
+	$(PY) -m pytest -m slow tests/campaign/test_celery.py $(PYTEST_ARGS)
+
 lint: $(VENV)/.installed-dev ## Check style, format and types
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -65,7 +68,8 @@ wheel: $(VENV)/.installed-dev ## Build the sdist and the wheel into dist/, and c
 
 constraints: $(UV) ## Resolve the releases in requirements/constraints.txt anew
 	@{ sed -n '/^#/p' $(CONSTRAINTS); \
-	$(UV) pip compile pyproject.toml --group dev --group docs --group ui --universal --python-version 3.11 --upgrade --quiet \
+	$(UV) pip compile pyproject.toml --group dev --group bench --group celery --group docs --group ui \
+		--universal --python-version 3.11 --upgrade --quiet \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 		-c <(echo apache-airflow==$(AIRFLOW)); } > $(CONSTRAINTS).new
 	@mv $(CONSTRAINTS).new $(CONSTRAINTS)

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 try:
-    from airflow.sdk.exceptions import AirflowFailException
+    from airflow.sdk.configuration import conf
+    from airflow.sdk.exceptions import AirflowFailException, AirflowNotFoundException, AirflowSensorTimeout
 except ImportError:  # Airflow 3.1
-    from airflow.exceptions import AirflowFailException  # type: ignore[no-redef]
+    from airflow.configuration import conf
+    from airflow.exceptions import (  # type: ignore[no-redef,attr-defined]
+        AirflowFailException,
+        AirflowNotFoundException,
+        AirflowSensorTimeout,
+    )
 
 try:
     from airflow.sdk.lineage import get_hook_lineage_collector
@@ -17,4 +23,18 @@ try:
 except ImportError:  # the common-sql provider before 1.32
     send_sql_hook_lineage = None  # type: ignore[assignment]
 
-__all__ = ["AirflowFailException", "get_hook_lineage_collector", "send_sql_hook_lineage"]
+
+try:
+    from airflow.sdk.bases.decorator import determine_kwargs
+except ImportError:  # Airflow 3.1
+    from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[attr-defined]
+
+__all__ = [
+    "AirflowFailException",
+    "AirflowNotFoundException",
+    "AirflowSensorTimeout",
+    "conf",
+    "determine_kwargs",
+    "get_hook_lineage_collector",
+    "send_sql_hook_lineage",
+]

@@ -19,8 +19,10 @@ DEFAULT_CONN_ID: Final = "adjust_default"
 
 DEFAULT_ENDPOINT: Final = "https://s2s.adjust.com"
 DEFAULT_API_ENDPOINT: Final = "https://api.adjust.com"
+DEFAULT_REPORT_ENDPOINT: Final = "https://automate.adjust.com"
 DEFAULT_CONNECT_TIMEOUT: Final = 5
 DEFAULT_READ_TIMEOUT: Final = 30
+DEFAULT_REPORT_TIMEOUT: Final = 600
 
 ENVIRONMENTS: Final = ("production", "sandbox")
 
@@ -132,6 +134,21 @@ EXTRA_FIELDS: Final = (
         description="Base URL of the Device API; change it only to test against a stand-in for Adjust.",
         default=DEFAULT_API_ENDPOINT,
         placeholder=DEFAULT_API_ENDPOINT,
+    ),
+    ExtraField(
+        name="report_endpoint",
+        label="Report endpoint",
+        description="Base URL of the Report Service; change it only to test against a stand-in for Adjust.",
+        default=DEFAULT_REPORT_ENDPOINT,
+        placeholder=DEFAULT_REPORT_ENDPOINT,
+    ),
+    ExtraField(
+        name="report_timeout",
+        label="Report timeout",
+        description="Whole seconds to wait for a report; large ones take minutes.",
+        kind="integer",
+        default=DEFAULT_REPORT_TIMEOUT,
+        minimum=1,
     ),
 )
 

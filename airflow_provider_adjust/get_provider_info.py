@@ -38,6 +38,7 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_provider_adjust.operators.adjust_send_events",
                     "airflow_provider_adjust.operators.adjust_prune_ledger",
+                    "airflow_provider_adjust.operators.adjust_reconcile",
                 ],
             },
         ],
@@ -52,7 +53,20 @@ def get_provider_info() -> dict[str, Any]:
         "sensors": [
             {
                 "integration-name": INTEGRATION,
-                "python-modules": ["airflow_provider_adjust.sensors.adjust_events_ready"],
+                "python-modules": [
+                    "airflow_provider_adjust.sensors.adjust_events_ready",
+                    "airflow_provider_adjust.sensors.adjust_events_reported",
+                    "airflow_provider_adjust.sensors.adjust_device_event",
+                ],
+            },
+        ],
+        "triggers": [
+            {
+                "integration-name": INTEGRATION,
+                "python-modules": [
+                    "airflow_provider_adjust.triggers.adjust_events_reported",
+                    "airflow_provider_adjust.triggers.adjust_device_event",
+                ],
             },
         ],
         "asset-uris": [
@@ -64,6 +78,23 @@ def get_provider_info() -> dict[str, Any]:
                 "to_openlineage_converter": "airflow_provider_adjust.assets.adjust.convert_asset_to_openlineage",
             },
         ],
+        "extra-links": [
+            "airflow_provider_adjust.links.adjust_links.AdjustDeliveriesLink",
+            "airflow_provider_adjust.links.adjust_links.AdjustRejectedFileLink",
+            "airflow_provider_adjust.links.adjust_links.AdjustDashboardLink",
+        ],
+        "task-decorators": [
+            {
+                "name": "adjust_events",
+                # The schema calls this `path`; what Airflow reads is `class-name`.
+                "class-name": "airflow_provider_adjust.decorators.adjust_events.adjust_events_task",
+            },
+        ],
+        "notifications": [
+            "airflow_provider_adjust.notifications.adjust_delivery_summary.AdjustDeliverySummaryNotifier"
+        ],
+        # Airflow 3.2 and newer; `python -m airflow_provider_adjust` has the same commands on any.
+        "cli": ["airflow_provider_adjust.cli.airflow_cli.get_adjust_commands"],
         "connection-types": [
             {
                 "connection-type": CONN_TYPE,
@@ -72,4 +103,23 @@ def get_provider_info() -> dict[str, Any]:
                 **provider_form(),
             },
         ],
+        # The page itself is an `airflow.plugins` entry point: Airflow loads no plugin from this dict by default, and where
+        # it is told to, one in both places would be reported as loaded twice.
+        "config": {
+            "adjust": {
+                "description": "The page `Adjust deliveries` in Airflow's UI.",
+                "options": {
+                    "ledger_conn_ids": {
+                        "description": (
+                            "Connections to the ledgers that the page shows, separated by commas. They are those that "
+                            "the sending tasks have as `ledger_conn_id`."
+                        ),
+                        "version_added": "0.1.0",
+                        "type": "string",
+                        "example": "adjust_ledger",
+                        "default": "",
+                    },
+                },
+            },
+        },
     }

@@ -160,20 +160,36 @@ def run_try(this: Try) -> None:
         this.end.write_text(f"{type(error).__name__}: {error}"[:500])
 
 
+class NotedTransport:
+    """A transport that keeps the journal."""
+
+    def __init__(self, transport: Any, journal: int) -> None:
+        self._transport = transport
+        self._journal = journal
+        self.close = transport.close
+
+    def submit(self, key: Any, target: Any, body: str) -> None:
+        os.write(self._journal, f"sent {key.event.event_id}\n".encode())
+        self._transport.submit(key, target, body)
+
+    def poll(self, timeout: float | None) -> list[Any]:
+        from airflow_provider_adjust.s2s.verdicts import judge
+
+        completions: list[Any] = self._transport.poll(timeout)
+        for completion in completions:
+            line = f"{judge(completion).outcome.value} {completion.key.event.event_id}\n"
+            os.write(self._journal, line.encode())
+        return completions
+
+
 def keep_journal(path: Path) -> None:
-    from airflow_provider_adjust.s2s.transports import requests_transport
-    from airflow_provider_adjust.s2s.verdicts import judge
+    from airflow_provider_adjust.hooks import adjust_s2s
 
     journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-    post_form = requests_transport.post_form
-
-    def noted_post_form(session: Any, job: Any, *arguments: Any) -> Any:
-        os.write(journal, f"sent {job.event.event_id}\n".encode())
-        completion = post_form(session, job, *arguments)
-        os.write(journal, f"{judge(completion).outcome.value} {job.event.event_id}\n".encode())
-        return completion
-
-    requests_transport.post_form = noted_post_form
+    open_transport = adjust_s2s.open_transport
+    adjust_s2s.open_transport = lambda *names, **settings: NotedTransport(  # type: ignore[assignment]
+        open_transport(*names, **settings), journal
+    )
 
 
 # The story around it.

@@ -18,7 +18,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from hypothesis import settings
+
+from airflow_provider_adjust.s2s.ledger_schema import metadata
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -93,3 +96,16 @@ def postgres_url() -> Iterator[str]:
     finally:
         server.cleanup()
         shutil.rmtree(data, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def ledger_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
+    """An empty database for a ledger: SQLite, and a real Postgres."""
+    if request.param == "sqlite":
+        made = sa.create_engine(f"sqlite:///{tmp_path}/ledger.db")
+    else:
+        url = sa.make_url(request.getfixturevalue("postgres_url")).set(drivername="postgresql+psycopg2")
+        made = sa.create_engine(url)
+        metadata.drop_all(made)
+    yield made
+    made.dispose()

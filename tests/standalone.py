@@ -1,19 +1,20 @@
-"""A real scheduler, executor and API server for the tests that nothing less can serve: ``airflow standalone``."""
+"""A real Airflow for what nothing less can show: `airflow standalone` in a home of its own, and its database."""
 
 from __future__ import annotations
 
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-Command = Callable[..., str]
+DAGS = Path(__file__).parent / "dags"
 
 
 def free_port() -> int:
@@ -31,11 +32,60 @@ def wait_for(what: str, condition: Callable[[], Any], seconds: float = 180) -> A
     raise AssertionError(f"{what} did not come within {seconds} s")
 
 
-@contextmanager
-def standalone(folder: Path, dags: Path, dag_id: str, **environment: str) -> Iterator[Command]:
-    """Start it with a home and ports of its own, wait until it knows the DAG, and yield its command line."""
+class Standalone:
+    """A running `airflow standalone`."""
+
+    def __init__(self, process: subprocess.Popen[bytes], environment: dict[str, str], folder: Path) -> None:
+        self.process = process
+        self.environment = environment
+        self.folder = folder
+        self._others: list[subprocess.Popen[bytes]] = []
+
+    def command(self, *words: str) -> str:
+        """Run an `airflow` command and return what it prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "airflow", *words], env=self.environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        return done.stdout
+
+    __call__ = command
+
+    def start(self, *words: str) -> subprocess.Popen[bytes]:
+        """Start another of Airflow's processes, which ends with the others."""
+        with (self.folder / f"{words[0]}.log").open("w") as log:
+            process = _started(words, self.environment, log)
+        self._others.append(process)
+        return process
+
+    def end(self) -> None:
+        """End all of them, at once."""
+        for process in (self.process, *self._others):
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def knows(self, dag_id: str) -> bool:
+        """Tell whether the DAG is there."""
+        try:
+            return bool(self._query("SELECT 1 FROM serialized_dag WHERE dag_id = ?", dag_id))
+        except sqlite3.OperationalError:  # Airflow is still making its tables
+            return False
+
+    def states(self, dag_id: str) -> dict[str, str | None]:
+        """The state of each task of the DAG's only run."""
+        return dict(self._query("SELECT task_id, state FROM task_instance WHERE dag_id = ?", dag_id))
+
+    def _query(self, query: str, *values: str) -> list[Any]:
+        # A command of Airflow's own would take seconds for each look.
+        with closing(sqlite3.connect(self.folder / "airflow.db", timeout=30)) as database:
+            return database.execute(query, values).fetchall()
+
+
+def own_environment(folder: Path, dags: Path, **settings: str) -> dict[str, str]:
+    """The environment of an Airflow with a home and ports of its own."""
     port = free_port()
-    environment = os.environ | {
+    return os.environ | {
         "AIRFLOW_HOME": str(folder / "airflow"),
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{folder}/airflow.db",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
@@ -47,30 +97,31 @@ def standalone(folder: Path, dags: Path, dag_id: str, **environment: str) -> Ite
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        **environment,
+        "TEST_FOLDER": str(folder),
+        **settings,
     }
 
-    def run(*words: str) -> subprocess.CompletedProcess[str]:
-        airflow = [sys.executable, "-m", "airflow", *words]
-        return subprocess.run(airflow, env=environment, capture_output=True, text=True)
 
-    def command(*words: str) -> str:
-        done = run(*words)
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
-
+@contextmanager
+def standalone(folder: Path, dags: Path, dag_id: str, **settings: str) -> Iterator[Standalone]:
+    """Run `airflow standalone` until the DAG is there, and end all that it started."""
+    environment = own_environment(folder, dags, **settings)
     with (folder / "standalone.log").open("w") as log:
-        # A session of its own, so that all that it starts can be ended with it.
-        process = subprocess.Popen(
-            [sys.executable, "-m", "airflow", "standalone"],
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = _started(("standalone",), environment, log)
+        airflow = Standalone(process, environment, folder)
         try:
-            wait_for("the DAG", lambda: dag_id in run("dags", "list", "-o", "plain").stdout)
-            yield command
+            wait_for("the DAG", lambda: airflow.knows(dag_id), seconds=300)
+            yield airflow
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+            airflow.end()
+
+
+def _started(words: tuple[str, ...], environment: dict[str, str], log: IO[str]) -> subprocess.Popen[bytes]:
+    # A session of its own, so that all that it starts can be ended with it.
+    return subprocess.Popen(
+        [sys.executable, "-m", "airflow", *words],
+        env=environment,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )

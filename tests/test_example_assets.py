@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import airflow
@@ -24,12 +22,12 @@ import pytest
 from airflow.sdk.api.datamodels._generated import AssetEventDagRunReference
 from airflow.sdk.execution_time.comms import AssetEventDagRunReferenceResult
 from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
+from example_files import EXAMPLES, load_module
 from packaging.version import Version
-from standalone import Command, standalone, wait_for
+from standalone import Standalone, standalone, wait_for
 
 from airflow_provider_adjust.sandbox import SandboxServer
 
-EXAMPLES = Path(__file__).resolve().parent.parent / "example_dags"
 APP_TOKEN = "4w565xzmb54d"
 EVENT_TOKEN = "f0ob4r"
 S2S_TOKEN = "the-s2s-token-of-the-example"
@@ -38,15 +36,6 @@ FREE = "amount = 0"  # Adjust takes no revenue of nothing, so these are refused
 
 pytestmark = pytest.mark.airflow
 has_partitions = pytest.mark.skipif(Version(airflow.__version__) < Version("3.2"), reason="partitions came with 3.2")
-
-
-def load_module(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @dataclass
@@ -267,7 +256,7 @@ def test_a_refused_day_fails_before_anything_is_read(demo: Demo, airflow_db: Pat
 
 
 @pytest.fixture
-def scheduler(demo: Demo) -> Iterator[Command]:
+def scheduler(demo: Demo) -> Iterator[Standalone]:
     with standalone(demo.folder, EXAMPLES, "adjust_guarded_backfill", **demo.environment) as command:
         yield command
 
@@ -290,7 +279,7 @@ def ended(demo: Demo, dag_id: str, logical_date: datetime | None = None) -> list
 
 @pytest.mark.slow
 @has_partitions
-def test_a_load_sets_off_its_delivery(scheduler: Command, demo: Demo) -> None:
+def test_a_load_sets_off_its_delivery(scheduler: Standalone, demo: Demo) -> None:
     for dag_id in ("adjust_asset_scheduled", "adjust_load_purchases"):
         scheduler("dags", "unpause", "-y", dag_id)  # the last night is due at once
     wait_for("the delivery", lambda: ended(demo, "adjust_asset_scheduled"))
@@ -302,7 +291,7 @@ def test_a_load_sets_off_its_delivery(scheduler: Command, demo: Demo) -> None:
 
 @pytest.mark.slow
 @has_partitions
-def test_a_partition_that_is_loaded_is_delivered(scheduler: Command, demo: Demo) -> None:
+def test_a_partition_that_is_loaded_is_delivered(scheduler: Standalone, demo: Demo) -> None:
     for dag_id in ("adjust_partitioned", "adjust_load_partition"):
         scheduler("dags", "unpause", "-y", dag_id)  # the last night is due at once
     wait_for("the delivery", lambda: ended(demo, "adjust_partitioned"))
@@ -314,7 +303,7 @@ def test_a_partition_that_is_loaded_is_delivered(scheduler: Command, demo: Demo)
 
 
 @pytest.mark.slow
-def test_a_backfill_goes_on_after_the_days_that_it_refuses(scheduler: Command, demo: Demo) -> None:
+def test_a_backfill_goes_on_after_the_days_that_it_refuses(scheduler: Standalone, demo: Demo) -> None:
     scheduler("dags", "unpause", "-y", "adjust_guarded_backfill")
     span = ("--from-date", f"{demo.day(59):%F}", "--to-date", f"{demo.day(57):%F}", "--max-active-runs", "1")
     scheduler("backfill", "create", "--dag-id", "adjust_guarded_backfill", *span, "--reprocess-behavior", "failed")
@@ -325,7 +314,7 @@ def test_a_backfill_goes_on_after_the_days_that_it_refuses(scheduler: Command, d
 
 @pytest.mark.slow
 def test_a_backfill_that_was_made_while_the_dag_was_paused_goes_before_the_nights(
-    scheduler: Command, demo: Demo
+    scheduler: Standalone, demo: Demo
 ) -> None:
     span = ("--from-date", f"{demo.day(3):%F}", "--to-date", f"{demo.day(1):%F}", "--max-active-runs", "1")
     scheduler("backfill", "create", "--dag-id", "adjust_guarded_backfill", *span, "--reprocess-behavior", "failed")

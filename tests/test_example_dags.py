@@ -1,8 +1,7 @@
-"""The example DAGs: each is imported, and the revenue sync runs on a real Airflow from two kinds of warehouse."""
+"""The example DAGs: each is imported, and those that account for a night run from two kinds of warehouse."""
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -17,12 +16,11 @@ from typing import Any
 import airflow
 import pytest
 import sqlalchemy as sa
+from example_files import EXAMPLES, REPOSITORY, load_module
 from packaging.version import Version
 
 from airflow_provider_adjust.sandbox import SandboxServer
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-EXAMPLES = REPOSITORY / "example_dags"
 APP_TOKEN = "4w565xzmb54d"
 EVENT_TOKEN = "f0ob4r"
 S2S_TOKEN = "the-s2s-token-of-the-example"
@@ -46,12 +44,7 @@ def test_every_example_is_imported_without_errors() -> None:
 @pytest.fixture(scope="module")
 def load_purchases() -> ModuleType:
     """The script that fills the warehouse of the demo."""
-    spec = importlib.util.spec_from_file_location("load_purchases", REPOSITORY / "scripts" / "load_purchases.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_module(REPOSITORY / "scripts" / "load_purchases.py")
 
 
 def sqlite_warehouse(request: pytest.FixtureRequest, folder: Path) -> tuple[str, dict[str, Any]]:
@@ -76,17 +69,27 @@ def in_warehouse(url: str, start: datetime, end: datetime) -> tuple[int, Decimal
     return len(amounts), sum(amounts, Decimal(0))
 
 
+def rows_of(url: str, query: str) -> list[tuple[Any, ...]]:
+    engine = sa.create_engine(url)
+    with engine.connect() as connection:
+        rows = [tuple(row) for row in connection.execute(sa.text(query))]
+    engine.dispose()
+    return rows
+
+
 @pytest.mark.airflow
+@pytest.mark.parametrize("dag_id", ["adjust_revenue_sync", "adjust_sharded"])
 @pytest.mark.parametrize(("make_warehouse", "nights_ago"), [(sqlite_warehouse, 0), (postgres_warehouse, 1)])
-def test_the_revenue_sync_accounts_for_every_cent_whatever_the_warehouse(
+def test_a_night_is_accounted_for_to_the_cent_whatever_the_warehouse(
     request: pytest.FixtureRequest,
     airflow_db: Path,
     tmp_path: Path,
     load_purchases: ModuleType,
     make_warehouse: Callable[[pytest.FixtureRequest, Path], tuple[str, dict[str, Any]]],
     nights_ago: int,
+    dag_id: str,
 ) -> None:
-    """The DAG, its SQL and every argument are the same for both: only AIRFLOW_CONN_WAREHOUSE changes."""
+    """The DAG and every argument are the same for both: only AIRFLOW_CONN_WAREHOUSE changes."""
     url, connection = make_warehouse(request, tmp_path)
     # An hour back, so that the last night has settled even just after midnight.
     until = (datetime.now(UTC) - timedelta(hours=1)).replace(hour=0, minute=0, second=0, microsecond=0)
@@ -111,11 +114,12 @@ def test_the_revenue_sync_accounts_for_every_cent_whatever_the_warehouse(
         }
         environment = os.environ | {
             "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(adjust),
+            "AIRFLOW_CONN_ADJUST_LEDGER": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}),
             "AIRFLOW_CONN_WAREHOUSE": json.dumps(connection),
             "ADJUST_REJECTED_FOLDER": (tmp_path / "rejected").as_uri(),
         }
-        command = [sys.executable, "-m", "airflow", "dags", "test", "adjust_revenue_sync", end.isoformat()]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+        command = [sys.executable, "-m", "airflow", "dags", "test", dag_id, end.isoformat()]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
         stats = sandbox.stats()
     log = done.stdout + done.stderr
     assert done.returncode == 0, log[-5000:]
@@ -129,3 +133,71 @@ def test_the_revenue_sync_accounts_for_every_cent_whatever_the_warehouse(
     assert (stats["order_violations"], stats["repeated_event_ids"]) == (0, 0)
     assert f"{count} purchases, {revenue} USD in the warehouse" in log
     assert S2S_TOKEN not in log
+    if dag_id == "adjust_sharded":
+        assert_customers_are_not_split(tmp_path, url)
+
+
+def assert_customers_are_not_split(folder: Path, warehouse: str) -> None:
+    """Every shard has sent, and each customer's purchases were sent by one."""
+    shards = rows_of(f"sqlite:///{folder / 'ledger.db'}", "SELECT event_id, map_index FROM adjust_delivery")
+    customers = dict(rows_of(warehouse, "SELECT order_id, customer_id FROM purchases"))
+    assert {shard for _, shard in shards} == set(range(8))
+    sent_by = {(customers[order], shard) for order, shard in shards}
+    assert len(shards) > len(sent_by) == len({customer for customer, _ in sent_by})
+
+
+@pytest.mark.airflow
+def test_the_loop_is_closed_on_what_was_sent(airflow_db: Path, tmp_path: Path, load_purchases: ModuleType) -> None:
+    """Wait, send, wait for the report, reconcile; one device is unknown to Adjust, which the tolerances allow."""
+    until = (datetime.now(UTC) - timedelta(hours=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    url = f"sqlite:///{tmp_path / 'warehouse.db'}"
+    load_purchases.load(url, until)
+    customer = _one_customer(url, until)
+    settings: dict[str, Any] = {
+        "tokens": [S2S_TOKEN],
+        "api_tokens": ["the-api-token-of-the-example"],
+        "app_tokens": [APP_TOKEN],
+        "event_tokens": [EVENT_TOKEN],
+        "unknown_devices": [customer],
+    }
+    with SandboxServer(**settings) as sandbox:
+        adjust = {
+            "conn_type": "adjust",
+            "host": sandbox.url,
+            "password": S2S_TOKEN,
+            "extra": {
+                "app_token": APP_TOKEN,
+                "environment": "sandbox",
+                "api_token": "the-api-token-of-the-example",
+                "report_endpoint": sandbox.url,
+            },
+        }
+        environment = os.environ | {
+            "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(adjust),
+            "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}),
+            "AIRFLOW_CONN_ADJUST_LEDGER": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}),
+        }
+        command = [sys.executable, "-m", "airflow", "dags", "test", "adjust_close_the_loop", until.isoformat()]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+        stats = sandbox.stats()
+    log = done.stdout + done.stderr
+    assert done.returncode == 0, log[-5000:]
+    assert "Adjust's report shows what is expected" in log
+    assert "events warehouse  events ledger  events Adjust" in log
+    assert stats["by_error"] == {"Device not found": 1}
+    assert not any(secret in log for secret in (S2S_TOKEN, "the-api-token-of-the-example"))
+
+
+def _one_customer(url: str, until: datetime) -> str:
+    """The device of somebody who bought exactly once in the night before."""
+    engine = sa.create_engine(url)
+    query = sa.text(
+        "SELECT MAX(c.gps_adid) FROM purchases p JOIN customers c ON c.customer_id = p.customer_id "
+        "WHERE p.purchased_at >= :start AND p.purchased_at < :end AND p.amount > 0 AND c.gps_adid IS NOT NULL "
+        "GROUP BY c.customer_id HAVING COUNT(*) = 1 LIMIT 1"
+    )
+    with engine.connect() as connection:
+        times = {"start": (until - timedelta(days=1)).strftime("%F %T"), "end": until.strftime("%F %T")}
+        found = str(connection.scalar(query, times))
+    engine.dispose()
+    return found

@@ -33,7 +33,7 @@ def airflow_schema(name: str) -> dict[str, Any]:
 
 
 def modules_named() -> Iterator[str]:
-    for kind in ("hooks", "operators", "sensors"):
+    for kind in ("hooks", "operators", "sensors", "triggers"):
         for entry in INFO[kind]:
             yield from entry["python-modules"]
     for entry in INFO["transfers"]:
@@ -54,7 +54,19 @@ def test_every_key_is_one_that_airflow_knows() -> None:
 
 
 @pytest.mark.parametrize(
-    "key", ["asset-uris", "connection-types", "integrations", "hooks", "operators", "sensors", "transfers"]
+    "key",
+    [
+        "asset-uris",
+        "config",
+        "connection-types",
+        "integrations",
+        "hooks",
+        "operators",
+        "sensors",
+        "triggers",
+        "transfers",
+        "task-decorators",
+    ],
 )
 def test_the_stricter_schema_of_airflows_own_providers_accepts_it(key: str) -> None:
     """Only this one describes `ui-field-behaviour` and `conn-fields`; the runtime reads them unchecked."""
@@ -82,6 +94,16 @@ def test_airflow_finds_the_provider() -> None:
     from airflow.providers_manager import ProvidersManager
 
     assert ProvidersManager().providers[INFO["package-name"]].version == __version__
+
+
+def test_every_option_has_its_default_where_airflow_reads_it() -> None:
+    from airflow.configuration import conf
+    from airflow.providers_manager import ProvidersManager
+
+    ProvidersManager().initialize_providers_configuration()
+    for section, described in INFO["config"].items():
+        for option, more in described["options"].items():
+            assert conf.get(section, option) == more["default"]
 
 
 def test_reading_the_dict_imports_nothing_of_airflow() -> None:
@@ -118,6 +140,34 @@ def test_every_module_named_imports(module: str) -> None:
     assert import_module(module).__doc__
 
 
+def objects_named() -> Iterator[str]:
+    yield from INFO["extra-links"]
+    yield from INFO["cli"]
+    yield from INFO["notifications"]
+    for entry in INFO["task-decorators"]:
+        yield entry["class-name"]
+
+
+@pytest.mark.parametrize("path", sorted(objects_named()))
+def test_every_object_named_is_there(path: str) -> None:
+    module, _, name = path.rpartition(".")
+    assert callable(getattr(import_module(module), name))
+
+
+def test_airflow_offers_the_decorator_by_its_name() -> None:
+    from airflow.sdk import task
+
+    [entry] = INFO["task-decorators"]
+    assert getattr(task, entry["name"]).__name__ == entry["class-name"].rpartition(".")[2]
+
+
+def test_the_links_named_are_those_of_the_operators() -> None:
+    from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
+
+    links = [type(link) for link in AdjustDeliveryOperator.operator_extra_links]
+    assert [f"{link.__module__}.{link.__name__}" for link in links] == INFO["extra-links"]
+
+
 def test_the_hook_class_has_the_attributes_without_which_airflow_ignores_it() -> None:
     module, _, name = CONNECTION_TYPE["hook-class-name"].rpartition(".")
     hook = getattr(import_module(module), name)
@@ -140,6 +190,8 @@ def test_the_fields_are_those_that_the_hook_reads() -> None:
         "connect_timeout",
         "read_timeout",
         "api_endpoint",
+        "report_endpoint",
+        "report_timeout",
     ]
 
 
@@ -172,7 +224,7 @@ def test_every_field_may_stay_empty_and_says_in_one_sentence_what_it_is_for(name
 
 def test_a_default_is_a_value_that_the_field_accepts() -> None:
     defaults = {n: f["schema"] for n, f in CONNECTION_TYPE["conn-fields"].items() if "default" in f["schema"]}
-    assert set(defaults) == {"connect_timeout", "read_timeout", "api_endpoint"}
+    assert set(defaults) == {"connect_timeout", "read_timeout", "api_endpoint", "report_endpoint", "report_timeout"}
     for schema in defaults.values():
         jsonschema.validate(schema["default"], schema)
 

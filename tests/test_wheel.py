@@ -72,6 +72,14 @@ def in_clean_venv(uv: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory
     return run_there
 
 
+def test_the_deliveries_page_is_complete_with_its_licence(wheel: Path) -> None:
+    folder = Path("airflow_provider_adjust/deliveries_page")
+    files = [path for path in (REPOSITORY / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+    expected = {path.relative_to(REPOSITORY).as_posix() for path in files}
+    assert {f"{folder}/static/uplot/LICENSE", f"{folder}/templates/page.html"} <= expected
+    assert expected <= set(zipfile.ZipFile(wheel).namelist())
+
+
 def provider_rows(output: str) -> list[dict[str, Any]]:
     """Return the JSON that an `airflow ... --output json` printed, past any lines logged before it."""
     rows: list[dict[str, Any]] = json.loads(output[output.index("[{") :])

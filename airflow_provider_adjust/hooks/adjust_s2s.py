@@ -1,27 +1,33 @@
-"""AdjustS2SHook: an Adjust connection, and everything that is sent through it."""
+"""AdjustS2SHook: an Adjust connection, what is sent through it, and what Adjust says that it has."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from ipaddress import ip_address
+from dataclasses import replace
+from datetime import tzinfo
+from decimal import Decimal
 from typing import Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import requests
 from airflow.sdk import BaseHook
+from airflow.sdk.log import mask_secret
 
 from airflow_provider_adjust import connection_form
+from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
+from airflow_provider_adjust.reports.conversation import converse
+from airflow_provider_adjust.reports.errors import ReportRefused, ReportUnavailable
+from airflow_provider_adjust.reports.report import Report
+from airflow_provider_adjust.reports.totals import Days, EventTotals
 from airflow_provider_adjust.s2s.delivery import OnInDoubt
-from airflow_provider_adjust.s2s.device_api import DeviceApi
-from airflow_provider_adjust.s2s.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events import EventParser, Row
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.responses import Outcome, Verdict
 from airflow_provider_adjust.s2s.sender import Route, Sender
-from airflow_provider_adjust.s2s.transports import Target, Transport
+from airflow_provider_adjust.s2s.times import load_timezone
+from airflow_provider_adjust.s2s.transports import Transport
 from airflow_provider_adjust.s2s.transports.choice import TransportName, open_transport
 from airflow_provider_adjust.s2s.transports.requests_transport import RequestsTransport
 from airflow_provider_adjust.s2s.transports.session import BearerToken, new_session
@@ -31,25 +37,8 @@ from airflow_provider_adjust.s2s.verdicts import judge
 _TEST_TIMEOUT = (5.0, 10.0)
 
 
-@dataclass(frozen=True, slots=True)
-class AdjustConnection:
-    """What an ``adjust`` connection says, checked."""
-
-    endpoint: str
-    s2s_token: str | None = field(repr=False)
-    app_token: str | None = field(repr=False)
-    environment: str | None
-    timeout: tuple[float, float]
-    api_endpoint: str = connection_form.DEFAULT_API_ENDPOINT
-    api_token: str | None = field(default=None, repr=False)
-
-    @property
-    def target(self) -> Target:
-        return Target(self.endpoint + EVENT.path, self.s2s_token)
-
-
 class AdjustS2SHook(BaseHook):
-    """Sends events to Adjust's S2S API.
+    """Sends events to Adjust's S2S API, and reads what Adjust has of them with the API token.
 
     :param adjust_conn_id: the ``adjust`` connection: endpoint, S2S security token, app token, environment, timeouts.
     :param app_token: takes the place of the connection's.
@@ -106,31 +95,11 @@ class AdjustS2SHook(BaseHook):
         :raises AdjustConfigurationError: the connection says something that cannot be used.
         """
         if self._settings is None:
-            self._settings = self._read_settings()
+            connection = self.get_connection(self.adjust_conn_id)
+            self._settings = AdjustConnection.read(
+                connection, app_token=self.app_token, environment=self.environment, timeout=self.timeout
+            )
         return self._settings
-
-    def _read_settings(self) -> AdjustConnection:
-        connection = self.get_connection(self.adjust_conn_id)
-        where = f"connection {self.adjust_conn_id!r}"
-        extra = connection.extra_dejson if isinstance(connection.extra_dejson, Mapping) else {}
-        timeout = self.timeout or (
-            _seconds(extra, "connect_timeout", connection_form.DEFAULT_CONNECT_TIMEOUT, where),
-            _seconds(extra, "read_timeout", connection_form.DEFAULT_READ_TIMEOUT, where),
-        )
-        s2s_token = (connection.password or "").strip() or None
-        if s2s_token and not (s2s_token.isascii() and s2s_token.isprintable()):
-            raise AdjustConfigurationError(f"{where}: the S2S security token holds characters that no token has")
-        return AdjustConnection(
-            endpoint=_endpoint(connection.host, connection.port, where),
-            s2s_token=s2s_token,
-            app_token=self.app_token or _text(extra, "app_token", where),
-            environment=self.environment or _text(extra, "environment", where),
-            timeout=timeout,
-            api_endpoint=_endpoint(
-                _text(extra, "api_endpoint", where) or connection_form.DEFAULT_API_ENDPOINT, None, where
-            ),
-            api_token=_text(extra, "api_token", where),
-        )
 
     def get_conn(self) -> requests.Session:
         """A session that carries the S2S security token and the defaults of this provider.
@@ -146,11 +115,7 @@ class AdjustS2SHook(BaseHook):
         """How rows are read and where they go; ``parsing`` are arguments of ``EventParser``."""
         settings = self.settings
         parser = EventParser(app_token=settings.app_token, environment=settings.environment, **parsing)
-        return Route(parser, settings.target, self._device_api())
-
-    def _device_api(self) -> DeviceApi | None:
-        settings = self.settings
-        return DeviceApi(settings.api_endpoint, settings.api_token) if settings.api_token else None
+        return Route(parser, settings.target, settings.device_api())
 
     def inspect_device(self, device_id: str) -> dict[str, Any]:
         """What Adjust's Device API knows of a device, by its advertising id or adid: its last event times among others.
@@ -158,12 +123,63 @@ class AdjustS2SHook(BaseHook):
         :raises AdjustConfigurationError: the connection has no API token or no app token.
         :raises DeviceApiError: no usable answer came.
         """
-        device_api, app_token = self._device_api(), self.settings.app_token
-        if device_api is None or app_token is None:
-            raise AdjustConfigurationError(
-                f"connection {self.adjust_conn_id!r} needs an API token and an app token for the Device API"
-            )
+        device_api, app_token, _ = self.settings.device_account()
+        mask_secret(device_id)  # or a log at level DEBUG would show the URL, and the device id in it
         return device_api.inspect_device(device_id, app_token)
+
+    def report(self, dimensions: Sequence[str], metrics: Sequence[str], date_period: str, **filters: str) -> Report:
+        """A report on the connection's app in its environment.
+
+        :param dimensions: such as ``["day", "country_code"]``.
+        :param metrics: such as ``["events", "purchase_revenue"]``; ``event_slugs`` tells how an event is named in them.
+        :param date_period: ``2026-05-01:2026-05-03``, ``yesterday``, ``-10d:-3d`` ...
+        :param filters: further parameters of the Report Service: ``utc_offset="+01:00"``, ``currency="EUR"``,
+            ``country_code__in="de,fr"`` ...
+        :raises AdjustConfigurationError: the connection lacks API token, app token or environment.
+        :raises ReportRefused: Adjust refuses the request.
+        :raises ReportUnavailable: no report came within the attempts; Adjust is busy or slow.
+        """
+        return converse(self.settings.reading_account().report(dimensions, metrics, date_period, filters))
+
+    def event_slugs(self, app_token: str | None = None) -> dict[str, str]:
+        """How the events of the app are named in metrics, by event token: ``{"f0ob4r": "purchase"}``.
+
+        :param app_token: the app; None is the connection's.
+        :raises AdjustConfigurationError: the connection lacks API token, app token or environment.
+        :raises ReportRefused: Adjust refuses the request.
+        :raises ReportUnavailable: no answer came within the attempts.
+        """
+        account = self.settings.reading_account()
+        return converse(account.service.event_slugs(app_token or account.app_token))
+
+    def booked_events(
+        self, event_tokens: Iterable[str], date_period: Any, *, timezone: str = "UTC", currency: str | None = None
+    ) -> list[dict[str, Any]]:
+        """What Adjust has booked, per event token and day: a ``baseline``, when asked before anything is sent.
+
+        :param event_tokens: the events.
+        :param date_period: a day, or the first and the last, as ``2026-05-01:2026-05-03``.
+        :param timezone: IANA name of the zone whose days are meant.
+        :param currency: the one that revenue is shown in; without it, events are counted only.
+        :raises AdjustConfigurationError: the connection lacks something, or the app has no such event.
+        :raises ReportRefused: Adjust refuses the request.
+        :raises ReportUnavailable: no report came within the attempts.
+        """
+        wanted = [
+            EventTotals(token, Days(day, day), 0, Decimal(0) if currency else None, currency)
+            for token in event_tokens
+            for day in Days.parse(date_period, "date_period")
+        ]
+        return [total.as_json() for total in self.booked(wanted, load_timezone(timezone))]
+
+    def booked(self, wanted: Sequence[EventTotals], zone: tzinfo) -> list[EventTotals]:
+        """What Adjust has booked of each wanted total, in the same order.
+
+        :raises AdjustConfigurationError: the connection lacks something, or the app has no such event.
+        :raises ReportRefused: Adjust refuses the request.
+        :raises ReportUnavailable: no report came within the attempts.
+        """
+        return converse(self.settings.reading_account().booked(wanted, zone))
 
     @contextmanager
     def open_transport(self) -> Iterator[Transport]:
@@ -211,7 +227,7 @@ class AdjustS2SHook(BaseHook):
         return next(receipt for receipt in list(self.send_events([row], **parsing)))
 
     def test_connection(self) -> tuple[bool, str]:
-        """Tell whether the endpoint answers and accepts the tokens.
+        """Tell whether the endpoint answers and accepts the tokens, the API token included where one is set.
 
         The request has neither device id nor event token, so Adjust can record nothing of it.
         """
@@ -224,12 +240,26 @@ class AdjustS2SHook(BaseHook):
         body = urlencode({name: value for name, value in params.items() if value})
         timeout = tuple(map(min, settings.timeout, _TEST_TIMEOUT))
         transport = RequestsTransport(max_in_flight=1, timeout=(timeout[0], timeout[1]))
-        completion = transport.send(None, settings.target, body)
+        transport.submit(None, settings.target, body)
+        [completion] = transport.poll(None)  # comes in time whatever the server does, unlike what send returns
         transport.close()
-        return _test_result(judge(completion), settings)
+        works, message = _test_result(judge(completion), settings)
+        if settings.api_token is None:
+            return works, message
+        api_works, api_message = _test_api_token(settings)
+        return works and api_works, f"{message} {api_message}"
 
 
 _LATER = "Adjust refuses a wrong S2S token only once S2S authentication is enabled for the app, so enable it there to be sure"
+
+
+def _test_api_token(settings: AdjustConnection) -> tuple[bool, str]:
+    service = replace(settings.report_service(timeout=_TEST_TIMEOUT), attempts=1)
+    try:
+        converse(service.check_token())
+    except (ReportRefused, ReportUnavailable) as error:
+        return False, f"{settings.report_endpoint}: {error}."
+    return True, f"{settings.report_endpoint}: API token accepted."
 
 
 def _test_result(verdict: Verdict, settings: AdjustConnection) -> tuple[bool, str]:
@@ -256,63 +286,3 @@ def _test_result(verdict: Verdict, settings: AdjustConnection) -> tuple[bool, st
     if verdict.outcome is Outcome.DELIVERED:
         return True, f"{where} answers OK even to a request without an event, so the tokens could not be checked"
     return True, f"{where} answers; {token}; app token accepted. {_LATER}."
-
-
-def _endpoint(host: str | None, port: int | None, where: str) -> str:
-    """The endpoint's base URL: https, or http to this machine only, since the token would travel in the open."""
-    text = (host or connection_form.DEFAULT_ENDPOINT).strip()
-    no_url = "must be a URL such as https://s2s.adjust.com"
-    try:
-        url = urlsplit(text if "://" in text else f"https://{text}")
-    except ValueError:
-        raise AdjustConfigurationError(f"{where}: the endpoint {no_url}") from None
-    problem = None
-    try:
-        port = url.port or port
-    except ValueError:
-        problem = "has a port that is none"
-    if port and not 0 < port < 65_536:
-        problem = "has a port that is none"
-    if url.username or url.password:
-        problem = "holds credentials; the S2S security token has its own field"
-    elif url.scheme not in {"https", "http"} or not url.hostname or url.query or url.fragment or len(text.split()) > 1:
-        problem = no_url
-    elif url.scheme == "http" and not _is_loopback(url.hostname):
-        problem = "must begin with https://; http:// is allowed to 127.0.0.1 and localhost only"
-    elif url.path.rstrip("/") == EVENT.path:
-        problem = f"must not end in {EVENT.path}; give the base, such as https://s2s.adjust.com"
-    if problem:
-        raise AdjustConfigurationError(f"{where}: the endpoint {problem}")
-    name = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
-    return f"{url.scheme}://{name}{f':{port}' if port else ''}{url.path.rstrip('/')}"
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _text(extra: Mapping[str, Any], name: str, where: str) -> str | None:
-    value = extra.get(name)
-    if value is None or value == "":
-        return None
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)  # a connection URI turns a token of digits into a number
-    if not isinstance(value, str):
-        raise AdjustConfigurationError(f"{where}: {name} must be text; in a URI, write it as JSON in __extra__")
-    return value.strip() or None
-
-
-def _seconds(extra: Mapping[str, Any], name: str, default: float, where: str) -> float:
-    value = extra.get(name)
-    if value is None or value == "":
-        return float(default)
-    try:
-        seconds = float(value)
-    except (TypeError, ValueError):
-        seconds = 0.0
-    if not 0 < seconds <= 600:
-        raise AdjustConfigurationError(f"{where}: {name} must be a number of seconds, above 0 and at most 600")
-    return seconds

@@ -19,6 +19,11 @@ from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.lineage import Destinations, run_lineage
+from airflow_provider_adjust.links.adjust_links import (
+    AdjustDashboardLink,
+    AdjustDeliveriesLink,
+    AdjustRejectedFileLink,
+)
 from airflow_provider_adjust.operators.receipt_files import ReceiptFile
 from airflow_provider_adjust.operators.task_state import TaskStateCheckpointStore
 from airflow_provider_adjust.s2s.checkpoint import STATE_KEY, Checkpoint
@@ -96,6 +101,9 @@ class AdjustDeliveryOperator(BaseOperator):
         "ledger_conn_id",
     )
     ui_color = "#e0f2ef"
+    operator_extra_links = (AdjustDeliveriesLink(), AdjustRejectedFileLink(), AdjustDashboardLink())
+    #: The result of the try that has just run, failed or not, for links and notifiers; None before it could count.
+    delivery_result: dict[str, Any] | None = None
 
     def __init__(
         self,
@@ -255,6 +263,7 @@ class AdjustDeliveryOperator(BaseOperator):
             summary.read = sender.read
         destinations.report(first_hook)
         result = summary.as_result(seconds=time.monotonic() - started, rejected_path=rejected.written_to)
+        self.delivery_result = result
         self.log.info("%s\n%s", "Delivery stopped early" if stopped else "Delivery ended", summary_table(summary))
         if rejected.written_to:
             self.log.info("What was not delivered is listed with reasons in %s", rejected.written_to)

@@ -33,11 +33,7 @@ class AdjustPruneLedgerOperator(BaseOperator):
     def __init__(self, *, ledger_conn_id: str, older_than: timedelta = timedelta(days=90), **kwargs: Any) -> None:
         super().__init__(**kwargs)
         # No template, so it is known here, and a DAG that would forget too much is not even imported.
-        if older_than < EVENT.max_age:
-            raise AdjustConfigurationError(
-                f"older_than is {older_than}; it must be at least {EVENT.max_age.days} days, since Adjust takes events "
-                "up to that age, and one that the ledger has forgotten could be sent again"
-            )
+        check_age(older_than)
         self.ledger_conn_id = ledger_conn_id
         self.older_than = older_than
 
@@ -52,3 +48,15 @@ class AdjustPruneLedgerOperator(BaseOperator):
             self.older_than.days,
         )
         return count
+
+
+def check_age(older_than: timedelta) -> None:
+    """Refuse to forget what Adjust would still take.
+
+    :raises AdjustConfigurationError: ``older_than`` is less than that.
+    """
+    if older_than < EVENT.max_age:
+        raise AdjustConfigurationError(
+            f"older_than is {older_than}; it must be at least {EVENT.max_age.days} days, since Adjust takes events "
+            "up to that age, and one that the ledger has forgotten could be sent again"
+        )

@@ -56,14 +56,7 @@ class AdjustSendEventsOperator(AdjustDeliveryOperator):
             report_file(path)
         elif isinstance(events, str):
             events = _load_json(events)
-        if isinstance(events, Mapping) or not isinstance(events, Iterable):
-            raise AdjustConfigurationError(
-                f"events must be a list of rows, not a {type(events).__name__}; put a single row into a list"
-            )
-        if not isinstance(events, Sequence):
-            # The output of an upstream mapped task is a lazy sequence of its own kind; a file's rows are a stream.
-            events = list(events) if hasattr(events, "__len__") else events
-        return [_mended(row) for row in events] if isinstance(events, Sequence) else events
+        return as_rows(events)
 
     def source_lineage(self) -> Lineage | None:
         path = _path(self._given)
@@ -72,6 +65,21 @@ class AdjustSendEventsOperator(AdjustDeliveryOperator):
     @property
     def _given(self) -> Any:
         return self.events.value if isinstance(self.events, UnshownEvents) else self.events
+
+
+def as_rows(events: Any) -> Sequence[Row] | Iterable[Row]:
+    """What was given as events, as a list to be sorted or a stream in time order; rejected lines in a list are mended.
+
+    :raises AdjustConfigurationError: it is neither.
+    """
+    if isinstance(events, Mapping) or not isinstance(events, Iterable):
+        raise AdjustConfigurationError(
+            f"events must be a list of rows, not a {type(events).__name__}; put a single row into a list"
+        )
+    if not isinstance(events, Sequence):
+        # The output of an upstream mapped task is a lazy sequence of its own kind; a file's rows are a stream.
+        events = list(events) if hasattr(events, "__len__") else events
+    return [mended_row(row) for row in events] if isinstance(events, Sequence) else events
 
 
 class UnshownEvents:
@@ -95,7 +103,8 @@ def _path(events: Any) -> ObjectStoragePath | None:
     return ObjectStoragePath(str(events)) if isinstance(events, ObjectStoragePath) or _is_path(events) else None
 
 
-def _mended(row: Any) -> Any:
+def mended_row(row: Any) -> Any:
+    """The row itself, or, given a line of a rejected file, the row in it, which keeps the event id that it had."""
     if not is_rejected_line(row):
         return row
     # What was no row when it was rejected has no row to mend; it is refused again, in words.

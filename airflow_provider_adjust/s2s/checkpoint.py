@@ -21,6 +21,7 @@ from airflow_provider_adjust.s2s.errors import CheckpointMismatch, DeliveryStopp
 from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
 from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.s2s.shown import row_text
 
 #: Seconds between two writes: a write costs about 10 ms, a request to Adjust more.
 WRITE_EVERY = 1.0
@@ -179,7 +180,7 @@ class _Earlier:
 
 def _content(row: Any) -> bytes:
     """What a row holds, as bytes. The same input gives the columns in the same order again."""
-    text = repr(row) if isinstance(row, dict) or not isinstance(row, Mapping) else repr(dict(row))
+    text = row_text(row if isinstance(row, dict) or not isinstance(row, Mapping) else dict(row))
     return f"{text}\x1e".encode("utf-8", "backslashreplace")
 
 

@@ -13,10 +13,11 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from airflow_provider_adjust.s2s.device_api import Standing
+from airflow_provider_adjust.s2s.echoes import without_echoes
 from airflow_provider_adjust.s2s.errors import (
     AdjustConfigurationError,
     AdjustUnreachable,
@@ -138,6 +139,9 @@ class Delivery:
         source = iter(stream)
         while True:
             self._read(source)
+            self._wake()
+            # Before more is sent: the ledger has to know what came before in a lane, also if it was only looked up.
+            yield from self._take_receipts()
             self._send()
             yield from self._take_receipts()
             if not self._in_flight and (self._stopped or (self._exhausted and not len(self._schedule))):
@@ -180,7 +184,8 @@ class Delivery:
             elif not self._schedule.add(item):
                 self._receipts.append(receipt_for(item, Outcome.HELD, "lane_held", _LANE_HELD))
 
-    def _send(self) -> None:
+    def _wake(self) -> None:
+        """Events whose wait is over may be sent again, or are looked up."""
         now = self._clock()
         while self._waiting and self._waiting[0][0] <= now:
             job = heapq.heappop(self._waiting)[2]
@@ -188,6 +193,9 @@ class Delivery:
                 self._schedule.make_ready(job)
             else:
                 self._verify(job)
+
+    def _send(self) -> None:
+        now = self._clock()
         while not self._stopped and self._in_flight < self._pace.window and self._pace.wait(now) <= 0:
             next_job = self._next_to_send()
             if next_job is None:
@@ -303,6 +311,9 @@ class Delivery:
         answer = None if completion.failure else completion.body
         self._in_flight -= 1
         verdict = judge(completion)
+        if answer is not None and verdict.message:
+            message = without_echoes(verdict.message, job.event.params, self._target_of(job).s2s_token)
+            verdict = replace(verdict, message=message)
         self._pace.answered(verdict)
         outcome = verdict.outcome
         if outcome is Outcome.HALT:

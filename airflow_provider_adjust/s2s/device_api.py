@@ -6,21 +6,21 @@ has one event in flight at a time: if the last time is the event's own, Adjust h
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
-import requests
-
+from airflow_provider_adjust.s2s.api_call import ApiAnswer, ApiCall, ApiUnreachable
 from airflow_provider_adjust.s2s.errors import AdjustError
 from airflow_provider_adjust.s2s.events import Event
-from airflow_provider_adjust.s2s.transports.session import BearerToken
 
 PATH = "/device_service/api/v2/inspect_device"
 #: The ids that Adjust documents for this call, the most telling first; adid is what public clients pass besides.
 _ACCEPTED_IDS = ("gps_adid", "idfa", "android_id", "fire_adid", "win_adid", "adid")
+_UNREACHABLE = "the Device API cannot be reached ({})"
 
 
 class Standing(Enum):
@@ -39,6 +39,10 @@ class DeviceNotFound(DeviceApiError):
     """Adjust does not know the device, so it can have no event of it."""
 
 
+class DeviceApiRefused(DeviceApiError):
+    """The API token or the app token is wrong; asking again would end the same way."""
+
+
 @dataclass(frozen=True, slots=True)
 class DeviceApi:
     """The Device API with one user's API token."""
@@ -54,28 +58,20 @@ class DeviceApi:
         :raises DeviceApiError: no usable answer.
         """
         try:
-            answer = requests.get(
-                self.endpoint + PATH,
-                params={"advertising_id": device_id, "app_token": app_token},
-                auth=BearerToken(self.api_token),
-                timeout=self.timeout,
-                allow_redirects=False,
-            )
-        except requests.RequestException as error:
-            # The exception's text holds the URL, and with it the device id.
-            raise DeviceApiError(f"the Device API cannot be reached ({type(error).__name__})") from None
-        if answer.status_code == 404 and "device not found" in answer.text.lower():
-            raise DeviceNotFound("Adjust does not know the device")
-        if answer.status_code != 200:
-            hint = "; check the connection's API token" if answer.status_code in {401, 403} else ""
-            raise DeviceApiError(f"the Device API answers status {answer.status_code}{hint}")
+            return _device(self._call(device_id, app_token).send())
+        except ApiUnreachable as failure:
+            raise DeviceApiError(_UNREACHABLE.format(failure)) from None
+
+    async def ainspect_device(self, device_id: str, app_token: str) -> dict[str, Any]:
+        """The same, for a trigger."""
         try:
-            found = answer.json()
-        except ValueError:
-            found = None
-        if not isinstance(found, dict):
-            raise DeviceApiError("the Device API gave no JSON object")
-        return found
+            return _device(await self._call(device_id, app_token).asend())
+        except ApiUnreachable as failure:
+            raise DeviceApiError(_UNREACHABLE.format(failure)) from None
+
+    def _call(self, device_id: str, app_token: str) -> ApiCall:
+        params = {"advertising_id": device_id, "app_token": app_token}
+        return ApiCall(self.endpoint + PATH, params, self.api_token, self.timeout)
 
     def standing(self, event: Event) -> Standing:
         """Tell whether Adjust's last event for this device and event token is this one.
@@ -94,6 +90,24 @@ class DeviceApi:
         if last is None or last < second:
             return Standing.ABSENT
         return Standing.RECORDED if last == second else Standing.UNKNOWN
+
+
+def _device(answer: ApiAnswer) -> dict[str, Any]:
+    if answer.status == 404 and "device not found" in answer.text.lower():
+        raise DeviceNotFound("Adjust does not know the device")
+    if answer.status in {401, 403}:
+        raise DeviceApiRefused(f"the Device API answers status {answer.status}; check the connection's API token")
+    if answer.status == 404 and "app token" in answer.text.lower():
+        raise DeviceApiRefused("the Device API does not know the app; check the app token")
+    if answer.status != 200:
+        raise DeviceApiError(f"the Device API answers status {answer.status}")
+    try:
+        found = json.loads(answer.body)
+    except ValueError:
+        found = None
+    if not isinstance(found, dict):
+        raise DeviceApiError("the Device API gave no JSON object")
+    return found
 
 
 def last_event_time(device: Mapping[str, Any], event_token: str) -> datetime | None:

@@ -7,7 +7,7 @@ parameter (parsing, validation, masking, the docs) reads it from here.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property
@@ -37,7 +37,7 @@ class Parameter:
     kind: str
     description: str
     source: str
-    choices: tuple[str, ...]
+    choices: Collection[str]
     letter_case: str | None
     hyphens: bool
     personal: bool
@@ -133,7 +133,7 @@ def _parameter(name: str, entry: Mapping[str, Any], sources: Mapping[str, str]) 
         kind=facts["kind"],
         description=entry["description"],
         source=sources[facts["source"]],
-        choices=tuple(entry.get("enum", ())),
+        choices=dict.fromkeys(entry.get("enum", ())),  # in the order of the schema, and quick to look into
         letter_case=facts.get("letter_case"),
         hyphens=facts.get("hyphens", True),
         personal=facts.get("personal", False) or facts["kind"] in {"device_id", "object", "token"},

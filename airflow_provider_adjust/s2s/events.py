@@ -21,6 +21,7 @@ from jsonschema import ValidationError
 from airflow_provider_adjust.s2s import times, values
 from airflow_provider_adjust.s2s.endpoint import EVENT, Endpoint, Parameter
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
+from airflow_provider_adjust.s2s.shown import quoted
 
 __all__ = ["Event", "EventParser", "InvalidEvent", "Lane", "parse_event"]
 
@@ -30,6 +31,8 @@ CountEqual = Callable[[str, datetime], int]
 
 #: Percent-encoding makes at most 12 bytes of a character, so a shorter text cannot pass the endpoint's limit.
 _BYTES_PER_CHARACTER = 12
+#: Characters of an unknown name that are looked at, and remembered.
+_LONGEST_NAME = 100
 #: Row shapes that are remembered; a query has one, a file of JSON lines may have many.
 _MOST_SHAPES = 1024
 _needs_no_encoding = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
@@ -152,23 +155,33 @@ class EventParser:
             raise InvalidEvent(
                 "not_a_row", f"a row is a mapping of parameter names to values, not a {type(row).__name__}"
             )
-        event_id = self.row_id(row)
+        event_id = None
         try:
+            event_id = self.row_id(row)
             return self._parse(row, event_id, now or datetime.now(UTC), count_equal)
         except InvalidEvent as error:
             error.event_id = event_id
             raise
+        except Exception as error:
+            # Whatever a row holds (a number of 5,000 digits, an object that raises), it spoils only itself.
+            raise InvalidEvent(
+                "unreadable_row",
+                f"a value of the row cannot be read ({type(error).__name__}); cast it to text or to a number",
+                event_id=event_id,
+            ) from None
 
     def row_id(self, row: Row) -> str | None:
         """The row's own id where ``id_field`` names one, or the one that a rejected file kept."""
+        value: Any
         if isinstance(row, MendedRow):
-            return row.event_id
-        if self._id_field is None:
+            value, where = row.event_id, "event_id of the rejected line"
+        elif self._id_field is None:
             return None
-        value = row.get(self._id_field)
+        else:
+            value, where = row.get(self._id_field), f"id_field {self._id_field}"
         text = None if values.is_missing(value) else values.scalar_text(value)
         if not text or not text.strip():
-            raise InvalidEvent("missing_event_id", f"the id_field {self._id_field} is empty; every event needs its id")
+            raise InvalidEvent("missing_event_id", f"the {where} is empty; every event needs its id")
         return text.strip()
 
     def _parse(self, row: Row, event_id: str | None, now: datetime, count_equal: CountEqual | None) -> Event:
@@ -233,7 +246,7 @@ class EventParser:
             return _Column(name, "event", _extra_parameter(name), None)
         if name == self._id_field or name in self._ignored:
             return _Column(name, "ignored", _extra_parameter(name), None)
-        raise InvalidEvent("unknown_parameter", _unknown(name, self.endpoint))
+        raise InvalidEvent("unknown_parameter", _unknown(name[:_LONGEST_NAME], self.endpoint))
 
     def _event_token_of(self, event: Any) -> str:
         try:
@@ -241,7 +254,7 @@ class EventParser:
         except (KeyError, TypeError):
             known = ", ".join(sorted(self._event_tokens))
             raise InvalidEvent(
-                "unknown_event", f"event {values.quoted(event)} has no token in event_tokens; known: {known}"
+                "unknown_event", f"event {quoted(event)} has no token in event_tokens; known: {known}"
             ) from None
 
     def _check_time(self, moments: dict[str, datetime], now: datetime) -> datetime:
@@ -391,7 +404,7 @@ def _unknown(name: str, endpoint: Endpoint) -> str:
     meant = (
         f"did you mean {by_lower_case[near[0]]} (names are case-sensitive)?" if near else "rename or drop the column."
     )
-    return f"Adjust knows no parameter {values.quoted(name)}; {meant} To send it as it is, name it in extra_params"
+    return f"Adjust knows no parameter {quoted(name)}; {meant} To send it as it is, name it in extra_params"
 
 
 def _explain(error: ValidationError, params: Mapping[str, str]) -> InvalidEvent:

@@ -17,7 +17,7 @@ from airflow_provider_adjust.s2s.events import Event, EventParser, Row
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.schedule import Job
-from airflow_provider_adjust.s2s.values import quoted
+from airflow_provider_adjust.s2s.shown import printable, quoted, row_text
 
 Now = Callable[[], datetime]
 
@@ -25,6 +25,8 @@ Now = Callable[[], datetime]
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
 #: What the operator or the connection normally says for all rows.
 _MISSING_DEFAULTS = frozenset({"missing_environment", "missing_app_token", "missing_event_token"})
+
+_LONGEST_SHOWN_ID = 80
 
 
 def utc_now() -> datetime:
@@ -139,14 +141,18 @@ class _EqualEvents:
 
 def row_digest(row: Any) -> str:
     """Name a row by what it holds, without revealing it."""
-    content = repr(sorted(row.items(), key=lambda item: str(item[0]))) if isinstance(row, Mapping) else repr(row)
+    try:
+        content = repr(sorted(row.items(), key=lambda item: str(item[0]))) if isinstance(row, Mapping) else repr(row)
+    except Exception:  # a value that has no text
+        content = row_text(row)
     return blake2b(content.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 
 
 def _out_of_order(job: Job, latest: Job) -> str:
+    event_id, latest_id = (printable(each.event.event_id, _LONGEST_SHOWN_ID) for each in (job, latest))
     return (
-        f"row {job.position} (event {job.event.event_id}) happened at {job.event.occurred_at.isoformat()}, before row "
-        f"{latest.position} (event {latest.event.event_id}) at {latest.event.occurred_at.isoformat()}; a stream must come "
+        f"row {job.position} (event {event_id}) happened at {job.event.occurred_at.isoformat()}, before row "
+        f"{latest.position} (event {latest_id}) at {latest.event.occurred_at.isoformat()}; a stream must come "
         "in time order, since Adjust refuses an event older than the device's last one: add ORDER BY on the column that "
         "is sent as created_at. The row and all after it were not sent"
     )

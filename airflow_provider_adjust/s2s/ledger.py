@@ -12,7 +12,6 @@ import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
 from typing import Any, TypeVar
@@ -22,12 +21,15 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from airflow_provider_adjust.s2s.delivery import OnInDoubt
 from airflow_provider_adjust.s2s.events import Event
+from airflow_provider_adjust.s2s.ledger_held import HeldCounts, prune_held
 from airflow_provider_adjust.s2s.ledger_schema import deliveries, prepare
-from airflow_provider_adjust.s2s.ledger_table import Scope, delete_claimed, insert_new, update
+from airflow_provider_adjust.s2s.ledger_table import Scope, TaskInstanceId, delete_claimed, insert_new, update
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.verdicts import receipt_for
+
+__all__ = ["Ledger", "TaskInstanceId", "content_digest", "prune"]
 
 #: Seconds after which settled events are written even when a batch is not full.
 WRITE_EVERY = 1.0
@@ -41,16 +43,6 @@ _RACE_CODES = {"40001", "40P01", 1213}
 _T = TypeVar("_T")
 
 _SENT = {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.IN_DOUBT}
-
-
-@dataclass(frozen=True, slots=True)
-class TaskInstanceId:
-    """Who sends: the words by which Airflow knows the task instance."""
-
-    dag_id: str = ""
-    run_id: str = ""
-    task_id: str = ""
-    map_index: int = -1
 
 
 class Ledger:
@@ -83,8 +75,10 @@ class Ledger:
         self._settled: list[Receipt] = []
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="adjust-ledger")
         self._flushing: Future[None] | None = None
+        self._held = HeldCounts(task_instance)
         self._written_at = clock()
         prepare(engine)
+        self._write([], self._held.forget)
 
     def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Receipt | None]]:
         """Write the events as ``sending``; for each None, or the receipt of one that is not to be sent now.
@@ -191,8 +185,13 @@ class Ledger:
         }
 
     def settle(self, receipt: Receipt) -> None:
-        """Note the end of an event that was claimed; others are none of the ledger's business."""
-        if receipt.event is None or _place(receipt.event) not in self._open:
+        """Note the end of an event that was claimed; of others it is only counted how many were held."""
+        if receipt.event is None:
+            return
+        place = _place(receipt.event)
+        if receipt.outcome is Outcome.HELD:
+            self._held.add(place[0], receipt.event)
+        if place not in self._open:
             return
         self._settled.append(receipt)
         # More than one batch, since the next claim writes it along.
@@ -201,17 +200,18 @@ class Ledger:
 
     def flush(self) -> None:
         """Write what was settled; return when it is written."""
-        if self._settled or self._flushing is not None:
+        if self._settled or self._held.changed or self._flushing is not None:
             self._begin_flush()
         if self._flushing is not None:
             written, self._flushing = self._flushing, None
             written.result()
+            self._held.changed = False
 
     def _begin_flush(self) -> None:
         if self._flushing is not None and self._flushing.done():
             failed, self._flushing = self._flushing, None
             failed.result()
-        self._flushing = self._writer.submit(self._write, self._take_settled(), lambda connection: None)
+        self._flushing = self._writer.submit(self._write, self._take_settled(), self._held.write)
 
     def _take_settled(self) -> list[Receipt]:
         settled, self._settled = self._settled, []
@@ -241,13 +241,15 @@ class Ledger:
 def prune(engine: sa.Engine, *, older_than: timedelta, now: datetime | None = None) -> int:
     """Delete settled events that happened before that; return how many.
 
-    Adjust takes no event older than 58 days, so what is older cannot be sent twice. Events in doubt stay.
+    Adjust takes no event older than 58 days, so what is older cannot be sent twice. Events in doubt stay. Counts of held
+    events that are as old go, too.
     """
     prepare(engine)
     before = ((now or datetime.now(UTC)) - older_than).replace(tzinfo=None)
     settled = [outcome.value for outcome in _SENT if outcome is not Outcome.IN_DOUBT]
     old = sa.delete(deliveries).where(deliveries.c.occurred_at < before, deliveries.c.status.in_(settled))
     with engine.begin() as connection:
+        prune_held(connection, before.date())
         return int(connection.execute(old).rowcount)
 
 
@@ -275,8 +277,9 @@ def content_digest(event: Event) -> str:
 
 
 def _key(event_id: str) -> str:
-    """The event's id as the table holds it; one that is too long for a key becomes a digest."""
-    if len(event_id) <= _LONGEST_ID:
+    """The event's id as the table holds it; one that is too long for a key, or that not every database takes (it has a
+    NUL or no UTF-8), becomes a digest."""
+    if len(event_id) <= _LONGEST_ID and event_id.isprintable():
         return event_id
     return blake2b(event_id.encode("utf-8", "backslashreplace"), digest_size=32).hexdigest()
 

@@ -33,12 +33,35 @@ deliveries = sa.Table(
     sa.Column("task_id", sa.String(250), nullable=False),
     sa.Column("map_index", sa.Integer, nullable=False),
     sa.Column("updated_at", sa.DateTime, nullable=False),
+    # Only of columns that stay as they were claimed: with one that settling changes, such as the status, Postgres would
+    # write every index again for each event.
+    sa.Index("ix_adjust_delivery_dag", "dag_id", "occurred_at"),
+    sa.Index("ix_adjust_delivery_run", "dag_id", "run_id"),
 )
 
-#: One row: which of the shapes below the table has.
+#: How many events a task instance held in its last try, by the day on which they happened. They were not sent, so they
+#: have no row above.
+held = sa.Table(
+    "adjust_held",
+    metadata,
+    sa.Column("dag_id", sa.String(250), nullable=False),
+    sa.Column("run_id", sa.String(250), nullable=False),
+    sa.Column("task_id", sa.String(250), nullable=False),
+    sa.Column("map_index", sa.Integer, nullable=False),
+    sa.Column("app_token", sa.String(64), nullable=False),
+    sa.Column("event_token", sa.String(64), nullable=False),
+    sa.Column("environment", sa.String(16), nullable=False),
+    sa.Column("day", sa.Date, nullable=False),
+    sa.Column("events", sa.Integer, nullable=False),
+    # No key: all of these together are longer than MySQL allows one to be.
+    sa.Index("ix_adjust_held_run", "dag_id", "run_id"),
+)
+
+#: One row: which of the shapes below the tables have.
 versions = sa.Table("adjust_ledger_version", metadata, sa.Column("version", sa.Integer, primary_key=True))
 
-VERSION = 1
+#: 1: ``adjust_delivery`` without the indexes that begin with ``dag_id``. 2: these, and ``adjust_held``.
+VERSION = 2
 
 
 def prepare(engine: sa.Engine) -> None:
@@ -65,6 +88,17 @@ def _create(engine: sa.Engine) -> None:
             raise AdjustConfigurationError(
                 f"the ledger has the shape {version} of a newer provider; this one knows {VERSION}: update the provider"
             )
+        elif version < VERSION:
+            _upgrade(connection)
+
+
+def _upgrade(connection: sa.Connection) -> None:
+    """Bring tables of an older provider to the present shape; ``create_all`` has made those that were missing."""
+    # One task does it, and the others wait for that task to end.
+    connection.execute(sa.select(versions.c.version).with_for_update())
+    for index in sorted(deliveries.indexes, key=lambda index: str(index.name)):
+        index.create(connection, checkfirst=True)
+    connection.execute(versions.update().values(version=VERSION))
 
 
 def _let_sqlite_writers_wait(engine: sa.Engine) -> None:

@@ -6,6 +6,7 @@ There a batch is one parameter for each column instead of one for each row and c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -16,6 +17,16 @@ from airflow_provider_adjust.s2s.ledger_schema import deliveries
 #: What differs from event to event; all else is the same for a whole batch.
 _OF_EACH = ("event_id", "content", "occurred_at", "revenue", "currency")
 _columns = deliveries.c
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInstanceId:
+    """Who sends: the words by which Airflow knows the task instance."""
+
+    dag_id: str = ""
+    run_id: str = ""
+    task_id: str = ""
+    map_index: int = -1
 
 
 class Scope(NamedTuple):

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_adjust.s2s.endpoint import EVENT
 from airflow_provider_adjust.s2s.receipts import Receipt
+from airflow_provider_adjust.s2s.shown import represented
 from airflow_provider_adjust.s2s.values import is_missing, is_nan, scalar_text
 
 #: The key of a rejected line that holds the row.
@@ -30,14 +31,16 @@ def rejected_line(receipt: Receipt) -> str:
         "detail": receipt.detail,
         "http_status": receipt.http_status,
         "attempts": receipt.attempts,
-        ROW_KEY: _plain_row(receipt.row),
     }
-    return json.dumps(entry, ensure_ascii=True)
+    try:
+        return json.dumps({**entry, ROW_KEY: _plain_row(receipt.row, _plain)})
+    except Exception:  # a number of 5,000 digits, lists in lists without end
+        return json.dumps({**entry, ROW_KEY: _plain_row(receipt.row, _plain_or_text)})
 
 
 def response_line(receipt: Receipt) -> str:
     """Return Adjust's answer to the event as one line of JSON, without the line's end."""
-    return json.dumps({"event_id": receipt.event_id, "response": receipt.response}, ensure_ascii=True)
+    return json.dumps({"event_id": receipt.event_id, "response": receipt.response})
 
 
 def is_rejected_line(row: Any) -> bool:
@@ -45,14 +48,26 @@ def is_rejected_line(row: Any) -> bool:
     return isinstance(row, Mapping) and row.keys() >= _ENVELOPE
 
 
-def _plain_row(row: Any) -> Any:
+def _plain_row(row: Any, plain: Callable[[Any], Any]) -> Any:
     """The row in JSON's types. An amount that is NaN stays one: read as missing, its event would go without revenue."""
-    plain = _plain(row)
-    if isinstance(row, Mapping):
-        for name, value in row.items():
-            if is_nan(value) and name in EVENT.parameters and EVENT.parameters[name].kind == "money":
-                plain[name] = "NaN"
-    return plain
+    if not isinstance(row, Mapping):
+        return plain(row)
+    return {
+        name if isinstance(name, str) else represented(name): "NaN" if _is_nan_amount(name, value) else plain(value)
+        for name, value in row.items()
+    }
+
+
+def _is_nan_amount(name: Any, value: Any) -> bool:
+    return name in EVENT.parameters and EVENT.parameters[name].kind == "money" and is_nan(value)
+
+
+def _plain_or_text(value: Any) -> Any:
+    try:
+        json.dumps(plain := _plain(value))
+        return plain
+    except Exception:
+        return represented(value)
 
 
 def _plain(value: Any) -> Any:

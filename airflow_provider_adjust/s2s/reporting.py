@@ -41,6 +41,16 @@ def _duration(seconds: float) -> str:
 
 def summary_table(summary: DeliverySummary) -> str:
     """Counts by outcome, then what was not delivered by reason, with the revenue that it carries."""
+    table = plain_table(("outcome", "events", "revenue"), outcome_rows(summary), right=("events",))
+    if reasons := reason_rows(summary):
+        table += "\n\n" + plain_table(("reason", "events", "revenue affected"), reasons, right=("events",))
+    if summary.first_event_at and summary.last_event_at:
+        table += f"\nevents from {summary.first_event_at.isoformat()} to {summary.last_event_at.isoformat()}"
+    return table
+
+
+def outcome_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
+    """Outcome, count and delivered revenue of each outcome that there was."""
     rows = [("read", f"{summary.read:,}", "")]
     for outcome in FINAL_OUTCOMES:
         if count := summary.outcomes[outcome.value]:
@@ -48,26 +58,29 @@ def summary_table(summary: DeliverySummary) -> str:
     if summary.adjusted:
         left_out = ", ".join(f"{name} {count:,}" for name, count in summary.left_out.most_common())
         rows.append(("adjusted", f"{summary.adjusted:,}", f"left out: {left_out}"))
-    table = _table(("outcome", "events", "revenue"), rows)
-    reasons = [
+    return rows
+
+
+def reason_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
+    """Outcome and reason, count and affected revenue of each reason, the most frequent first."""
+    return [
         (f"{outcome}: {reason}", f"{count:,}", _money(summary.revenue_by_reason.get((outcome, reason), {})))
         for (outcome, reason), count in summary.reasons.most_common()
     ]
-    if reasons:
-        table += "\n\n" + _table(("reason", "events", "revenue affected"), reasons)
-    if summary.first_event_at and summary.last_event_at:
-        table += f"\nevents from {summary.first_event_at.isoformat()} to {summary.last_event_at.isoformat()}"
-    return table
 
 
 def _money(amounts: dict[str, Decimal]) -> str:
     return ", ".join(f"{amount:,f} {currency}" for currency, amount in sorted(amounts.items()))
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()) -> str:
+    """Lines of columns two spaces apart; those named in ``right`` are aligned to the right."""
     widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
     lines = [
-        f"{line[0]:<{widths[0]}}  {line[1]:>{widths[1]}}  {line[2]}".rstrip()
+        "  ".join(
+            f"{text:>{width}}" if name in right else f"{text:<{width}}"
+            for name, text, width in zip(head, line, widths, strict=True)
+        ).rstrip()
         for line in (head, tuple("-" * width for width in widths), *rows)
     ]
     return "\n".join(lines)

@@ -17,6 +17,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import Any
 
+from airflow_provider_adjust.s2s.shown import printable
+
 
 class Outcome(StrEnum):
     """What became of an event. A receipt has one of the first eight; ``retry`` and ``halt`` are verdicts on the way."""
@@ -90,6 +92,8 @@ _BY_MESSAGE: tuple[tuple[str, Outcome, str, str], ...] = (
 _LONGEST_RETRY_IN = 365 * 86_400_000
 _RETRY_STATUSES = frozenset({408, 425, 429})
 _SLOW_DOWN_STATUSES = frozenset({429, 503})
+#: Objects and lists in an answer; Adjust's have a handful.
+_MOST_BRACKETS = 400
 #: Characters of an answer whose verdict is remembered.
 _LONGEST_REMEMBERED = 300
 _MEND_ENDPOINT = "check the connection's endpoint; Adjust's is https://s2s.adjust.com"
@@ -184,6 +188,8 @@ def _decide_success(text: str, response: Any, message: str) -> tuple[Outcome, st
 
 
 def _parse(text: str) -> Any:
+    if text.count("[") + text.count("{") > _MOST_BRACKETS:
+        return None  # what can be read so deep could not be written again
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -235,5 +241,6 @@ def redact(message: str, *, longest: int = 300) -> str:
         (_ADDRESS, "***"),
     ):
         message = pattern.sub(replacement, message)
-    message = " ".join(message.split())
-    return message if len(message) <= longest else message[: longest - 1] + "…"
+    message = printable(" ".join(message.split()))
+    # Cut between two words: a part of a secret could not be recognised as one.
+    return message if len(message) <= longest else message[: longest - 1].rpartition(" ")[0] + "…"

@@ -15,7 +15,8 @@ from typing import Any
 import pendulum
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
-from airflow_provider_adjust.s2s.values import quoted, real_decimal, refuse
+from airflow_provider_adjust.s2s.shown import quoted
+from airflow_provider_adjust.s2s.values import real_decimal, refuse
 
 _EPOCH_TEXT = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _ZULU_THEN_OFFSET = re.compile(r"Z(?=[+-][0-9]{2}:?[0-9]{2}$)")

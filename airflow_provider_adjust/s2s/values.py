@@ -19,6 +19,7 @@ from typing import Any
 
 from airflow_provider_adjust.s2s.endpoint import Parameter
 from airflow_provider_adjust.s2s.errors import InvalidEvent
+from airflow_provider_adjust.s2s.shown import quoted
 
 Normalise = Callable[[Parameter, Any], str | None]
 
@@ -57,12 +58,6 @@ def is_nan(value: Any) -> bool:
 
 def refuse(parameter: str, detail: str) -> InvalidEvent:
     return InvalidEvent(f"invalid_{parameter}", f"{parameter} {detail}")
-
-
-def quoted(value: Any, longest: int = 40) -> str:
-    """The value for an error message: short, on one line, unmistakably quoted."""
-    text = repr(value)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def scalar_text(value: Any) -> str | None:

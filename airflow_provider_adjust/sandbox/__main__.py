@@ -5,26 +5,37 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from airflow_provider_adjust.cli.sandbox_options import SANDBOX_OPTIONS
 from airflow_provider_adjust.sandbox.config import SandboxConfig
 from airflow_provider_adjust.sandbox.server import SandboxServer
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-_NOT_SETTINGS = ("host", "port")
+#: What a wrong setting or an address in use raises.
+CANNOT_START = (OSError, OverflowError, TypeError, ValueError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the sandbox until SIGINT or SIGTERM; return the exit status."""
     parser = _parser()
-    options = vars(parser.parse_args(arguments))
-    host, port = (options.pop(name) for name in _NOT_SETTINGS)
+    try:
+        return serve(vars(parser.parse_args(arguments)))
+    except CANNOT_START as error:
+        parser.error(str(error))
+
+
+def serve(options: Mapping[str, Any]) -> int:
+    """Run the sandbox with these options, by the names of `SandboxConfig`'s settings, `host` and `port`.
+
+    Its address is printed once it answers. SIGINT or SIGTERM ends it.
+    """
+    settings = dict(options)
+    host, port = settings.pop("host"), settings.pop("port")
     # Blocked before the server's thread exists, which inherits it: a signal then waits for sigwait, whenever it comes.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
-    try:
-        server = SandboxServer(SandboxConfig(**options), host=host, port=port).start()
-    except (OSError, OverflowError, TypeError, ValueError) as error:
-        parser.error(str(error))
+    server = SandboxServer(SandboxConfig(**settings), host=host, port=port).start()
     sys.stdout.write(f"Adjust sandbox listening on {server.url}\n")
     sys.stdout.flush()
     signal.sigwait(_ENDING_SIGNALS)
@@ -33,46 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    # What is not given is left out, so that every default is written once, in SandboxConfig.
     parser = argparse.ArgumentParser(
-        prog="python -m airflow_provider_adjust.sandbox",
-        description="A local stand-in for Adjust's S2S events API.",
-        argument_default=argparse.SUPPRESS,
+        prog="python -m airflow_provider_adjust.sandbox", description="A local stand-in for Adjust's S2S events API."
     )
-    parser.add_argument("--host", default="127.0.0.1", help="a loopback address (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8099, help="0 lets the system choose (default: %(default)s)")
-    for option, setting, what in (
-        ("--token", "tokens", "an S2S security token that is accepted; without one, authentication is off"),
-        ("--app-token", "app_tokens", "an app that exists; without one, any does"),
-        ("--event-token", "event_tokens", "an event that exists; without one, any does"),
-        ("--unique-event-token", "unique_event_tokens", "an event that counts once per device"),
-        ("--unknown-device", "unknown_devices", "a device id value that is answered 404"),
-        ("--opted-out-device", "opted_out_devices", "a device id value that is answered 451"),
-        ("--inactive-app-token", "inactive_app_tokens", "an app that is answered 403"),
-        ("--api-token", "api_tokens", "a token of the Device API; without one, any or none will do"),
-    ):
-        parser.add_argument(option, dest=setting, action="append", metavar="NAME", help=f"{what}; may be repeated")
-    for option, what in (
-        ("--unknown-share", "share of devices that is unknown, 0 to 1"),
-        ("--latency", "seconds from the arrival of a request to its answer"),
-        ("--retry-after", "seconds in the Retry-After header of 429 and 503"),
-        ("--stall-seconds", "how long a stalled connection stays open without an answer"),
-        ("--slow-seconds", "how long a slow answer takes"),
-    ):
-        parser.add_argument(option, type=float, metavar="NUMBER", help=what)
-    parser.add_argument(
-        "--faults", metavar="KIND=SHARE,...", help="share of requests per fault: 503=0.02,reset_after=0.01"
-    )
-    parser.add_argument("--seed", type=int, metavar="NUMBER", help="start of the reproducible choice of faults")
-    parser.add_argument(
-        "--no-enforce", dest="enforce", action="store_false", help="answer 202, not 401, to a wrong or missing token"
-    )
-    parser.add_argument(
-        "--no-keep-events",
-        dest="keep_events",
-        action="store_false",
-        help="keep counters only, for runs of many millions",
-    )
+    for option, settings in SANDBOX_OPTIONS:
+        parser.add_argument(option, **settings)
     return parser
 
 

@@ -1,4 +1,4 @@
-"""The sandbox as an ASGI application: `/event`, the inspection pages beside it, and the Device API."""
+"""The sandbox as an ASGI application: `/event`, the inspection pages beside it, Device API and Report Service."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from airflow_provider_adjust.sandbox.core import Sandbox
 from airflow_provider_adjust.sandbox.device_api import inspect_device
 from airflow_provider_adjust.sandbox.event_endpoint import MOVED_PATH, OK_BODY, EventEndpoint
+from airflow_provider_adjust.sandbox.report_service import report_service
 
 EVENT_PATH = "/event"
 
@@ -30,6 +31,7 @@ class SandboxApp:
                 Route("/_sandbox/events", self._delete_events, methods=["DELETE"]),
                 Route("/_sandbox/config", self._post_config, methods=["POST"]),
                 Route("/device_service/api/v2/inspect_device", self._inspect_device, methods=["GET"]),
+                Route("/reports-service/{page:str}", self._reports, methods=["GET"]),
                 Route(MOVED_PATH, self._moved, methods=["GET", "POST"]),
             ]
         )
@@ -78,6 +80,15 @@ class SandboxApp:
             self._sandbox.state,
         )
         return JSONResponse(body, status)
+
+    async def _reports(self, request: Request) -> Response:
+        status, body = report_service(
+            request.path_params["page"], request.query_params, request.headers.get("authorization"), self._sandbox
+        )
+        headers = {}
+        if status in (429, 503) and self._sandbox.config.retry_after is not None:
+            headers["Retry-After"] = format(self._sandbox.config.retry_after, "g")
+        return Response(status_code=204) if status == 204 else JSONResponse(body, status, headers)
 
     async def _moved(self, request: Request) -> Response:
         # A success that is none, so that a sender which follows loses the event and a count of arrivals shows it.

@@ -10,7 +10,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 
-from airflow_provider_adjust.sandbox.faults import check_kind, parse_faults
+from airflow_provider_adjust.sandbox.faults import check_kind, check_report_kind, parse_faults
 
 _NAME_SETS = (
     "tokens",
@@ -22,7 +22,7 @@ _NAME_SETS = (
 )
 _OPTIONAL_NAME_SETS = ("app_tokens", "event_tokens")
 _SWITCHES = ("enforce", "keep_events")
-_SECONDS = ("latency", "stall_seconds", "slow_seconds")
+_SECONDS = ("latency", "stall_seconds", "slow_seconds", "report_delay")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -38,7 +38,7 @@ class SandboxConfig:
     :param unknown_share: share (0 to 1) of devices that is unknown as well, chosen by a hash of the id value.
     :param opted_out_devices: device id values that are answered 451 `Device is opted out`.
     :param inactive_app_tokens: apps that are answered 403 `App is inactive`.
-    :param api_tokens: tokens of the Device API; none means any or no token at all.
+    :param api_tokens: tokens of the Device API and the Report Service; none means any or no token at all.
     :param latency: seconds from the arrival of a request to its answer.
     :param faults: share of requests per fault, `{"503": 0.02}` or `"503=0.02,reset_after=0.01"`.
     :param fault_plan: faults for the next requests, one each, None for a request without; goes before `faults`.
@@ -47,6 +47,10 @@ class SandboxConfig:
     :param stall_seconds: how long a stalled connection stays open without an answer.
     :param slow_seconds: how long a slow answer takes.
     :param keep_events: False keeps counters, last times and hashes only, for runs of many millions of events.
+    :param event_slugs: names of events in reports by event token; an event without one is named `event_` and its token.
+    :param report_delay: seconds from the arrival of an event until reports show it.
+    :param report_faults: share of report requests per fault, as in `faults`: `204`, a status, `fewer` or `more`.
+    :param report_fault_plan: faults for the next report requests, as in `fault_plan`.
     :param clock: seconds since the epoch; replace it to freeze time.
     :raises TypeError: for an unknown name, and for one name where a list of names is meant.
     :raises ValueError: for a value that makes no sense.
@@ -70,6 +74,10 @@ class SandboxConfig:
     stall_seconds: float = 30.0
     slow_seconds: float = 2.0
     keep_events: bool = True
+    event_slugs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    report_delay: float = 0.0
+    report_faults: Mapping[str, float] | str = ""
+    report_fault_plan: Sequence[str | None] = ()
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
@@ -89,9 +97,13 @@ class SandboxConfig:
         if not isinstance(self.seed, int):
             raise TypeError("seed must be a whole number")
         self._set("faults", parse_faults(self.faults))
-        if isinstance(self.fault_plan, str):
-            raise TypeError("fault_plan must be a list of faults, not one text")
-        self._set("fault_plan", tuple(kind if kind is None else check_kind(kind) for kind in self.fault_plan))
+        self._set("fault_plan", _plan("fault_plan", self.fault_plan, check_kind))
+        self._set("report_faults", parse_faults(self.report_faults, check_report_kind))
+        self._set("report_fault_plan", _plan("report_fault_plan", self.report_fault_plan, check_report_kind))
+        if not isinstance(self.event_slugs, Mapping) or not all(
+            isinstance(text, str) for pair in self.event_slugs.items() for text in pair
+        ):
+            raise TypeError("event_slugs must be a mapping of event tokens to names")
 
     def changed(self, changes: Mapping[str, object]) -> SandboxConfig:
         """Return a copy with some settings changed; an unknown name is refused."""
@@ -109,6 +121,12 @@ def _names(setting: str, value: object) -> frozenset[str]:
     if isinstance(value, str) or not isinstance(value, Collection) or not all(isinstance(name, str) for name in value):
         raise TypeError(f"{setting} must be a list of texts")
     return frozenset(value)
+
+
+def _plan(setting: str, kinds: Sequence[str | None], check: Callable[[str], str]) -> tuple[str | None, ...]:
+    if isinstance(kinds, str):
+        raise TypeError(f"{setting} must be a list of faults, not one text")
+    return tuple(kind if kind is None else check(kind) for kind in kinds)
 
 
 def _check_number(setting: str, value: object, highest: float = float("inf")) -> None:

@@ -5,11 +5,12 @@ It lives on one event loop, which alone touches it, so nothing here is locked.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from airflow_provider_adjust.sandbox.config import SandboxConfig
-from airflow_provider_adjust.sandbox.faults import FaultSource, parse_faults
+from airflow_provider_adjust.sandbox.faults import FaultSource, check_report_kind, parse_faults
 from airflow_provider_adjust.sandbox.in_flight import InFlight
+from airflow_provider_adjust.sandbox.report_books import ReportBooks
 from airflow_provider_adjust.sandbox.state import SandboxState
 
 
@@ -20,14 +21,18 @@ class Sandbox:
         self.config = config
         self.state = SandboxState(keep_events=config.keep_events)
         self.in_flight = InFlight()
+        self.books = ReportBooks()
         self.faults = FaultSource(parse_faults(config.faults), config.fault_plan, config.seed)
+        self.report_faults = _report_faults(config, config.report_fault_plan)
 
     def reset(self) -> None:
         """Forget every event and counter, drop the rest of the fault plan, and start the seeded faults again."""
         # A request that is still under way keeps the old objects, so it cannot appear in what comes after.
         self.state = SandboxState(keep_events=self.config.keep_events)
         self.in_flight = InFlight()
+        self.books = ReportBooks()
         self.faults = FaultSource(parse_faults(self.config.faults), (), self.config.seed)
+        self.report_faults = _report_faults(self.config, ())
 
     def configure(self, changes: Mapping[str, object]) -> None:
         """Change settings; new faults, a new plan or a new seed also start the seeded faults again.
@@ -39,6 +44,11 @@ class Sandbox:
         if changes.keys() & {"faults", "fault_plan", "seed"}:
             plan = self.config.fault_plan if "fault_plan" in changes else self.faults.planned()
             self.faults = FaultSource(parse_faults(self.config.faults), plan, self.config.seed)
+        if changes.keys() & {"report_faults", "report_fault_plan", "seed"}:
+            given = "report_fault_plan" in changes
+            self.report_faults = _report_faults(
+                self.config, self.config.report_fault_plan if given else self.report_faults.planned()
+            )
 
     def stats(self) -> dict[str, object]:
         """Return all counters as JSON has them."""
@@ -47,3 +57,7 @@ class Sandbox:
             "max_concurrent": self.in_flight.max_concurrent,
             "max_concurrent_per_lane": self.in_flight.max_concurrent_per_lane,
         }
+
+
+def _report_faults(config: SandboxConfig, plan: Sequence[str | None]) -> FaultSource:
+    return FaultSource(parse_faults(config.report_faults, check_report_kind), plan, config.seed)

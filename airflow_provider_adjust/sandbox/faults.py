@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 # Faults that say "before" or carry a status leave the event unrecorded; the others record it first.
 RESET_BEFORE = "reset_before"
@@ -22,6 +22,22 @@ STALL = "stall"
 KINDS = (RESET_BEFORE, RESET_AFTER, STALL_BEFORE, STALL_AFTER, TRUNCATE, TRUNCATE_BEFORE, SLOW, HTML, REDIRECT)
 RECORDING = frozenset({RESET_AFTER, STALL_AFTER, TRUNCATE, SLOW})
 
+# What a report may do instead: say that there is nothing, or show wrong totals.
+EMPTY = "204"
+FEWER = "fewer"
+MORE = "more"
+
+
+def check_report_kind(kind: str) -> str:
+    """Return the fault of a report's own name.
+
+    :raises ValueError: for a fault that does not exist.
+    """
+    name = str(kind).strip()
+    if name in (EMPTY, FEWER, MORE) or (name.isascii() and name.isdigit() and 400 <= int(name) <= 599):
+        return name
+    raise ValueError(f"unknown fault {name!r} of a report; known are 204, a status from 400 to 599, {FEWER} and {MORE}")
+
 
 def check_kind(kind: str) -> str:
     """Return the fault's own name; a status is one of 400 to 599.
@@ -36,7 +52,7 @@ def check_kind(kind: str) -> str:
     raise ValueError(f"unknown fault {name!r}; known are a status from 400 to 599, {', '.join(KINDS)} and {STALL}")
 
 
-def parse_faults(spec: str | Mapping[str, float]) -> dict[str, float]:
+def parse_faults(spec: str | Mapping[str, float], check: Callable[[str], str] = check_kind) -> dict[str, float]:
     """Read `"503=0.02,reset_after=0.01"` or `{"503": 0.02}` into shares per fault.
 
     :raises ValueError: for an unknown fault, a share that is not a number from 0 to 1, or shares above 1 together.
@@ -54,7 +70,7 @@ def parse_faults(spec: str | Mapping[str, float]) -> dict[str, float]:
         raise TypeError("faults must be a text such as '503=0.02' or a mapping of fault to share")
     shares: dict[str, float] = {}
     for name, value in pairs:
-        kind = check_kind(name)
+        kind = check(name)
         try:
             share = float(value)  # type: ignore[arg-type]
         except (TypeError, ValueError):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import decimal
 import json
 from array import array
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Mapping
 from urllib.parse import parse_qsl
@@ -112,6 +113,14 @@ class SandboxState:
             {"received_at": received_at, "params": parse_form(raw)}
             for raw, received_at in zip(self._raw[offset:end], self._received_at[offset:end], strict=True)
         ]
+
+    def received_until(self, time: float) -> int:
+        """Return how many of the recorded events that are kept had been received by then."""
+        return bisect_right(self._received_at, time)
+
+    def known_event_tokens(self) -> dict[str, frozenset[str]]:
+        """Return the app tokens that each recorded event token came with."""
+        return {event_token: frozenset(app_tokens) for event_token, app_tokens in self._event_tokens.items()}
 
     def stats(self) -> dict[str, object]:
         """Return the counters as JSON has them; revenue is exact decimal text."""

@@ -59,7 +59,7 @@ def forget_deliveries(url: str) -> None:
     import psycopg2
 
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute("DROP TABLE IF EXISTS adjust_delivery, adjust_ledger_version")
+        cursor.execute("DROP TABLE IF EXISTS adjust_delivery, adjust_held, adjust_ledger_version")
 
 
 @contextmanager

@@ -14,17 +14,17 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import airflow
 import pytest
+from airflow import __version__ as airflow_version
 from packaging.version import Version
-from standalone import Command, standalone, wait_for
+from standalone import DAGS, Standalone, standalone, wait_for
 
 from airflow_provider_adjust.sandbox import SandboxServer
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.airflow,
-    pytest.mark.skipif(Version(airflow.__version__) < Version("3.3"), reason="the task state store came with 3.3"),
+    pytest.mark.skipif(Version(airflow_version) < Version("3.3"), reason="the task state store came with 3.3"),
 ]
 
 TOKENS = {"S2S": "s2s-token-of-the-test", "API": "api-token-of-the-test"}
@@ -47,7 +47,7 @@ def write_rows(path: Path, memory: str) -> None:
 
 
 @pytest.fixture
-def scheduler(tmp_path: Path, adjust_sandbox: SandboxServer) -> Iterator[Command]:
+def airflow(tmp_path: Path, adjust_sandbox: SandboxServer) -> Iterator[Standalone]:
     adjust_sandbox.configure(tokens=[TOKENS["S2S"]], latency=0.02)
     extra = {
         "app_token": "4w565xzmb54d",
@@ -56,21 +56,20 @@ def scheduler(tmp_path: Path, adjust_sandbox: SandboxServer) -> Iterator[Command
         "api_endpoint": adjust_sandbox.url,
     }
     adjust = {"conn_type": "adjust", "host": adjust_sandbox.url, "password": TOKENS["S2S"], "extra": extra}
-    environment = {
+    settings = {
         "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(adjust),
         "AIRFLOW_CONN_LEDGER": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}),
-        "TEST_FOLDER": str(tmp_path),
         "TEST_START": datetime.now(UTC).isoformat(),
         "TEST_REJECTED": (tmp_path / "unused.jsonl").as_uri(),
     }
-    with standalone(tmp_path, Path(__file__).parent.parent / "dags", "killed", **environment) as command:
-        yield command
+    with standalone(tmp_path, DAGS, "killed", **settings) as running:
+        yield running
 
 
-def test_killed_tasks_deliver_everything(scheduler: Command, tmp_path: Path, adjust_sandbox: SandboxServer) -> None:
+def test_killed_tasks_deliver_everything(airflow: Standalone, tmp_path: Path, adjust_sandbox: SandboxServer) -> None:
     for memory in ("checkpoint", "ledger"):
         write_rows(tmp_path / f"{memory}.jsonl", memory)
-    scheduler("dags", "trigger", "killed", "--run-id", "run")
+    airflow.command("dags", "trigger", "killed", "--run-id", "run")
 
     for number in range(1, KILLS + 1):
         for memory in ("checkpoint", "ledger"):
@@ -81,18 +80,12 @@ def test_killed_tasks_deliver_everything(scheduler: Command, tmp_path: Path, adj
             wait_for("some events", lambda before=before: adjust_sandbox.stats()["recorded"] > before + 50)
             os.kill(int(note.read_text()), signal.SIGKILL)
 
-    states = wait_for(
-        "the end", lambda: _ended(scheduler("tasks", "states-for-dag-run", "killed", "run", "-o", "json"))
-    )
+    states = wait_for("the end", lambda: _ended(airflow.states("killed")))
     assert states == {"checkpoint": "success", "ledger": "success"}
     recorded = Counter(json.loads(event["params"]["callback_params"])["event_id"] for event in adjust_sandbox.events())
     assert set(recorded) == {f"{memory}-{place}" for memory in ("checkpoint", "ledger") for place in range(ROWS)}
     assert {event: count for event, count in recorded.items() if count > 1 and event.startswith("ledger")} == {}
 
 
-def _ended(output: str) -> dict[str, str] | None:
-    try:
-        states = {task["task_id"]: task["state"] for task in json.loads(output[output.index("[") :])}
-    except ValueError:
-        return None
+def _ended(states: dict[str, str | None]) -> dict[str, str | None] | None:
     return states if set(states.values()) <= {"success", "failed", "upstream_failed"} else None

@@ -1,5 +1,7 @@
-"""Lends the tests here the account at a local stand-in for Adjust."""
+"""Lends the tests here the accounts at a local stand-in for Adjust."""
 
 from operators.adjust_account import adjust, connect, said
+from reports.reading_account import connect_reader
+from reports.report_case import reporting
 
-__all__ = ["adjust", "connect", "said"]
+__all__ = ["adjust", "connect", "connect_reader", "reporting", "said"]

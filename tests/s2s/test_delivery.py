@@ -34,9 +34,10 @@ from fake_transport import (
 )
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from s2s_case import job, until_raised
+from s2s_case import SECOND, job, until_raised
 
 from airflow_provider_adjust.s2s.delivery import Delivery, Retries
+from airflow_provider_adjust.s2s.device_api import Standing
 from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted, DeliveryStopped, LedgerUnavailable
 from airflow_provider_adjust.s2s.pace import Pace
 from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
@@ -652,6 +653,25 @@ def test_a_stop_waits_for_the_claim_that_is_on_its_way() -> None:
     assert isinstance(error, DeliveryHalted)
     assert by_outcome(receipts) == {"held": list(range(1, 10))}
     assert claims.under_way == 0
+
+
+def test_what_a_look_up_settled_is_known_before_the_next_of_its_lane_is_claimed() -> None:
+    """Else a kill leaves both as sending, and once the next one is in Adjust, the first can never be looked up again."""
+    doubtful, following = (job(at, "a", params={"created_at_unix": str(SECOND + at)}) for at in (1, 2))
+    doubtful.doubtful = True
+    settled: list[int] = []
+
+    class Claims(FakeClaims):
+        def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Receipt | None]]:
+            assert settled == ([] if not self.batches else [1])
+            return super().begin_claim(jobs)
+
+    delivery = _delivery(
+        FakeTransport(), claims=Claims(), on_in_doubt="verify", standing_of=lambda _: Standing.RECORDED
+    )
+    for receipt in delivery.run([doubtful, following]):
+        settled.append(receipt.position)
+    assert settled == [1, 2]
 
 
 def test_a_retry_is_not_claimed_again() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from airflow_provider_adjust.s2s.device_api import DeviceApi, Standing
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, LedgerUnavailable
 from airflow_provider_adjust.s2s.events import EventParser
 from airflow_provider_adjust.s2s.ledger import CLAIM_EXPIRES, Ledger, TaskInstanceId, prune
-from airflow_provider_adjust.s2s.ledger_schema import VERSION, deliveries, metadata, prepare, versions
+from airflow_provider_adjust.s2s.ledger_schema import VERSION, deliveries, held, metadata, prepare, versions
 from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
 from airflow_provider_adjust.s2s.sender import Route, Sender
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target
@@ -74,16 +73,9 @@ class Adjust:
         """Nothing to free."""
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
-    if request.param == "sqlite":
-        made = sa.create_engine(f"sqlite:///{tmp_path}/ledger.db")
-    else:
-        url = sa.make_url(request.getfixturevalue("postgres_url")).set(drivername="postgresql+psycopg2")
-        made = sa.create_engine(url)
-        metadata.drop_all(made)
-    yield made
-    made.dispose()
+@pytest.fixture
+def engine(ledger_engine: sa.Engine) -> sa.Engine:
+    return ledger_engine
 
 
 def make_rows(count: int, **more: Any) -> list[dict[str, Any]]:
@@ -350,3 +342,42 @@ def test_a_ledger_that_fails_ends_the_delivery_before_anything_more_is_sent(tmp_
     assert len(receipts) == 20
     assert sum(adjust.received.values()) <= 5
     assert {receipt.outcome.value for receipt in receipts} == {"delivered", "held"}
+
+
+def held_counts(engine: sa.Engine) -> dict[str, int]:
+    with engine.connect() as connection:
+        return {record.run_id: record.events for record in connection.execute(sa.select(held))}
+
+
+def test_what_was_held_is_counted_until_it_is_sent(engine: sa.Engine) -> None:
+    adjust, rows = Adjust(), make_rows(10)
+    for row in rows:
+        row["gps_adid"] = DEVICE
+    adjust.silent.add("order-3")
+    send(engine, rows, adjust, on_in_doubt="hold")
+    assert held_counts(engine) == {"run-1": 6}
+    with engine.connect() as connection:
+        [record] = connection.execute(sa.select(held)).all()
+    assert (record.dag_id, record.task_id, record.map_index) == ("dag", "send", -1)
+    assert (record.app_token, record.event_token, record.environment) == ("app1", "event1", "sandbox")
+    assert record.day == NOW.date()
+
+    send(engine, rows, adjust, run="run-2", on_in_doubt="hold")
+    assert held_counts(engine) == {"run-1": 6, "run-2": 6}
+
+    adjust.silent.clear()
+    send(engine, rows, adjust, on_in_doubt="resend")
+    assert held_counts(engine) == {"run-2": 6}
+
+
+def test_counts_of_held_events_are_pruned_with_the_events(engine: sa.Engine) -> None:
+    rows = make_rows(10)
+    for row in rows:
+        row["gps_adid"] = DEVICE
+    adjust = Adjust()
+    adjust.silent.add("order-3")
+    send(engine, rows, adjust, on_in_doubt="hold")
+    prune(engine, older_than=timedelta(days=90), now=NOW + timedelta(days=89))
+    assert held_counts(engine) == {"run-1": 6}
+    prune(engine, older_than=timedelta(days=90), now=NOW + timedelta(days=91))
+    assert held_counts(engine) == {}

@@ -97,7 +97,8 @@ class _Exchange:
 
     def answered(self) -> Completion:
         status = self.handle.getinfo(pycurl.RESPONSE_CODE)
-        if not self.answer and self._head[-1:] != [b"\r\n"]:
+        if not self.answer and (self._head[-1:] != [b"\r\n"] or self._header(b"content-encoding")):
+            # Broken off in its headers, or packed so that nothing could be unpacked.
             return Completion(self.key, status, failure=Failure.NO_ANSWER, failure_name="TruncatedHeaders")
         retry_after = self._header(b"retry-after") if status >= 400 else None
         return Completion(self.key, status, b"".join(self.answer), retry_after)

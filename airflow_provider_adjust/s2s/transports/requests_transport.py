@@ -20,7 +20,8 @@ from requests.adapters import HTTPAdapter
 from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES, Completion, Failure, Target
 from airflow_provider_adjust.s2s.transports.session import new_session, way_to
 
-_CHUNK = 65_536
+#: Compressed bytes that are read at a time. Older releases of urllib3 unpack them whole, a thousandfold at worst.
+_CHUNK = 8192
 
 
 class _Connections(NamedTuple):
@@ -113,8 +114,10 @@ class RequestsTransport:
         for _ in self._threads:
             self._todo.put(None)
         if not self._abandoned:
+            # Of those that are still at work none may take longer than a request may.
+            deadline = time.monotonic() + self._longest
             for thread in self._threads:
-                thread.join()
+                thread.join(max(0.0, deadline - time.monotonic()))
         self._session.close()
 
     def _work(self) -> None:
@@ -172,6 +175,8 @@ def _read(response: urllib3.BaseHTTPResponse) -> tuple[bytes, bool]:
 def _announces_its_end(response: urllib3.BaseHTTPResponse) -> bool:
     """Tell an answer without a body from one that broke off in its headers, which the HTTP library takes for whole."""
     headers = response.headers
+    if "Content-Encoding" in headers:
+        return False  # what was packed unpacks to something
     return (
         headers.get("Content-Length", "").isdigit() or "Transfer-Encoding" in headers or response.status in {204, 304}
     )

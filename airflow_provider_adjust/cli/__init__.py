@@ -1,0 +1,1 @@
+"""The command line: ``airflow adjust ...`` and ``python -m airflow_provider_adjust ...``, which are the same."""

@@ -1,0 +1,104 @@
+"""``validate`` and ``preview``: a file's rows, checked and put in order as they would be for sending."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from airflow_provider_adjust.cli.definition import ExitCode
+from airflow_provider_adjust.cli.rows import hook_of, open_rows, parsing
+from airflow_provider_adjust.cli.terminal import Terminal
+from airflow_provider_adjust.s2s.endpoint import EVENT
+from airflow_provider_adjust.s2s.events import EventParser
+from airflow_provider_adjust.s2s.intake import Intake
+from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
+from airflow_provider_adjust.s2s.responses import Outcome
+from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.s2s.sender import masked
+
+#: Refused rows that are listed one by one.
+REFUSED_SHOWN = 20
+#: What stands for a connection's settings while none is named; never shown, never sent.
+_TAKEN_AS_GIVEN = {"app_token": "given", "environment": "production"}
+
+
+def validate(options: Namespace, terminal: Terminal) -> int:
+    """Check every row; list the first that are refused, and count all."""
+    parser, _ = _parser(options)
+    with open_rows(options.file) as rows:
+        return check(parser, rows, terminal, title=f"Rows of {options.file}")
+
+
+def check(
+    parser: EventParser, rows: Sequence[Any] | Iterable[Any], terminal: Terminal, *, title: str, shown: int = 0
+) -> int:
+    """Check the rows, show the first ``shown`` events, and say what is refused; sends nothing."""
+    summary = DeliverySummary()
+    refused: list[Receipt] = []
+    for item in in_order(parser, rows):
+        summary.read += 1
+        if isinstance(item, Receipt):
+            summary.add(item)
+            if len(refused) < REFUSED_SHOWN:
+                refused.append(item)
+            continue
+        if summary.outcomes[Outcome.SKIPPED.value] < shown:
+            show_event(item, terminal)
+        summary.add(Receipt(Outcome.SKIPPED, "", item.event.event_id, item.position, event=item.event))
+    _show_refused(refused, terminal)
+    terminal.summary(f"{title}, of which nothing was sent", summary, words={Outcome.SKIPPED.value: "valid"})
+    return ExitCode.REFUSED if summary.outcomes[Outcome.SKIPPED.value] < summary.read else ExitCode.OK
+
+
+def preview(options: Namespace, terminal: Terminal) -> int:
+    """Show the first events; of a stream, no more is read than that takes."""
+    parser, assumed = _parser(options)
+    refused: list[Receipt] = []
+    with open_rows(options.file) as rows:
+        jobs = _events(in_order(parser, rows), refused)
+        for job in islice(jobs, options.events):
+            show_event(job, terminal, hidden=assumed)
+    _show_refused(refused[:REFUSED_SHOWN], terminal)
+    return ExitCode.REFUSED if refused else ExitCode.OK
+
+
+def show_event(job: Job, terminal: Terminal, *, hidden: frozenset[str] = frozenset()) -> None:
+    """Write one event as it would go out; device ids, tokens and whatever else may be personal are masked."""
+    params = masked(job.event.params, EVENT)
+    rows = [(name, text) for name, text in params.items() if name not in hidden]
+    time = job.event.occurred_at.isoformat()
+    terminal.table(f"Row {job.position:,}, event {job.event.event_id}, {time}", ("parameter", "value"), rows)
+
+
+def in_order(parser: EventParser, rows: Sequence[Any] | Iterable[Any]) -> Iterator[Job | Receipt]:
+    """What would be sent, in order, and receipts for what would not."""
+    intake = Intake({None: parser})
+    return intake.sorted(rows) if isinstance(rows, Sequence) else intake.stream(rows)
+
+
+def _events(items: Iterable[Job | Receipt], refused: list[Receipt]) -> Iterator[Job]:
+    for item in items:
+        if isinstance(item, Job):
+            yield item
+        else:
+            refused.append(item)
+
+
+def _parser(options: Namespace) -> tuple[EventParser, frozenset[str]]:
+    """How rows are read, and which parameters are not the user's but taken as given."""
+    if options.adjust_conn_id:
+        return hook_of(options).route(**parsing(options)).parser, frozenset()
+    parser = EventParser(
+        app_token=options.app_token or _TAKEN_AS_GIVEN["app_token"],
+        environment=options.environment or _TAKEN_AS_GIVEN["environment"],
+        **parsing(options),
+    )
+    return parser, frozenset(name for name in _TAKEN_AS_GIVEN if not getattr(options, name))
+
+
+def _show_refused(refused: Sequence[Receipt], terminal: Terminal) -> None:
+    if refused:
+        rows = [(f"{r.outcome}: {r.reason}", f"{r.position:,}", r.event_id or "", r.detail) for r in refused]
+        terminal.table("Refused", ("reason", "row", "event", "what to do"), rows, right=("row",))

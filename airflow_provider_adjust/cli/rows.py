@@ -1,0 +1,87 @@
+"""What the commands that read a file have in common: its rows, how they are parsed, and the connection."""
+
+from __future__ import annotations
+
+import os
+from argparse import Namespace
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from airflow.sdk import ObjectStoragePath
+
+from airflow_provider_adjust.airflow_versions import AirflowNotFoundException
+from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
+from airflow_provider_adjust.operators.adjust_send_events import as_rows
+from airflow_provider_adjust.operators.event_files import read_rows
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+
+
+@contextmanager
+def open_rows(file: str) -> Iterator[Sequence[Any] | Iterable[Any]]:
+    """The file's rows, as the operator reads them: a list to be sorted, or a stream in time order.
+
+    :raises AdjustConfigurationError: it is no file of rows, or cannot be opened.
+    """
+    with ExitStack() as stack:
+        try:
+            rows = as_rows(stack.enter_context(read_rows(path_of(file))))
+        except AdjustConfigurationError:
+            raise
+        except (OSError, ImportError, ValueError) as error:
+            # It is a folder, it may not be read, it is no gzip, its storage's library is missing.
+            raise AdjustConfigurationError(f"{file} cannot be read: {error}") from error
+        yield rows
+
+
+def path_of(file: str) -> ObjectStoragePath:
+    """A path as the shell has it: without a scheme it is local, and starts where the user is."""
+    return ObjectStoragePath(file if "://" in file else os.path.abspath(file))
+
+
+def parsing(options: Namespace) -> dict[str, Any]:
+    """The arguments of ``EventParser`` that the options name, but for what a connection has."""
+    return {
+        "event_token": options.event_token,
+        "event_tokens": _pairs(options.event_tokens, "--event-tokens"),
+        "column_map": _pairs(options.column_map, "--column-map"),
+        "id_field": options.id_field,
+        "event_id_param": options.event_id_param,
+        "timezone": options.timezone,
+        "extra_params": tuple(options.extra_params or ()),
+    }
+
+
+def hook_of(options: Namespace, **arguments: Any) -> AdjustS2SHook:
+    """The connection that the options name, read.
+
+    :raises AdjustConfigurationError: there is no such connection, or it cannot be used.
+    """
+    hook = AdjustS2SHook(
+        options.adjust_conn_id, app_token=options.app_token, environment=options.environment, **arguments
+    )
+    with connection_must_exist(options.adjust_conn_id):
+        hook.settings  # noqa: B018 it is read once, here
+    return hook
+
+
+@contextmanager
+def connection_must_exist(conn_id: str) -> Iterator[None]:
+    """Say what to do about a connection that Airflow does not know."""
+    try:
+        yield
+    except AirflowNotFoundException:
+        raise AdjustConfigurationError(
+            f"there is no connection {conn_id!r}; create it in the UI or with `airflow connections add`, or set "
+            f"AIRFLOW_CONN_{conn_id.upper()}"
+        ) from None
+
+
+def _pairs(given: Sequence[str] | None, flag: str) -> dict[str, str]:
+    pairs = {}
+    for text in given or ():
+        name, equals, value = text.partition("=")
+        if not (name and equals and value):
+            raise AdjustConfigurationError(f"{flag} takes NAME=VALUE, not {text!r}")
+        pairs[name] = value
+    return pairs

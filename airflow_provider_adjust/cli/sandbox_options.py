@@ -1,0 +1,54 @@
+"""The sandbox's options, for ``python -m airflow_provider_adjust.sandbox`` and ``airflow adjust sandbox``.
+
+Each is the option's name and the keywords of ``argparse``'s ``add_argument``. What is not given is left out, so that
+every default is written once, in ``SandboxConfig``.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from typing import Any
+
+
+def _options() -> Iterator[tuple[str, dict[str, Any]]]:
+    yield "--host", {"default": "127.0.0.1", "help": "a loopback address (default: 127.0.0.1)"}
+    yield "--port", {"type": int, "default": 8099, "help": "0 lets the system choose (default: 8099)"}
+    for option, setting, what in (
+        ("--token", "tokens", "an S2S security token that is accepted; without one, authentication is off"),
+        ("--app-token", "app_tokens", "an app that exists; without one, any does"),
+        ("--event-token", "event_tokens", "an event that exists; without one, any does"),
+        ("--unique-event-token", "unique_event_tokens", "an event that counts once per device"),
+        ("--unknown-device", "unknown_devices", "a device id value that is answered 404"),
+        ("--opted-out-device", "opted_out_devices", "a device id value that is answered 451"),
+        ("--inactive-app-token", "inactive_app_tokens", "an app that is answered 403"),
+        ("--api-token", "api_tokens", "a token of the Device API and the reports; without one, any or none will do"),
+    ):
+        yield option, {"dest": setting, "action": "append", "metavar": "NAME", "help": f"{what}; may be repeated"}
+    for option, what in (
+        ("--unknown-share", "share of devices that is unknown, 0 to 1"),
+        ("--latency", "seconds from the arrival of a request to its answer"),
+        ("--retry-after", "seconds in the Retry-After header of 429 and 503"),
+        ("--stall-seconds", "how long a stalled connection stays open without an answer"),
+        ("--slow-seconds", "how long a slow answer takes"),
+        ("--report-delay", "seconds until a report shows an event"),
+    ):
+        yield option, {"type": float, "metavar": "NUMBER", "help": what}
+    yield "--faults", {"metavar": "KIND=SHARE,...", "help": "share of requests per fault: 503=0.02,reset_after=0.01"}
+    yield (
+        "--report-faults",
+        {"metavar": "KIND=SHARE,...", "help": "share of reports per fault: 429=0.1,504=0.1,fewer=0.05"},
+    )
+    yield "--seed", {"type": int, "metavar": "NUMBER", "help": "start of the reproducible choice of faults"}
+    for option, setting, what in (
+        ("--no-enforce", "enforce", "answer 202, not 401, to a wrong or missing token"),
+        ("--no-keep-events", "keep_events", "keep counters only, for runs of many millions"),
+    ):
+        yield option, {"dest": setting, "action": "store_false", "help": what}
+
+
+SANDBOX_OPTIONS = tuple((option, {"default": argparse.SUPPRESS} | settings) for option, settings in _options())
+#: The names under which the parsed options are found.
+SANDBOX_SETTINGS = tuple(
+    settings.get("dest", option.removeprefix("--").replace("-", "_")) for option, settings in SANDBOX_OPTIONS
+)

@@ -1,0 +1,90 @@
+"""Where the commands write: colours, tables and a progress bar for a person, plain text for a pipe.
+
+``NO_COLOR`` and ``FORCE_COLOR`` are honoured. What was asked for goes to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from airflow_provider_adjust.s2s.receipts import UNDELIVERED, UNRESOLVED, DeliverySummary
+from airflow_provider_adjust.s2s.reporting import outcome_rows, plain_table, reason_rows
+from airflow_provider_adjust.s2s.responses import Outcome
+
+_STYLES = (
+    {outcome.value: "red" for outcome in UNDELIVERED}
+    | {outcome.value: "yellow" for outcome in UNRESOLVED}
+    | {
+        Outcome.DELIVERED.value: "green",
+        "valid": "green",
+        Outcome.SKIPPED.value: "cyan",
+        Outcome.DUPLICATE.value: "cyan",
+    }
+)
+
+
+class Terminal:
+    """One command's stdout and stderr."""
+
+    def __init__(self) -> None:
+        self.out = _Console(highlight=False, soft_wrap=True)
+        self.err = _Console(highlight=False, soft_wrap=True, stderr=True)
+
+    def say(self, text: str) -> None:
+        """Write a line of the answer."""
+        self.out.print(text, markup=False)
+
+    def complain(self, error: Exception) -> None:
+        """Write what went wrong, to stderr."""
+        self.err.print(f"[bold red]{type(error).__name__}:[/] {escape(str(error))}")
+
+    def table(
+        self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()
+    ) -> None:
+        """Write a table; the columns named in ``right`` hold numbers. A pipe gets columns two spaces apart."""
+        if not self.out.is_terminal:
+            self.say(f"{title}\n{plain_table(head, rows, right=right)}\n")
+            return
+        self.out.print(title, style="bold", markup=False)
+        table = Table(box=box.ROUNDED)
+        for name in head:
+            table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        for row in rows:
+            style = _STYLES.get(row[0].partition(":")[0])
+            table.add_row(*map(escape, row), style=style)
+        self.out.print(table, soft_wrap=False)
+
+    def summary(self, title: str, summary: DeliverySummary, *, words: Mapping[str, str] | None = None) -> None:
+        """Write the counts by outcome, then by reason; ``words`` gives outcomes other names."""
+        rows = [((words or {}).get(outcome, outcome), *rest) for outcome, *rest in outcome_rows(summary)]
+        self.table(title, ("outcome", "events", "revenue"), rows, right=("events",))
+        if reasons := reason_rows(summary):
+            head = ("reason", "events", "revenue affected")
+            self.table("By reason", head, reasons, right=("events",))
+
+    @contextmanager
+    def progress(self, words: str, total: int | None) -> Iterator[Progress]:
+        """A bar on stderr for as long as the context lasts; nothing where stderr is no terminal."""
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:,} events[green], {task.fields[delivered]:,} delivered"),
+            TextColumn("[red]{task.fields[missing]:,} not delivered"),
+            TimeRemainingColumn(),
+        )
+        with Progress(*columns, console=self.err, transient=True, disable=not self.err.is_terminal) as progress:
+            progress.add_task(words, total=total, delivered=0, missing=0)
+            yield progress
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        # Rich would end the process with 1, which here means that rows were refused.
+        raise BrokenPipeError

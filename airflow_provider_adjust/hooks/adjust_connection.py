@@ -1,0 +1,184 @@
+"""What an ``adjust`` connection says, checked: endpoints, tokens, environment, timeouts.
+
+Apart from the hook, because triggers read connections and may import nothing that sends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow.sdk import BaseHook, Connection
+from airflow.sdk.log import mask_secret
+
+from airflow_provider_adjust import connection_form
+from airflow_provider_adjust.hooks.base_url import base_url
+from airflow_provider_adjust.reports.account import ReadingAccount
+from airflow_provider_adjust.reports.report_service import ReportService
+from airflow_provider_adjust.s2s.device_api import DeviceApi
+from airflow_provider_adjust.s2s.endpoint import EVENT
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.transports import Target
+
+#: Seconds. Adjust's support is said to recommend 1000 for reports.
+_LONGEST_REPORT = 3600
+
+
+@dataclass(frozen=True, slots=True)
+class AdjustConnection:
+    """The fields of one connection, each as it will be used."""
+
+    conn_id: str
+    endpoint: str
+    s2s_token: str | None = field(repr=False)
+    app_token: str | None = field(repr=False)
+    environment: str | None
+    timeout: tuple[float, float]
+    api_endpoint: str = connection_form.DEFAULT_API_ENDPOINT
+    report_endpoint: str = connection_form.DEFAULT_REPORT_ENDPOINT
+    report_timeout: float = connection_form.DEFAULT_REPORT_TIMEOUT
+    api_token: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def read(
+        cls,
+        connection: Connection,
+        *,
+        app_token: str | None = None,
+        environment: str | None = None,
+        timeout: tuple[float, float] | None = None,
+    ) -> AdjustConnection:
+        """Check what the connection says; the arguments take the place of its own.
+
+        :raises AdjustConfigurationError: the connection says something that cannot be used.
+        """
+        # Airflow masks what is secret in the extra, the API token included, as it hands it out.
+        return cls._checked(
+            connection, connection.extra_dejson, app_token=app_token, environment=environment, timeout=timeout
+        )
+
+    @classmethod
+    async def aread(
+        cls, conn_id: str, *, app_token: str | None = None, environment: str | None = None
+    ) -> AdjustConnection:
+        """The same from a trigger, by the connection's id.
+
+        :raises AdjustConfigurationError: the connection says something that cannot be used.
+        """
+        connection = await BaseHook.aget_connection(conn_id)
+        # Before Airflow 3.3 there is but the blocking property, which does not block there.
+        extra = await connection.aextra_dejson() if hasattr(connection, "aextra_dejson") else connection.extra_dejson
+        return cls._checked(connection, extra, app_token=app_token, environment=environment)
+
+    @classmethod
+    def _checked(
+        cls,
+        connection: Connection,
+        extra: Any,
+        *,
+        app_token: str | None,
+        environment: str | None,
+        timeout: tuple[float, float] | None = None,
+    ) -> AdjustConnection:
+        where = f"connection {connection.conn_id!r}"
+        extra = extra if isinstance(extra, Mapping) else {}
+        s2s_token = (connection.password or "").strip() or None
+        if s2s_token and not (s2s_token.isascii() and s2s_token.isprintable()):
+            raise AdjustConfigurationError(f"{where}: the S2S security token holds characters that no token has")
+        api_token = _text(extra, "api_token", where)
+        if api_token and not (api_token.isascii() and api_token.isprintable()):
+            raise AdjustConfigurationError(f"{where}: the API token holds characters that no token has")
+        for secret in (s2s_token, api_token):
+            if secret:
+                mask_secret(secret)  # wherever the connection came from, and whatever its extra calls it
+        return cls(
+            conn_id=connection.conn_id,
+            endpoint=base_url(connection.host, connection.port, where),
+            s2s_token=s2s_token,
+            app_token=app_token or _text(extra, "app_token", where),
+            environment=environment or _text(extra, "environment", where),
+            timeout=timeout
+            or (
+                _seconds(extra, "connect_timeout", connection_form.DEFAULT_CONNECT_TIMEOUT, where),
+                _seconds(extra, "read_timeout", connection_form.DEFAULT_READ_TIMEOUT, where),
+            ),
+            api_endpoint=_extra_endpoint(extra, "api_endpoint", connection_form.DEFAULT_API_ENDPOINT, where),
+            report_endpoint=_extra_endpoint(extra, "report_endpoint", connection_form.DEFAULT_REPORT_ENDPOINT, where),
+            report_timeout=_seconds(
+                extra, "report_timeout", connection_form.DEFAULT_REPORT_TIMEOUT, where, most=_LONGEST_REPORT
+            ),
+            api_token=api_token,
+        )
+
+    @property
+    def target(self) -> Target:
+        return Target(self.endpoint + EVENT.path, self.s2s_token)
+
+    def device_api(self) -> DeviceApi | None:
+        """The Device API; None without an API token."""
+        return DeviceApi(self.api_endpoint, self.api_token) if self.api_token else None
+
+    def device_account(self) -> tuple[DeviceApi, str, str]:
+        """The Device API, the app token and the API token.
+
+        :raises AdjustConfigurationError: there is no API token or no app token.
+        """
+        device_api = self.device_api()
+        if device_api is None or self.app_token is None:
+            raise AdjustConfigurationError(
+                f"connection {self.conn_id!r} needs an API token and an app token for the Device API"
+            )
+        return device_api, self.app_token, device_api.api_token
+
+    def reading_account(self) -> ReadingAccount:
+        """What the Report Service tells of this connection's app.
+
+        :raises AdjustConfigurationError: there is no API token, no app token or no environment.
+        """
+        where = f"connection {self.conn_id!r}"
+        if self.api_token is None:
+            raise AdjustConfigurationError(f"{where} needs an API token for the Report Service")
+        if self.app_token is None:
+            raise AdjustConfigurationError(
+                f"{where} needs an app token for the Report Service, or name one as app_token"
+            )
+        if self.environment not in connection_form.ENVIRONMENTS:
+            raise AdjustConfigurationError(
+                f"{where} needs the environment whose report is meant, production or sandbox, or name it as environment"
+            )
+        return ReadingAccount(self.report_service(), self.app_token, self.environment)
+
+    def report_service(self, timeout: tuple[float, float] | None = None) -> ReportService:
+        """The Report Service; its answers take minutes, so it has a read timeout of its own."""
+        return ReportService(
+            self.report_endpoint, self.api_token or "", timeout=timeout or (self.timeout[0], self.report_timeout)
+        )
+
+
+def _extra_endpoint(extra: Mapping[str, Any], name: str, default: str, where: str) -> str:
+    return base_url(_text(extra, name, where) or default, None, where, name)
+
+
+def _text(extra: Mapping[str, Any], name: str, where: str) -> str | None:
+    value = extra.get(name)
+    if value is None or value == "":
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)  # a connection URI turns a token of digits into a number
+    if not isinstance(value, str):
+        raise AdjustConfigurationError(f"{where}: {name} must be text; in a URI, write it as JSON in __extra__")
+    return value.strip() or None
+
+
+def _seconds(extra: Mapping[str, Any], name: str, default: float, where: str, *, most: int = 600) -> float:
+    value = extra.get(name)
+    if value is None or value == "":
+        return float(default)
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not 0 < seconds <= most:
+        raise AdjustConfigurationError(f"{where}: {name} must be a number of seconds, above 0 and at most {most}")
+    return seconds

@@ -1,0 +1,105 @@
+"""Which addresses a connection may name: where the token goes, and so where it must not."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import SplitResult, urlsplit
+
+from airflow_provider_adjust import connection_form
+from airflow_provider_adjust.s2s.endpoint import EVENT
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+
+_NO_URL = "must be a URL such as https://s2s.adjust.com"
+_LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
+_PATH = re.compile(r"[A-Za-z0-9._~/%-]*")
+#: A last label that is a number makes an address of the whole: 2852039166, 0xA9FEA9FE and 169.254.43518 are 169.254.169.254.
+_NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+#: Where clouds answer with a machine's credentials, beside 169.254.169.254.
+_METADATA_ADDRESSES = frozenset(map(ip_address, ("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")))
+_METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"})
+
+
+def base_url(host: str | None, port: int | None, where: str, name: str = "endpoint") -> str:
+    """The endpoint's base URL: https, or http to this machine only, since the token would travel in the open.
+
+    :raises AdjustConfigurationError: it is none, or one to which no token should go.
+    """
+    text = (host or connection_form.DEFAULT_ENDPOINT).strip()
+    try:
+        url = urlsplit(text if "://" in text else f"https://{text}")
+        problem = _problem(text, url)
+    except ValueError:
+        problem = _NO_URL
+    if problem is None:
+        try:
+            port = port if url.port is None else url.port
+        except ValueError:
+            port = -1
+        problem = "has a port that is none" if port is not None and not 0 < port < 65_536 else None
+    if problem:
+        raise AdjustConfigurationError(f"{where}: the {name} {problem}")
+    host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
+    return f"{url.scheme}://{host}{f':{port}' if port else ''}{url.path.rstrip('/')}"
+
+
+def _problem(text: str, url: SplitResult) -> str | None:
+    if url.username is not None or url.password is not None:
+        return "holds credentials; the S2S security token has its own field"
+    # The text as a whole: parts of it are dropped by the parser, such as line ends.
+    if url.scheme not in {"https", "http"} or url.query or url.fragment or not text.isprintable() or " " in text:
+        return _NO_URL
+    if not text.isascii():
+        return "must be in ASCII; write a host with other letters in its xn-- form"
+    if not url.hostname or not _PATH.fullmatch(url.path) or ("[" in url.netloc and _address(url.hostname) is None):
+        return _NO_URL
+    if url.scheme == "http" and not _is_loopback(url.hostname):
+        return "must begin with https://; http:// is allowed to 127.0.0.1 and localhost only"
+    if url.path.rstrip("/") == EVENT.path:
+        return f"must not end in {EVENT.path}; give the base, such as https://s2s.adjust.com"
+    return _host_problem(url.hostname)
+
+
+def _host_problem(host: str) -> str | None:
+    address = _address(host)
+    if address is None:
+        if not _HOST.fullmatch(host):
+            return _NO_URL
+        if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
+            return "names an address in an unusual spelling; write four numbers with points"
+        if host.rstrip(".").lower() in _METADATA_NAMES:
+            return "names a cloud's metadata service; no token goes there"
+        return None
+    if address.is_loopback:
+        return None
+    if (
+        address.is_link_local
+        or address.is_multicast
+        or address.is_unspecified
+        or address.is_reserved
+        or address in _METADATA_ADDRESSES
+    ):
+        return "is a link-local, metadata, multicast or reserved address; no token goes there"
+    return None
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    """The address that a host is, without the wrappings in which IPv6 carries an IPv4 address."""
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address):
+        teredo = address.teredo
+        packed = int(address)
+        embedded = address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)
+        if embedded is None and packed >> 32 in {0, 0x64FF9B << 64} and packed >> 32 << 32 != packed and packed > 1:
+            embedded = IPv4Address(packed & 0xFFFFFFFF)  # ::a.b.c.d, and NAT64's 64:ff9b::a.b.c.d
+        return embedded or address
+    return address
+
+
+def _is_loopback(host: str) -> bool:
+    address = _address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)

@@ -1,0 +1,1 @@
+"""Links: buttons on a task in Airflow's UI."""

@@ -1,0 +1,1 @@
+"""Notifications: what became of a delivery, told to people."""

@@ -1,0 +1,139 @@
+"""AdjustDeliverySummaryNotifier: tells people by e-mail and in Slack what became of a delivery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from copy import copy
+from typing import Any
+
+from airflow.sdk import BaseNotifier, Context
+
+from airflow_provider_adjust.notifications.delivery_report import DeliveryReport
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+
+
+class AdjustDeliverySummaryNotifier(BaseNotifier):
+    """Send the counts, the revenue, the reasons and a link, through the notifiers of Airflow's own providers.
+
+    It is for ``on_success_callback``, ``on_failure_callback`` and ``on_retry_callback`` of a task that sends events.
+
+    .. code-block:: python
+
+        SqlToAdjustOperator(
+            ...,
+            on_failure_callback=AdjustDeliverySummaryNotifier(email_to="data@example.com", slack_webhook_conn_id="slack"),
+        )
+
+    :param email_to: addresses; needs ``apache-airflow-providers-smtp``. (templated)
+    :param email_from: the sender; where not given, the connection's. (templated)
+    :param smtp_conn_id: the mail server's connection; where not given, Airflow's own choice. (templated)
+    :param slack_webhook_conn_id: an incoming webhook's connection; needs ``apache-airflow-providers-slack``. (templated)
+    :param slack_conn_id: a Slack API connection; needs ``slack_channel`` and the same provider. (templated)
+    :param slack_channel: the channel to write to through ``slack_conn_id``. (templated)
+    :param subject: the e-mail's subject. ``delivery`` is the
+        :class:`~airflow_provider_adjust.notifications.delivery_report.DeliveryReport`. (templated)
+    :param html: the e-mail's content. (templated)
+    :param text: the Slack message. (templated)
+    """
+
+    template_fields: Sequence[str] = (
+        "email_to",
+        "email_from",
+        "smtp_conn_id",
+        "slack_webhook_conn_id",
+        "slack_conn_id",
+        "slack_channel",
+        "subject",
+        "html",
+        "text",
+    )
+
+    def __init__(
+        self,
+        *,
+        email_to: str | Sequence[str] | None = None,
+        email_from: str | None = None,
+        smtp_conn_id: str | None = None,
+        slack_webhook_conn_id: str | None = None,
+        slack_conn_id: str | None = None,
+        slack_channel: str | None = None,
+        subject: str = "{{ delivery.subject }}",
+        html: str = "{{ delivery.html }}",
+        text: str = "{{ delivery.slack }}",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.email_to = email_to
+        self.email_from = email_from
+        self.smtp_conn_id = smtp_conn_id
+        self.slack_webhook_conn_id = slack_webhook_conn_id
+        self.slack_conn_id = slack_conn_id
+        self.slack_channel = slack_channel
+        self.subject = subject
+        self.html = html
+        self.text = text
+
+    def __call__(self, *args: Any) -> None:
+        # Rendering overwrites the templates, and one notifier may serve several tasks and tries of one process.
+        super(AdjustDeliverySummaryNotifier, copy(self)).__call__(*args)
+
+    def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
+        known: Any = {**context, "delivery": DeliveryReport.of(context)}
+        super().render_template_fields(known, jinja_env)
+
+    def notify(self, context: Context) -> None:
+        """Send every message; a channel that fails does not keep another from being told.
+
+        :raises AdjustConfigurationError: nobody is to be told, or a provider is missing.
+        """
+        failures = []
+        for notifier in self._notifiers():
+            try:
+                # Not called, which would render once more: a message is no template.
+                notifier.notify(context)
+            except Exception as error:
+                self.log.exception("%s could not tell about the delivery", type(notifier).__name__)
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def _notifiers(self) -> list[BaseNotifier]:
+        found = list(self._configured())
+        if not found:
+            raise AdjustConfigurationError(
+                "the notifier has nobody to tell; give it email_to, slack_webhook_conn_id, or slack_conn_id and "
+                "slack_channel"
+            )
+        return found
+
+    def _configured(self) -> Iterator[BaseNotifier]:
+        if self.email_to:
+            try:
+                from airflow.providers.smtp.notifications.smtp import SmtpNotifier
+            except ImportError:
+                raise _missing("apache-airflow-providers-smtp", "email_to") from None
+            yield SmtpNotifier(
+                to=self.email_to,
+                from_email=self.email_from,
+                subject=self.subject,
+                html_content=self.html,
+                smtp_conn_id=self.smtp_conn_id,
+            )
+        if self.slack_webhook_conn_id:
+            try:
+                from airflow.providers.slack.notifications.slack_webhook import SlackWebhookNotifier
+            except ImportError:
+                raise _missing("apache-airflow-providers-slack", "slack_webhook_conn_id") from None
+            yield SlackWebhookNotifier(slack_webhook_conn_id=self.slack_webhook_conn_id, text=self.text)
+        if self.slack_conn_id:
+            if not self.slack_channel:
+                raise AdjustConfigurationError("slack_conn_id needs slack_channel, the channel to write to")
+            try:
+                from airflow.providers.slack.notifications.slack import SlackNotifier
+            except ImportError:
+                raise _missing("apache-airflow-providers-slack", "slack_conn_id") from None
+            yield SlackNotifier(slack_conn_id=self.slack_conn_id, channel=self.slack_channel, text=self.text)
+
+
+def _missing(distribution: str, argument: str) -> AdjustConfigurationError:
+    return AdjustConfigurationError(f"{argument} needs {distribution}; install it where tasks run")

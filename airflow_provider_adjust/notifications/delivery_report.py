@@ -1,0 +1,158 @@
+"""What became of a delivery, in words for people: a subject, a text and a page of HTML.
+
+It says counts, money, reasons and where to look. Neither rows nor the words of an exception that is not this provider's
+are in it, since they may hold device ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from airflow_provider_adjust.s2s import errors
+from airflow_provider_adjust.s2s.receipts import FINAL_OUTCOMES
+from airflow_provider_adjust.s2s.reporting import plain_table
+
+_OURS = frozenset(name for name, value in vars(errors).items() if isinstance(value, type))
+
+
+@dataclass(frozen=True)
+class DeliveryReport:
+    """The end of one try of one task.
+
+    ``result`` is the task's result, which a failed try has, too; None if it ended before there was anything to count.
+    ``failure`` is why it failed, in a line; empty if it did not.
+    """
+
+    task: str
+    run_id: str
+    try_number: int
+    log_url: str
+    result: Mapping[str, Any] | None
+    failure: str = ""
+
+    @classmethod
+    def of(cls, context: Mapping[str, Any]) -> DeliveryReport:
+        """Read what Airflow hands to a callback."""
+        ti = context["ti"]
+        mapped = f" [{ti.map_index}]" if getattr(ti, "map_index", -1) >= 0 else ""
+        exception = context.get("exception")
+        return cls(
+            task=f"{ti.dag_id}.{ti.task_id}{mapped}",
+            run_id=ti.run_id,
+            try_number=ti.try_number,
+            log_url=ti.log_url,
+            result=getattr(context.get("task"), "delivery_result", None),
+            failure=_in_a_line(exception) if exception else _by_its_state(ti),
+        )
+
+    @property
+    def subject(self) -> str:
+        """How it went, in a line."""
+        return f"Adjust: {self.task} {'failed' if self.failure else 'succeeded'}, {self._share()}"
+
+    @property
+    def text(self) -> str:
+        """The whole report as plain text."""
+        parts = [f"{self.subject}\n{self._where()}"]
+        if self.failure:
+            parts.append(self.failure)
+        parts += (plain_table(head, rows, right=("events",)) for head, rows in self._tables())
+        parts.append("\n".join(f"{name}: {value}" for name, value in self._links()))
+        return "\n\n".join(parts)
+
+    @property
+    def slack(self) -> str:
+        """The whole report in Slack's markup."""
+        parts = [f"*{_for_slack(self.subject)}*\n{_for_slack(self._where())}"]
+        if self.failure:
+            parts.append(f"> {_for_slack(self.failure)}")
+        for head, rows in self._tables():
+            parts.append(f"```{_for_slack(plain_table(head, rows, right=('events',)))}```")
+        parts.append("\n".join(f"{name}: {_for_slack(value)}" for name, value in self._links()))
+        return "\n".join(parts)
+
+    @property
+    def html(self) -> str:
+        """The whole report as HTML for an e-mail."""
+        parts = [f"<h3>{escape(self.subject)}</h3><p>{escape(self._where())}</p>"]
+        if self.failure:
+            parts.append(f"<p><strong>{escape(self.failure)}</strong></p>")
+        parts += (_html_table(head, rows) for head, rows in self._tables())
+        for name, value in self._links():
+            shown = f'<a href="{escape(value)}">{escape(value)}</a>' if value.startswith("http") else escape(value)
+            parts.append(f"<p>{name}: {shown}</p>")
+        return "\n".join(parts)
+
+    def _share(self) -> str:
+        if self.result is None:
+            return "before anything was counted"
+        read, delivered = self.result["read"], self.result["delivered"]
+        revenue = _money(self.result["revenue"])
+        return f"{delivered:,} of {read:,} events delivered" + (f" ({revenue})" if revenue else "")
+
+    def _where(self) -> str:
+        return f"Run {self.run_id}, try {self.try_number}"
+
+    def _tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+        if self.result is None:
+            return []
+        result = self.result
+        counts: list[tuple[str, ...]] = [("read", f"{result['read']:,}", "")]
+        for outcome in FINAL_OUTCOMES:
+            if count := result[outcome.value]:
+                revenue = _money(result["revenue"]) if outcome.value == "delivered" else ""
+                counts.append((outcome.value, f"{count:,}", revenue))
+        tables: list[tuple[tuple[str, ...], list[tuple[str, ...]]]] = [(("outcome", "events", "revenue"), counts)]
+        if result["by_reason"]:
+            reasons: list[tuple[str, ...]] = [(name, f"{count:,}") for name, count in result["by_reason"].items()]
+            tables.append((("reason", "events"), reasons))
+        return tables
+
+    def _links(self) -> list[tuple[str, str]]:
+        links = [("Log", self.log_url)]
+        if self.result and self.result["rejected_path"]:
+            links.append(("Not delivered", self.result["rejected_path"]))
+        return links
+
+
+def _in_a_line(exception: BaseException | str) -> str:
+    """The first line of one of this provider's errors, which reveal nothing; of another only its kind.
+
+    An operator hands its own on as Airflow's exception that is not retried, with the kind before the words.
+    """
+    words = str(exception).partition("\n")[0]
+    kind = type(exception).__name__
+    if kind in _OURS:
+        return f"{kind}: {words}"
+    if words.partition(":")[0] in _OURS:
+        return words
+    return f"{kind}; see the log"
+
+
+def _by_its_state(ti: Any) -> str:
+    """Why it failed where Airflow hands on no exception, as 3.1 does in ``dag.test()``: by that it did."""
+    return "The task failed; see the log" if getattr(ti, "state", None) in ("failed", "up_for_retry") else ""
+
+
+def _money(revenue: Mapping[str, str]) -> str:
+    return ", ".join(f"{amount} {currency}" for currency, amount in revenue.items())
+
+
+def _for_slack(text: str) -> str:
+    # Slack's own list of characters to escape: https://docs.slack.dev/messaging/formatting-message-text
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _html_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    def line(cells: tuple[str, ...], tag: str) -> str:
+        sides = ("right" if name == "events" else "left" for name in head)
+        inside = "".join(
+            f'<{tag} align="{side}">{escape(text)}</{tag}>' for text, side in zip(cells, sides, strict=True)
+        )
+        return f"<tr>{inside}</tr>"
+
+    body = "\n".join([line(head, "th"), *(line(row, "td") for row in rows)])
+    return f'<table border="1" cellpadding="4" cellspacing="0">\n{body}\n</table>'

@@ -1,0 +1,200 @@
+"""AdjustReconcileOperator: the warehouse's totals against Adjust's report, and whose gap it is when they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import tzinfo
+from decimal import Decimal
+from typing import Any, ClassVar
+
+from airflow.sdk import BaseOperator, Context
+
+from airflow_provider_adjust.airflow_versions import AirflowFailException
+from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
+from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
+from airflow_provider_adjust.reports.comparison import (
+    Comparison,
+    Tolerance,
+    compared,
+    comparison_table,
+    excerpt,
+    shown_amount,
+)
+from airflow_provider_adjust.reports.errors import RevenueDiffers
+from airflow_provider_adjust.reports.expectations import read_expectations
+from airflow_provider_adjust.reports.ledger_totals import delivered_totals
+from airflow_provider_adjust.reports.totals import Days, EventTotals, merged, read_totals
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.times import load_timezone
+from airflow_provider_adjust.sql_rows import Parameters, sql_hook, stream_rows
+
+_FETCH_SIZE = 1000
+
+
+class AdjustReconcileOperator(BaseOperator):
+    """Compare the warehouse with Adjust's report per event token and day; fail when they differ.
+
+    .. code-block:: python
+
+        AdjustReconcileOperator(
+            task_id="reconcile", sql_conn_id="warehouse", sql="sql/totals_per_day.sql", ledger_conn_id="adjust_ledger"
+        )
+
+    :param sql: one SELECT of the columns ``day``, ``event_token``, ``events``, ``revenue`` and ``currency``, inline or the
+        path of a ``.sql`` file. Without ``revenue``, events alone are compared. (templated)
+    :param sql_conn_id: any connection whose hook is a ``DbApiHook``. (templated)
+    :param parameters: values for the query's placeholders. (templated)
+    :param hook_params: arguments for the connection's hook.
+    :param adjust_conn_id: the ``adjust`` connection, with an API token. (templated)
+    :param app_token: takes the place of the connection's. (templated)
+    :param environment: ``production`` or ``sandbox``; takes the place of the connection's. (templated)
+    :param date_period: the days, ``2026-05-01`` or ``2026-05-01:2026-05-03``; a day of it that the query leaves out counts
+        as one without events. None means from the query's first day to its last. (templated)
+    :param timezone: IANA name of the zone whose days the query and the report are meant to have.
+    :param baseline: what Adjust had before, for an event that the app reports as well: what
+        ``AdjustS2SHook.booked_events`` returned before anything was sent. (templated)
+    :param tolerance: events that the two may differ by: a count, or a share as a float below 1.
+    :param revenue_tolerance: revenue that the two may differ by: an amount, or a share as a float below 1.
+    :param ledger_conn_id: the ledger of the sending tasks. With it, a gap between warehouse and ledger (not sent) is told
+        from one between ledger and Adjust (not booked). (templated)
+    """
+
+    template_fields: Sequence[str] = (
+        "sql",
+        "sql_conn_id",
+        "parameters",
+        "adjust_conn_id",
+        "app_token",
+        "environment",
+        "date_period",
+        "baseline",
+        "ledger_conn_id",
+    )
+    template_ext: Sequence[str] = (".sql",)
+    template_fields_renderers: ClassVar[dict[str, str]] = {"sql": "sql", "parameters": "json", "baseline": "json"}
+    ui_color = "#e0f2ef"
+
+    def __init__(
+        self,
+        *,
+        sql: str,
+        sql_conn_id: str,
+        parameters: Parameters = None,
+        hook_params: Mapping[str, Any] | None = None,
+        adjust_conn_id: str = DEFAULT_CONN_ID,
+        app_token: str | None = None,
+        environment: str | None = None,
+        date_period: Any = None,
+        timezone: str = "UTC",
+        baseline: Any = None,
+        tolerance: float = 0,
+        revenue_tolerance: float | Decimal | str = "0.01",
+        ledger_conn_id: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.sql = sql
+        self.sql_conn_id = sql_conn_id
+        self.parameters = parameters
+        self.hook_params = hook_params
+        self.adjust_conn_id = adjust_conn_id
+        self.app_token = app_token
+        self.environment = environment
+        self.date_period = date_period
+        self.timezone = timezone
+        self.baseline = baseline
+        self.tolerance = tolerance
+        self.revenue_tolerance = revenue_tolerance
+        self.ledger_conn_id = ledger_conn_id
+
+    def execute(self, context: Context) -> dict[str, Any]:
+        try:
+            return self._reconcile()
+        except AdjustConfigurationError as error:
+            raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+
+    def _reconcile(self) -> dict[str, Any]:
+        zone = load_timezone(self.timezone)
+        tolerance = Tolerance.of(self.tolerance, self.revenue_tolerance)
+        hook = AdjustS2SHook(self.adjust_conn_id, app_token=self.app_token, environment=self.environment)
+        account = hook.settings.reading_account()
+        warehouse = self._warehouse_totals()
+        comparisons = compared(
+            warehouse,
+            hook.booked(warehouse, zone),
+            baseline=read_expectations(self.baseline or [], "baseline", zone=zone, date_period=self.date_period),
+            delivered=self._delivered(warehouse, account.app_token, account.environment, zone),
+        )
+        table = comparison_table(comparisons, lambda each: each.verdict(tolerance), expected_name="warehouse")
+        differing = [each for each in comparisons if each.differs(tolerance)]
+        self.log.info("The warehouse and Adjust\n%s", table)
+        if differing:
+            shown = comparison_table(differing, lambda each: each.verdict(tolerance), expected_name="warehouse")
+            raise RevenueDiffers(
+                f"Adjust differs from the warehouse in {len(differing):,} of {len(comparisons):,} lines.\n{excerpt(shown)}\n"
+                "What to do: compare again later, since reports come late; then see docs/reconcile.md for the other causes."
+            )
+        return _result(comparisons)
+
+    def _warehouse_totals(self) -> list[EventTotals]:
+        """What the query says, with a line for each of its event tokens on each day of the period."""
+        hook = sql_hook(self.sql_conn_id, self.hook_params)
+        with stream_rows(hook, self.sql, self.parameters, _FETCH_SIZE) as rows:
+            found = merged(read_totals(row, "the sql") for row in rows)
+        if not found:
+            raise AdjustConfigurationError(
+                "the sql returned no rows, so there is nothing to compare; for a day without events, return a row with "
+                "events 0"
+            )
+        days = (
+            Days(min(each.days.first for each in found), max(each.days.last for each in found))
+            if self.date_period in (None, "")
+            else Days.parse(self.date_period, "date_period")
+        )
+        if outside := [each.days for each in found if not days.first <= each.days.first <= days.last]:
+            raise AdjustConfigurationError(
+                f"the sql returned {outside[0]}, which is outside of date_period {days}; let both name the same days"
+            )
+        currencies: dict[str, str | None] = {}
+        for each in found:
+            currencies[each.event_token] = currencies.get(each.event_token) or each.currency
+        nothing = (
+            EventTotals(token, Days(day, day), 0, Decimal(0) if currency else None, currency)
+            for token, currency in currencies.items()
+            for day in days
+        )
+        known = {each.key for each in found}
+        return merged([*found, *(each for each in nothing if each.key not in known)])
+
+    def _delivered(
+        self, warehouse: Sequence[EventTotals], app_token: str, environment: str, zone: tzinfo
+    ) -> list[EventTotals] | None:
+        if self.ledger_conn_id is None:
+            return None
+        engine = sql_hook(self.ledger_conn_id, None).get_sqlalchemy_engine()
+        return delivered_totals(engine, warehouse, app_token=app_token, environment=environment, zone=zone)
+
+
+def _result(comparisons: Sequence[Comparison]) -> dict[str, Any]:
+    """The small dict that goes to XCom; JSON types only."""
+    return {
+        "compared": len(comparisons),
+        "first_day": min(each.expected.days.first for each in comparisons).isoformat(),
+        "last_day": max(each.expected.days.last for each in comparisons).isoformat(),
+        "events": {
+            "warehouse": sum(each.expected.events for each in comparisons),
+            "adjust": sum(each.booked.events for each in comparisons),
+        },
+        "revenue": {
+            "warehouse": _revenue([each.expected for each in comparisons]),
+            "adjust": _revenue([each.booked for each in comparisons]),
+        },
+    }
+
+
+def _revenue(totals: Sequence[EventTotals]) -> dict[str, str]:
+    amounts: dict[str, Decimal] = {}
+    for each in totals:
+        if each.currency is not None and each.revenue is not None:
+            amounts[each.currency] = amounts.get(each.currency, Decimal(0)) + each.revenue
+    return {currency: shown_amount(amount).replace(",", "") for currency, amount in sorted(amounts.items())}

@@ -1,0 +1,159 @@
+"""Events and revenue of one event token over some days: the measure in which everything here is compared."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+
+_PERIOD = re.compile(r"(\d{4}-\d\d-\d\d):(\d{4}-\d\d-\d\d)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Days:
+    """Days in the report's time zone, both included."""
+
+    first: date
+    last: date
+
+    def __str__(self) -> str:
+        return f"{self.first}" if self.first == self.last else f"{self.first}:{self.last}"
+
+    def __iter__(self) -> Iterator[date]:
+        return (self.first + timedelta(days=number) for number in range((self.last - self.first).days + 1))
+
+    @classmethod
+    def parse(cls, value: Any, name: str) -> Days:
+        """Read ``2026-05-01``, ``2026-05-01:2026-05-03`` or a date.
+
+        :raises AdjustConfigurationError: it is none of these.
+        """
+        match = _PERIOD.fullmatch(value.strip()) if isinstance(value, str) else None
+        first, last = match.groups() if match else (value, value)
+        days = cls(read_day(first, name), read_day(last, name))
+        if days.last < days.first:
+            raise AdjustConfigurationError(f"{name} is {value!r}, which ends before it begins")
+        return days
+
+
+@dataclass(frozen=True, slots=True)
+class EventTotals:
+    """``revenue`` is None where none is to be compared; otherwise it is in ``currency``."""
+
+    event_token: str
+    days: Days
+    events: int
+    revenue: Decimal | None = None
+    currency: str | None = None
+
+    @property
+    def key(self) -> tuple[str, Days]:
+        return self.event_token, self.days
+
+    def __add__(self, other: EventTotals) -> EventTotals:
+        """Both together.
+
+        :raises AdjustConfigurationError: they have revenue in two currencies.
+        """
+        if self.currency and other.currency and self.currency != other.currency:
+            raise AdjustConfigurationError(
+                f"event token {self.event_token} has revenue in {self.currency} and in {other.currency} on {self.days}. "
+                "Adjust's report converts all revenue of an event into one currency, so neither can be compared; compare "
+                "events only, by leaving revenue and currency out"
+            )
+        known = [totals.revenue for totals in (self, other) if totals.revenue is not None]
+        return replace(
+            self,
+            events=self.events + other.events,
+            revenue=sum(known, Decimal(0)) if known else None,
+            currency=self.currency or other.currency,
+        )
+
+    def less(self, baseline: EventTotals | None) -> EventTotals:
+        """What came on top of ``baseline``."""
+        if baseline is None:
+            return self
+        revenue = None if self.revenue is None else self.revenue - (baseline.revenue or Decimal(0))
+        return replace(self, events=self.events - baseline.events, revenue=revenue)
+
+    def as_json(self) -> dict[str, Any]:
+        """In JSON's types, as ``read_totals`` reads them."""
+        return {
+            "period": str(self.days),
+            "event_token": self.event_token,
+            "events": self.events,
+            "revenue": None if self.revenue is None else format(self.revenue, "f"),
+            "currency": self.currency,
+        }
+
+
+def read_totals(
+    row: Mapping[str, Any], name: str, *, period: Any = None, event_token: str | None = None
+) -> EventTotals:
+    """Read ``{"day": ..., "event_token": ..., "events": ..., "revenue": ..., "currency": ...}``.
+
+    ``period`` may stand for ``day``. What is missing in the row is taken from the arguments.
+
+    :raises AdjustConfigurationError: something is missing or is not what it should be.
+    """
+    token = row.get("event_token") or event_token
+    if not token:
+        raise AdjustConfigurationError(f"{name} has a row without event_token; name one")
+    when = row.get("day") or row.get("period") or period
+    if when is None:
+        raise AdjustConfigurationError(f"{name} has a row without day; give one, or the period of all of them")
+    currency = str(row["currency"]).strip().upper() if row.get("currency") else None
+    revenue = _decimal(row.get("revenue"), f"revenue in {name}")
+    if revenue and not currency:
+        raise AdjustConfigurationError(f"{name} has revenue of event token {token} without a currency; add its code")
+    return EventTotals(
+        event_token=str(token),
+        days=Days.parse(when, f"day in {name}"),
+        events=_count(row.get("events"), f"events in {name}"),
+        revenue=(revenue or Decimal(0)) if currency and "revenue" in row else None,
+        currency=currency if "revenue" in row else None,
+    )
+
+
+def merged(totals: Iterable[EventTotals]) -> list[EventTotals]:
+    """Those of one event token and the same days added up, in the order of days and tokens."""
+    found: dict[tuple[str, Days], EventTotals] = {}
+    for each in totals:
+        found[each.key] = found[each.key] + each if each.key in found else each
+    return sorted(found.values(), key=lambda each: (each.days.first, each.days.last, each.event_token))
+
+
+def read_day(value: Any, name: str) -> date:
+    """A day from a date, a timestamp, or the text of either."""
+    if isinstance(value, datetime):
+        return value.date()
+    if isinstance(value, date):
+        return value
+    try:
+        return date.fromisoformat(str(value).strip()[:10])
+    except ValueError:
+        raise AdjustConfigurationError(f"{name} is {value!r}; give a day such as 2026-05-01") from None
+
+
+def _count(value: Any, name: str) -> int:
+    number = _decimal(value, name)
+    if number is None or number != number.to_integral_value() or number < 0:
+        raise AdjustConfigurationError(f"{name} is {value!r}; give a whole number, 0 or more")
+    return int(number)
+
+
+def _decimal(value: Any, name: str) -> Decimal | None:
+    if value is None or value == "":
+        return None
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if isinstance(value, bool) or not number.is_finite():
+        raise AdjustConfigurationError(f"{name} is {value!r}; give a number")
+    return number

@@ -1,0 +1,62 @@
+"""What the Report Service has booked: events and revenue by app, environment, event token, currency and quarter of an hour.
+
+A quarter of an hour, because no time zone is off by less, so every day of every zone is made of whole buckets.
+"""
+
+from __future__ import annotations
+
+import decimal
+from collections import defaultdict
+from typing import NamedTuple
+
+from airflow_provider_adjust.sandbox.rules import event_time
+from airflow_provider_adjust.sandbox.state import SandboxState
+
+BUCKET_SECONDS = 900
+
+
+class Bucket(NamedTuple):
+    """What is counted together; `start` is seconds since the epoch."""
+
+    app_token: str
+    environment: str
+    event_token: str
+    currency: str
+    start: int
+
+
+class Booked:
+    """A count and an exact sum."""
+
+    def __init__(self) -> None:
+        self.events = 0
+        self.revenue = decimal.Decimal(0)
+
+
+class ReportBooks:
+    """Takes up events in the order in which they were received, once they are old enough to be shown."""
+
+    def __init__(self) -> None:
+        self._taken = 0
+        self.buckets: defaultdict[Bucket, Booked] = defaultdict(Booked)
+
+    def take_up(self, state: SandboxState, until: float) -> None:
+        """Book every event that was received by then; what has been booked stays."""
+        end = state.received_until(until)
+        if end <= self._taken:
+            return
+        for event in state.events(self._taken, end - self._taken):
+            self._book(event["params"], event["received_at"])  # type: ignore[arg-type]
+        self._taken = end
+
+    def _book(self, params: dict[str, str], received_at: float) -> None:
+        time = event_time(params, received_at)
+        if not isinstance(time, float):
+            return  # it could not have been recorded
+        start = int(time // BUCKET_SECONDS * BUCKET_SECONDS)
+        # Adjust's own default of the environment.
+        environment = params.get("environment", "production")
+        currency = params.get("currency", "").upper() if "revenue" in params else ""
+        booked = self.buckets[Bucket(params["app_token"], environment, params["event_token"], currency, start)]
+        booked.events += 1
+        booked.revenue += decimal.Decimal(params.get("revenue", 0))

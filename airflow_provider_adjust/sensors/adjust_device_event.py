@@ -1,0 +1,84 @@
+"""AdjustDeviceEventSensor: waits until Adjust has an event of one device, the end-to-end probe with a test device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
+from airflow_provider_adjust.reports.look import Look, look_at_device
+from airflow_provider_adjust.reports.sealed import seal
+from airflow_provider_adjust.s2s.times import load_timezone, read_time
+from airflow_provider_adjust.sensors.adjust_waiting import AdjustWaitingSensor
+from airflow_provider_adjust.triggers.adjust_device_event import AdjustDeviceEventTrigger
+
+
+class AdjustDeviceEventSensor(AdjustWaitingSensor):
+    """Wait until Adjust's last event of a device is at or after a time; the XCom is that event's time.
+
+    .. code-block:: python
+
+        AdjustDeviceEventSensor(
+            task_id="probe", device_id="{{ var.value.adjust_test_device }}", event_token="f0ob4r", since="{{ ts }}"
+        )
+
+    :param device_id: the device's advertising id or adid. Take it from a variable or a secrets backend: what is written
+        in the DAG's file can be read in Airflow's UI. It is shown in no log and in no rendered field. (templated)
+    :param event_token: the event. (templated)
+    :param since: the time, as a timestamp or ISO 8601 text. (templated)
+    :param timezone: IANA name of the zone in which a time without an offset is read.
+
+    The other arguments are those of :class:`~airflow_provider_adjust.sensors.adjust_waiting.AdjustWaitingSensor`.
+    """
+
+    template_fields: Sequence[str] = ("device_id", "event_token", "since", *AdjustWaitingSensor.template_fields)
+
+    def __init__(self, *, device_id: Any, event_token: str, since: Any, timezone: str = "UTC", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.device_id = device_id
+        self.event_token = event_token
+        self.since = since
+        self.timezone = timezone
+
+    def _do_render_template_fields(self, parent: Any, *arguments: Any, **keywords: Any) -> None:
+        # Not ``render_template_fields``: a mapped task is rendered by Airflow's stand-in for it, which calls only this.
+        super()._do_render_template_fields(parent, *arguments, **keywords)
+        # Airflow stores and shows what a template rendered to.
+        if parent is self and not isinstance(self.device_id, UnshownDeviceId):
+            self.device_id = UnshownDeviceId(self.device_id)
+
+    def look(self) -> Look:
+        hook = AdjustS2SHook(self.adjust_conn_id, app_token=self.app_token)
+        return look_at_device(hook.inspect_device(self._device_id()), self.event_token, self._since())
+
+    def trigger(self, *, poke_interval: float, until: float) -> AdjustDeviceEventTrigger:
+        hook = AdjustS2SHook(self.adjust_conn_id, app_token=self.app_token)
+        *_, api_token = hook.settings.device_account()
+        return AdjustDeviceEventTrigger(
+            adjust_conn_id=self.adjust_conn_id,
+            app_token=self.app_token,
+            sealed_device_id=seal(self._device_id(), api_token),
+            event_token=self.event_token,
+            since=self._since().isoformat(),
+            poke_interval=poke_interval,
+            until=until,
+        )
+
+    def _device_id(self) -> str:
+        return str(self.device_id.value if isinstance(self.device_id, UnshownDeviceId) else self.device_id)
+
+    def _since(self) -> datetime:
+        return read_time("since", self.since, load_timezone(self.timezone))
+
+
+class UnshownDeviceId:
+    """A rendered device id, which Airflow's rendered fields show as a sentence instead."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __str__(self) -> str:
+        return "not shown: a device id"
+
+    __repr__ = __str__

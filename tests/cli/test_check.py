@@ -1,0 +1,141 @@
+"""`validate` and `preview`: what they find in a file, what they show of it, and their exit codes."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, START, Connect, purchase, reveals
+
+Cli = Callable[..., Any]
+FileOf = Callable[..., Path]
+EVENT = ("--event-token", EVENT_TOKEN, "--id-field", "order_id")
+
+
+def test_a_file_of_good_rows_is_valid(cli: Cli, file_of: FileOf) -> None:
+    done = cli("validate", file_of(purchase(1), purchase(2)), *EVENT)
+    assert (done.code, done.err) == (0, "")
+    assert "read          2\nvalid         2\n" in done.out
+    assert "nothing was sent" in done.out
+
+
+def test_what_is_refused_is_named_by_row_id_and_reason(cli: Cli, file_of: FileOf) -> None:
+    old = purchase(0, created_at=START.replace(year=START.year - 1).isoformat())
+    done = cli("validate", file_of(old, purchase(1), purchase(2, revenue="-1"), purchase(3, currency="Euro")), *EVENT)
+    assert done.code == 1
+    refused = done.out.partition("Refused\n")[2].splitlines()[2:5]
+    assert [line.split()[:4] for line in refused] == [
+        ["expired:", "expired", "1", "o-0"],
+        ["invalid:", "invalid_revenue", "3", "o-2"],
+        ["invalid:", "invalid_currency", "4", "o-3"],
+    ]
+    assert "valid         1\n" in done.out
+    assert not reveals(done.out)
+
+
+def test_of_many_refused_rows_the_first_are_listed_and_all_are_counted(cli: Cli, file_of: FileOf) -> None:
+    done = cli("validate", file_of(*(purchase(number, revenue="-1") for number in range(50))), *EVENT)
+    assert done.out.count("invalid: invalid_revenue") == 20 + 1
+    assert "invalid: invalid_revenue      50" in done.out
+
+
+def test_a_stream_out_of_time_order_is_refused_and_a_list_is_sorted(cli: Cli, file_of: FileOf, tmp_path: Path) -> None:
+    rows = [purchase(2), purchase(1)]
+    done = cli("validate", file_of(*rows), *EVENT)
+    assert done.code == 1
+    assert done.err.startswith("StreamOutOfOrder: ")
+    (tmp_path / "rows.json").write_text(json.dumps(rows))
+    assert cli("validate", tmp_path / "rows.json", *EVENT).code == 0
+
+
+def test_a_csv_file_is_read_as_the_operator_reads_it(cli: Cli, tmp_path: Path) -> None:
+    with (tmp_path / "rows.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*purchase(1), "gaid"])
+        writer.writeheader()
+        writer.writerow(purchase(1, gps_adid="") | {"gaid": purchase(1)["gps_adid"]})
+    options = ("--column-map", "gaid=gps_adid", "--column-map", "gps_adid=android_id", "--timezone", "Europe/Berlin")
+    assert cli("validate", tmp_path / "rows.csv", *EVENT, *options).code == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("missing.jsonl", *EVENT), "missing.jsonl, which does not exist"),
+        (("rows.txt", *EVENT), "must end in .jsonl, .json, .csv or .parquet"),
+        (("folder.jsonl", *EVENT), "folder.jsonl cannot be read: "),
+        (("broken.jsonl.gz", *EVENT), "broken.jsonl.gz cannot be read: "),
+        (("broken.json", *EVENT), "broken.json, which is not JSON"),
+        (("object.json", *EVENT), "must be a list of rows, not a dict"),
+        (("rows.jsonl", "--id-field", "order_id"), "event_token"),
+        (("rows.jsonl", "--event-token", "not a token"), "event_token"),
+        (("rows.jsonl", *EVENT, "--column-map", "gaid"), "--column-map takes NAME=VALUE, not 'gaid'"),
+        (("rows.jsonl", *EVENT, "--timezone", "Mars/Olympus"), "Mars/Olympus"),
+        (("rows.jsonl", *EVENT, "--environment", "staging"), "environment"),
+        (("rows.jsonl", "--event-token", "f0ob4r", "--id-field", "gps_adid"), "id_field='gps_adid'"),
+        (("rows.jsonl", *EVENT, "--adjust-conn-id", "nowhere"), "there is no connection 'nowhere'"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_a_line(
+    cli: Cli,
+    file_of: FileOf,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    airflow_db: Path,
+    options: tuple[str, ...],
+    words: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file_of(purchase(1))
+    (tmp_path / "rows.txt").touch()
+    (tmp_path / "folder.jsonl").mkdir()
+    (tmp_path / "broken.jsonl.gz").write_text("no gzip")
+    (tmp_path / "broken.json").write_text("[")
+    (tmp_path / "object.json").write_text("{}")
+    for command in ("validate", "preview"):
+        done = cli(command, *options)
+        assert done.code == 2, done
+        assert done.err.startswith("AdjustConfigurationError: ")
+        assert words in done.err
+        assert not reveals(done.err)
+
+
+@pytest.mark.parametrize("arguments", [(), ("validate",), ("explode",), ("preview", "rows.jsonl", "-n", "many")])
+def test_a_wrong_command_line_shows_the_usage(cli: Cli, arguments: tuple[str, ...]) -> None:
+    done = cli(*arguments)
+    assert done.code == 2
+    assert done.err.startswith("usage: python -m airflow_provider_adjust")
+
+
+def test_the_preview_shows_the_first_events_with_ids_and_tokens_masked(cli: Cli, file_of: FileOf) -> None:
+    done = cli("preview", file_of(*map(purchase, range(9))), *EVENT, "-n", "2", "--app-token", APP_TOKEN)
+    assert done.code == 0
+    assert [line.split(",")[0] for line in done.out.splitlines() if line.startswith("Row ")] == ["Row 1", "Row 2"]
+    assert "gps_adid         de71…\n" in done.out
+    assert "app_token        4w56…\n" in done.out
+    assert "revenue          1.25\n" in done.out
+    assert not reveals(done.out)
+
+
+def test_the_preview_shows_neither_app_nor_environment_that_it_was_not_told(
+    cli: Cli, file_of: FileOf, connect: Connect
+) -> None:
+    path = file_of(purchase(1))
+    shown = cli("preview", path, *EVENT).out
+    assert "app_token" not in shown
+    assert "environment" not in shown
+    connect(None)
+    shown = cli("preview", path, *EVENT, "--adjust-conn-id", "adjust_default").out
+    assert "app_token        4w56…\n" in shown
+    assert "environment      production\n" in shown
+
+
+def test_the_preview_of_a_stream_reads_no_further_than_it_shows(cli: Cli, file_of: FileOf) -> None:
+    path = file_of(purchase(1, revenue="-1"), purchase(2), purchase(1))
+    done = cli("preview", path, *EVENT, "-n", "1")
+    assert (done.code, done.err) == (1, "")
+    assert "invalid_revenue" in done.out
+    assert cli("preview", path, *EVENT, "-n", "5").err.startswith("StreamOutOfOrder: ")

@@ -1,0 +1,166 @@
+"""`send` and `ledger prune`: what arrives at the stand-in, what is said of it, and the exit codes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from operators.adjust_account import EVENT_TOKEN, device, purchase, recorded, reveals
+
+from airflow_provider_adjust.s2s.ledger_schema import deliveries
+from airflow_provider_adjust.sandbox import SandboxServer
+
+Cli = Callable[..., Any]
+FileOf = Callable[..., Path]
+EVENT = ("--event-token", EVENT_TOKEN, "--id-field", "order_id")
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> sa.Engine:
+    path = tmp_path / "ledger.db"
+    monkeypatch.setenv("AIRFLOW_CONN_ADJUST_LEDGER", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    return sa.create_engine(f"sqlite:///{path}")
+
+
+def test_a_file_is_sent(adjust: SandboxServer, cli: Cli, file_of: FileOf) -> None:
+    done = cli("send", file_of(purchase(1), purchase(2)), *EVENT)
+    assert (done.code, done.err) == (0, "")
+    assert "delivered       2  2.50 EUR\n" in done.out
+    assert sorted(filter(None, recorded(adjust))) == [device(1), device(2)]
+
+
+def test_a_dry_run_reads_the_connection_and_sends_nothing(
+    adjust: SandboxServer, cli: Cli, file_of: FileOf, airflow_db: Path
+) -> None:
+    path = file_of(*map(purchase, range(9)))
+    done = cli("send", path, *EVENT, "--dry-run")
+    assert done.code == 0
+    assert [line.split(",")[0] for line in done.out.splitlines() if line.startswith("Row ")] == [
+        f"Row {number}" for number in range(1, 6)
+    ]
+    assert "valid         9\n" in done.out
+    assert not reveals(done.out)
+    assert adjust.stats()["requests"] == 0
+    done = cli("send", path, *EVENT, "--dry-run", "--adjust-conn-id", "nowhere")
+    assert (done.code, done.err.partition(";")[0]) == (
+        2,
+        "AdjustConfigurationError: there is no connection 'nowhere'",
+    )
+
+
+def test_what_is_not_delivered_is_listed_and_can_be_sent_again(
+    adjust: SandboxServer, cli: Cli, file_of: FileOf, tmp_path: Path
+) -> None:
+    adjust.configure(unknown_devices=[device(2)])
+    rejected = tmp_path / "rejected.jsonl"
+    options = (*EVENT, "--column-map", "gaid=gps_adid")
+    rows = [purchase(number, gps_adid=...) | {"gaid": device(number)} for number in (1, 2, 3)]
+    done = cli("send", file_of(*rows), *options, "--rejected-path", rejected)
+    assert done.code == 1
+    assert done.err == "RejectedBudgetExceeded: 1 of 3 events were refused; max_rejected allows 0.\n"
+    assert "rejected: device_not_found       1  1.25 EUR\n" in done.out
+    assert f"listed with reasons in {rejected}" in done.out.replace("file://", "")
+    assert not reveals(done.out + done.err)
+
+    again = cli("send", rejected, *options, "--rejected-path", rejected)
+    assert (again.code, "exists already" in again.err) == (2, True)
+    adjust.configure(unknown_devices=[])
+    assert cli("send", rejected, *options).code == 0
+    assert recorded(adjust)[-1] == device(2)
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ((), 1),
+        (("--max-rejected", "1"), 0),
+        (("--max-rejected", "0.4"), 0),
+        (("--max-rejected", "0.1"), 1),
+        (("--tolerate", "device_not_found"), 0),
+        (("--max-rejected", "-1"), 2),
+        (("--rejected-path", "rejected.txt"), 2),
+        (("--ledger-conn-id", "nowhere"), 2),
+    ],
+)
+def test_the_failure_budget_is_the_operators(
+    adjust: SandboxServer, cli: Cli, file_of: FileOf, airflow_db: Path, options: tuple[str, ...], code: int
+) -> None:
+    adjust.configure(unknown_devices=[device(2)])
+    assert cli("send", file_of(purchase(1), purchase(2), purchase(3)), *EVENT, *options).code == code
+    assert adjust.stats()["requests"] == (0 if code == 2 else 3)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        ({"tokens": ["another"]}, "DeliveryHalted"),
+        ({"faults": "503=1", "retry_after": 900.0}, "AdjustUnreachable"),
+    ],
+)
+def test_a_delivery_that_stops_has_a_code_of_its_own(
+    adjust: SandboxServer, cli: Cli, file_of: FileOf, trouble: dict[str, Any], words: str
+) -> None:
+    adjust.configure(**trouble)
+    done = cli("send", file_of(purchase(1), purchase(2)), *EVENT)
+    assert done.code == 3
+    assert done.err.startswith(f"{words}: ")
+    assert "read" in done.out
+    assert not reveals(done.out + done.err)
+
+
+def test_a_file_that_breaks_off_while_it_is_sent_ends_the_sending(
+    adjust: SandboxServer, cli: Cli, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress("".join(f"{json.dumps(purchase(n))}\n" for n in range(2000)).encode())[:-4000])
+    done = cli("send", path, *EVENT)
+    assert (done.code, done.err.partition(":")[0]) == (3, "EOFError")
+    said = re.search(r"^delivered +([\d,]+)", done.out, re.MULTILINE)
+    assert said
+    # What was under way when the file broke off has no outcome to count.
+    assert 0 < int(said[1].replace(",", "")) <= adjust.stats()["recorded"] < 2000
+
+
+def test_with_a_ledger_a_file_that_is_sent_twice_arrives_once(
+    adjust: SandboxServer, cli: Cli, file_of: FileOf, ledger: sa.Engine
+) -> None:
+    options = (*EVENT, "--ledger-conn-id", "adjust_ledger")
+    path = file_of(purchase(1), purchase(2))
+    assert [cli("send", path, *options).code for _ in range(2)] == [0, 0]
+    assert adjust.stats()["recorded"] == 2
+    with ledger.connect() as connection:
+        assert set(connection.execute(sa.select(deliveries.c.task_id)).scalars()) == {"airflow adjust send"}
+
+
+def test_each_command_claims_events_as_a_task_of_its_own(
+    adjust: SandboxServer, cli: Cli, file_of: FileOf, ledger: sa.Engine
+) -> None:
+    """What one command has under way, another must not take for its own from an earlier try."""
+    for number in (1, 2):
+        cli("send", file_of(purchase(number)), *EVENT, "--ledger-conn-id", "adjust_ledger")
+    with ledger.connect() as connection:
+        assert len(set(connection.execute(sa.select(deliveries.c.run_id)).scalars())) == 2
+
+
+def test_old_events_are_pruned_from_the_ledger(
+    adjust: SandboxServer, cli: Cli, file_of: FileOf, ledger: sa.Engine
+) -> None:
+    cli("send", file_of(purchase(1), purchase(2)), *EVENT, "--ledger-conn-id", "adjust_ledger")
+    long_ago = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=80)
+    with ledger.begin() as connection:
+        connection.execute(sa.update(deliveries).where(deliveries.c.event_id == "o-1").values(occurred_at=long_ago))
+    prune = ("ledger", "prune", "--ledger-conn-id", "adjust_ledger")
+    for options, code, words in (
+        ((), 0, "0 settled events from more than 90 days ago"),
+        (("--older-than-days", "30"), 2, "at least 58 days"),
+        (("--older-than-days", "60"), 0, "1 settled events from more than 60 days ago"),
+    ):
+        done = cli(*prune, *options)
+        assert (done.code, words in done.out + done.err) == (code, True), done

@@ -1,0 +1,142 @@
+"""Nobody sees deliveries of a DAG that Airflow does not let them read, whatever they ask for.
+
+A real API server, its real login and tokens, and four users: Ada may read one DAG of the ledger, Bob the other, Eve none,
+and Root both.
+"""
+
+from __future__ import annotations
+
+import re
+from urllib.parse import urlencode
+
+import httpx
+import pytest
+from deliveries_page.conftest import ROWS, Visit, day
+from deliveries_page.made_ledger import DAGS
+
+pytestmark = pytest.mark.airflow
+
+PURCHASES, SUBSCRIPTIONS = DAGS
+VIEWS = ("/", "/runs", "/events")
+A_RUN = f"scheduled__{day(2)}T00:00:00+00:00"
+#: Every fifth event is of the subscriptions.
+EVENTS = {"ada": ROWS * 4 // 5, "bob": ROWS // 5, "eve": 0, "root": ROWS}
+
+
+def events_in(response: httpx.Response) -> set[int]:
+    """The numbers of the made events on a page; those of the subscriptions divide by five."""
+    return {int(number) for number in re.findall(r"order-(\d{7})", response.text)}
+
+
+def total(response: httpx.Response) -> int:
+    """All events that the page of days has counted."""
+    figures = re.search(r'<dl class="totals">(.*?)Revenue', response.text, re.DOTALL)
+    assert figures is not None
+    return sum(int(number.replace(",", "")) for number in re.findall(r"<dd>([\d,]+)</dd>", figures[1]))
+
+
+@pytest.mark.parametrize("path", [*VIEWS, f"/dags/{PURCHASES}", f"/dags/{PURCHASES}/runs/{A_RUN}", "/?dag_id=' OR 1"])
+@pytest.mark.parametrize("token", [None, "not.a.token"])
+def test_without_a_login_there_is_nothing(visit: Visit, path: str, token: str | None) -> None:
+    response = visit(None, path, headers={"Authorization": f"Bearer {token}"} if token else {})
+    assert response.status_code == (403 if token else 401)
+    assert not events_in(response)
+    assert not any(word in response.text for word in (*DAGS, "scheduled__", "ledger"))
+
+
+def test_a_browser_without_a_login_is_led_to_airflows_and_back(visit: Visit, api_server: str) -> None:
+    response = visit(None, "/events?status=rejected&dag_id=a%26b", headers={"Sec-Fetch-Dest": "document"})
+    assert response.status_code == 303
+    login = httpx.get(api_server + response.headers["location"])
+    assert login.status_code == 307
+    assert login.next_request is not None
+    assert login.next_request.url.path == "/auth/login"
+    # Airflow 3.1 hands on no more than the first parameter.
+    assert login.next_request.url.params["next"].startswith("/adjust/events?status=rejected")
+
+
+@pytest.mark.parametrize("who", EVENTS)
+def test_each_user_sees_the_dags_that_they_may_read(visit: Visit, who: str) -> None:
+    assert total(visit(who)) == EVENTS[who]
+    expected = {dag_id for dag_id, reader in ((PURCHASES, "ada"), (SUBSCRIPTIONS, "bob")) if who in (reader, "root")}
+    for view in VIEWS:
+        response = visit(who, view)
+        assert response.status_code == 200
+        assert {dag_id for dag_id in DAGS if dag_id in response.text} == expected
+    numbers = events_in(visit(who, "/events"))
+    assert {PURCHASES if number % 5 else SUBSCRIPTIONS for number in numbers} == expected
+
+
+def test_a_token_in_the_header_counts_as_the_cookie_does(visit: Visit, tokens: dict[str, str]) -> None:
+    assert total(visit(None, headers={"Authorization": f"Bearer {tokens['bob']}"})) == EVENTS["bob"]
+    # Airflow 3.3 takes the header's word over the cookie's, 3.1 the cookie's; never both.
+    both = total(visit("eve", headers={"Authorization": f"Bearer {tokens['bob']}"}))
+    assert both in (EVENTS["bob"], EVENTS["eve"])
+
+
+#: All that a page hands out, and what somebody might try beside it.
+GUESSES = [
+    {"dag_id": PURCHASES},
+    {"dag_id": PURCHASES, "run_id": A_RUN},
+    {"run_id": A_RUN, "map_index": "1"},
+    {"dag_id": PURCHASES, "run_id": A_RUN, "task_id": "send_purchases", "map_index": "1"},
+    {"ledger": "ledger", "app_token": "4w565xzmb54d", "event_token": "f0ob4r", "environment": "production"},
+    {"status": "rejected", "reason": "device_not_found"},
+    {"first_day": day(0), "last_day": day(4)},
+    {"dag_id": f"{SUBSCRIPTIONS}' OR '1'='1"},
+    {"dag_id": "%"},
+    {"dag_id": f"{SUBSCRIPTIONS},{PURCHASES}"},
+]
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("guess", GUESSES, ids=repr)
+def test_guessed_parameters_reach_nothing_of_anothers_dag(visit: Visit, view: str, guess: dict[str, str]) -> None:
+    path = f"{view}?{urlencode(guess)}"
+    bobs = visit("bob", path)
+    assert bobs.status_code == 200
+    assert all(number % 5 == 0 for number in events_in(bobs))
+    if view == "/":
+        assert total(bobs) <= EVENTS["bob"]
+    # Ada's DAG is no other to Bob than one that does not exist, and Eve is told nothing in any case.
+    if guess.get("dag_id") == PURCHASES:
+        unheard_of = visit("bob", f"{view}?{urlencode(guess | {'dag_id': 'unheard_of_'})}")
+        assert bobs.text.replace(PURCHASES, "DAG") == unheard_of.text.replace("unheard_of_", "DAG")
+    eves = visit("eve", path)
+    assert eves.status_code == 200
+    assert not events_in(eves)
+
+
+@pytest.mark.parametrize("path", ["/runs", "/events", "/events?status=rejected"])
+def test_a_place_in_anothers_list_is_one_in_ones_own(visit: Visit, path: str) -> None:
+    after = re.search(r'rel="next" href="[^"]*after=([\w-]+)', visit("ada", "/events").text)
+    assert after is not None
+    separator = "&" if "?" in path else "?"
+    response = visit("bob", f"{path}{separator}after={after[1]}")
+    assert response.status_code == (422 if path == "/runs" else 200)
+    assert all(number % 5 == 0 for number in events_in(response))
+    assert PURCHASES not in response.text
+
+
+@pytest.mark.parametrize("who", ["ada", "bob"])
+def test_the_tab_of_a_dag_or_run_leads_to_it_and_no_further_than_allowed(visit: Visit, who: str) -> None:
+    response = visit(who, f"/dags/{PURCHASES}/runs/{A_RUN}")
+    assert response.status_code == 303
+    location = httpx.URL(response.headers["location"])
+    assert location.path == "/adjust/"
+    # The plus of the run's id has stayed one.
+    expected = {"dag_id": PURCHASES, "run_id": A_RUN} | ({"ledger": "ledger"} if who == "ada" else {})
+    assert dict(location.params) == expected
+    found = total(visit(who, f"/?{location.query.decode()}"))
+    assert found == (EVENTS["ada"] // 5 if who == "ada" else 0)
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@pytest.mark.parametrize("path", [*VIEWS, f"/dags/{PURCHASES}"])
+def test_nothing_can_be_changed_so_nothing_can_be_forged(visit: Visit, method: str, path: str) -> None:
+    assert visit("root", path, method=method).status_code == 405
+
+
+@pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/redoc", "/static/../app.py", "/static/%2e%2e/app.py"])
+def test_there_is_nothing_else(visit: Visit, path: str) -> None:
+    assert visit("root", path).status_code == 404

@@ -1,0 +1,68 @@
+"""What may stand in an address of the page, and what it then means."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from airflow_provider_adjust.deliveries_page.choice import MOST_DAYS, Choice
+
+TODAY = date(2026, 5, 31)
+
+
+@pytest.mark.parametrize(
+    ("given", "days"),
+    [
+        ({}, (date(2026, 5, 2), TODAY)),
+        ({"last_day": "2026-03-31"}, (date(2026, 3, 2), date(2026, 3, 31))),
+        ({"first_day": "2026-05-20"}, (date(2026, 5, 20), TODAY)),
+        ({"first_day": "2025-01-01"}, (date(2025, 1, 1), date(2025, 4, 2))),
+        ({"first_day": "2026-07-01"}, (date(2026, 7, 1), date(2026, 7, 1))),
+        ({"first_day": "2026-03-01", "last_day": "2026-05-31"}, (date(2026, 3, 1), date(2026, 5, 31))),
+        # A run's events may be from any day.
+        ({"run_id": "manual__1"}, (None, None)),
+        ({"run_id": "manual__1", "first_day": "2026-05-20"}, (date(2026, 5, 20), TODAY)),
+    ],
+)
+def test_the_days_are_bounded(given: dict[str, str], days: tuple[date | None, date | None]) -> None:
+    choice = Choice.model_validate(given).within(TODAY)
+    assert (choice.first_day, choice.last_day) == days
+    if choice.first_day and choice.last_day:
+        assert (choice.last_day - choice.first_day).days < MOST_DAYS
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"first_day": "2026-05-02", "last_day": "2026-05-01"},
+        {"first_day": "2026-03-01", "last_day": "2026-06-01"},
+        {"first_day": "yesterday"},
+        {"last_day": "0001-01-01"},
+        {"last_day": "9999-12-31"},
+        {"run_id": "a\x00b"},
+        {"event_token": "f0ob4r' OR '1'='1"},
+        {"event_token": "a" * 65},
+        {"dag_id": "a" * 251},
+        {"status": "lost"},
+        {"map_index": "-2"},
+        {"map_index": "1e3"},
+        {"after": "a" * 4001},
+        {"order_by": "event_id"},
+    ],
+    ids=repr,
+)
+def test_what_makes_no_sense_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Choice.model_validate(given)
+
+
+def test_a_field_that_a_form_left_empty_does_not_filter() -> None:
+    assert Choice.model_validate(dict.fromkeys(Choice.model_fields, "")) == Choice()
+
+
+def test_an_address_chooses_the_same_but_for_the_changes_and_begins_anew() -> None:
+    choice = Choice(dag_id="shop", status="rejected", first_day=TODAY, after="WzFd")
+    assert choice.query(status=None, map_index=0) == {"dag_id": "shop", "first_day": "2026-05-31", "map_index": "0"}

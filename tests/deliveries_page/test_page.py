@@ -1,0 +1,302 @@
+"""What the page says and how it is served, by a real API server."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from datetime import timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import sqlalchemy as sa
+from deliveries_page.conftest import LAST, Visit, day
+from deliveries_page.made_ledger import fill
+from deliveries_page.test_access import A_RUN, PURCHASES, VIEWS, total
+
+from airflow_provider_adjust.deliveries_page import plugin
+from airflow_provider_adjust.s2s.ledger_schema import VERSION, deliveries, prepare, versions
+
+pytestmark = pytest.mark.airflow
+
+
+def use_ledger(monkeypatch: pytest.MonkeyPatch, connection: dict[str, Any]) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(connection))
+    monkeypatch.setenv("AIRFLOW__ADJUST__LEDGER_CONN_IDS", "other")
+
+
+@pytest.fixture
+def other_ledger(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> sa.Engine:
+    """An empty ledger for one test."""
+    use_ledger(monkeypatch, {"conn_type": "sqlite", "host": str(tmp_path / "other.db")})
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'other.db'}")
+    prepare(engine)
+    return engine
+
+
+class Loads(HTMLParser):
+    """What a page has the browser load or run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.inline: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        if tag in {"script", "img", "iframe", "link"}:
+            self.sources.append(given.get("src") or given.get("href") or "")
+        self.inline += [name for name in given if name == "style" or name.startswith("on")]
+        if tag == "style" or (tag == "script" and not given.get("src")):
+            self.inline.append(tag)
+
+
+@pytest.mark.parametrize("path", [*VIEWS, "/nowhere", "/static/nowhere", "/?map_index=x", "/?ledger=unknown"])
+def test_nothing_is_loaded_from_elsewhere_and_the_browser_is_told_so(visit: Visit, path: str) -> None:
+    response = visit("root", path)
+    page = Loads()
+    page.feed(response.text)
+    assert page.inline == []
+    assert page.sources
+    assert all(source.startswith("/adjust/static/") for source in page.sources)
+    for source in page.sources:
+        served = visit(None, source.removeprefix("/adjust"))
+        assert served.status_code == 200
+        assert served.headers["x-content-type-options"] == "nosniff"
+        assert "no-store" not in served.headers.get("cache-control", "")
+    headers = response.headers
+    assert headers["content-security-policy"].startswith("default-src 'self';")
+    assert "unsafe" not in headers["content-security-policy"]
+    assert headers["x-frame-options"] == "SAMEORIGIN"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["cache-control"] == "no-store"
+
+
+def test_a_day_says_what_became_of_its_events(visit: Visit) -> None:
+    text = visit("root").text
+    body = re.search(rf'<tbody data-day="{day(2)}" data-delivered="(\d+)" data-rejected="(\d+)"', text)
+    assert body is not None
+    assert (int(body[1]), int(body[2])) == (390, 9)
+    assert re.search(r"device_not_found \d", text)
+    assert re.search(r"[\d,]+\.\d\d USD", text)
+
+
+def test_a_run_leads_to_its_task_instance_in_airflow(visit: Visit) -> None:
+    text = visit("root", f"/runs?dag_id={PURCHASES}&first_day={day(2)}&last_day={day(2)}").text
+    path = f"/dags/{PURCHASES}/runs/scheduled__{day(2)}T00%3A00%3A00%2B00%3A00/tasks/send_purchases/mapped/1"
+    assert f'<a data-airflow href="{path}">' in text
+
+
+HOSTILE = "\"><script>alert('x')</script>{{ 7*7 }}"
+
+
+def test_what_others_have_written_into_the_ledger_is_text(visit: Visit, other_ledger: sa.Engine) -> None:
+    fill(other_ledger, rows=1, days=1, last=LAST + timedelta(hours=1))
+    with other_ledger.begin() as connection:
+        names = ("event_id", "event_token", "reason", "status", "run_id", "task_id", "currency", "app_token")
+        connection.execute(deliveries.update().values(dict.fromkeys(names, HOSTILE) | {"dag_id": PURCHASES}))
+    for view in VIEWS:
+        response = visit("root", view)
+        assert response.status_code == 200
+        assert "<script>alert" not in response.text
+        assert "49" not in re.sub(r"\d{2}:\d{2}:\d{2}|[\d-]{10}", "", response.text)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "status=<script>",
+        "map_index=<script>",
+        "event_token=<script>",
+        "<script>=1",
+        "after=<script>",
+        "first_day=<script>",
+    ],
+)
+@pytest.mark.parametrize("view", ["/runs", "/events"])
+def test_what_is_refused_is_not_repeated_as_markup(visit: Visit, view: str, query: str) -> None:
+    response = visit("root", f"{view}?{query}")
+    assert response.status_code == 422
+    assert "<script>=" not in response.text
+    assert "<script>1" not in response.text
+    assert response.text.count("<script>") == 0
+
+
+@pytest.mark.parametrize("name", ["dag_id", "run_id", "task_id"])
+def test_what_is_chosen_is_shown_as_text(visit: Visit, name: str) -> None:
+    response = visit("root", "/", params={name: HOSTILE})
+    assert response.status_code == 200
+    assert "<script>alert" not in response.text
+
+
+def contrast(one: str, other: str) -> float:
+    """As WCAG 2.2 defines it."""
+
+    def luminance(colour: str) -> float:
+        parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+        red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+        return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+    light, dark = sorted((luminance(one), luminance(other)), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
+
+
+def test_every_colour_can_be_read_in_light_and_in_dark() -> None:
+    style = (Path(plugin.__file__).parent / "static" / "page.css").read_text(encoding="utf-8")
+    themes = [dict(re.findall(r"--([\w-]+): (#\w{6});", block)) for block in re.findall(r":root[^{]*\{[^}]*\}", style)]
+    assert len(themes) == 3
+    assert themes[1] == themes[2], "dark by the system's choice is dark by Airflow's"
+    for theme in themes:
+        for name in ("text", "quiet", "link", "delivered", "rejected", "in-doubt"):
+            for ground in ("page", "panel"):
+                assert contrast(theme[name], theme[ground]) >= 4.5, (name, ground)
+
+
+# -- which ledgers -------------------------------------------------------------------------------------------------------
+
+
+def test_only_ledgers_that_are_configured_are_opened(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_SECRET_PLACE", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "x.db")}))
+    for view in VIEWS:
+        assert visit("root", f"{view}?ledger=secret_place").status_code == 404
+    assert not (tmp_path / "x.db").exists()
+
+
+def test_one_of_several_ledgers_is_chosen(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch, other_ledger: sa.Engine
+) -> None:
+    monkeypatch.setenv("AIRFLOW__ADJUST__LEDGER_CONN_IDS", " other, ledger,,other")
+    assert total(visit("root")) == 0
+    response = visit("root", "/?ledger=ledger")
+    assert total(response) == 2000
+    assert re.findall(r"<option( selected)?>(other|ledger)</option>", response.text) == [
+        ("", "other"),
+        (" selected", "ledger"),
+    ]
+    # The tab of a run finds the ledger that knows it.
+    assert "ledger=ledger" in visit("root", f"/dags/{PURCHASES}/runs/{A_RUN}").headers["location"]
+
+
+def test_without_a_ledger_the_page_says_how_to_name_one(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__ADJUST__LEDGER_CONN_IDS", "")
+    for view in VIEWS:
+        response = visit("eve", view)
+        assert response.status_code == 200
+        assert "AIRFLOW__ADJUST__LEDGER_CONN_IDS=adjust_ledger" in response.text
+
+
+@pytest.mark.parametrize(
+    ("connection", "cause"),
+    [
+        (None, "AirflowNotFoundException"),
+        ({"conn_type": "http", "host": "127.0.0.1"}, ""),
+        (
+            {"conn_type": "postgres", "host": "127.0.0.1", "port": 9, "login": "user", "password": "pa55word"},
+            "OperationalError",
+        ),
+        ({"conn_type": "sqlite", "host": "/nowhere/at/all.db"}, "OperationalError"),
+    ],
+)
+def test_a_ledger_that_cannot_be_read_is_named_and_nothing_of_its_connection(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, connection: Any, cause: str
+) -> None:
+    if connection is None:
+        monkeypatch.setenv("AIRFLOW__ADJUST__LEDGER_CONN_IDS", "other")
+    else:
+        use_ledger(monkeypatch, connection)
+    response = visit("root")
+    assert response.status_code == 503
+    assert "The ledger of the connection &#39;other&#39; could not be read" in response.text
+    assert cause in response.text
+    for said in (response.text, caplog.text):
+        assert not any(secret in said for secret in ("pa55word", "127.0.0.1", "/nowhere", "SELECT"))
+
+
+def test_a_database_without_a_ledger_is_left_as_it_is(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_ledger(monkeypatch, {"conn_type": "sqlite", "host": str(tmp_path / "empty.db")})
+    response = visit("root")
+    assert response.status_code == 503
+    assert "has no ledger yet" in response.text
+    assert sa.inspect(sa.create_engine(f"sqlite:///{tmp_path / 'empty.db'}")).get_table_names() == []
+
+
+def test_a_ledger_of_a_newer_provider_is_not_read(visit: Visit, other_ledger: sa.Engine) -> None:
+    with other_ledger.begin() as connection:
+        connection.execute(versions.update().values(version=VERSION + 1))
+    response = visit("root")
+    assert response.status_code == 503
+    assert "newer provider" in response.text
+
+
+def test_a_ledger_of_version_1_is_read_as_far_as_it_goes(visit: Visit, other_ledger: sa.Engine) -> None:
+    with other_ledger.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE adjust_held")
+        connection.execute(versions.update().values(version=1))
+    for view in VIEWS:
+        assert visit("root", view).status_code == 200
+
+
+def test_a_ledger_in_postgres_is_opened_to_read_only(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
+    from airflow_provider_adjust.deliveries_page.ledgers import LedgerUnreadable, open_ledger
+
+    url = sa.make_url(postgres_url)
+    prepare(sa.create_engine(url.set(drivername="postgresql+psycopg2")))
+    connection = {"conn_type": "postgres", "host": url.query["host"], "login": "postgres", "schema": "postgres"}
+    use_ledger(monkeypatch, connection)
+    with pytest.raises(LedgerUnreadable, match="ReadOnlySqlTransaction"), open_ledger("other") as ledger:
+        ledger.connection.execute(deliveries.delete())
+
+
+# -- how Airflow comes to the page ---------------------------------------------------------------------------------------
+
+
+def test_the_views_are_those_that_airflow_can_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    from airflow.api_fastapi.core_api.datamodels.plugins import ExternalViewResponse
+
+    for configured, expected in (("", ["nav"]), ("ledger", ["nav", "dag", "dag_run"])):
+        monkeypatch.setenv("AIRFLOW__ADJUST__LEDGER_CONN_IDS", configured)
+        views = [ExternalViewResponse.model_validate(view) for view in plugin.external_views()]
+        assert [view.destination for view in views] == expected
+        assert len({view.url_route for view in views}) == len(views)
+        # Below whatever path Airflow is served, which a slash in front would leave.
+        assert all(view.href.startswith("adjust/") for view in views)
+
+
+def test_airflow_loads_the_plugin_by_its_entry_point() -> None:
+    from airflow import plugins_manager
+
+    info = {found["name"]: found for found in plugins_manager.get_plugin_info()}
+    assert info["adjust_deliveries"]["fastapi_apps"][0]["url_prefix"] == plugin.PREFIX
+
+
+def test_a_page_that_cannot_be_imported_stops_nothing_else(
+    visit: Visit, api_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "airflow_provider_adjust.deliveries_page.app", None)
+    assert visit("root").status_code == 500
+    assert httpx.get(f"{api_server}/api/v2/version").status_code == 200
+
+
+def test_the_plugin_imports_nothing_that_a_worker_does_not_need() -> None:
+    code = (
+        "import sys, airflow.plugins_manager, airflow_provider_adjust\n"
+        "before = set(sys.modules)\n"
+        "import airflow_provider_adjust.deliveries_page.plugin\n"
+        "print(sorted(name for name in set(sys.modules) - before))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == str(
+        [
+            "airflow_provider_adjust.deliveries_page",
+            "airflow_provider_adjust.deliveries_page.configuration",
+            "airflow_provider_adjust.deliveries_page.plugin",
+        ]
+    )

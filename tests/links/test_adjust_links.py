@@ -1,0 +1,167 @@
+"""The buttons on a task: where they lead, when they lead nowhere, and that Airflow keeps them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, S2S_TOKEN, purchase
+
+from airflow_provider_adjust.deliveries_page.choice import Choice
+from airflow_provider_adjust.deliveries_page.plugin import PREFIX
+from airflow_provider_adjust.links.adjust_links import (
+    DASHBOARD_URL,
+    AdjustDashboardLink,
+    AdjustDeliveriesLink,
+    AdjustRejectedFileLink,
+    file_url,
+)
+from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
+from airflow_provider_adjust.sandbox import SandboxServer
+
+TI = SimpleNamespace(dag_id="revenue", run_id="scheduled__2026-11-18T00:00:00+00:00", task_id="send", map_index=-1)
+
+
+def operator(**arguments: Any) -> AdjustSendEventsOperator:
+    return AdjustSendEventsOperator(task_id="send", events=[], **arguments)
+
+
+def test_the_links_of_a_task() -> None:
+    assert [link.name for link in operator().operator_extra_links] == [
+        "Adjust deliveries",
+        "Rejected file",
+        "Adjust dashboard",
+    ]
+
+
+DELIVERIES = (
+    "/adjust/?ledger=adjust_ledger&dag_id=revenue&run_id=scheduled__2026-11-18T00%3A00%3A00%2B00%3A00&task_id=send"
+)
+
+
+@pytest.mark.parametrize(
+    ("base_url", "ledger_conn_id", "link"),
+    [
+        (None, "adjust_ledger", DELIVERIES),
+        ("https://airflow.example.com", "adjust_ledger", DELIVERIES),
+        ("https://example.com/airflow/", "adjust_ledger", "/airflow" + DELIVERIES),
+        (None, None, ""),
+    ],
+)
+def test_deliveries_are_shown_of_a_task_that_has_a_ledger(
+    monkeypatch: pytest.MonkeyPatch, base_url: str | None, ledger_conn_id: str | None, link: str
+) -> None:
+    if base_url:
+        monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
+    assert AdjustDeliveriesLink().get_link(operator(ledger_conn_id=ledger_conn_id), ti_key=TI) == link
+
+
+@pytest.mark.parametrize("map_index", [-1, 0, 3])
+def test_the_page_understands_the_link(map_index: int) -> None:
+    key = SimpleNamespace(**{**vars(TI), "map_index": map_index})
+    link = AdjustDeliveriesLink().get_link(operator(ledger_conn_id="adjust_ledger"), ti_key=key)
+    path, _, query = link.partition("?")
+    assert path == f"{PREFIX}/"
+    choice = Choice.model_validate(dict(parse_qsl(query)))
+    assert (choice.ledger, choice.dag_id, choice.run_id, choice.task_id) == (
+        "adjust_ledger",
+        TI.dag_id,
+        TI.run_id,
+        TI.task_id,
+    )
+    assert choice.map_index == (None if map_index < 0 else map_index)
+
+
+@pytest.mark.parametrize(
+    ("path", "url"),
+    [
+        ("s3://bucket/a b/night.jsonl", "https://s3.console.aws.amazon.com/s3/object/bucket?prefix=a%20b/night.jsonl"),
+        ("s3://aws_default@bucket/n.jsonl", "https://s3.console.aws.amazon.com/s3/object/bucket?prefix=n.jsonl"),
+        ("s3a://bucket/n.jsonl", "https://s3.console.aws.amazon.com/s3/object/bucket?prefix=n.jsonl"),
+        (
+            "s3://bucket/run+1#2?3.jsonl",
+            "https://s3.console.aws.amazon.com/s3/object/bucket?prefix=run%2B1%232%3F3.jsonl",
+        ),
+        ("gs://g@bucket/a/n.jsonl", "https://console.cloud.google.com/storage/browser/_details/bucket/a/n.jsonl"),
+        ("gcs://bucket/n.jsonl", "https://console.cloud.google.com/storage/browser/_details/bucket/n.jsonl"),
+        ("https://files.example.com/n.jsonl", "https://files.example.com/n.jsonl"),
+        ("https://user:secret@files.example.com/n.jsonl", ""),
+        ("file:///tmp/n.jsonl", ""),
+        ("/tmp/n.jsonl", ""),
+        ("abfs://container/n.jsonl", ""),
+        ("", ""),
+    ],
+)
+def test_a_file_is_shown_where_its_storage_has_a_console(path: str, url: str) -> None:
+    assert file_url(path) == url
+
+
+def test_a_task_that_rejected_nothing_has_no_file() -> None:
+    task = operator(rejected_path="s3://bucket/n.jsonl")
+    assert AdjustRejectedFileLink().get_link(task, ti_key=TI) == ""
+    task.delivery_result = {"rejected_path": None}
+    assert AdjustRejectedFileLink().get_link(task, ti_key=TI) == ""
+    task.delivery_result = {"rejected_path": "s3://bucket/n.jsonl"}
+    assert AdjustRejectedFileLink().get_link(task, ti_key=TI).endswith("?prefix=n.jsonl")
+
+
+def test_the_dashboard_is_adjusts() -> None:
+    assert AdjustDashboardLink().get_link(operator(), ti_key=TI) == DASHBOARD_URL
+
+
+DAG = """
+import os
+
+from airflow.sdk import DAG
+from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
+
+with DAG("linked", schedule=None, default_args={"retries": 0}):
+    for name, ledger_conn_id in (("remembers", "ledger"), ("forgets", None)):
+        AdjustSendEventsOperator(
+            task_id=name,
+            events=os.environ["TEST_EVENTS"],
+            event_token="f0ob4r",
+            id_field="order_id",
+            ledger_conn_id=ledger_conn_id,
+            rejected_path=f"{os.environ['TEST_FOLDER']}/{name}.jsonl",
+        )
+"""
+
+
+@pytest.mark.airflow
+def test_airflow_keeps_the_links_of_a_try_even_when_it_fails(airflow_db: Path, tmp_path: Path) -> None:
+    (tmp_path / "dags").mkdir()
+    (tmp_path / "dags" / "linked.py").write_text(DAG)
+    (tmp_path / "events.jsonl").write_text(json.dumps(purchase(1, revenue="-1")) + "\n")
+    with SandboxServer(tokens=[S2S_TOKEN], app_tokens=[APP_TOKEN], event_tokens=[EVENT_TOKEN]) as sandbox:
+        adjust = {"app_token": APP_TOKEN, "environment": "production"}
+        connection = {"conn_type": "adjust", "host": sandbox.url, "password": S2S_TOKEN, "extra": adjust}
+        environment = os.environ | {
+            "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags"),
+            "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(connection),
+            "AIRFLOW_CONN_LEDGER": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}),
+            "TEST_EVENTS": (tmp_path / "events.jsonl").as_uri(),
+            "TEST_FOLDER": tmp_path.as_uri(),
+        }
+        command = [sys.executable, "-m", "airflow", "dags", "test", "linked"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+    log = done.stdout + done.stderr
+    assert "RejectedBudgetExceeded" in log, log[-5000:]
+    assert "Failed to push an xcom for task operator extra link" not in log
+    with sqlite3.connect(airflow_db / "airflow.db") as database:
+        query = "SELECT task_id, key, value FROM xcom WHERE dag_id = 'linked' AND key LIKE '\\_link%' ESCAPE '\\'"
+        found = {(task_id, key): json.loads(value) for task_id, key, value in database.execute(query)}
+    assert found["remembers", "_link_AdjustDeliveriesLink"].startswith(
+        "/adjust/?ledger=ledger&dag_id=linked&run_id=manual"
+    )
+    assert found["forgets", "_link_AdjustDeliveriesLink"] == ""
+    assert found["forgets", "_link_AdjustRejectedFileLink"] == ""
+    assert {found[name, "_link_AdjustDashboardLink"] for name in ("remembers", "forgets")} == {DASHBOARD_URL}

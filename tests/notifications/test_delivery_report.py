@@ -1,0 +1,113 @@
+"""What is said about a delivery: for each way in which a try can end, and nothing that reveals a device."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from airflow_provider_adjust.notifications.delivery_report import DeliveryReport
+from airflow_provider_adjust.s2s.errors import DeliveryHalted, RejectedBudgetExceeded
+from airflow_provider_adjust.s2s.receipts import DeliverySummary
+
+LOG_URL = "https://airflow.example.com/dags/revenue/runs/night/tasks/send?try_number=2"
+RESULT = DeliverySummary().as_result(seconds=1.0, rejected_path=None) | {
+    "read": 1500,
+    "delivered": 1490,
+    "duplicate": 2,
+    "rejected": 8,
+    "by_reason": {"device_not_found": 8, "already_tracked": 2},
+    "revenue": {"EUR": "99.50", "USD": "1250.00"},
+    "rejected_path": "s3://bucket/night & day.jsonl",
+}
+
+
+class AirflowFailException(Exception):
+    """Stands for Airflow's, which an operator raises with the kind before the words."""
+
+
+def report(result: Any = RESULT, exception: Any = None, **ti: Any) -> DeliveryReport:
+    known = {"dag_id": "revenue", "task_id": "send", "run_id": "night", "map_index": -1, "try_number": 2}
+    instance = SimpleNamespace(**(known | {"log_url": LOG_URL} | ti))
+    return DeliveryReport.of({"ti": instance, "task": SimpleNamespace(delivery_result=result), "exception": exception})
+
+
+def test_a_success_as_text() -> None:
+    assert report().text == (
+        "Adjust: revenue.send succeeded, 1,490 of 1,500 events delivered (99.50 EUR, 1250.00 USD)\n"
+        "Run night, try 2\n"
+        "\n"
+        "outcome    events  revenue\n"
+        "---------  ------  ----------------------\n"
+        "read        1,500\n"
+        "delivered   1,490  99.50 EUR, 1250.00 USD\n"
+        "duplicate       2\n"
+        "rejected        8\n"
+        "\n"
+        "reason            events\n"
+        "----------------  ------\n"
+        "device_not_found       8\n"
+        "already_tracked        2\n"
+        "\n"
+        f"Log: {LOG_URL}\n"
+        "Not delivered: s3://bucket/night & day.jsonl"
+    )
+
+
+@pytest.mark.parametrize(
+    ("exception", "words"),
+    [
+        (
+            AirflowFailException(
+                "RejectedBudgetExceeded: 10 of 1,500 events were refused; none is allowed.\nthe table"
+            ),
+            "RejectedBudgetExceeded: 10 of 1,500 events were refused; none is allowed.",
+        ),
+        (DeliveryHalted("the token is wrong"), "DeliveryHalted: the token is wrong"),
+        (RejectedBudgetExceeded("1 < 2\nmore"), "RejectedBudgetExceeded: 1 < 2"),
+        (ValueError("no device 38400000-8cf0-11bd-b23e-10b96e40000d"), "ValueError; see the log"),
+        ("lost, 38400000-8cf0-11bd-b23e-10b96e40000d", "str; see the log"),
+    ],
+)
+def test_a_failure_is_told_in_a_line_of_ours(exception: Any, words: str) -> None:
+    told = report(exception=exception)
+    assert told.failure == words
+    assert told.subject.startswith("Adjust: revenue.send failed, 1,490 of 1,500 events delivered")
+    assert words in told.text
+    assert words.replace("<", "&lt;") in told.slack
+    assert words.replace("<", "&lt;") in told.html
+
+
+@pytest.mark.parametrize(
+    ("state", "failure"), [("failed", True), ("up_for_retry", True), ("success", False), (None, False)]
+)
+def test_a_failure_that_comes_without_its_exception_is_one(state: str | None, failure: bool) -> None:
+    assert bool(report(state=state).failure) is failure
+
+
+def test_a_try_that_ended_before_it_could_count() -> None:
+    told = report(result=None, exception=DeliveryHalted("the token is wrong"))
+    assert told.subject == "Adjust: revenue.send failed, before anything was counted"
+    assert told.text == (f"{told.subject}\nRun night, try 2\n\nDeliveryHalted: the token is wrong\n\nLog: {LOG_URL}")
+    assert "<table" not in told.html
+
+
+def test_a_mapped_task_is_named_with_its_index() -> None:
+    assert report(map_index=3).subject.startswith("Adjust: revenue.send [3] succeeded")
+
+
+def test_html_and_slack_markup_are_escaped() -> None:
+    told = report(run_id="<b>&</b>")
+    assert "Run &lt;b&gt;&amp;&lt;/b&gt;, try 2" in told.html
+    assert "Run &lt;b&gt;&amp;&lt;/b&gt;, try 2" in told.slack
+    assert "Not delivered: s3://bucket/night &amp; day.jsonl" in told.html
+    assert f'<a href="{LOG_URL}">' in told.html
+
+
+def test_html_has_what_the_text_has() -> None:
+    html = report().html
+    for cell in ("read", "1,500", "delivered", "99.50 EUR, 1250.00 USD", "device_not_found"):
+        assert f">{cell}</td>" in html
+    assert html.count("<table") == html.count("</table>") == 2
+    assert html.count("<tr>") == html.count("</tr>") == 4 + 1 + 2 + 1

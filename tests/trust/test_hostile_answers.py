@@ -1,0 +1,310 @@
+"""An answer may be anything: it is cut, it ends in time, it forges no line, and it never passes for a delivery unread."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from operators.adjust_account import Connect
+from s2s.raw_server import Connection, RawServer
+from s2s.s2s_case import parse
+
+from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
+from airflow_provider_adjust.s2s.delivery import Delivery, Retries
+from airflow_provider_adjust.s2s.device_api import DeviceApi, DeviceApiError
+from airflow_provider_adjust.s2s.echoes import without_echoes
+from airflow_provider_adjust.s2s.receipts import Receipt
+from airflow_provider_adjust.s2s.rejected import response_line
+from airflow_provider_adjust.s2s.responses import Outcome, classify, read_answer, redact
+from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.s2s.transports import Completion, Failure, Target, Transport
+from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
+from airflow_provider_adjust.s2s.transports.curl_transport import CurlTransport
+from airflow_provider_adjust.s2s.transports.deadline import within
+from airflow_provider_adjust.s2s.transports.requests_transport import RequestsTransport
+from airflow_provider_adjust.s2s.verdicts import judge
+
+Script = Callable[[Connection], None]
+#: Seconds until a request is given up: to connect and to answer, as a connection says them.
+TIMEOUT = (0.3, 0.5)
+#: What a loaded machine may add.
+SLACK = 4.0
+S2S_TOKEN = "s2sTokenThatNobodyMaySee"
+
+
+@pytest.fixture(params=[RequestsTransport, CurlTransport])
+def transport(request: pytest.FixtureRequest) -> Iterator[Transport]:
+    transport: Transport = request.param(max_in_flight=1, timeout=TIMEOUT)
+    yield transport
+    transport.close()
+
+
+def post(transport: Transport, url: str) -> Completion:
+    transport.submit("key", Target(url, "T"), "a=1")
+    started = time.monotonic()
+    while not (found := transport.poll(1)):
+        assert time.monotonic() - started < sum(TIMEOUT) + SLACK, "the request hangs"
+    return found[0]
+
+
+@cache
+def gzip_bomb(megabytes: int, layers: int = 1) -> bytes:
+    packed = zlib.compressobj(9, zlib.DEFLATED, 31)
+    zeros = bytes(1_000_000)
+    bomb = b"".join(packed.compress(zeros) for _ in range(megabytes)) + packed.flush()
+    for _ in range(layers - 1):
+        packed = zlib.compressobj(9, zlib.DEFLATED, 31)
+        bomb = packed.compress(bomb) + packed.flush()
+    return bomb
+
+
+def answering(*head: bytes, body: bytes = b"", again: bytes = b"", pause: float = 0.0) -> Script:
+    """Answer, then repeat a piece until the client has gone."""
+
+    def script(connection: Connection) -> None:
+        connection.read()
+        connection.send(b"".join(head) + body)
+        while again:
+            time.sleep(pause)
+            connection.send(again)
+        connection.wait_for_the_client()
+
+    return script
+
+
+OK_LINE = b"HTTP/1.1 200 OK\r\n"
+GZIP = b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n"
+NO_ANSWER: dict[str, Script] = {
+    "5,000 headers": answering(OK_LINE, *(b"X-%d: y\r\n" % n for n in range(5000)), b"Content-Length: 2\r\n\r\nOK"),
+    "headers for ever": answering(OK_LINE, again=b"X-A: " + b"y" * 1000 + b"\r\n"),
+    "headers that drip": answering(OK_LINE, again=b"X: y\r\n", pause=0.02),
+    "a header for ever": answering(OK_LINE, b"X: ", again=b"y" * 10_000),
+    "100 for ever": answering(again=b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "100 that drips": answering(again=b"HTTP/1.1 100 Continue\r\n\r\n", pause=0.02),
+    "a chunk's extension for ever": answering(OK_LINE, b"Transfer-Encoding: chunked\r\n\r\n1;", again=b"y" * 10_000),
+    "trailers for ever": answering(OK_LINE, b"Transfer-Encoding: chunked\r\n\r\n0\r\n", again=b"X: y\r\n" * 1000),
+    "a chunk that drips": answering(OK_LINE, b"Transfer-Encoding: chunked\r\n\r\nff\r\n", again=b"x", pause=0.02),
+    "two lengths": answering(OK_LINE, b"Content-Length: 2\r\nContent-Length: 5\r\n\r\nOK"),
+    "no status": answering(b"HTTP/1.1 000 X\r\nContent-Length: 0\r\n\r\n"),
+    "HTTP/0.9": answering(b"OK"),
+    "a protocol that nobody asked for": answering(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n"),
+    "10,000 packings": answering(
+        OK_LINE,
+        b"Content-Encoding: ",
+        b", ".join([b"gzip"] * 10_000),
+        b"\r\nContent-Length: 4\r\n\r\nabcd",
+    ),
+    "packed, and empty": answering(OK_LINE, GZIP % 0),
+    "packed to nothing": answering(OK_LINE, GZIP % len(gzip_bomb(0)), body=gzip_bomb(0)),
+}
+
+
+@pytest.mark.parametrize("script", NO_ANSWER.values(), ids=NO_ANSWER)
+def test_what_is_no_answer_is_given_up_in_time_and_leaves_the_event_in_doubt(
+    transport: Transport, script: Script
+) -> None:
+    with RawServer(script) as server:
+        started = time.monotonic()
+        completion = post(transport, server.url)
+        assert time.monotonic() - started < sum(TIMEOUT) + SLACK
+    assert completion.failure is Failure.NO_ANSWER
+    assert judge(completion).outcome is Outcome.IN_DOUBT
+
+
+@pytest.mark.parametrize("layers", [1, 2])
+def test_a_packed_gigabyte_is_cut(transport: Transport, layers: int) -> None:
+    bomb = gzip_bomb(1000, layers)
+    assert len(bomb) < 1_000_000
+    head = OK_LINE + GZIP.replace(b"gzip", b", ".join([b"gzip"] * layers)) % len(bomb)
+    with RawServer(answering(head, body=bomb)) as server:
+        completion = post(transport, server.url)
+    assert len(completion.body) <= MAX_ANSWER_BYTES + 65_536
+    assert judge(completion).outcome is Outcome.IN_DOUBT
+
+
+def test_an_endless_body_is_cut_in_time(transport: Transport) -> None:
+    with RawServer(answering(OK_LINE, b"\r\n", again=b"x" * 65_536)) as server:
+        completion = post(transport, server.url)
+    assert len(completion.body) <= MAX_ANSWER_BYTES + 65_536
+
+
+@pytest.mark.parametrize(("scheme", "failure"), [("http", Failure.NO_ANSWER), ("https", Failure.NOT_SENT)])
+def test_a_server_that_never_says_a_word_is_given_up_in_time(
+    transport: Transport, scheme: str, failure: Failure
+) -> None:
+    with RawServer(lambda connection: connection.wait_for_the_client()) as server:
+        completion = post(transport, server.url.replace("http", scheme, 1))
+    assert completion.failure is failure
+
+
+def test_closing_does_not_wait_for_what_never_ends() -> None:
+    """A task that fails in the middle closes the transport while requests are in flight."""
+    with RawServer(answering(OK_LINE, again=b"X: y\r\n", pause=0.02)) as server:
+        for kind in (RequestsTransport, CurlTransport):
+            transport = kind(max_in_flight=2, timeout=TIMEOUT)
+            for number in range(2):
+                transport.submit(number, Target(server.url), "")
+            transport.poll(0.1)
+            closing = threading.Thread(target=transport.close, daemon=True)
+            closing.start()
+            closing.join(sum(TIMEOUT) + SLACK)
+            assert not closing.is_alive()
+
+
+def test_the_connection_test_ends_although_the_answer_does_not(connect: Connect) -> None:
+    with RawServer(answering(OK_LINE, again=b"X: y\r\n", pause=0.02)) as server:
+        connect(server.url.removesuffix("/event"))
+        passed, message = within(10, AdjustS2SHook(timeout=TIMEOUT).test_connection)
+    assert not passed
+    assert "gave no readable answer" in message
+
+
+# -- the Device API ----------------------------------------------------------------------------------------------------
+
+DEVICE = "de71ce00-0000-4000-8000-000000000001"
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        NO_ANSWER["headers that drip"],
+        NO_ANSWER["100 for ever"],
+        answering(OK_LINE, b"Content-Length: 100\r\n\r\n", again=b" ", pause=0.02),
+        answering(OK_LINE, b"\r\n", again=b"[" * 65_536),
+        answering(OK_LINE, GZIP % len(gzip_bomb(1000)), body=gzip_bomb(1000)),
+        answering(OK_LINE, b"Content-Length: 100000\r\n\r\n", body=b"[" * 100_000),
+        answering(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:9/\r\nContent-Length: 0\r\n\r\n"),
+    ],
+    ids=["headers that drip", "100 for ever", "body that drips", "endless body", "bomb", "nesting", "redirect"],
+)
+def test_the_device_api_ends_in_time_and_names_no_device(script: Script) -> None:
+    with RawServer(script) as server:
+        device_api = DeviceApi(server.url.removesuffix("/event"), S2S_TOKEN, timeout=TIMEOUT)
+        started = time.monotonic()
+        with pytest.raises(DeviceApiError) as failed:
+            device_api.inspect_device(DEVICE, "4w565xzmb54d")
+    assert time.monotonic() - started < sum(TIMEOUT) + SLACK
+    assert DEVICE not in str(failed.value)
+
+
+def test_no_log_shows_the_device_that_was_asked_for(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    with RawServer(answering(OK_LINE, b"Content-Length: 2\r\n\r\n{}")) as server:
+        DeviceApi(server.url.removesuffix("/event"), S2S_TOKEN).inspect_device(DEVICE, "4w565xzmb54d")
+    assert "GET /device_service/api/v2/inspect_device" in caplog.text, "urllib3 must have logged the request"
+    assert DEVICE not in caplog.text
+    assert S2S_TOKEN not in caplog.text
+
+
+# -- what is said of an answer -----------------------------------------------------------------------------------------
+
+STEERING = "\x00\x07\x1b[31m\x7f\x9b\u202e\u2066\u2028\ud800"
+
+
+@pytest.mark.parametrize("prefix", ["", "Event request failed (Device not found) "])
+def test_an_answer_forges_no_line(prefix: str) -> None:
+    text = f"{prefix}x\r\n[2026-05-01] ERROR all is lost {STEERING}"
+    message = redact(text)
+    assert message.isprintable()
+    assert message.encode()
+    verdict = classify(404, json.dumps({"error": text}))
+    assert verdict.message.isprintable()
+
+
+@pytest.mark.parametrize("depth", [10, 350, 500, 900, 990, 100_000])
+@pytest.mark.parametrize("shape", ['{"error": %s}', '{"status": %s}', "%s"])
+def test_an_answer_of_any_depth_is_judged_and_kept(depth: int, shape: str) -> None:
+    body = (shape % ("[" * depth + "]" * depth)).encode()
+    assert classify(200, body).outcome in {Outcome.IN_DOUBT, Outcome.DELIVERED, Outcome.REJECTED}
+    assert response_line(Receipt(Outcome.DELIVERED, "", "o-1", 1, answer=body)).isprintable()
+
+
+SENT = {
+    "gps_adid": "Device-Of-One-Person",
+    "ip_address": "203.0.113.77",
+    "user_agent": "Agent of one/1.0 (person)",
+    "callback_params": '{"customer":"Ms. Person","n":"7"}',
+    "app_token": "4w565xzmb54d",
+    "revenue": "1000.25",
+    "made_up": "Made up, too",
+}
+
+
+@pytest.mark.parametrize(
+    "echoed",
+    [
+        "Device-Of-One-Person",
+        "DEVICE-OF-ONE-PERSON",
+        "203.0.113.77",
+        "Agent of one/1.0 (person)",
+        "Agent+of+one%2F1.0+%28person%29",
+        "Ms. Person",
+        "4w565xzmb54d",
+        "Made up, too",
+        S2S_TOKEN,
+    ],
+)
+def test_an_answer_that_repeats_what_was_sent_is_not_quoted(echoed: str) -> None:
+    message = without_echoes(f"no such thing as {echoed} here", SENT, S2S_TOKEN)
+    assert message == "no such thing as *** here"
+
+
+def test_what_is_no_secret_stays() -> None:
+    message = "revenue 1000.25 of 7 is refused"
+    assert without_echoes(message, SENT, None) == message
+
+
+@pytest.mark.parametrize("status", [400, 404, 401, 200, 500])
+def test_a_delivery_repeats_no_echo(status: int) -> None:
+    event = parse(user_agent="Agent of one/1.0 (person)", callback_params={"customer": "Ms. Person"})
+    secrets = [S2S_TOKEN, event.params["gps_adid"], "Agent of one/1.0 (person)", "Ms. Person"]
+    body = json.dumps({"error": " and ".join(secrets)}).encode()
+    head = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
+    with RawServer(answering(head, body=body)) as server:
+        transport = RequestsTransport(max_in_flight=1, timeout=(5, 5))
+        delivery = Delivery(transport, lambda _: Target(server.url, S2S_TOKEN), retries=Retries(attempts=1))
+        said: list[Any] = []
+        try:
+            said.extend(delivery.run([Job(event, 1)]))
+        except Exception as error:
+            said.append(error)
+        transport.close()
+    shown = repr(said) + "".join(str(each) for each in said)
+    assert "***" in shown
+    assert [secret for secret in secrets if secret.lower() in shown.lower()] == []
+
+
+# -- fuzzed ------------------------------------------------------------------------------------------------------------
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=10,
+)
+HEADERS = st.none() | st.text(max_size=40) | st.from_regex(r"\A[A-Z][a-z]{2}, \d+ [A-Z][a-z]{2} \d+ \d+:\d+:\d+.*\Z")
+
+
+@given(st.integers(0, 999), st.binary(max_size=400) | st.text(max_size=400), HEADERS)
+def test_any_answer_has_a_verdict(status: int, body: bytes | str, retry_after: str | None) -> None:
+    verdict = classify(status, body, retry_after=retry_after)
+    assert verdict.message.isprintable()
+    assert verdict.retry_after is None or verdict.retry_after >= 0
+    assert verdict.outcome is not Outcome.DELIVERED or status == 200
+    read_answer(body)
+
+
+@given(st.integers(0, 999), st.dictionaries(st.sampled_from(["error", "message", "status", "retry_in"]), JSON))
+def test_any_json_has_a_verdict(status: int, answer: dict[str, Any]) -> None:
+    body = json.dumps(answer)
+    verdict = classify(status, body)
+    assert verdict.message.isprintable()
+    assert verdict.retry_after is None or 0 <= verdict.retry_after < 10**9
+    assert verdict.outcome is not Outcome.DELIVERED or not answer.get("error")

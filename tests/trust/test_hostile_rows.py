@@ -1,0 +1,258 @@
+"""A row may hold anything: it spoils only itself, smuggles nothing into the request, and forges no line in a log."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from decimal import Decimal
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+from s2s.s2s_case import GPS_ADID, NOW, job, parse, row
+
+from airflow_provider_adjust.s2s.checkpoint import Checkpoint
+from airflow_provider_adjust.s2s.endpoint import EVENT
+from airflow_provider_adjust.s2s.errors import InvalidEvent, StreamOutOfOrder
+from airflow_provider_adjust.s2s.events import EventParser, MendedRow
+from airflow_provider_adjust.s2s.intake import Intake
+from airflow_provider_adjust.s2s.ledger import Ledger, TaskInstanceId
+from airflow_provider_adjust.s2s.ledger_schema import metadata
+from airflow_provider_adjust.s2s.receipts import Receipt
+from airflow_provider_adjust.s2s.rejected import rejected_line
+from airflow_provider_adjust.s2s.responses import Outcome
+from airflow_provider_adjust.s2s.schedule import Job
+
+
+def _nested(depth: int) -> list[Any]:
+    value: list[Any] = []
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+def _endless() -> list[Any]:
+    value: list[Any] = []
+    value.append(value)
+    return value
+
+
+class Unspeakable:
+    """An object of which nothing can be asked."""
+
+    def _raise(self, *_: object) -> Any:
+        raise RuntimeError("nobody may see this")
+
+    __str__ = __repr__ = __eq__ = __bool__ = __format__ = _raise  # type: ignore[assignment]
+    __hash__ = object.__hash__
+
+
+class UnspeakableNumber(int):
+    def __repr__(self) -> str:
+        raise RuntimeError
+
+    __str__ = __repr__
+
+
+class UnspeakableText(str):
+    def strip(self, *_: Any) -> str:
+        raise RuntimeError
+
+
+class NoZone(tzinfo):
+    def utcoffset(self, _: datetime | None) -> timedelta:
+        raise RuntimeError
+
+
+VALUES: dict[str, Any] = {
+    "1 MB": "x" * 1_000_000,
+    "1 MB of JSON": '{"a": "' + "x" * 1_000_000 + '"}',
+    "nested a little": _nested(400),
+    "nested a lot": _nested(100_000),
+    "nested mapping": {"a": _nested(100_000)},
+    "nested JSON": "[" * 100_000,
+    "endless": _endless(),
+    "unspeakable": Unspeakable(),
+    "unspeakable number": UnspeakableNumber(3),
+    "unspeakable text": UnspeakableText("x"),
+    "5,000 digits": 10**5000,
+    "minus 5,000 digits": -(10**5000),
+    "1E+1000000": Decimal("1E+1000000"),
+    "1E-1000000": Decimal("1E-1000000"),
+    "sNaN": Decimal("sNaN"),
+    "NaN": math.nan,
+    "infinite": -math.inf,
+    "no zone": datetime(2026, 5, 1, tzinfo=NoZone()),
+    "first moment": datetime.min,
+    "last moment": datetime.max.replace(tzinfo=timezone(timedelta(hours=-14))),
+    "bytes": b"\xff\x00\r\n",
+    "set": {1},
+    "complex": 1j,
+    "lone surrogate": "\udcff",
+    "control characters": "a\x00\x1b[2J\r\nb\x85\u2028",
+    "bidi": "\u202egpj.exe\u2066",
+    "SQL": "'; DROP TABLE adjust_delivery; --",
+    "Jinja": "{{ conn.adjust_default.password }}{% raw %}",
+    "form": "a&app_token=evil=1;b#?%00+",
+}
+NAMES = ["gps_adid", "created_at", "created_at_unix", "revenue", "currency", "ip_address", "user_agent"]
+NAMES += ["callback_params", "partner_params", "environment", "att_status", "tracking_enabled", "app_token"]
+NAMES += ["event_token", "event", "order_id", "os_name", "extra", "unknown"]
+OPTIONS: dict[str, Any] = {"id_field": "order_id", "extra_params": ["extra"], "event_tokens": {"purchase": "f0ob4r"}}
+
+
+class Store:
+    """A checkpoint's place that forgets."""
+
+    def load(self) -> None:
+        return None
+
+    def save(self, state: dict[str, Any]) -> None:
+        json.dumps(state)
+
+
+def take(rows: list[Any], *, route_by: str | None = None) -> list[Job | Receipt]:
+    """What becomes of rows on their way in, the checkpoint included, and each of them as a rejected line."""
+    parser = EventParser(**OPTIONS, ignored=() if route_by is None else (route_by,))
+    intake = Intake({None if route_by is None else "android": parser}, route_by=route_by, now=lambda: NOW)
+    items = list(Checkpoint(Store()).resume(intake.stream(iter(rows))))
+    for item in items:
+        receipt = (
+            item if isinstance(item, Receipt) else Receipt(Outcome.HELD, "", "", 1, event=item.event, row=item.row)
+        )
+        line = rejected_line(receipt)
+        assert line.isascii()
+        assert line.isprintable()
+        assert json.loads(line)["row"] is not None
+    return items
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("route_by", [None, "os_name"])
+def test_a_row_spoils_only_itself(name: str, value: Any, route_by: str | None) -> None:
+    route = {"os_name": "android"} if route_by else {}
+    good = row(order_id="o-1", **route)
+    hostile = row(order_id="o-2", **route) | {name: value}
+    if name == "created_at_unix":
+        del hostile["created_at"]
+    items = take([good, hostile, good | {"order_id": "o-3"}], route_by=route_by)
+    assert [isinstance(item, Job) for item in (items[0], items[2])] == [True, True]
+    if isinstance(items[1], Receipt):
+        assert items[1].detail.isprintable()
+        assert len(items[1].detail) < 500
+        assert "nobody may see this" not in items[1].detail
+    else:
+        sent = parse_qsl(items[1].event.body, keep_blank_values=True, strict_parsing=True)
+        assert dict(sent) == items[1].event.params
+        assert len(sent) == len(items[1].event.params), "no value becomes a parameter of its own"
+        assert items[1].event.body.isprintable()
+        assert items[1].event.body.isascii()
+
+
+@pytest.mark.parametrize(
+    "name", ["a&app_token", "revenue=1&x", "a\r\nHost: evil", "\u202e", "\udcff", "a" * 1_000_000, ""]
+)
+def test_a_name_smuggles_nothing(name: str) -> None:
+    (refused,) = take([row(order_id="o-1", **{name: "1"})])
+    assert isinstance(refused, Receipt)
+    assert (refused.reason, refused.detail.isprintable(), len(refused.detail) < 300) == (
+        "unknown_parameter",
+        True,
+        True,
+    )
+    if "\udcff" not in name and len(name) < 1000:
+        event = parse({"extra_params": [name]}, **{name: "1"})
+        assert dict(parse_qsl(event.body, keep_blank_values=True, strict_parsing=True)) == event.params
+
+
+@pytest.mark.parametrize("event_id", [None, "", ["o-1"], Unspeakable()], ids=lambda value: type(value).__name__)
+def test_an_event_id_that_was_mended_away_refuses_its_line(event_id: Any) -> None:
+    with pytest.raises(InvalidEvent) as refused:
+        EventParser().parse(MendedRow(row(), event_id), now=NOW)
+    assert refused.value.reason in {"missing_event_id", "unreadable_row"}
+
+
+def test_an_event_id_that_was_mended_into_a_number_is_its_text() -> None:
+    assert EventParser().parse(MendedRow(row(), 5), now=NOW).event_id == "5"  # type: ignore[arg-type]
+
+
+def test_an_event_id_forges_no_line_in_a_message() -> None:
+    forged = "o-1\n[2026-05-01] ERROR \x1b[31mall is lost"
+    rows = [row(order_id=forged), row(order_id=forged + "2" * 1000, created_at=NOW - timedelta(seconds=1))]
+    with pytest.raises(StreamOutOfOrder) as stopped:
+        take(rows)
+    message = str(stopped.value)
+    assert message.isprintable()
+    assert r"o-1\n[2026-05-01]" in message
+    assert len(message) < 700
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def engine(request: pytest.FixtureRequest) -> Iterator[sa.Engine]:
+    url = "sqlite://" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
+    options: dict[str, Any] = {"poolclass": sa.StaticPool} if request.param == "sqlite" else {}
+    if request.param == "sqlite":
+        options["connect_args"] = {"check_same_thread": False}
+    engine = sa.create_engine(url, **options)
+    yield engine
+    metadata.drop_all(engine)
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "event_id", ["o\x00-1", "o\udcff-1", "o\r\n-1", "'; DROP TABLE adjust_delivery; --", "o" * 9999]
+)
+def test_the_ledger_keeps_any_event_id(engine: sa.Engine, event_id: str) -> None:
+    def first_claim(run_id: str) -> Receipt | None:
+        ledger = Ledger(engine, TaskInstanceId("dag", run_id, "task"))
+        sent = job(1, "a", event_id=event_id, params={"environment": "sandbox"})
+        (receipt,) = ledger.claim([sent])
+        if receipt is None:
+            ledger.settle(Receipt(Outcome.DELIVERED, "", event_id, 1, event=sent.event))
+            ledger.flush()
+        ledger.close()
+        return receipt
+
+    assert first_claim("one") is None
+    again = first_claim("two")
+    assert again is not None
+    assert again.outcome is Outcome.SKIPPED
+
+
+# -- fuzzed ------------------------------------------------------------------------------------------------------------
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(min_value=-(10**6), max_value=10**20)
+    | st.floats()
+    | st.decimals()
+    | st.text(alphabet=st.characters(codec=None, exclude_categories=()))
+    | st.binary()
+    | st.datetimes(timezones=st.none() | st.just(UTC))
+    | st.dates()
+    | st.times()
+    | st.uuids()
+    | st.ip_addresses(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=8,
+)
+names = st.sampled_from([*EVENT.parameters, "extra", "order_id", "event"]) | st.text(max_size=12)
+
+
+@given(st.dictionaries(names, anything, max_size=8))
+def test_any_row_is_an_event_or_a_refusal(changes: dict[str, Any]) -> None:
+    items = take([row(order_id="o-1"), row(order_id="o-2") | changes])
+    assert isinstance(items[0], Job)
+    if isinstance(items[1], Job):
+        event = items[1].event
+        assert dict(parse_qsl(event.body, keep_blank_values=True, strict_parsing=True)) == event.params
+    else:
+        assert items[1].detail.isprintable()
+        assert GPS_ADID not in items[1].detail
