@@ -20,9 +20,10 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 # pytest's own arguments: make test PYTEST_ARGS="-k intake -x"
 PYTEST_ARGS ?=
 BENCH_ARGS ?=
+UI_ARGS ?=
 SCALE_ARGS ?=
 
-.PHONY: help demo test test-slow test-celery lint bench scale wheel constraints clean
+.PHONY: help demo ui screenshots docs test test-slow test-celery lint bench scale wheel constraints clean
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -30,10 +31,20 @@ help: ## List what can be made
 demo: $(VENV)/.installed-demo ## See the provider deliver to a local stand-in for Adjust
 	$(PY) scripts/demo.py
 
+ui: $(VENV)/.installed-demo ## Start Airflow with the demo's purchases and the stand-in; Ctrl-C stops it (UI_ARGS="--port 8081")
+	$(PY) scripts/ui.py $(UI_ARGS)
+
+screenshots: $(VENV)/.installed-demo $(VENV)/.installed-ui ## Take the pictures in docs/images anew, in a real Chromium
+	$(PY) scripts/screenshots.py
+
+docs: $(VENV)/.installed-docs ## Build the documentation's site in build/site; warnings are errors
+	$(PY) scripts/generate_docs.py --check
+	$(PY) -m sphinx --builder html --fail-on-warning --keep-going --jobs auto --quiet docs build/site
+
 test: $(VENV)/.installed-dev ## Run the tests, all but the slow ones
 	$(PY) -m pytest -m "not slow" $(PYTEST_ARGS)
 
-test-slow: $(VENV)/.installed-dev ## Run the tests that take minutes
+test-slow: $(VENV)/.installed-dev $(VENV)/.installed-ui ## Run the tests that take minutes
 	$(PY) -m pytest -m slow $(PYTEST_ARGS)
 
 test-celery: $(VENV)/.installed-celery ## Share a night between two Celery workers (needs a redis-server)
@@ -57,14 +68,14 @@ wheel: $(VENV)/.installed-dev ## Build the sdist and the wheel into dist/, and c
 
 constraints: $(UV) ## Resolve the releases in requirements/constraints.txt anew
 	@{ sed -n '/^#/p' $(CONSTRAINTS); \
-	$(UV) pip compile pyproject.toml --group dev --group bench --group celery \
+	$(UV) pip compile pyproject.toml --group dev --group bench --group celery --group docs --group ui \
 		--universal --python-version 3.11 --upgrade --quiet \
 		--no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 		-c <(echo apache-airflow==$(AIRFLOW)); } > $(CONSTRAINTS).new
 	@mv $(CONSTRAINTS).new $(CONSTRAINTS)
 
 clean: ## Remove the virtual environment and everything built
-	rm -rf $(VENV) .demo dist build htmlcov .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .demo .ui dist build htmlcov .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps make a second call instant, and are stale as soon as a dependency may have changed.

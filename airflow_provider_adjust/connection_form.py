@@ -77,11 +77,12 @@ STANDARD_FIELDS: Final = (
         label="S2S security token",
         placeholder="AppView > All apps > your app > Protection > S2S Security",
     ),
+    # The Test button of Airflow 3.3.1 and 3.3.2 refuses every connection without a port (apache/airflow#73298).
+    StandardField(name="port", label="Port", placeholder="443"),
 )
 
-# `port` is honoured when a connection has one (a local stand-in for Adjust needs it), but no user of Adjust has to see
-# it. `extra` is hidden because every key that the hook reads from it has a field of its own below.
-HIDDEN_FIELDS: Final = ("schema", "login", "port", "extra")
+# `extra` is hidden because every key that the hook reads from it has a field of its own below.
+HIDDEN_FIELDS: Final = ("schema", "login", "extra")
 
 EXTRA_FIELDS: Final = (
     ExtraField(

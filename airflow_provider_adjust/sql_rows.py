@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import pkgutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from typing import Any
+from typing import Any, Final
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook
@@ -15,12 +16,24 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 Parameters = Iterable[Any] | Mapping[str, Any] | None
 
 
+#: Connection types whose own hook calls an API; what queries has another one.
+_HOOKS_THAT_QUERY: Final = {
+    "databricks": "airflow.providers.databricks.hooks.databricks_sql:DatabricksSqlHook",
+    "google_cloud_platform": "airflow.providers.google.cloud.hooks.bigquery:BigQueryHook",
+}
+
+
 def sql_hook(sql_conn_id: str, hook_params: Mapping[str, Any] | None) -> DbApiHook:
-    """The connection's own hook.
+    """The hook that queries the connection's database.
 
     :raises AdjustConfigurationError: the connection is not one to a database that Airflow can query.
     """
-    hook = BaseHook.get_hook(sql_conn_id, hook_params=dict(hook_params or {}))
+    arguments = dict(hook_params or {})
+    if name := _HOOKS_THAT_QUERY.get(BaseHook.get_connection(sql_conn_id).conn_type or ""):
+        hook_class = pkgutil.resolve_name(name)
+        hook = hook_class(**{hook_class.conn_name_attr: sql_conn_id}, **arguments)
+    else:
+        hook = BaseHook.get_hook(sql_conn_id, hook_params=arguments)
     if not isinstance(hook, DbApiHook):
         raise AdjustConfigurationError(
             f"sql_conn_id {sql_conn_id!r} is a {type(hook).__name__}; it must be a database connection (a DbApiHook)"

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from airflow.sdk import DAG
 
 from airflow_provider_adjust import s2s
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
@@ -25,6 +26,7 @@ from airflow_provider_adjust.reports import errors as report_errors
 from airflow_provider_adjust.s2s import errors, responses
 from airflow_provider_adjust.s2s.endpoint import EVENT
 from airflow_provider_adjust.s2s.receipts import FINAL_OUTCOMES, DeliverySummary
+from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.sensors.adjust_device_event import AdjustDeviceEventSensor
 from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
 from airflow_provider_adjust.sensors.adjust_events_reported import AdjustEventsReportedSensor
@@ -37,6 +39,7 @@ PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")])
 
 FENCE = re.compile(r"^( *)(```+)(\w*)[^\n]*\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
+IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
 EXCERPT = re.compile(r"<!-- excerpt: (\S+) -->\n+```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -103,12 +106,22 @@ def test_relative_links_resolve(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_pictures_are_there_and_described(page: Path) -> None:
+    for description, path in IMAGE.findall(FENCE.sub("", read(page))):
+        assert description, path
+        assert (page.parent / path).is_file(), f"{path} is missing; run make screenshots"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
 def test_links_to_the_web_are_https(page: Path) -> None:
     assert not [link for link in LINK.findall(read(page)) if link.startswith("http://")]
 
 
 def test_every_page_is_reached_from_the_index_and_the_readme() -> None:
     pages = {page.name for page in DOCS.glob("*.md")} - {"index.md"}
+    # The site's menu is made of the first cells of the index's table.
+    rows = re.findall(r"^\| \[[^\]]*\]\((\S+)\) \|", read(DOCS / "index.md"), re.MULTILINE)
+    assert sorted(rows) == sorted(pages | {"reference.rst"})
     assert pages <= set(LINK.findall(read(DOCS / "index.md")))
     assert {f"docs/{name}" for name in pages} <= set(LINK.findall(read(ROOT / "README.md")))
 
@@ -116,17 +129,46 @@ def test_every_page_is_reached_from_the_index_and_the_readme() -> None:
 # -- excerpts and examples -----------------------------------------------------------------------------------------------
 
 
-def test_the_readme_quotes_the_example_as_it_is() -> None:
+def test_the_readme_quotes_the_example() -> None:
     excerpts = EXCERPT.findall(read(ROOT / "README.md"))
     assert {path for path, _ in excerpts} == {"example_dags/adjust_revenue_sync.py", "example_dags/sql/purchases.sql"}
-    for path, code in excerpts:
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if EXCERPT.search(read(page))], ids=name_of)
+def test_a_page_quotes_files_as_they_are(page: Path) -> None:
+    """The files themselves are examples and DAGs that have tests of their own."""
+    for path, code in EXCERPT.findall(read(page)):
         assert code.strip(), path
-        assert code in read(ROOT / path).rstrip() + "\n", f"{path} has changed; quote it anew"
+        assert code in read(ROOT / path), f"{path} has changed; quote it anew"
 
 
-@pytest.mark.parametrize(("where", "code"), [pytest.param(*block, id=block[0]) for block in blocks("python")])
-def test_python_blocks_compile(where: str, code: str) -> None:
-    compile(code, where, "exec")
+def own_python() -> Iterator[Any]:
+    """The Python blocks that are no excerpts."""
+    quoted = {textwrap.dedent(code) for page in PAGES for _, code in EXCERPT.findall(read(page))}
+    return (pytest.param(*block, id=block[0]) for block in blocks("python") if block[1] not in quoted)
+
+
+#: What a block may import although the tests do not install it.
+NOT_INSTALLED = {"kubernetes"}
+
+
+@pytest.mark.parametrize(("where", "code"), own_python())
+def test_python_blocks_run(
+    where: str, code: str, adjust_sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What a block imports is there, what it calls takes the arguments, and a test in it passes."""
+    monkeypatch.chdir(tmp_path)
+    module: dict[str, Any] = {"__name__": "block_of_the_docs"}
+    try:
+        with DAG("a_dag_of_the_docs", schedule=None):
+            exec(compile(code, where, "exec"), module)
+    except ModuleNotFoundError as missing:
+        if missing.name not in NOT_INSTALLED:
+            raise
+        pytest.skip(f"{missing.name} is not installed")
+    for name, test in list(module.items()):
+        if name.startswith("test_"):
+            test(adjust_sandbox)
 
 
 @pytest.mark.parametrize(("where", "text"), [pytest.param(*block, id=block[0]) for block in blocks("json")])
@@ -156,6 +198,11 @@ def test_connections_in_the_docs_are_read_by_the_hook(monkeypatch: pytest.Monkey
         local = "127.0.0.1" in value
         assert settings.endpoint == ("http://127.0.0.1:8099" if local else "https://s2s.adjust.com"), where
         assert bool(settings.s2s_token) is not local, where
+
+
+def test_the_page_of_examples_lists_every_example() -> None:
+    listed = re.findall(r"^\| \[\w+\]\(\.\./example_dags/(\w+\.py)\) \|", read(DOCS / "examples.md"), re.MULTILINE)
+    assert sorted(listed) == sorted(path.name for path in (ROOT / "example_dags").glob("*.py"))
 
 
 # -- names ---------------------------------------------------------------------------------------------------------------
@@ -232,6 +279,17 @@ def test_every_outcome_and_error_is_in_the_failures_page() -> None:
     for name, error in inspect.getmembers(errors, inspect.isclass) + inspect.getmembers(report_errors, inspect.isclass):
         if issubclass(error, errors.AdjustError) and name not in bases:
             assert f"| `{name}` |" in page
+
+
+def test_troubleshooting_has_every_message_that_is_told_apart_with_its_outcome() -> None:
+    rows = read(DOCS / "troubleshooting.md").lower().splitlines()
+    words = {"halt": "stops the delivery", "retry": "sends the event again"}
+    for message, outcome, reason, _ in responses._BY_MESSAGE:
+        found = [row for row in rows if row.startswith("| `") and message in row]
+        old = message in {"event token for wrong app", "event supposed to be unique"}
+        assert old or found, message
+        for row in found:
+            assert words.get(outcome.value, f"counts `{outcome.value}`, `{reason}`, and goes on") in row, message
 
 
 def section(page: Path, heading: str) -> str:

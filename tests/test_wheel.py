@@ -181,7 +181,7 @@ def test_the_connection_form_that_the_ui_gets(in_clean_venv: Run) -> None:
     standard, extra = shown["form"]["standard_fields"], shown["form"]["extra_fields"]
 
     assert shown["form"]["hook_name"] == "Adjust S2S"
-    assert {name for name, field in standard.items() if field and field["hidden"]} == {"url_schema", "port", "login"}
+    assert {name for name, field in standard.items() if field and field["hidden"]} == {"url_schema", "login"}
     assert (standard["host"]["title"], standard["host"]["placeholder"]) == ("Endpoint", "https://s2s.adjust.com")
     # Airflow masks the standard password by itself; the other secret is one only by its declared format.
     assert standard["password"]["title"] == "S2S security token"

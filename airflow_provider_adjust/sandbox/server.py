@@ -25,11 +25,11 @@ _STOP_SECONDS = 5.0
 class SandboxServer:
     """A running sandbox; use it in a `with` statement.
 
-    ```python
-    with SandboxServer(tokens=["T"], latency=0.05) as sandbox:
-        requests.post(f"{sandbox.url}/event", data=..., headers={"Authorization": "Bearer T"})
-        assert sandbox.stats()["recorded"] == 1
-    ```
+    .. code-block:: python
+
+        with SandboxServer(tokens=["T"], latency=0.05) as sandbox:
+            requests.post(f"{sandbox.url}/event", data=..., headers={"Authorization": "Bearer T"})
+            assert sandbox.stats()["recorded"] == 1
 
     It has no transport security and believes everyone, so it listens on loopback addresses only.
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import airflow.sdk
@@ -22,7 +24,7 @@ from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, START, Said, TaskSt
 
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.sandbox import SandboxServer
-from airflow_provider_adjust.sql_rows import column_names, stream_rows
+from airflow_provider_adjust.sql_rows import column_names, sql_hook, stream_rows
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 
 CONNECTION = "AIRFLOW_CONN_WAREHOUSE"
@@ -318,6 +320,36 @@ def test_the_hooks_arguments_reach_it(adjust: SandboxServer, warehouse: str, mon
     monkeypatch.setattr(hook_class, "get_conn", lambda hook: hooks.append(hook) or get_conn(hook))
     operator(hook_params={"log_sql": False}).execute({})
     assert [hook.log_sql for hook in hooks] == [False]
+
+
+@pytest.mark.parametrize(
+    ("conn_type", "conn_name_attr", "module", "name"),
+    [
+        ("databricks", "databricks_conn_id", "airflow.providers.databricks.hooks.databricks_sql", "DatabricksSqlHook"),
+        ("google_cloud_platform", "gcp_conn_id", "airflow.providers.google.cloud.hooks.bigquery", "BigQueryHook"),
+    ],
+)
+def test_a_connection_whose_own_hook_calls_an_api_is_queried_by_the_hook_that_can(
+    monkeypatch: pytest.MonkeyPatch, conn_type: str, conn_name_attr: str, module: str, name: str
+) -> None:
+    """The providers themselves are too large to install for this: a hook of SQLite's has the place of theirs."""
+
+    class HookThatQueries(SqliteHook):
+        def __init__(self, *, catalog: str, **keywords: Any) -> None:
+            self.catalog = catalog
+            self.conn_id = keywords.pop(conn_name_attr)
+            super().__init__(**keywords)
+
+    HookThatQueries.conn_name_attr = conn_name_attr
+    parent, _, leaf = module.rpartition(".")
+    for path in [parent, module]:
+        monkeypatch.setitem(sys.modules, path, ModuleType(path))
+    monkeypatch.setattr(sys.modules[parent], leaf, sys.modules[module], raising=False)
+    monkeypatch.setattr(sys.modules[module], name, HookThatQueries, raising=False)
+    monkeypatch.setenv(CONNECTION, json.dumps({"conn_type": conn_type}))
+    hook = sql_hook("warehouse", {"catalog": "main"})
+    assert isinstance(hook, HookThatQueries)
+    assert (hook.conn_id, hook.catalog) == ("warehouse", "main")
 
 
 # --- What goes wrong --------------------------------------------------------------------------------------------------

@@ -1,0 +1,59 @@
+"""Events from a file in object storage: exported by one task, streamed by the next.
+
+It needs the connection ``adjust_default``. The folder may be any that Airflow reaches, such as
+``s3://aws_default@bucket/events`` with the Amazon provider.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from datetime import UTC, datetime, timedelta
+
+from airflow.sdk import ObjectStoragePath, dag, task
+
+from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
+
+EVENTS_FOLDER = os.environ.get("ADJUST_EVENTS_FOLDER", "file:///tmp/adjust_events")
+EVENTS_FILE = EVENTS_FOLDER + "/{{ run_id | replace(':', '') }}.jsonl"
+
+
+@dag(
+    schedule=None,
+    # Two runs at once could send a device's events out of order.
+    max_active_runs=1,
+    tags=["adjust"],
+)
+def adjust_event_files() -> None:
+    @task
+    def export_purchases(path: str) -> None:
+        """Write one JSON object a line, in time order: the file is streamed, whatever its size."""
+        first = datetime.now(UTC) - timedelta(hours=1)
+        file = ObjectStoragePath(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("wt") as lines:
+            for number in range(100):
+                purchase = {
+                    "order_id": f"order-{number}",
+                    "gaid": f"38400000-8cf0-11bd-b23e-10b96e4000{number % 10:02}",
+                    "created_at": (first + timedelta(seconds=number)).isoformat(),
+                    "total": "1.99",
+                    "currency": "EUR",
+                }
+                lines.write(json.dumps(purchase) + "\n")
+
+    send_purchases = AdjustSendEventsOperator(
+        task_id="send_purchases",
+        events=EVENTS_FILE,
+        # The file has the shop's own names.
+        column_map={"gaid": "gps_adid", "total": "revenue"},
+        event_token="f0ob4r",
+        id_field="order_id",
+        rejected_path=EVENTS_FOLDER + "/rejected/{{ run_id | replace(':', '') }}.jsonl",
+        responses_path=EVENTS_FOLDER + "/responses/{{ run_id | replace(':', '') }}.jsonl",
+    )
+
+    export_purchases(EVENTS_FILE) >> send_purchases
+
+
+adjust_event_files()

@@ -1,0 +1,54 @@
+"""Events that an upstream task returns, and arguments that are templates. It needs the connection ``adjust_default``.
+
+XCom is kept in Airflow's database: it suits hundreds of events, not millions, which belong in a query or a file.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from airflow.sdk import Param, dag, task
+
+from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
+
+
+@dag(
+    schedule=None,
+    # Two runs at once could send a device's events out of order.
+    max_active_runs=1,
+    params={
+        "event": Param("purchase", enum=["purchase", "subscription"], title="Which event"),
+        "environment": Param("sandbox", enum=["production", "sandbox"], title="Where it counts"),
+    },
+    tags=["adjust"],
+)
+def adjust_events_from_xcom() -> None:
+    # What a task returns is logged unless it says otherwise, and a device id belongs in no log.
+    @task(show_return_value_in_logs=False)
+    def load_purchases(shops: list[str]) -> list[dict[str, Any]]:
+        """Ask your shops here. The rows may be in any order: a list is sorted by time before it is sent."""
+        bought_at = datetime.now(UTC) - timedelta(hours=1)
+        return [
+            {
+                "order_id": f"{shop}-{number}",
+                "gps_adid": f"38400000-8cf0-11bd-b23e-10b96e40000{number}",
+                "created_at": (bought_at + timedelta(minutes=number)).isoformat(),
+                "revenue": "4.99",
+                "currency": "EUR",
+                "callback_params": {"shop": shop},
+            }
+            for shop in shops
+            for number in range(3)
+        ]
+
+    AdjustSendEventsOperator(
+        task_id="send_purchases",
+        events=load_purchases(["berlin", "lisbon"]),
+        event_token="{{ {'purchase': 'f0ob4r', 'subscription': 'abc123'}[params.event] }}",
+        environment="{{ params.environment }}",
+        id_field="order_id",
+    )
+
+
+adjust_events_from_xcom()

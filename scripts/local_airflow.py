@@ -1,0 +1,166 @@
+"""A whole Airflow on this machine for as long as a script needs it: `airflow standalone`, its REST API, and a clean end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+
+#: Airflow's four parts are given this long to end by themselves.
+_PATIENCE = 30
+
+
+class LocalAirflow:
+    """A running Airflow. Nobody has to log in, and it listens on this machine only."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+        self.process = process
+        self.url = url
+        self.log = log
+        self._session = requests.Session()
+        self._session.trust_env = False  # a proxy of the user's has no business between this machine and itself
+
+    def api(self, method: str, path: str, **body: Any) -> Any:
+        """Call Airflow's REST API; return what it answers.
+
+        :raises RuntimeError: it refuses.
+        """
+        if "Authorization" not in self._session.headers:
+            token = self._session.get(f"{self.url}/auth/token", timeout=60).json()["access_token"]
+            self._session.headers["Authorization"] = f"Bearer {token}"
+        answer = self._session.request(method, f"{self.url}/api/v2/{path}", json=body or None, timeout=60)
+        if not answer.ok:
+            raise RuntimeError(f"Airflow answers {answer.status_code} to {method} {path}: {answer.text[:500]}")
+        return answer.json() if answer.content else None
+
+    def add_connection(self, connection_id: str, **fields: Any) -> None:
+        """Save a connection where the UI shows it."""
+        self.api("POST", "connections", connection_id=connection_id, **fields)
+
+    def wait_for(self, what: str, condition: Callable[[], Any], seconds: float = 300) -> Any:
+        """Return what the condition returns, as soon as that is something.
+
+        :raises RuntimeError: Airflow has ended, or the time is up.
+        """
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self.process.poll() is not None:
+                raise RuntimeError(
+                    f"airflow standalone has ended with {self.process.returncode}; its log is {self.log}"
+                )
+            if found := condition():
+                return found
+            time.sleep(0.5)
+        raise RuntimeError(f"{what} did not come within {seconds:.0f} seconds; Airflow's log is {self.log}")
+
+    def wait_until_ready(self, *dag_ids: str) -> None:
+        """Return once the scheduler runs and the DAGs have been read."""
+
+        def healthy() -> bool:
+            with suppress(requests.ConnectionError):
+                health = self.api("GET", "monitor/health")
+                return all(health[part]["status"] == "healthy" for part in ("scheduler", "dag_processor"))
+            return False
+
+        self.wait_for("a healthy scheduler", healthy)
+        self.wait_for(
+            "the DAGs", lambda: set(dag_ids) <= {dag["dag_id"] for dag in self.api("GET", "dags?limit=500")["dags"]}
+        )
+
+    def run_state(self, dag_id: str, run_id: str) -> str | None:
+        """Return how the run ended, or None while it has not."""
+        state = self.api("GET", f"dags/{dag_id}/dagRuns/{run_id}")["state"]
+        return state if state in {"success", "failed"} else None
+
+
+@contextmanager
+def local_airflow(home: Path, *, port: int | None = None, **environment: str) -> Iterator[LocalAirflow]:
+    """Start it with a home and ports of its own; end it with all that it has started."""
+    port = port or free_port()
+    settings = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")} | {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__PORT": str(port),
+        "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}/execution/",
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+        "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+        # On a busy machine SQLite's own 5 seconds are too few, and Airflow's API answers 500.
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
+        "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
+        "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
+        # Nor are 5 seconds enough for a task to reach the API server, after which it fails.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+        "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        "NO_PROXY": "127.0.0.1,localhost",
+        "no_proxy": "127.0.0.1,localhost",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        **environment,
+    }
+    home.mkdir(parents=True, exist_ok=True)
+    log = home / "standalone.log"
+    with log.open("w") as output:
+        # A session of its own: Ctrl-C reaches the script alone, which then ends Airflow in order.
+        process = subprocess.Popen(
+            [sys.executable, "-m", "airflow", "standalone"],
+            env=settings,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield LocalAirflow(process, f"http://127.0.0.1:{port}", log)
+    finally:
+        _stop(process)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """End Airflow as Ctrl-C would, and what outlives it by force."""
+    family = _family(process.pid)
+    process.send_signal(signal.SIGINT)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(_PATIENCE)
+    # What it has started meanwhile is of its session.
+    family |= {other for other in psutil.process_iter() if _session_of(other.pid) == process.pid}
+    _, alive = psutil.wait_procs(family, timeout=5)
+    for survivor in alive:
+        with suppress(psutil.NoSuchProcess):
+            survivor.kill()
+    psutil.wait_procs(alive, timeout=5)
+    process.wait()
+
+
+def _family(pid: int) -> set[psutil.Process]:
+    try:
+        parent = psutil.Process(pid)
+        return {parent, *parent.children(recursive=True)}
+    except psutil.NoSuchProcess:
+        return set()
+
+
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except OSError:
+        return None
+
+
+def free_port(wanted: int = 0) -> int:
+    """Return the wanted port, or another one where that is taken."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", wanted))
+        except OSError:
+            return free_port()
+        return int(probe.getsockname()[1])

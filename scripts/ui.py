@@ -1,0 +1,126 @@
+"""`make ui`: an Airflow to look at, with the demo's purchases, a ledger and a local stand-in for Adjust.
+
+It starts `airflow standalone`, saves the connections, has the last seven nights delivered, and runs until Ctrl-C.
+Everything lies in `.ui/`, which each start makes anew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from demo import APP_TOKEN, EVENT_TOKEN, ROOT, S2S_TOKEN, unknown_devices
+from load_purchases import NIGHTS, load
+from local_airflow import LocalAirflow, free_port, local_airflow
+from rich.console import Console
+
+from airflow_provider_adjust.sandbox import SandboxServer
+
+HOME = ROOT / ".ui"
+#: The example with a ledger, so that the nights show up wherever a ledger is read.
+NIGHTLY = "adjust_guarded_backfill"
+
+console = Console()
+
+
+@contextmanager
+def adjust_ui(home: Path, *, port: int | None = None) -> Iterator[tuple[LocalAirflow, SandboxServer]]:
+    """An Airflow that knows the example DAGs, the warehouse, the ledger and the stand-in."""
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    load(f"sqlite:///{home}/warehouse.db", last_night())
+    settings: dict[str, Any] = {
+        "tokens": [S2S_TOKEN],
+        "app_tokens": [APP_TOKEN],
+        "event_tokens": [EVENT_TOKEN],
+        "unknown_devices": unknown_devices(),
+    }
+    environment = {
+        "ADJUST_REJECTED_FOLDER": (home / "rejected").as_uri(),
+        "AIRFLOW__ADJUST__LEDGER_CONN_IDS": "adjust_ledger",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
+    }
+    with SandboxServer(**settings) as sandbox, local_airflow(home / "airflow", port=port, **environment) as airflow:
+        airflow.wait_until_ready("adjust_revenue_sync", NIGHTLY)
+        airflow.add_connection("warehouse", conn_type="sqlite", host=str(home / "warehouse.db"))
+        airflow.add_connection("adjust_ledger", conn_type="sqlite", host=str(home / "ledger.db"))
+        yield airflow, sandbox
+
+
+def last_night() -> datetime:
+    """The midnight until which there are purchases; an hour back, so that the last night has settled after midnight."""
+    return (datetime.now(UTC) - timedelta(hours=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+
+
+def save_adjust_connection(airflow: LocalAirflow, sandbox: SandboxServer) -> None:
+    """What a person would fill into the form."""
+    extra = f'{{"app_token": "{APP_TOKEN}", "environment": "sandbox"}}'
+    host, _, port = sandbox.url.rpartition(":")
+    airflow.add_connection(
+        "adjust_default", conn_type="adjust", host=host, port=int(port), password=S2S_TOKEN, extra=extra
+    )
+
+
+def deliver_the_nights(airflow: LocalAirflow) -> None:
+    """As the example says: a backfill of a paused DAG up to and including the last night, and then the nights to come."""
+    airflow.api(
+        "POST",
+        "backfills",
+        dag_id=NIGHTLY,
+        from_date=(last_night() - timedelta(days=NIGHTS)).isoformat(),
+        to_date=(last_night() - timedelta(days=1)).isoformat(),
+        max_active_runs=1,
+        reprocess_behavior="failed",
+    )
+    airflow.api("PATCH", f"dags/{NIGHTLY}", is_paused=False)
+
+
+def wait_for_ctrl_c() -> None:
+    with suppress(KeyboardInterrupt):
+        threading.Event().wait()
+    # From here on all is being stopped, and a second Ctrl-C must not leave half of it behind.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+
+
+def stop_on_signals() -> None:
+    """Let `kill` end the script as Ctrl-C does, and Ctrl-C also where a shell started it in the background."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--port", type=int, default=8080, help="Airflow's port; another one where it is taken")
+    parser.add_argument("--home", type=Path, default=HOME, help="a folder of its own, made anew at each start")
+    arguments = parser.parse_args()
+    stop_on_signals()
+    try:
+        console.print("Airflow starts, which takes half a minute")
+        with adjust_ui(arguments.home, port=free_port(arguments.port)) as (airflow, sandbox):
+            save_adjust_connection(airflow, sandbox)
+            deliver_the_nights(airflow)
+            console.print(f"Airflow: {airflow.url}", style="bold", soft_wrap=True)
+            console.print(f"What the stand-in for Adjust has recorded: {sandbox.url}/_sandbox/stats", soft_wrap=True)
+            console.print(f"Airflow's log: {airflow.log}", soft_wrap=True)
+            console.print(f"{NIGHTLY} delivers the last seven nights now. Ctrl-C stops it all.", soft_wrap=True)
+            wait_for_ctrl_c()
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None  # it had not even started
+    console.print("Airflow has stopped")
+
+
+if __name__ == "__main__":
+    main()
