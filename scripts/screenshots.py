@@ -29,7 +29,7 @@ def take(page: Page, airflow: LocalAirflow, sandbox: SandboxServer, folder: Path
     form.unfold("Extra Fields")
     form.field("app_token").fill(APP_TOKEN)
     form.choose_environment("sandbox")
-    page.set_viewport_size({"width": 1200, "height": 1300})
+    page.set_viewport_size({"width": 1200, "height": 1500})
     form.dialog.screenshot(path=folder / "connection-form.png", animations="disabled")
     page.set_viewport_size({"width": 1200, "height": 800})
     form.save()
