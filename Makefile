@@ -22,8 +22,10 @@ PYTEST_ARGS ?=
 BENCH_ARGS ?=
 UI_ARGS ?=
 SCALE_ARGS ?=
+FAULTS_ARGS ?=
+FUZZ_SECONDS ?= 60
 
-.PHONY: help demo ui screenshots docs test test-slow test-celery lint bench scale wheel constraints clean
+.PHONY: help demo ui screenshots docs test test-slow test-celery lint bench scale wheel constraints clean faults fuzz
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +62,13 @@ bench: $(VENV)/.installed-bench ## Compare speeds with what one writes by hand (
 
 scale: $(VENV)/.installed-bench ## Show that memory and cost an event stay flat up to a million events
 	PYTHONPATH=scripts $(PY) -m benchmark.scale $(SCALE_ARGS)
+
+faults: $(VENV)/.installed-dev ## Send 100,000 events through every fault and outage, and show that none is lost
+	$(PY) scripts/fault_campaign.py $(FAULTS_ARGS)
+
+fuzz: $(VENV)/.installed-fuzz ## Look for rows and answers that break the parser (FUZZ_SECONDS=600 for longer)
+	$(PY) scripts/fuzz.py parse --seconds $(FUZZ_SECONDS)
+	$(PY) scripts/fuzz.py classify --seconds $(FUZZ_SECONDS)
 
 wheel: $(VENV)/.installed-dev ## Build the sdist and the wheel into dist/, and check their metadata
 	rm -rf dist

@@ -38,6 +38,7 @@ from airflow_provider_adjust.s2s.reporting import FailureBudget, progress_line, 
 from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.sender import Sender, masked
+from airflow_provider_adjust.s2s.shown import printable
 from airflow_provider_adjust.s2s.transports.choice import TransportName
 from airflow_provider_adjust.sql_rows import sql_hook
 
@@ -386,7 +387,7 @@ class AdjustDeliveryOperator(BaseOperator):
     def _show(self, job: Job) -> None:
         params = masked(job.event.params, EVENT)
         lines = "\n".join(f"  {name}={text}" for name, text in params.items())
-        self.log.info("Row %d would be sent as event %s\n%s", job.position, job.event.event_id, lines)
+        self.log.info("Row %d would be sent as event %s\n%s", job.position, printable(job.event.event_id, 80), lines)
 
     @staticmethod
     def _under_adjust_names(receipt: Receipt, routes: Mapping[str | None, Any]) -> Receipt:

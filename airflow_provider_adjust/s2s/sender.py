@@ -18,7 +18,11 @@ from airflow_provider_adjust.s2s.intake import Intake, Now, utc_now
 from airflow_provider_adjust.s2s.ledger import Ledger
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.s2s.shown import printable
 from airflow_provider_adjust.s2s.transports import Target, Transport
+
+#: Characters of a value that a log shows.
+_LONGEST_SHOWN = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,4 +122,7 @@ def masked(params: Mapping[str, str], endpoint: Endpoint) -> dict[str, str]:
     What the schema does not know may be personal, too.
     """
     open_names = endpoint.parameters.keys() - endpoint.personal
-    return {name: text if name in open_names else f"{text[:4]}…" for name, text in params.items()}
+    return {
+        printable(name): printable(text if name in open_names else f"{text[:4]}…", _LONGEST_SHOWN)
+        for name, text in params.items()
+    }

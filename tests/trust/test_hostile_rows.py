@@ -14,11 +14,13 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from operators.adjust_account import Connect, Said
 from s2s.s2s_case import GPS_ADID, NOW, job, parse, row
 
+from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.endpoint import EVENT
-from airflow_provider_adjust.s2s.errors import InvalidEvent, StreamOutOfOrder
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent, StreamOutOfOrder
 from airflow_provider_adjust.s2s.events import EventParser, MendedRow
 from airflow_provider_adjust.s2s.intake import Intake
 from airflow_provider_adjust.s2s.ledger import Ledger, TaskInstanceId
@@ -27,6 +29,7 @@ from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.rejected import rejected_line
 from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.sql_rows import column_names
 
 
 def _nested(depth: int) -> list[Any]:
@@ -191,6 +194,26 @@ def test_an_event_id_forges_no_line_in_a_message() -> None:
     assert message.isprintable()
     assert r"o-1\n[2026-05-01]" in message
     assert len(message) < 700
+
+
+def test_a_dry_run_forges_no_line(said: Said, connect: Connect) -> None:
+    connect("https://s2s.adjust.com")
+    hostile = {"order_id": "o-1\nERROR", "device_name": "x\n[2026-05-01] ERROR \x1b[2J", "e\n1": "2\n3"}
+    rows = [row(created_at=datetime.now(UTC), **hostile)]
+    operator = AdjustSendEventsOperator(
+        task_id="send", events=rows, id_field="order_id", extra_params=["e\n1"], dry_run=True
+    )
+    operator.execute({})
+    lines = str(said).splitlines()
+    assert [line for line in lines if "would be sent as event" in line]
+    assert not [line for line in lines if line.startswith(("ERROR", "[2026", "1=", "3"))]
+    assert "\x1b" not in "".join(lines)
+
+
+def test_two_columns_of_one_hostile_name_forge_no_line() -> None:
+    with pytest.raises(AdjustConfigurationError) as refused:
+        column_names([("a\nERROR",), ("a\nERROR",)])
+    assert str(refused.value).isprintable()
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

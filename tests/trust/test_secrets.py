@@ -20,8 +20,12 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote_plus
 
 import pytest
-from s2s.raw_server import Connection, RawServer
+from airflow.sdk import Connection
+from airflow.sdk.log import redact
+from s2s.raw_server import Connection as RawConnection
+from s2s.raw_server import RawServer
 
+from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.s2s.endpoint import EVENT
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -100,10 +104,10 @@ def bad_rows() -> list[dict[str, Any]]:
     return [good | {"order_id": f"bad-{place}"} | each for place, each in enumerate(broken)]
 
 
-def echoing(status: int, *headers: str) -> Callable[[Connection], None]:
+def echoing(status: int, *headers: str) -> Callable[[RawConnection], None]:
     """Answer with everything that was asked, credentials included."""
 
-    def script(connection: Connection) -> None:
+    def script(connection: RawConnection) -> None:
         while request := connection.read():
             sent = f"{request.line} {request.headers.get('authorization')} {request.body.decode()}"
             values = [value for _, value in parse_qsl(request.body.decode()) if value not in "1.25 EUR sandbox"]
@@ -179,7 +183,7 @@ def written(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Writt
             server = stack.enter_context(RawServer(echoing(status, *map(str, headers))))
             connections[f"SAYS_{status}"] = connection(server.url.removesuffix("/event"))
 
-        def reset(lost: Connection) -> None:
+        def reset(lost: RawConnection) -> None:
             lost.read()
             lost.reset()
 
@@ -253,3 +257,14 @@ def test_a_secret_is_nowhere(written: Written, secret: str) -> None:
         if (at := line.find(form)) >= 0
     ]
     assert not found, found[:3]
+
+
+def test_both_tokens_of_a_connection_are_masked_wherever_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a hook of another class may hand it on: nothing but the hook has told the masker."""
+    secrets = ("mark0s2s0token0of0a0backend", "mark0api0token0of0a0backend")
+    given = Connection(
+        conn_id="adjust_default", conn_type="adjust", password=secrets[0], extra=json.dumps({"api_token": secrets[1]})
+    )
+    monkeypatch.setattr(AdjustS2SHook, "get_connection", lambda *_: given)
+    assert AdjustS2SHook().settings.api_token == secrets[1]
+    assert redact(f"a log line with {secrets[0]} and {secrets[1]}") == "a log line with *** and ***"

@@ -1,0 +1,143 @@
+"""Look for a row or an answer that is neither taken nor refused in words, guided by what each input reached (atheris).
+
+    python scripts/fuzz.py parse --seconds 600
+    python scripts/fuzz.py classify --seconds 600
+
+`parse` reads JSON lines as the file reader does, makes events of them and checks what would be sent; `classify` reads
+answers. A finding is written to a file whose name is printed, and ends the run with an error. Needs the group `fuzz`;
+atheris has wheels for Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qsl
+
+import atheris
+
+with atheris.instrument_imports(include=["airflow_provider_adjust"]):
+    from airflow_provider_adjust.s2s.checkpoint import Checkpoint
+    from airflow_provider_adjust.s2s.echoes import without_echoes
+    from airflow_provider_adjust.s2s.endpoint import EVENT
+    from airflow_provider_adjust.s2s.events import EventParser, UnreadableRow
+    from airflow_provider_adjust.s2s.intake import Intake
+    from airflow_provider_adjust.s2s.receipts import Receipt
+    from airflow_provider_adjust.s2s.rejected import rejected_line, response_line
+    from airflow_provider_adjust.s2s.responses import Outcome, classify
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+_GOOD: dict[str, Any] = {
+    "app_token": "abc123abc123",
+    "event_token": "f0ob4r",
+    "environment": "sandbox",
+    "created_at": NOW.timestamp(),
+    "gps_adid": "3f0b2f6c-8a51-4d7e-9a4b-0c2f51e6d7a8",
+    "order_id": "o-1",
+}
+#: What the fuzzer begins with, to change, cut and cross.
+_ROWS = [
+    *({name: parameter.choices[0] if parameter.choices else "1"} for name, parameter in EVENT.parameters.items()),
+    {"revenue": 12.5, "currency": "EUR", "event": "purchase", "order_id": 7, "extra": None},
+    {"callback_params": {"a": [1, "x", None], "b": True}, "partner_params": '{"a": "1"}'},
+    {"created_at": "2026-05-01T12:00:00.5+02:00", "ip_address": "2001:db8::1"},
+]
+_ANSWERS = [
+    '200\n\n{"status": "OK", "skan": {"conversion_value": 1}}',
+    '400\n\n{"error": "Event request failed (Ignoring event, earlier unique event tracked)"}',
+    '404\n\n{"error": "Event request failed (Device not found) (adid: 3f0b2f6c-8a51)"}',
+    '429\n120\n{"error": "Too many requests", "retry_in": 5000}',
+    "503\nFri, 01 May 2026 12:00:00 GMT\n<html>",
+    '202\n\n{"message": "Wrong authentication token: \'x\' from 192.0.2.1"}',
+]
+#: What became of the inputs.
+ends: Counter[str] = Counter()
+
+
+class _Nowhere:
+    """A checkpoint's place that forgets."""
+
+    def load(self) -> None:
+        return None
+
+    def save(self, state: dict[str, Any]) -> None:
+        json.dumps(state)
+
+
+def parse(data: bytes) -> None:
+    """A good row that the input changes, or, where it is no object, the input as it is."""
+    row: Any
+    try:
+        row = json.loads(data.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError):
+        row = UnreadableRow("the line is not JSON")
+    if isinstance(row, dict):
+        row = _GOOD | {"order_id": "o-2"} | row
+    parser = EventParser(
+        id_field="order_id", event_id_param="event_id", extra_params=["extra"], event_tokens={"purchase": "f0ob4r"}
+    )
+    items = Checkpoint(_Nowhere()).resume(Intake({None: parser}, now=lambda: NOW).sorted([_GOOD, row]))
+    _, item = sorted(items, key=lambda each: each.position)
+    line = rejected_line(item if isinstance(item, Receipt) else Receipt(Outcome.HELD, "", "", 2, row=item.row))
+    assert line.isascii()
+    assert line.isprintable()
+    if isinstance(item, Receipt):
+        ends[item.reason] += 1
+        assert item.detail.isprintable()
+        assert len(item.detail) < 1000
+    else:
+        ends["event"] += 1
+        sent = parse_qsl(item.event.body, keep_blank_values=True, strict_parsing=True)
+        assert dict(sent) == item.event.params
+        assert len(sent) == len(item.event.params)
+
+
+def answer(data: bytes) -> None:
+    """A status, a wait, and a body of any bytes, a line each."""
+    status, _, rest = data.partition(b"\n")
+    retry_after, _, body = rest.partition(b"\n")
+    number = int(status) if status.isdigit() and len(status) == 3 else 200
+    verdict = classify(number, body, retry_after=retry_after.decode("latin-1") or None)
+    ends[verdict.outcome.value] += 1
+    assert verdict.message.isprintable()
+    assert len(verdict.message) <= 300
+    assert verdict.retry_after is None or verdict.retry_after >= 0
+    assert verdict.outcome is not Outcome.DELIVERED or number == 200
+    assert response_line(Receipt(verdict.outcome, verdict.reason, "", 1, answer=body)).isprintable()
+    assert "3f0b2f6c-8a51" not in without_echoes(verdict.message, {"gps_adid": "3f0b2f6c-8a51"}, None)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("subject", choices=["parse", "classify"])
+    parser.add_argument("--seconds", type=int, default=60)
+    arguments = parser.parse_args()
+    test: Callable[[bytes], None] = parse if arguments.subject == "parse" else answer
+    until = time.monotonic() + arguments.seconds
+
+    def counted(data: bytes) -> None:
+        if time.monotonic() > until:
+            print(f"{ends.total():,} inputs in {arguments.seconds} s: {dict(ends.most_common(20))}", flush=True)
+            shutil.rmtree(corpus)
+            os._exit(0)  # libFuzzer takes any other end for a finding
+        test(data)
+
+    corpus = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    for number, seed in enumerate(map(json.dumps, _ROWS) if arguments.subject == "parse" else _ANSWERS):
+        (corpus / str(number)).write_text(seed)
+    atheris.Setup([sys.argv[0], "-max_len=4000", "-timeout=20", f"-artifact_prefix={corpus}-", str(corpus)], counted)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main()
