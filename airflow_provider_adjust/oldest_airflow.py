@@ -19,7 +19,9 @@ def refuse_older_airflow(installed: str | None = None) -> None:
     :raises ImportError: it is older than 3.1. Airflow shows it as the DAG's import error.
     """
     if installed is None:
-        from airflow import __version__ as installed
+        from airflow import __version__
+
+        installed = str(__version__)
     if Version(Version(installed).base_version) < OLDEST:
         raise ImportError(
             f"airflow-provider-adjust needs Apache Airflow {OLDEST} or newer, and this is {installed}. Upgrade Airflow, or "
