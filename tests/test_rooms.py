@@ -22,7 +22,7 @@ NEVER_REACHES = {
     "sandbox": {"airflow", *SENDING, "hooks", "sensors", "triggers", "reports"},
     "triggers": {"operators", "transfers", "decorators", "sensors", "hooks.adjust_s2s", "s2s.delivery", "s2s.sender"},
     "hooks": {"operators", "transfers", "decorators", "sensors", "triggers", "notifications", "cli"},
-    "sensors": {"operators", "transfers", "decorators", "hooks.adjust_s2s", "s2s.delivery", "s2s.sender"},
+    "sensors": {"operators", "transfers", "decorators", "cli"},
     "links": {"transfers", "decorators", "sensors", "triggers", "s2s.delivery", "s2s.sender"},
     "oldest_airflow": {"s2s", "hooks", "operators", "airflow_versions"},
     "airflow_versions": {"s2s", "hooks", "operators"},
