@@ -6,6 +6,8 @@ SHELL := /bin/bash
 
 VENV := .venv
 PY := $(VENV)/bin/python
+# What a user's `pip install airflow-provider-adjust[curl]` brings, and nothing of what develops it.
+RUNTIME := .venv-runtime
 UV := $(VENV)/bin/uv
 CONSTRAINTS := requirements/constraints.txt
 
@@ -19,13 +21,21 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 
 # pytest's own arguments: make test PYTEST_ARGS="-k intake -x"
 PYTEST_ARGS ?=
+COMPATIBILITY_ARGS ?=
 BENCH_ARGS ?=
 UI_ARGS ?=
 SCALE_ARGS ?=
 FAULTS_ARGS ?=
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo ui screenshots docs test test-slow test-celery lint bench scale wheel constraints clean faults fuzz
+.PHONY: help demo ui screenshots docs test test-slow test-celery lint bench scale \
+	wheel constraints clean faults fuzz test-all coverage coverage-s2s mutants licences sbom
+ENOUGH_KILLED := import json, sys; \
+	found = json.load(open("mutants/mutmut-cicd-stats.json")); \
+	noticed = found["killed"] + found["timeout"]; \
+	print(noticed, "of", found["total"], "mutants were noticed"); \
+	sys.exit(noticed < 0.9 * found["total"])
+
 
 help: ## List what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,9 +61,25 @@ test-slow: $(VENV)/.installed-dev $(VENV)/.installed-ui ## Run the tests that ta
 
 test-celery: $(VENV)/.installed-celery ## Share a night between two Celery workers (needs a redis-server)
 	$(PY) -m pytest -m slow tests/campaign/test_celery.py $(PYTEST_ARGS)
+test-all: $(VENV)/.installed-dev ## Test the wheel on every Airflow and Python (COMPATIBILITY_ARGS="--only 3.1" for one)
+	$(PY) scripts/compatibility.py $(COMPATIBILITY_ARGS)
+
+coverage-s2s: $(VENV)/.installed-dev ## Show that the tests of s2s/ take every branch of it
+	$(PY) -m pytest tests/s2s -q --cov=airflow_provider_adjust.s2s --cov-branch --cov-report=term-missing:skip-covered \
+		--cov-fail-under=100
+
+coverage: $(VENV)/.installed-dev ## Show that the tests take 95 % of all branches
+	$(PY) -m pytest -m "not slow" -q --cov --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
+
+mutants: $(VENV)/.installed-mutants ## Break events, responses and schedule in every small way; the tests must notice
+	rm -rf mutants
+	HYPOTHESIS_PROFILE=mutants $(VENV)/bin/mutmut run
+	$(VENV)/bin/mutmut export-cicd-stats
+	$(PY) -c '$(ENOUGH_KILLED)'
 
 lint: $(VENV)/.installed-dev ## Check style, format and types
 	$(PY) -m ruff check .
+	$(PY) -m ruff check --preview --select AIR .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
@@ -75,6 +101,14 @@ wheel: $(VENV)/.installed-dev ## Build the sdist and the wheel into dist/, and c
 	$(PY) -m build --installer uv
 	$(PY) -m twine check --strict dist/*
 
+licences: $(VENV)/.installed-release $(RUNTIME)/.installed ## List the licences of all that an installation brings
+	$(VENV)/bin/pip-licenses --python=$(RUNTIME)/bin/python --from=mixed --order=license --format=markdown
+
+sbom: $(VENV)/.installed-release $(RUNTIME)/.installed ## Write dist/sbom.cdx.json, a release's software bill of materials
+	mkdir -p dist
+	$(VENV)/bin/cyclonedx-py environment $(RUNTIME)/bin/python --pyproject pyproject.toml --mc-type library \
+		--output-reproducible --output-format JSON --output-file dist/sbom.cdx.json
+
 constraints: $(UV) ## Resolve the releases in requirements/constraints.txt anew
 	@{ sed -n '/^#/p' $(CONSTRAINTS); \
 	$(UV) pip compile pyproject.toml --group dev --group bench --group celery --group docs --group ui \
@@ -84,12 +118,17 @@ constraints: $(UV) ## Resolve the releases in requirements/constraints.txt anew
 	@mv $(CONSTRAINTS).new $(CONSTRAINTS)
 
 clean: ## Remove the virtual environment and everything built
-	rm -rf $(VENV) .demo .ui dist build htmlcov .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(RUNTIME) .demo .ui dist build mutants htmlcov .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps make a second call instant, and are stale as soon as a dependency may have changed.
 $(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(UV)
 	$(UV) pip install --quiet --python $(PY) -c $(CONSTRAINTS) -e . --group $*
+	@touch $@
+
+$(RUNTIME)/.installed: pyproject.toml $(CONSTRAINTS) | $(UV)
+	$(UV) venv --quiet --clear --python $(PY) $(RUNTIME)
+	$(UV) pip install --quiet --python $(RUNTIME)/bin/python -c $(CONSTRAINTS) '.[curl]'
 	@touch $@
 
 $(UV):

@@ -52,7 +52,7 @@ def adjust_load_purchases() -> None:
     tags=["adjust"],
 )
 def adjust_asset_scheduled() -> None:
-    @task(retries=0)
+    @task(multiple_outputs=True, retries=0)
     def window(*, triggering_asset_events: Any, params: dict[str, Any]) -> dict[str, str]:
         """From when to when purchases were loaded. One run stands for all the loads since the last run."""
         loads = [event.extra for event in triggering_asset_events.get(WAREHOUSE_PURCHASES, ())] or [params]

@@ -53,7 +53,7 @@ if CronPartitionTimetable is not None:
         tags=["adjust"],
     )
     def adjust_partitioned() -> None:
-        @task(retries=0)
+        @task(multiple_outputs=True, retries=0)
         def window(*, partition_key: str | None, params: dict[str, Any]) -> dict[str, str]:
             """The day, as the warehouse writes times."""
             if not (key := partition_key or params["day"]):

@@ -60,7 +60,7 @@ def adjust_revenue_sync() -> None:
         sql="sql/purchases_total.sql",
     )
 
-    @task
+    @task(multiple_outputs=True)
     def account_for(result: dict[str, Any], warehouse: list[list[Any]]) -> dict[str, str]:
         """Warehouse = delivered + not delivered, to the cent; anything else fails the run."""
         count, amount = warehouse[0]

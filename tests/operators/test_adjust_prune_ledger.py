@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from airflow.sdk.exceptions import AirflowFailException
 from operators.adjust_account import START, Said, purchase, recorded
 
+from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.operators.adjust_prune_ledger import AdjustPruneLedgerOperator
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError

@@ -16,7 +16,6 @@ import airflow.sdk
 import pyarrow as pa
 import pytest
 from airflow.sdk import DAG, ObjectStoragePath
-from airflow.sdk.exceptions import AirflowFailException
 from operators.adjust_account import (
     APP_TOKEN,
     EVENT_TOKEN,
@@ -33,6 +32,7 @@ from operators.adjust_account import (
 )
 from pyarrow import parquet
 
+from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryStopped, EventsUnresolved
 from airflow_provider_adjust.sandbox import SandboxServer

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from airflow.sdk.exceptions import AirflowFailException
 from operators.adjust_account import EVENT_TOKEN, IP_ADDRESS, START, Said, device, purchase, recorded, reveals
 
+from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.sandbox import SandboxServer
 

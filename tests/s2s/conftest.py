@@ -8,6 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from airflow_provider_adjust.s2s import events, responses
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_remembered() -> None:
+    """Each test meets the code, not what another test's answer left in a cache."""
+    for module in (events, responses):
+        for value in vars(module).values():
+            if hasattr(value, "cache_clear"):
+                value.cache_clear()
+
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:

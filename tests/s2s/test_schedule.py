@@ -142,9 +142,9 @@ def test_an_event_that_is_not_to_be_sent_closes_the_lanes_behind_it() -> None:
     assert len(schedule) == 1
     for closed in "ab":
         assert not schedule.add(job(3, closed))
-    assert schedule.has_ready
+    assert schedule.ready
     assert _ready(schedule) == [1]
-    assert not schedule.has_ready
+    assert not schedule.ready
     schedule.settle(earlier)
     assert len(schedule) == 0
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException
 
+from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.s2s.errors import InvalidEvent
 from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
 

@@ -19,9 +19,9 @@ from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.providers.postgres.hooks.postgres import PostgresHook
 from airflow.providers.sqlite.hooks.sqlite import SqliteHook
 from airflow.sdk import DAG
-from airflow.sdk.exceptions import AirflowFailException
 from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, START, Said, TaskStateStore, device, recorded, reveals
 
+from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.sql_rows import column_names, sql_hook, stream_rows
