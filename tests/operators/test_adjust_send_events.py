@@ -682,7 +682,7 @@ def test_a_route_column_that_adjust_does_not_know_is_not_sent(adjust: SandboxSer
         ({"id_field": "gps_adid"}, "id_field='gps_adid' holds a device's id"),
         ({"timezone": "Mars/Olympus"}, "timezone 'Mars/Olympus' is not an IANA name"),
         ({"event_token": "f0-ob4r"}, "event_token must be letters and digits only"),
-        ({"transport": "pigeon"}, "transport is 'auto' or 'requests'"),
+        ({"transport": "pigeon"}, "transport is one of auto, curl, requests, not 'pigeon'"),
         ({"environment": "Production"}, "environment is 'Production'"),
     ],
 )
