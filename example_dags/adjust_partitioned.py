@@ -38,9 +38,9 @@ if CronPartitionTimetable is not None:
     )
     def adjust_load_partition() -> None:
         @task(outlets=[WAREHOUSE_DAY])
-        def load(*, partition_key: str | None) -> None:
+        def load(*, dag_run: Any) -> None:
             """Load that day's purchases here. The asset's event has the partition key of the run."""
-            print(f"The purchases of {partition_key} are in the warehouse")
+            print(f"The purchases of {dag_run.partition_key} are in the warehouse")
 
         load()
 
@@ -54,9 +54,9 @@ if CronPartitionTimetable is not None:
     )
     def adjust_partitioned() -> None:
         @task(multiple_outputs=True, retries=0)
-        def window(*, partition_key: str | None, params: dict[str, Any]) -> dict[str, str]:
+        def window(*, dag_run: Any, params: dict[str, Any]) -> dict[str, str]:
             """The day, as the warehouse writes times."""
-            if not (key := partition_key or params["day"]):
+            if not (key := dag_run.partition_key or params["day"]):
                 raise ValueError("this run has no partition; for a run by hand, give it a day")
             day = date.fromisoformat(key)
             return {"start": f"{day} 00:00:00", "end": f"{day + timedelta(days=1)} 00:00:00"}
@@ -71,7 +71,7 @@ if CronPartitionTimetable is not None:
             # A day that is loaded again is sent again, but for the events that were delivered before.
             ledger_conn_id="adjust_ledger",
             max_rejected=0.05,
-            rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ partition_key or params.day }}.jsonl",
+            rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ dag_run.partition_key or params.day }}.jsonl",
             outlets=[ADJUST_PURCHASES],
         )
 

@@ -78,7 +78,7 @@ def adjust_sharded() -> None:
         sql="sql/purchases_total.sql",
     )
 
-    @task
+    @task(multiple_outputs=True)
     def account_for(results: Iterable[dict[str, Any]], warehouse: list[list[Any]]) -> dict[str, Any]:
         """Warehouse = delivered + not delivered, over all shards and to the cent; anything else fails the run."""
         count, amount = warehouse[0]

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import airflow
@@ -192,14 +193,16 @@ def test_a_run_by_hand_sends_the_day_that_it_is_given(demo: Demo, airflow_db: Pa
     ("partition_key", "day"), [("2026-11-01", None), (None, "2026-11-01"), ("2026-11-01", "2026-10-01")]
 )
 def test_a_partition_is_a_day(partition_key: str | None, day: str | None) -> None:
-    found = task_function("adjust_partitioned", "window")(partition_key=partition_key, params={"day": day})
+    found = task_function("adjust_partitioned", "window")(
+        dag_run=SimpleNamespace(partition_key=partition_key), params={"day": day}
+    )
     assert found == {"start": "2026-11-01 00:00:00", "end": "2026-11-02 00:00:00"}
 
 
 @has_partitions
 def test_a_run_without_a_partition_fails() -> None:
     with pytest.raises(ValueError, match="no partition"):
-        task_function("adjust_partitioned", "window")(partition_key=None, params={"day": None})
+        task_function("adjust_partitioned", "window")(dag_run=SimpleNamespace(partition_key=None), params={"day": None})
 
 
 def test_without_partitions_the_file_has_no_dag(monkeypatch: pytest.MonkeyPatch) -> None:
