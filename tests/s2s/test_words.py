@@ -83,17 +83,24 @@ def test_where_a_class_of_statuses_begins_and_ends(status: int, outcome: Outcome
 
 
 @pytest.mark.parametrize(
-    ("body", "message"), [("OK", ""), ("ok", "ok"), ("x" * 1000, "x" * 299 + "…"), ("x" * 1001, "")]
+    ("body", "message"), [("OK", ""), ("ok", "ok"), ("x " * 499 + "xx", "x " * 148 + "x…"), ("x" * 1001, "")]
 )
 def test_which_text_is_a_message(body: str, message: str) -> None:
     assert classify(400, body).message == message
 
 
-@pytest.mark.parametrize(("length", "kept"), [(299, 299), (300, 300), (301, 300)])
-def test_a_message_is_cut_to_its_longest(length: int, kept: int) -> None:
-    shown = redact("z" * length)
-    assert len(shown) == kept
-    assert shown.endswith("…") == (length > kept)
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("z" * 300, "z" * 300),
+        ("z" * 301, "…"),
+        ("y " * 149 + "zz", "y " * 149 + "zz"),
+        ("y " * 149 + "zzz", "y " * 148 + "y…"),
+    ],
+    ids=["a word that fits", "a word that does not", "words that fit", "words that do not"],
+)
+def test_a_message_is_cut_between_words_to_its_longest(message: str, shown: str) -> None:
+    assert redact(message) == shown
 
 
 def test_no_more_than_four_times_the_longest_is_looked_at() -> None:
