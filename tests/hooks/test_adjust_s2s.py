@@ -246,7 +246,7 @@ def test_airflow_finds_the_hook_by_the_connections_type(adjust: SandboxServer) -
 def test_the_form_of_airflow_3_1_is_the_form_of_the_metadata() -> None:
     behaviour = AdjustS2SHook.get_ui_field_behaviour()
     assert behaviour == connection_form.hook_field_behaviour()
-    assert behaviour["relabeling"] == {"host": "Endpoint", "password": "S2S security token"}
+    assert behaviour["relabeling"] == {"host": "Endpoint", "password": "S2S security token", "port": "Port"}
     assert AdjustS2SHook.hook_name == "Adjust S2S"
     assert (AdjustS2SHook.conn_name_attr, AdjustS2SHook.default_conn_name) == ("adjust_conn_id", "adjust_default")
 

@@ -119,8 +119,9 @@ def echoing(status: int, *headers: str) -> Callable[[RawConnection], None]:
     return script
 
 
+#: Those that may be green have event tokens of their own: in one lane, the order of the tasks would decide.
 TASKS: dict[str, dict[str, Any]] = {
-    "delivered": {"events": "good.jsonl", "responses_path": "responses.jsonl"},
+    "delivered": {"events": "good.jsonl", "responses_path": "responses.jsonl", "event_token": "f0ob4r1"},
     "rendered": {"events": "{{ rows() }}", "event_token": "f0ob4r2"},
     "no_json": {"events": "[{{ rows() }}"},
     "no_list": {"events": "{{ rows()[1:-1] }}"},
