@@ -148,6 +148,7 @@ class Delivery:
                 break
             if self._claiming and not self._in_flight:
                 wait((self._claiming[1],), self._patience())
+                continue
             for completion in self._transport.poll(self._patience()):
                 self._take(completion)
             # Before more is sent: the ledger has to know what came before in a lane.
