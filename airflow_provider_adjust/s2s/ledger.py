@@ -200,18 +200,24 @@ class Ledger:
 
     def flush(self) -> None:
         """Write what was settled; return when it is written."""
-        if self._settled or self._held.changed or self._flushing is not None:
+        # First what is under way: where it fails, its receipts come back and have to be written again.
+        self._end_flush()
+        if self._settled or self._held.changed:
             self._begin_flush()
-        if self._flushing is not None:
-            written, self._flushing = self._flushing, None
-            written.result()
+            self._end_flush()
             self._held.changed = False
 
     def _begin_flush(self) -> None:
-        if self._flushing is not None and self._flushing.done():
-            failed, self._flushing = self._flushing, None
-            failed.result()
+        if self._flushing is not None:
+            if not self._flushing.done():
+                return  # what is settled meanwhile goes with the next one
+            self._end_flush()
         self._flushing = self._writer.submit(self._write, self._take_settled(), self._held.write)
+
+    def _end_flush(self) -> None:
+        if self._flushing is not None:
+            written, self._flushing = self._flushing, None
+            written.result()
 
     def _take_settled(self) -> list[Receipt]:
         settled, self._settled = self._settled, []

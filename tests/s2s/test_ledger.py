@@ -21,8 +21,11 @@ from airflow_provider_adjust.s2s.events import EventParser
 from airflow_provider_adjust.s2s.ledger import CLAIM_EXPIRES, Ledger, TaskInstanceId, prune
 from airflow_provider_adjust.s2s.ledger_schema import VERSION, deliveries, held, metadata, prepare, versions
 from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
+from airflow_provider_adjust.s2s.responses import Outcome
+from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.sender import Route, Sender
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target
+from airflow_provider_adjust.s2s.verdicts import receipt_for
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 OK = b'{"status": "OK"}'
@@ -381,3 +384,28 @@ def test_counts_of_held_events_are_pruned_with_the_events(engine: sa.Engine) -> 
     assert held_counts(engine) == {"run-1": 6}
     prune(engine, older_than=timedelta(days=90), now=NOW + timedelta(days=91))
     assert held_counts(engine) == {}
+
+
+def test_what_a_failed_write_gave_back_is_written_by_the_next(
+    engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parser = EventParser(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id")
+    ledger = Ledger(engine, TaskInstanceId("dag", "run", "send"), now=lambda: NOW, batch_size=1)
+    jobs = [Job(parser.parse(row, now=NOW), place) for place, row in enumerate(make_rows(3))]
+    assert ledger.claim(jobs) == [None] * 3
+    write = ledger._write_settled
+
+    def fail_once(*_: Any) -> None:
+        monkeypatch.setattr(ledger, "_write_settled", write)
+        raise OSError("the database is away")
+
+    monkeypatch.setattr(ledger, "_write_settled", fail_once)
+    for job in jobs[:2]:  # two batches, so that the writing begins
+        ledger.settle(receipt_for(job, Outcome.DELIVERED, "", ""))
+    with pytest.raises(OSError, match="away"):
+        ledger.flush()
+    ledger.settle(receipt_for(jobs[2], Outcome.DELIVERED, "", ""))
+    ledger.flush()
+    ledger.close()
+    with engine.connect() as connection:
+        assert set(connection.scalars(sa.select(deliveries.c.status))) == {"delivered"}

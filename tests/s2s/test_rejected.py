@@ -146,7 +146,7 @@ def test_a_mended_line_keeps_its_id() -> None:
     ids=repr,
 )
 def test_whatever_stood_in_a_rows_place_makes_a_line(given_row: Any) -> None:
-    json.dumps(_back(given_row))
+    assert json.dumps(_back(given_row))
 
 
 SCALARS = st.one_of(
