@@ -30,11 +30,12 @@ with atheris.instrument_imports(include=["airflow_provider_adjust"]):
     from airflow_provider_adjust.s2s.checkpoint import Checkpoint
     from airflow_provider_adjust.s2s.echoes import without_echoes
     from airflow_provider_adjust.s2s.endpoint import EVENT
-    from airflow_provider_adjust.s2s.events import EventParser, UnreadableRow
+    from airflow_provider_adjust.s2s.events import EventParser
     from airflow_provider_adjust.s2s.intake import Intake
     from airflow_provider_adjust.s2s.receipts import Receipt
     from airflow_provider_adjust.s2s.rejected import rejected_line, response_line
     from airflow_provider_adjust.s2s.responses import Outcome, classify
+    from airflow_provider_adjust.s2s.rows import UnreadableRow
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 _GOOD: dict[str, Any] = {

@@ -7,7 +7,6 @@ removed first.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import shutil
@@ -27,18 +26,11 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def _throw_away_airflow() -> Path:
-    """Point Airflow at an empty home of this process's own, which goes when the process does."""
+    """Point Airflow at an empty home of this process's own."""
     for name in [name for name in os.environ if name.startswith("AIRFLOW_")]:
         del os.environ[name]
 
     home = Path(tempfile.mkdtemp(prefix="airflow-provider-adjust-"))
-    owner = os.getpid()
-
-    def remove() -> None:
-        if os.getpid() == owner:  # a forked child inherits this hook, and the home is not its to remove
-            shutil.rmtree(home, ignore_errors=True)
-
-    atexit.register(remove)
     os.environ.update(
         {
             "AIRFLOW_HOME": str(home),
@@ -63,6 +55,12 @@ def _throw_away_airflow() -> Path:
 
 
 AIRFLOW_HOME = _throw_away_airflow()
+
+
+def pytest_unconfigure() -> None:
+    """Not at the process's exit: a mutant's process ends without one, and a test's forked child has one of its own."""
+    shutil.rmtree(AIRFLOW_HOME, ignore_errors=True)
+
 
 # Named, not discovered: the plugin is part of the package, and is loaded only after the lines above.
 pytest_plugins = ["airflow_provider_adjust.sandbox.pytest_plugin"]

@@ -15,7 +15,7 @@ from airflow_provider_adjust.airflow_versions import determine_kwargs
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
 from airflow_provider_adjust.operators.adjust_send_events import mended_row
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.events import Row
+from airflow_provider_adjust.s2s.rows import Row
 
 #: Arguments that say which rows to make, and are none themselves. Airflow may show them.
 _SHOWN = (type(None), bool, int, float, Decimal, date, timedelta, Asset)

@@ -22,9 +22,10 @@ from airflow_provider_adjust.reports.report import Report
 from airflow_provider_adjust.reports.totals import Days, EventTotals
 from airflow_provider_adjust.s2s.delivery import OnInDoubt
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.events import EventParser, Row
+from airflow_provider_adjust.s2s.events import EventParser
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.responses import Outcome, Verdict
+from airflow_provider_adjust.s2s.rows import Row
 from airflow_provider_adjust.s2s.sender import Route, Sender
 from airflow_provider_adjust.s2s.times import load_timezone
 from airflow_provider_adjust.s2s.transports import Transport

@@ -30,12 +30,12 @@ from airflow_provider_adjust.s2s.checkpoint import STATE_KEY, Checkpoint
 from airflow_provider_adjust.s2s.delivery import OnInDoubt
 from airflow_provider_adjust.s2s.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import FINAL_ERRORS, AdjustConfigurationError, AdjustError
-from airflow_provider_adjust.s2s.events import Row
 from airflow_provider_adjust.s2s.ledger import Ledger, TaskInstanceId
 from airflow_provider_adjust.s2s.receipts import UNDELIVERED, DeliverySummary, Receipt
 from airflow_provider_adjust.s2s.rejected import rejected_line, response_line
 from airflow_provider_adjust.s2s.reporting import FailureBudget, progress_line, summary_table
 from airflow_provider_adjust.s2s.responses import Outcome
+from airflow_provider_adjust.s2s.rows import Row
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.sender import Sender, masked
 from airflow_provider_adjust.s2s.shown import printable

@@ -13,8 +13,8 @@ from airflow_provider_adjust.lineage import file_lineage, report_file
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
 from airflow_provider_adjust.operators.event_files import read_rows
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.events import MendedRow, Row
 from airflow_provider_adjust.s2s.rejected import ROW_KEY, is_rejected_line
+from airflow_provider_adjust.s2s.rows import MendedRow, Row
 
 if TYPE_CHECKING:
     from airflow_provider_adjust.lineage import Lineage

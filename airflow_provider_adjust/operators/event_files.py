@@ -16,8 +16,8 @@ from typing import Any
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.events import UnreadableRow
 from airflow_provider_adjust.s2s.rejected import is_rejected_line
+from airflow_provider_adjust.s2s.rows import UnreadableRow
 
 _PARQUET_BATCH = 2000
 #: A byte that is no UTF-8 spoils its own row only: it becomes a lone surrogate, which the parser refuses. Line ends are

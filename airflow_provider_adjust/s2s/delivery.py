@@ -7,31 +7,22 @@ the transport, so that a test can give it a transport whose clock it turns.
 
 from __future__ import annotations
 
-import heapq
-import random
 import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, wait
-from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal
 
+from airflow_provider_adjust.s2s import verdicts
+from airflow_provider_adjust.s2s.admission import Admission, Claims
 from airflow_provider_adjust.s2s.device_api import Standing
-from airflow_provider_adjust.s2s.echoes import without_echoes
-from airflow_provider_adjust.s2s.errors import (
-    AdjustConfigurationError,
-    AdjustUnreachable,
-    DeliveryHalted,
-    DeliveryStopped,
-    LedgerUnavailable,
-)
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, DeliveryStopped, LedgerUnavailable
 from airflow_provider_adjust.s2s.pace import Pace
 from airflow_provider_adjust.s2s.probes import Probes
 from airflow_provider_adjust.s2s.receipts import UNRESOLVED, Receipt
 from airflow_provider_adjust.s2s.responses import Outcome, Verdict
+from airflow_provider_adjust.s2s.retries import Retries, WaitingRoom
 from airflow_provider_adjust.s2s.schedule import Job, Schedule
+from airflow_provider_adjust.s2s.source import Source
 from airflow_provider_adjust.s2s.transports import Completion, Target, Transport
-from airflow_provider_adjust.s2s.verdicts import halt_message, judge, receipt_for, words
 from airflow_provider_adjust.s2s.verification import Verification
 
 OnInDoubt = Literal["resend", "hold", "verify"]
@@ -43,37 +34,6 @@ _READ_AT_ONCE = 32
 #: Longest wait for answers, so that a request to stop is seen; and while a claim is on its way.
 _LONGEST_POLL = 0.5
 _LOOK_AT_CLAIM = 0.002
-
-_LANE_HELD = "an earlier event of the same device and event token is unresolved; this one goes after it next time"
-_STILL_IN_DOUBT = "an earlier try sent this event and got no answer; look into Adjust, then send it as a row of its own"
-_STOPPED = "the delivery stopped before this event was sent"
-
-
-class Claims(Protocol):
-    """Who must know of an event before it goes out, and may say that it is not to be sent (the ledger)."""
-
-    batch_size: int
-
-    def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Receipt | None]]:
-        """For each event None, or the receipt of one that is not to be sent now; known once that is written down."""
-
-
-@dataclass(frozen=True, slots=True)
-class Retries:
-    """How often an event is sent, and how long it waits in between: exponential, with full jitter, in seconds.
-
-    Adjust's own wish (``Retry-After``, ``retry_in``) replaces the wait. A wish longer than ``longest_wish`` ends the
-    delivery, so that the task does not hold a worker for it.
-    """
-
-    attempts: int = 7
-    first_wait: float = 0.5
-    longest_wait: float = 30.0
-    longest_wish: float = 120.0
-    jitter: Callable[[], float] = field(default=random.random, repr=False)
-
-    def wait(self, attempts: int) -> float:
-        return self.jitter() * min(self.longest_wait, self.first_wait * 2.0 ** (attempts - 1))
 
 
 class Delivery:
@@ -97,9 +57,6 @@ class Delivery:
         self._pace = Pace(max_in_flight, max_events_per_second)
         self._on_in_doubt = on_in_doubt
         self._retries = retries or Retries()
-        self._claims = claims
-        self._claimed: deque[Job] = deque()
-        self._claiming: tuple[list[Job], Future[list[Receipt | None]]] | None = None
         if on_in_doubt == "verify" and standing_of is None:
             raise AdjustConfigurationError(
                 "on_in_doubt='verify' needs the API token in the connection, for the Device API"
@@ -108,14 +65,14 @@ class Delivery:
         self._probes = Probes()
         self._clock = clock
         self._schedule = Schedule()
+        self._admission = Admission(
+            self._schedule, self._probes, claims, refused=self._end_unsent, kept_back=self._verify_first
+        )
         self._buffer = max_in_flight * _BUFFERED_PER_REQUEST
         self._in_flight = 0
-        self._waiting: list[tuple[float, int, Job]] = []
-        self._waited = 0
+        self._waiting = WaitingRoom()
         self._settled = 0
         self._receipts: list[Receipt] = []
-        self._exhausted = False
-        self._source_error: BaseException | None = None
         self._stopped: DeliveryStopped | None = None
 
     @property
@@ -136,7 +93,7 @@ class Delivery:
         :raises DeliveryHalted: an answer condemns the whole batch.
         :raises AdjustUnreachable: nothing was settled while an event used up its attempts.
         """
-        source = iter(stream)
+        source = Source(stream)
         while True:
             self._read(source)
             self._wake()
@@ -144,12 +101,12 @@ class Delivery:
             yield from self._take_receipts()
             self._send()
             yield from self._take_receipts()
-            if not self._in_flight and (self._stopped or (self._exhausted and not len(self._schedule))):
+            if not self._in_flight and (self._stopped or (source.exhausted and not len(self._schedule))):
                 break
-            if self._claiming and not self._in_flight:
-                wait((self._claiming[1],), self._patience())
+            if self._admission.asking and not self._in_flight:
+                self._admission.wait_for_answer(self._patience(source))
                 continue
-            for completion in self._transport.poll(self._patience()):
+            for completion in self._transport.poll(self._patience(source)):
                 self._take(completion)
             # Before more is sent: the ledger has to know what came before in a lane.
             yield from self._take_receipts()
@@ -157,39 +114,33 @@ class Delivery:
         yield from self._take_receipts()
         if self._stopped:
             raise self._stopped
-        if self._source_error:
-            raise self._source_error
+        if source.error:
+            raise source.error
 
     def _take_receipts(self) -> list[Receipt]:
         receipts, self._receipts = self._receipts, []
         return receipts
 
-    def _read(self, source: Iterator[Job | Receipt]) -> None:
+    def _read(self, source: Source) -> None:
+        """Read a little ahead of the answers."""
         for _ in range(_READ_AT_ONCE):
-            if self._exhausted or self._stopped or len(self._schedule) >= self._buffer:
-                return
-            try:
-                item = next(source)
-            except StopIteration:
-                self._exhausted = True
-                return
-            except Exception as error:
-                self._exhausted = True
-                self._source_error = error
+            if self._stopped or not self._has_room or (item := source.read()) is None:
                 return
             if isinstance(item, Receipt):
                 self._receipts.append(item)
             elif item.doubtful and self._on_in_doubt == "hold":
                 self._schedule.close(item)
-                self._receipts.append(receipt_for(item, Outcome.IN_DOUBT, "no_answer", _STILL_IN_DOUBT))
+                self._receipts.append(verdicts.still_in_doubt(item))
             elif not self._schedule.add(item):
-                self._receipts.append(receipt_for(item, Outcome.HELD, "lane_held", _LANE_HELD))
+                self._receipts.append(verdicts.held_behind_another(item))
+
+    @property
+    def _has_room(self) -> bool:
+        return len(self._schedule) < self._buffer
 
     def _wake(self) -> None:
         """Events whose wait is over may be sent again, or are looked up."""
-        now = self._clock()
-        while self._waiting and self._waiting[0][0] <= now:
-            job = heapq.heappop(self._waiting)[2]
+        for job in self._waiting.take_due(self._clock()):
             if job.verify_until is None:
                 self._schedule.make_ready(job)
             else:
@@ -197,13 +148,16 @@ class Delivery:
 
     def _send(self) -> None:
         now = self._clock()
-        while not self._stopped and self._in_flight < self._pace.window and self._pace.wait(now) <= 0:
-            next_job = self._next_to_send()
-            if next_job is None:
-                break
-            self._submit(next_job, now)
-        if self._claims and not self._stopped:
-            self._claim(self._claims)  # the next ones, while these are under way
+        try:
+            while not self._stopped and self._in_flight < self._pace.window and self._pace.wait(now) <= 0:
+                job = self._admission.next()
+                if job is None:
+                    break
+                self._submit(job, now)
+            if not self._stopped:
+                self._admission.look_ahead()  # the next ones, while these are under way
+        except LedgerUnavailable as error:
+            self.stop(error)
 
     def _submit(self, job: Job, now: float) -> None:
         if not job.attempts:
@@ -213,64 +167,22 @@ class Delivery:
         self._pace.sent(now)
         self._transport.submit(job, self._target_of(job), job.event.body)
 
-    def _next_to_send(self) -> Job | None:
-        while not self._claimed and self._claims is None and (ready := self._schedule.next_ready()) is not None:
-            if self._probes.may_go(ready):
-                self._let_through(ready)
-        if not self._claimed and self._claims:
-            self._claim(self._claims)
-        return self._claimed.popleft() if self._claimed and not self._stopped else None
+    def _end_unsent(self, job: Job, receipt: Receipt) -> None:
+        """The ledger knows how this event ended, or that it must not go now."""
+        self._receipts.append(receipt)
+        if receipt.outcome in UNRESOLVED:
+            self._hold_followers(job)
+        else:
+            self._probes.prove(job)  # Adjust took these tokens before
+            self._schedule.settle(job)
+        self._release(job)
 
-    def _claim(self, claims: Claims) -> None:
-        """Take note of what was claimed, and claim more while little is at hand."""
-        if self._claiming and self._claiming[1].done():
-            self._end_claim()
-        at_hand = len(self._claimed)
-        if self._claiming or at_hand > claims.batch_size // 2 or (at_hand and self._schedule.ready < at_hand):
-            return
-        batch: list[Job] = []
-        while len(batch) < claims.batch_size and (job := self._schedule.next_ready()) is not None:
-            if not self._probes.may_go(job):
-                continue
-            if job.claimed:
-                self._let_through(job)
-            else:
-                batch.append(job)
-        if batch:
-            self._claiming = batch, claims.begin_claim(batch)
-            if self._claiming[1].done():
-                self._end_claim()
-
-    def _end_claim(self) -> None:
-        """Let those through that may be sent; waits for the answer if it is not there."""
-        assert self._claiming is not None  # noqa: S101 - the callers have looked
-        batch, answer = self._claiming
-        self._claiming = None
-        try:
-            receipts = answer.result()
-        except Exception as error:
-            self.stop(LedgerUnavailable.because(error))
-            self._claimed.extend(batch)
-            return
-        for job, receipt in zip(batch, receipts, strict=True):
-            if receipt is None:
-                job.claimed = True
-                self._let_through(job)
-                continue
-            self._receipts.append(receipt)
-            if receipt.outcome in UNRESOLVED:
-                self._hold_followers(job)
-            else:
-                self._probes.prove(job)  # Adjust took these tokens before
-                self._schedule.settle(job)
-            self._release(job)
-
-    def _let_through(self, job: Job) -> None:
+    def _verify_first(self, job: Job) -> bool:
         """An event that an earlier try left in doubt is looked up before it is sent again."""
         if job.doubtful and not job.attempts and self._verification:
             self._begin_to_verify(job, self._verification)
-        else:
-            self._claimed.append(job)
+            return True
+        return False
 
     def _begin_to_verify(self, job: Job, verification: Verification) -> None:
         verification.begin(job, self._clock())
@@ -292,18 +204,19 @@ class Delivery:
         else:
             self._schedule.make_ready(job)
 
-    def _patience(self) -> float:
+    def _patience(self, source: Source) -> float:
+        """Seconds for which nothing but an answer can make a difference."""
         now = self._clock()
         longest = _LONGEST_POLL
-        if self._waiting:
-            longest = min(longest, self._waiting[0][0] - now)
+        if self._waiting.next_due is not None:
+            longest = min(longest, self._waiting.next_due - now)
         if self._in_flight < self._pace.window:
             pause = self._pace.wait(now)
             if pause > 0:
                 longest = min(longest, pause)
-            elif self._claiming and self._in_flight:
+            elif self._admission.asking and self._in_flight:
                 longest = min(longest, _LOOK_AT_CLAIM)
-            elif not self._exhausted and not self._stopped and len(self._schedule) < self._buffer:
+            elif not source.exhausted and not self._stopped and self._has_room:
                 longest = 0.0
         return max(0.0, longest)
 
@@ -311,14 +224,13 @@ class Delivery:
         job: Job = completion.key
         answer = None if completion.failure else completion.body
         self._in_flight -= 1
-        verdict = judge(completion)
+        verdict = verdicts.judge(completion)
         if answer is not None and verdict.message:
-            message = without_echoes(verdict.message, job.event.params, self._target_of(job).s2s_token)
-            verdict = replace(verdict, message=message)
+            verdict = verdicts.redacted(verdict, job, self._target_of(job))
         self._pace.answered(verdict)
         outcome = verdict.outcome
         if outcome is Outcome.HALT:
-            self.stop(DeliveryHalted(halt_message(verdict)))
+            self.stop(verdicts.halted(verdict))
             # What a 202 means for the event itself is not documented: it is neither delivered nor surely lost.
             job.doubtful = job.doubtful or verdict.http_status == 202
             self._unresolved(job, verdict, answer)
@@ -347,7 +259,7 @@ class Delivery:
 
     def _end(self, job: Job, outcome: Outcome, verdict: Verdict, answer: bytes | None) -> None:
         reason, message, status = verdict.reason, verdict.message, verdict.http_status
-        self._receipts.append(receipt_for(job, outcome, reason, message, http_status=status, answer=answer))
+        self._receipts.append(verdicts.receipt_for(job, outcome, reason, message, http_status=status, answer=answer))
 
     def _release(self, job: Job) -> None:
         for parked in self._probes.release(job):
@@ -357,17 +269,9 @@ class Delivery:
         now = self._clock()
         wish = verdict.retry_after
         if wish is not None and wish > self._retries.longest_wish:
-            self.stop(
-                AdjustUnreachable(f"Adjust asks to wait {wish:.0f} s ({words(verdict)}); retry then", retry_after=wish)
-            )
+            self.stop(verdicts.asked_to_wait(wish, verdict))
         if job.attempts >= self._retries.attempts and job.settled_before == self._settled:
-            self.stop(
-                AdjustUnreachable(
-                    f"no event could be settled in {job.attempts} attempts, the last ended with {words(verdict)}; "
-                    "check the endpoint, the network and Adjust's status page, then retry the task",
-                    retry_after=wish,
-                )
-            )
+            self.stop(verdicts.nothing_settled(job, verdict))
         if self._stopped or job.attempts >= self._retries.attempts:
             self._unresolved(job, verdict, answer)
             return
@@ -377,25 +281,21 @@ class Delivery:
         self._wait(job, pause)
 
     def _wait(self, job: Job, seconds: float) -> None:
-        self._waited += 1
-        heapq.heappush(self._waiting, (self._clock() + seconds, self._waited, job))
+        self._waiting.add(job, self._clock() + seconds)
 
     def _unresolved(self, job: Job, verdict: Verdict, answer: bytes | None = None) -> None:
         self._end(job, Outcome.IN_DOUBT if job.doubtful else Outcome.HELD, verdict, answer)
         self._hold_followers(job)
 
     def _hold_followers(self, job: Job) -> None:
-        for follower in self._schedule.hold(job):
-            self._receipts.append(receipt_for(follower, Outcome.HELD, "lane_held", _LANE_HELD))
+        self._receipts.extend(map(verdicts.held_behind_another, self._schedule.hold(job)))
 
     def _hold_the_rest(self) -> None:
         """After a stop: what waited for a retry or for its turn has an outcome too."""
-        if self._claiming:
-            self._end_claim()
-        heads = [*(job for _, _, job in self._waiting), *self._claimed, *self._probes.parked]
-        while (ready := self._schedule.next_ready()) is not None:
-            heads.append(ready)
+        try:
+            self._admission.close()
+        except LedgerUnavailable as error:
+            self.stop(error)
+        heads = [*self._waiting, *self._admission.left_over()]
         for head in sorted(heads, key=lambda job: job.turn):
-            for job in (head, *self._schedule.hold(head)):
-                outcome = Outcome.IN_DOUBT if job.doubtful else Outcome.HELD
-                self._receipts.append(receipt_for(job, outcome, "stopped", _STOPPED))
+            self._receipts.extend(map(verdicts.stopped_before_sent, (head, *self._schedule.hold(head))))

@@ -5,52 +5,26 @@ A row is a mapping whose keys are Adjust's own parameter names, so that the SQL'
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
-from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
-from urllib.parse import quote_plus
-
-from jsonschema import ValidationError
 
 from airflow_provider_adjust.s2s import times, values
-from airflow_provider_adjust.s2s.endpoint import EVENT, Endpoint, Parameter
+from airflow_provider_adjust.s2s.columns import Columns
+from airflow_provider_adjust.s2s.endpoint import EVENT, Endpoint
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
+from airflow_provider_adjust.s2s.form_encoding import form_encoded, size_above
+from airflow_provider_adjust.s2s.rows import MendedRow, Row, UnreadableRow
 from airflow_provider_adjust.s2s.shown import quoted
+from airflow_provider_adjust.s2s.violations import check_schema
 
 __all__ = ["Event", "EventParser", "InvalidEvent", "Lane", "parse_event"]
 
-Row = Mapping[str, Any]
 #: How many events with these very parameters came before this one: two equal purchases in one second are two events.
 CountEqual = Callable[[str, datetime], int]
-
-#: Percent-encoding makes at most 12 bytes of a character, so a shorter text cannot pass the endpoint's limit.
-_BYTES_PER_CHARACTER = 12
-#: Characters of an unknown name that are looked at, and remembered.
-_LONGEST_NAME = 100
-#: Row shapes that are remembered; a query has one, a file of JSON lines may have many.
-_MOST_SHAPES = 1024
-_needs_no_encoding = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
-
-
-class MendedRow(dict[str, Any]):
-    """A row from a rejected file. It keeps the id that its event had, whatever was mended."""
-
-    def __init__(self, row: Mapping[str, Any], event_id: str) -> None:
-        super().__init__(row)
-        self.event_id = event_id
-
-
-@dataclass(frozen=True, slots=True)
-class UnreadableRow:
-    """What a reader gives in a row's place when it cannot read it."""
-
-    problem: str
 
 
 class Lane(NamedTuple):
@@ -88,15 +62,6 @@ class Event:
         return None if amount is None else Decimal(amount)
 
 
-class _Column(NamedTuple):
-    """What is to be done with a column's values; the same for all rows of one shape."""
-
-    name: str
-    kind: str
-    parameter: Parameter
-    normalise: values.Normalise | None
-
-
 class EventParser:
     """Parses rows that share their defaults; ``parse_event`` has the meaning of every argument."""
 
@@ -117,20 +82,24 @@ class EventParser:
     ) -> None:
         self.endpoint = endpoint
         self._zone: tzinfo = times.load_timezone(timezone)
-        self._column_map = dict(column_map or {})
+        self._names = dict(column_map or {})
         self._event_tokens = dict(event_tokens or {})
         self._id_field = id_field
         self._event_id_param = event_id_param
-        self._ignored = frozenset(ignored) - endpoint.parameters.keys()
-        self._extra = frozenset(extra_params) - endpoint.parameters.keys()
-        self._shapes: dict[tuple[Any, ...], list[_Column]] = {}
+        self._columns = Columns(
+            endpoint,
+            names=self._names,
+            extra=extra_params,
+            ignored=ignored if id_field is None else (*ignored, self._names.get(id_field, id_field)),
+            has_event_names=bool(event_tokens),
+        )
         self._defaults = {"s2s": "1"}
         for name, default in (("app_token", app_token), ("event_token", event_token), ("environment", environment)):
             if not values.is_missing(default):
                 self._defaults[name] = self._default(name, default)
         for event, token in self._event_tokens.items():
             self._default("event_token", token, f"event_tokens[{event!r}]")
-        if id_field is not None and self._column_map.get(id_field, id_field) in endpoint.personal:
+        if id_field is not None and self._names.get(id_field, id_field) in endpoint.personal:
             raise AdjustConfigurationError(
                 f"id_field={id_field!r} holds a device's id or other personal data; event ids appear in logs, so "
                 "name a column such as the order's number"
@@ -145,7 +114,7 @@ class EventParser:
 
     def renamed(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """The row under Adjust's names."""
-        return {self._column_map.get(column, column): value for column, value in row.items()}
+        return {self._names.get(column, column): value for column, value in row.items()}
 
     def parse(self, row: Row, *, now: datetime | None = None, count_equal: CountEqual | None = None) -> Event:
         """Return the event that the row describes, or raise ``InvalidEvent``."""
@@ -189,7 +158,7 @@ class EventParser:
         left_out: list[str] = []
         moments: dict[str, datetime] = {}
         named: dict[str, str] = {}
-        for (name, kind, parameter, normalise), value in zip(self._shape_of(row), row.values(), strict=True):
+        for (name, kind, parameter, normalise), value in zip(self._columns.of(row), row.values(), strict=True):
             if value is None or (values.is_missing(value) and not (kind == "money" and values.is_nan(value))):
                 continue
             if normalise is not None:
@@ -206,7 +175,7 @@ class EventParser:
         params = {**self._defaults, **named, **params}
         occurred_at = self._check_time(moments, now)
         params["created_at_unix"] = str(int(occurred_at.timestamp()))
-        self._validate(params)
+        check_schema(params, self.endpoint)
 
         if event_id is None:
             event_id = _digest(params)
@@ -217,36 +186,6 @@ class EventParser:
             self._add_event_id(params, event_id)
         self._check_size(params)
         return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out))
-
-    def _shape_of(self, row: Row) -> list[_Column]:
-        """What each column means. Rows of one query have one shape, so this is decided once."""
-        columns = tuple(row)
-        shape = self._shapes.get(columns)
-        if shape is None:
-            shape = [self._column(column) for column in columns]
-            names = [column.name for column in shape]
-            if len(set(names)) < len(names):
-                repeated = next(name for name in names if names.count(name) > 1)
-                raise InvalidEvent("repeated_parameter", f"two columns give {repeated}; keep one")
-            if len(self._shapes) >= _MOST_SHAPES:
-                self._shapes.clear()
-            self._shapes[columns] = shape
-        return shape
-
-    def _column(self, column: Any) -> _Column:
-        name = self._column_map.get(column, column)
-        parameter = self.endpoint.parameters.get(name)
-        if parameter is not None:
-            return _Column(name, parameter.kind, parameter, values.NORMALISERS.get(parameter.kind))
-        if not isinstance(name, str):
-            raise InvalidEvent("unknown_parameter", f"a column is named by a {type(name).__name__}; names are text")
-        if name in self._extra:
-            return _Column(name, "text", _extra_parameter(name), values.text)
-        if name == "event" and self._event_tokens:
-            return _Column(name, "event", _extra_parameter(name), None)
-        if name == self._id_field or name in self._ignored:
-            return _Column(name, "ignored", _extra_parameter(name), None)
-        raise InvalidEvent("unknown_parameter", _unknown(name[:_LONGEST_NAME], self.endpoint))
 
     def _event_token_of(self, event: Any) -> str:
         try:
@@ -285,13 +224,6 @@ class EventParser:
             occurred_at=occurred_at,
         )
 
-    def _validate(self, params: Mapping[str, str]) -> None:
-        if self.endpoint.is_valid(params):
-            return
-        error = next(self.endpoint.validator.iter_errors(params), None)
-        if error is not None:
-            raise _explain(error, params)
-
     def _add_event_id(self, params: dict[str, str], event_id: str) -> None:
         parameter = self.endpoint.parameters["callback_params"]
         sent = params.get("callback_params")
@@ -304,8 +236,8 @@ class EventParser:
         params["callback_params"] = values.flat_object(parameter, {**entries, self._event_id_param: event_id})
 
     def _check_size(self, params: Mapping[str, str]) -> None:
-        longest = len("".join((*params, *params.values()))) * _BYTES_PER_CHARACTER
-        if longest > self.endpoint.max_bytes and (size := len(form_encoded(params))) > self.endpoint.max_bytes:
+        size = size_above(self.endpoint.max_bytes, params)
+        if size is not None:
             raise InvalidEvent(
                 "too_large", f"the request would have {size:,} bytes; Adjust takes {self.endpoint.max_bytes:,}"
             )
@@ -362,68 +294,6 @@ def parse_event(
     return parser.parse(row, now=now)
 
 
-def form_encoded(params: Mapping[str, str]) -> str:
-    """As ``urllib.parse.urlencode`` does it, in a fraction of its time for ASCII, which nearly everything is."""
-    return "&".join([f"{_encoded_name(name)}={_encoded(text)}" for name, text in params.items()])
-
-
-def _encoded(text: str) -> str:
-    if _needs_no_encoding(text):
-        return text
-    return text.translate(_ENCODED) if text.isascii() else quote_plus(text)
-
-
-_encoded_name = lru_cache(maxsize=1024)(quote_plus)
-_ENCODED = {code: quote_plus(chr(code)) for code in range(128)}
-
-
 def _digest(params: Mapping[str, str]) -> str:
     canonical = "\x1e".join(f"{name}\x1f{params[name]}" for name in sorted(params))
     return blake2b(canonical.encode(), digest_size=16).hexdigest()
-
-
-@lru_cache(maxsize=1024)
-def _extra_parameter(name: str) -> Parameter:
-    return Parameter(
-        name=name,
-        kind="text",
-        description="",
-        source="",
-        choices=(),
-        letter_case=None,
-        hyphens=True,
-        personal=True,
-        sent_as=None,
-    )
-
-
-@lru_cache(maxsize=1024)
-def _unknown(name: str, endpoint: Endpoint) -> str:
-    by_lower_case = {known.lower(): known for known in endpoint.parameters}
-    near = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
-    meant = (
-        f"did you mean {by_lower_case[near[0]]} (names are case-sensitive)?" if near else "rename or drop the column."
-    )
-    return f"Adjust knows no parameter {quoted(name)}; {meant} To send it as it is, name it in extra_params"
-
-
-def _explain(error: ValidationError, params: Mapping[str, str]) -> InvalidEvent:
-    """Say in a data engineer's words what the schema found."""
-    if error.validator == "required" and isinstance(error.validator_value, list):
-        name = next(name for name in error.validator_value if name not in params)
-        where = {
-            "environment": "set it to production or sandbox in the connection, the operator or the row",
-            "app_token": "set it in the connection, the operator or the row",
-        }.get(name, "set it in the operator or the row")
-        return InvalidEvent(f"missing_{name}", f"the event has no {name}; {where}")
-    if error.validator == "anyOf":
-        return InvalidEvent(
-            "missing_device_id",
-            "the row has no usable device id; give at least one, such as gps_adid, idfa, idfv or adid",
-        )
-    if error.validator == "dependentRequired":
-        return InvalidEvent("missing_currency", "revenue needs currency, an ISO 4217 code such as USD")
-    if error.validator == "not":
-        return InvalidEvent("conflicting_att_status", "give att_status or tracking_enabled, never both")
-    name = str(error.absolute_path[0]) if error.absolute_path else "row"
-    return values.refuse(name, "is not of the form that Adjust documents")

@@ -13,9 +13,10 @@ from hashlib import blake2b
 from typing import Any
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent, StreamOutOfOrder
-from airflow_provider_adjust.s2s.events import Event, EventParser, Row
+from airflow_provider_adjust.s2s.events import Event, EventParser
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.responses import Outcome
+from airflow_provider_adjust.s2s.rows import Row
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.shown import printable, quoted, row_text
 

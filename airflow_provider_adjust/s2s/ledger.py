@@ -10,18 +10,17 @@ from __future__ import annotations
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from hashlib import blake2b
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from airflow_provider_adjust.s2s.delivery import OnInDoubt
-from airflow_provider_adjust.s2s.events import Event
 from airflow_provider_adjust.s2s.ledger_held import HeldCounts, prune_held
+from airflow_provider_adjust.s2s.ledger_races import again_after_a_lost_race
+from airflow_provider_adjust.s2s.ledger_records import by_scope, content_digest, key_of, place_of, record_of
 from airflow_provider_adjust.s2s.ledger_schema import deliveries, prepare
 from airflow_provider_adjust.s2s.ledger_table import Scope, TaskInstanceId, delete_claimed, insert_new, update
 from airflow_provider_adjust.s2s.receipts import Receipt
@@ -29,17 +28,12 @@ from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.verdicts import receipt_for
 
-__all__ = ["Ledger", "TaskInstanceId", "content_digest", "prune"]
+__all__ = ["Ledger", "TaskInstanceId", "prune"]
 
 #: Seconds after which settled events are written even when a batch is not full.
 WRITE_EVERY = 1.0
 #: A claim of another task instance that is older than this belongs to a worker that was lost.
 CLAIM_EXPIRES = timedelta(minutes=15)
-_LONGEST_ID = 255
-#: A race is lost to another task that went on, so there must be more of these than tasks that send the same events.
-_ATTEMPTS = 20
-#: SQLSTATE of a serialization failure and of a deadlock, and MySQL's number for the latter.
-_RACE_CODES = {"40001", "40P01", 1213}
 _T = TypeVar("_T")
 
 _SENT = {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.IN_DOUBT}
@@ -106,26 +100,26 @@ class Ledger:
                 return more(connection)
 
         try:
-            result = _again_after_a_lost_race(work)
+            result = again_after_a_lost_race(work)
         except BaseException:
             self._settled[:0] = settled
             raise
-        self._open.difference_update(_place(receipt.event) for receipt in settled if receipt.event)
+        self._open.difference_update(place_of(receipt.event) for receipt in settled if receipt.event)
         return result
 
     def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job]) -> list[Receipt | None]:
         refusals: dict[int, Receipt | None] = {}
-        for scope, group in _by_scope(jobs).items():
+        for scope, group in by_scope(jobs).items():
             # Every task takes them in one order, or two would wait for each other.
-            group.sort(key=lambda job: _key(job.event.event_id))
-            known = insert_new(connection, scope, [_record(job.event) for job in group], self._common())
+            group.sort(key=lambda job: key_of(job.event.event_id))
+            known = insert_new(connection, scope, [record_of(job.event) for job in group], self._common())
             for job in group:
-                key = _key(job.event.event_id)
+                key = key_of(job.event.event_id)
                 refusal = self._decide(job, known[key]) if key in known else None
                 refusals[id(job)] = refusal
                 if key in known and refusal is None:
-                    update(connection, scope, [key], {**_record(job.event), **self._common()})
-        self._open.update(_place(job.event) for job in jobs if refusals[id(job)] is None)
+                    update(connection, scope, [key], {**record_of(job.event), **self._common()})
+        self._open.update(place_of(job.event) for job in jobs if refusals[id(job)] is None)
         return [refusals[id(job)] for job in jobs]
 
     def _decide(self, job: Job, record: Any) -> Receipt | None:
@@ -188,7 +182,7 @@ class Ledger:
         """Note the end of an event that was claimed; of others it is only counted how many were held."""
         if receipt.event is None:
             return
-        place = _place(receipt.event)
+        place = place_of(receipt.event)
         if receipt.outcome is Outcome.HELD:
             self._held.add(place[0], receipt.event)
         if place not in self._open:
@@ -233,7 +227,7 @@ class Ledger:
         groups: dict[tuple[Scope, Outcome, str, int | None], list[str]] = defaultdict(list)
         for receipt in settled:
             assert receipt.event is not None  # noqa: S101 - settle() takes no other
-            scope, key = _place(receipt.event)
+            scope, key = place_of(receipt.event)
             groups[scope, receipt.outcome, receipt.reason, receipt.http_status].append(key)
         for (scope, outcome, reason, http_status), keys in groups.items():
             if outcome in _SENT:
@@ -257,58 +251,3 @@ def prune(engine: sa.Engine, *, older_than: timedelta, now: datetime | None = No
     with engine.begin() as connection:
         prune_held(connection, before.date())
         return int(connection.execute(old).rowcount)
-
-
-def _again_after_a_lost_race(work: Callable[[], _T]) -> _T:
-    """Do it again when another task was faster with one of the events; the next look sees what it wrote."""
-    for _ in range(_ATTEMPTS - 1):
-        try:
-            return work()
-        except DBAPIError as error:
-            if not _is_lost_race(error):
-                raise
-    return work()
-
-
-def _is_lost_race(error: DBAPIError) -> bool:
-    """Tell a row that came in between, or a transaction that the database gave up for another, from a real failure."""
-    cause: Any = error.orig
-    codes = {getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None), *getattr(cause, "args", ())[:1]}
-    return isinstance(error, IntegrityError) or not _RACE_CODES.isdisjoint(codes)
-
-
-def content_digest(event: Event) -> str:
-    """Tell a mended event from the one that was refused, without revealing what it holds."""
-    return blake2b(repr(sorted(event.params.items())).encode(), digest_size=16).hexdigest()
-
-
-def _key(event_id: str) -> str:
-    """The event's id as the table holds it; one that is too long for a key, or that not every database takes (it has a
-    NUL or no UTF-8), becomes a digest."""
-    if len(event_id) <= _LONGEST_ID and event_id.isprintable():
-        return event_id
-    return blake2b(event_id.encode("utf-8", "backslashreplace"), digest_size=32).hexdigest()
-
-
-def _place(event: Event) -> tuple[Scope, str]:
-    """Where the event stands in the table."""
-    params: Mapping[str, str] = event.params
-    return Scope(params["app_token"], params["event_token"], params["environment"]), _key(event.event_id)
-
-
-def _by_scope(jobs: Iterable[Job]) -> dict[Scope, list[Job]]:
-    groups: dict[Scope, list[Job]] = defaultdict(list)
-    for job in jobs:
-        groups[_place(job.event)[0]].append(job)
-    return groups
-
-
-def _record(event: Event) -> dict[str, Any]:
-    """What the table keeps of the event itself."""
-    return {
-        "event_id": _key(event.event_id),
-        "content": content_digest(event),
-        "occurred_at": event.occurred_at.replace(tzinfo=None),
-        "revenue": event.revenue,
-        "currency": event.params.get("currency"),
-    }

@@ -9,14 +9,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
-from airflow_provider_adjust.s2s.delivery import Delivery, OnInDoubt, Retries
+from airflow_provider_adjust.s2s.delivery import Delivery, OnInDoubt
 from airflow_provider_adjust.s2s.device_api import DeviceApi, Standing
 from airflow_provider_adjust.s2s.endpoint import Endpoint
 from airflow_provider_adjust.s2s.errors import DeliveryStopped, LedgerUnavailable
-from airflow_provider_adjust.s2s.events import EventParser, Row
+from airflow_provider_adjust.s2s.events import EventParser
 from airflow_provider_adjust.s2s.intake import Intake, Now, utc_now
 from airflow_provider_adjust.s2s.ledger import Ledger
 from airflow_provider_adjust.s2s.receipts import Receipt
+from airflow_provider_adjust.s2s.retries import Retries
+from airflow_provider_adjust.s2s.rows import Row
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.shown import printable
 from airflow_provider_adjust.s2s.transports import Target, Transport

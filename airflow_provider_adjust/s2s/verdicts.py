@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from airflow_provider_adjust.s2s.echoes import without_echoes
+from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.responses import Outcome, Verdict, classify
 from airflow_provider_adjust.s2s.schedule import Job
-from airflow_provider_adjust.s2s.transports import Completion, Failure
+from airflow_provider_adjust.s2s.transports import Completion, Failure, Target
 
 
 def judge(completion: Completion) -> Verdict:
@@ -29,10 +33,33 @@ def words(verdict: Verdict) -> str:
     return f"{status}: {verdict.message}" if verdict.message else status
 
 
-def halt_message(verdict: Verdict) -> str:
-    return (
+def redacted(verdict: Verdict, job: Job, target: Target) -> Verdict:
+    """The verdict without what the answer repeats of the event and the token."""
+    return replace(verdict, message=without_echoes(verdict.message, job.event.params, target.s2s_token))
+
+
+# Why a delivery stops.
+
+
+def halted(verdict: Verdict) -> DeliveryHalted:
+    return DeliveryHalted(
         f"Adjust refuses the whole batch, nothing more was sent ({verdict.reason}; {words(verdict)}): {verdict.remedy}"
     )
+
+
+def asked_to_wait(seconds: float, verdict: Verdict) -> AdjustUnreachable:
+    return AdjustUnreachable(f"Adjust asks to wait {seconds:.0f} s ({words(verdict)}); retry then", retry_after=seconds)
+
+
+def nothing_settled(job: Job, verdict: Verdict) -> AdjustUnreachable:
+    return AdjustUnreachable(
+        f"no event could be settled in {job.attempts} attempts, the last ended with {words(verdict)}; "
+        "check the endpoint, the network and Adjust's status page, then retry the task",
+        retry_after=verdict.retry_after,
+    )
+
+
+# How an event ends.
 
 
 def receipt_for(
@@ -51,3 +78,18 @@ def receipt_for(
         job.event,
         job.row,
     )
+
+
+def held_behind_another(job: Job) -> Receipt:
+    detail = "an earlier event of the same device and event token is unresolved; this one goes after it next time"
+    return receipt_for(job, Outcome.HELD, "lane_held", detail)
+
+
+def still_in_doubt(job: Job) -> Receipt:
+    detail = "an earlier try sent this event and got no answer; look into Adjust, then send it as a row of its own"
+    return receipt_for(job, Outcome.IN_DOUBT, "no_answer", detail)
+
+
+def stopped_before_sent(job: Job) -> Receipt:
+    outcome = Outcome.IN_DOUBT if job.doubtful else Outcome.HELD
+    return receipt_for(job, outcome, "stopped", "the delivery stopped before this event was sent")

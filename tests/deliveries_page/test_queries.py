@@ -105,7 +105,19 @@ def test_counts_and_revenue_add_up_per_day_and_kind(ledger: sa.Connection, dag_i
         (Choice(first_day=date(2026, 5, 4)), lambda row: row.occurred_at.day >= 4),
         (Choice(last_day=date(2026, 4, 30)), lambda row: False),
     ],
-    ids=repr,
+    ids=[
+        "token",
+        "status",
+        "reason",
+        "dag",
+        "no-such-dag",
+        "map-index",
+        "no-such-environment",
+        "run",
+        "day",
+        "from-day",
+        "before",
+    ],
 )
 def test_what_is_chosen_filters_every_list(ledger: sa.Connection, choice: Choice, matches: Any) -> None:
     expected = {row.event_id for row in written(ledger, DAGS) if matches(row)}

@@ -187,6 +187,7 @@ OUTPUT = [("adjust", f"{APP_TOKEN}/{EVENT_TOKEN}")]
         ("%(limit)s", {"limit": BELOW}),
         ("%(limit)s AND gaid NOT LIKE '0%%'", {"limit": BELOW}),
     ],
+    ids=["written out", "by position", "by name", "with a percent sign"],
 )
 def test_openlineage_sees_the_table_and_the_event(
     adjust: SandboxServer, postgres_warehouse: sa.URL, limit: str, parameters: Any

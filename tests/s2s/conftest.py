@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from airflow_provider_adjust.s2s import events, responses
+from airflow_provider_adjust.s2s import columns, form_encoding, responses
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_remembered() -> None:
     """Each test meets the code, not what another test's answer left in a cache."""
-    for module in (events, responses):
+    for module in (columns, form_encoding, responses):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()

@@ -36,12 +36,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from s2s_case import SECOND, job, until_raised
 
-from airflow_provider_adjust.s2s.delivery import Delivery, Retries
+from airflow_provider_adjust.s2s.delivery import Delivery
 from airflow_provider_adjust.s2s.device_api import Standing
 from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted, DeliveryStopped, LedgerUnavailable
 from airflow_provider_adjust.s2s.pace import Pace
 from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
 from airflow_provider_adjust.s2s.responses import Outcome, Verdict
+from airflow_provider_adjust.s2s.retries import Retries
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target
 from airflow_provider_adjust.s2s.verdicts import judge

@@ -22,15 +22,9 @@ from s2s_case import APP, GPS_ADID, NA, NAT, NOW, ROW, SECOND, TOKEN, parse, ref
 
 from airflow_provider_adjust.s2s.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.events import (
-    Event,
-    EventParser,
-    InvalidEvent,
-    Lane,
-    MendedRow,
-    UnreadableRow,
-    parse_event,
-)
+from airflow_provider_adjust.s2s.events import Event, EventParser, InvalidEvent, Lane, parse_event
+from airflow_provider_adjust.s2s.rows import MendedRow, UnreadableRow
+from airflow_provider_adjust.s2s.violations import check_schema
 
 NAN = float("nan")
 ZERO_ID = "00000000-0000-0000-0000-000000000000"
@@ -39,6 +33,9 @@ BERLIN = {"timezone": "Europe/Berlin"}
 
 class Other:
     """A value that no parameter takes."""
+
+    def __repr__(self) -> str:
+        return "Other()"
 
 
 class Float32:
@@ -951,7 +948,7 @@ def test_what_is_no_row_is_refused(given: Any, reason: str) -> None:
 def test_a_refusal_of_the_schema_alone_names_the_parameter() -> None:
     # Year 3300 has eleven digits, so only the clock can let it through; the schema still looks at every text.
     with pytest.raises(InvalidEvent) as caught:
-        EventParser()._validate({**parse().params, "created_at_unix": "soon"})
+        check_schema({**parse().params, "created_at_unix": "soon"}, EVENT)
     assert caught.value.reason == "invalid_created_at_unix"
     with pytest.raises(InvalidEvent) as caught:
         EventParser()._validate([])  # type: ignore[arg-type]

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from s2s_case import GPS_ADID, NOW, SECOND, row, until_raised
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, StreamOutOfOrder
-from airflow_provider_adjust.s2s.events import EventParser, MendedRow, UnreadableRow
+from airflow_provider_adjust.s2s.events import EventParser
 from airflow_provider_adjust.s2s.intake import Intake, row_digest, utc_now
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.responses import Outcome
+from airflow_provider_adjust.s2s.rows import MendedRow, UnreadableRow
 from airflow_provider_adjust.s2s.schedule import Job
 
 

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from s2s_case import NA, NAT, NOW, SECOND, row
 
-from airflow_provider_adjust.s2s.events import Event, EventParser, InvalidEvent, MendedRow, UnreadableRow
+from airflow_provider_adjust.s2s.events import Event, EventParser, InvalidEvent
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.rejected import ROW_KEY, is_rejected_line, rejected_line, response_line
 from airflow_provider_adjust.s2s.responses import Outcome
+from airflow_provider_adjust.s2s.rows import MendedRow, UnreadableRow
 
 NAN = float("nan")
 
@@ -142,7 +143,7 @@ def test_a_mended_line_keeps_its_id() -> None:
 
 @pytest.mark.parametrize(
     "given_row",
-    [UnreadableRow("the line is not JSON"), None, "text", 5, ["a", NOW], {"a": object()}, {5: b"x"}, NAT],
+    [UnreadableRow("the line is not JSON"), None, "text", 5, ["a", NOW], {"a": object}, {5: b"x"}, NAT],
     ids=repr,
 )
 def test_whatever_stood_in_a_rows_place_makes_a_line(given_row: Any) -> None:

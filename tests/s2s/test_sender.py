@@ -11,12 +11,12 @@ import pytest
 from fake_transport import FakeTransport
 from s2s_case import GPS_ADID, NOW, SECOND, parse, row, until_raised
 
-from airflow_provider_adjust.s2s.delivery import Retries
 from airflow_provider_adjust.s2s.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import DeliveryStopped, StreamOutOfOrder
 from airflow_provider_adjust.s2s.events import EventParser
 from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
 from airflow_provider_adjust.s2s.responses import Outcome
+from airflow_provider_adjust.s2s.retries import Retries
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.sender import Route, Sender, masked
 from airflow_provider_adjust.s2s.transports import Target

@@ -19,12 +19,13 @@ from s2s.s2s_case import parse
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.s2s.bounds import MAX_ANSWER_BYTES, within
-from airflow_provider_adjust.s2s.delivery import Delivery, Retries
+from airflow_provider_adjust.s2s.delivery import Delivery
 from airflow_provider_adjust.s2s.device_api import DeviceApi, DeviceApiError
 from airflow_provider_adjust.s2s.echoes import without_echoes
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.rejected import response_line
 from airflow_provider_adjust.s2s.responses import Outcome, classify, read_answer, redact
+from airflow_provider_adjust.s2s.retries import Retries
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target, Transport
 from airflow_provider_adjust.s2s.transports.curl_transport import CurlTransport

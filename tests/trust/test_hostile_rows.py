@@ -21,13 +21,14 @@ from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEvent
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent, StreamOutOfOrder
-from airflow_provider_adjust.s2s.events import EventParser, MendedRow
+from airflow_provider_adjust.s2s.events import EventParser
 from airflow_provider_adjust.s2s.intake import Intake
 from airflow_provider_adjust.s2s.ledger import Ledger, TaskInstanceId
 from airflow_provider_adjust.s2s.ledger_schema import metadata
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.rejected import rejected_line
 from airflow_provider_adjust.s2s.responses import Outcome
+from airflow_provider_adjust.s2s.rows import MendedRow
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.sql_rows import column_names
 
