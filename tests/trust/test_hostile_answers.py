@@ -136,12 +136,19 @@ def test_an_endless_body_is_cut_in_time(transport: Transport) -> None:
     assert len(completion.body) <= MAX_ANSWER_BYTES + 65_536
 
 
-@pytest.mark.parametrize(("scheme", "failure"), [("http", Failure.NO_ANSWER), ("https", Failure.NOT_SENT)])
+@pytest.mark.parametrize("kind", [RequestsTransport, CurlTransport])
+@pytest.mark.parametrize(
+    ("scheme", "read_timeout", "failure"),
+    # What cannot be reached must not wait for the time that an answer may take.
+    [("http", 0.5, Failure.NO_ANSWER), ("https", 60.0, Failure.NOT_SENT)],
+)
 def test_a_server_that_never_says_a_word_is_given_up_in_time(
-    transport: Transport, scheme: str, failure: Failure
+    kind: Callable[..., Transport], scheme: str, read_timeout: float, failure: Failure
 ) -> None:
+    transport = kind(max_in_flight=1, timeout=(0.3, read_timeout))
     with RawServer(lambda connection: connection.wait_for_the_client()) as server:
         completion = post(transport, server.url.replace("http", scheme, 1))
+        transport.close()
     assert completion.failure is failure
 
 
