@@ -81,11 +81,14 @@ mutants: $(VENV)/.installed-mutants ## Break events, responses and schedule in e
 	$(VENV)/bin/mutmut export-cicd-stats
 	$(PY) -c '$(ENOUGH_KILLED)'
 
-lint: $(VENV)/.installed-dev ## Check style, format and types
+lint: $(VENV)/.installed-dev ## Check style, format, types and workflows
 	$(PY) -m ruff check .
 	$(PY) -m ruff check --preview --select AIR .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/{bug,idea}.yml
+	$(VENV)/bin/zizmor --offline --quiet .
 
 bench: $(VENV)/.installed-bench ## Compare speeds with what one writes by hand (BENCH_ARGS=--quick for a look)
 	PYTHONPATH=scripts $(PY) -m benchmark $(BENCH_ARGS)
@@ -105,13 +108,13 @@ wheel: $(VENV)/.installed-dev ## Build the sdist and the wheel into dist/, and c
 	$(PY) -m build --installer uv
 	$(PY) -m twine check --strict dist/*
 
-licences: $(VENV)/.installed-release $(RUNTIME)/.installed ## List the licences of all that an installation brings
-	$(VENV)/bin/pip-licenses --python=$(RUNTIME)/bin/python --from=mixed --order=license --format=markdown
+licences: $(VENV)/.installed-release $(RUNTIME)/.installed ## List the licences of all that an installation brings; fail at one that may not be
+	$(VENV)/bin/pip-licenses --python=$(RUNTIME)/bin/python
 
-sbom: $(VENV)/.installed-release $(RUNTIME)/.installed ## Write dist/sbom.cdx.json, a release's software bill of materials
-	mkdir -p dist
+sbom: $(VENV)/.installed-release $(RUNTIME)/.installed ## Write build/sbom.cdx.json, a release's software bill of materials
+	mkdir -p build
 	$(VENV)/bin/cyclonedx-py environment $(RUNTIME)/bin/python --pyproject pyproject.toml --mc-type library \
-		--output-reproducible --output-format JSON --output-file dist/sbom.cdx.json
+		--output-reproducible --output-format JSON --output-file - | $(PY) scripts/bill_of_materials.py > build/sbom.cdx.json
 
 constraints: $(UV) ## Pin what pyproject.toml newly asks for; what is pinned stays (CONSTRAINTS_ARGS=--upgrade to renew)
 	$(UV) pip compile pyproject.toml --all-extras $(addprefix --group ,$(PINNED_GROUPS)) -c <(echo apache-airflow==$(AIRFLOW)) \
