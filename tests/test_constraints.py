@@ -12,11 +12,13 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+#: Groups in a virtual environment of their own, since they do not go together with the pins.
+APART = {"fab"}
 
 
 def asked_for() -> dict[str, list[str]]:
     """Requirements by where they stand; what a group includes is listed under its own name."""
-    groups = PYPROJECT["dependency-groups"].items()
+    groups = [(name, listed) for name, listed in PYPROJECT["dependency-groups"].items() if name not in APART]
     return {
         "dependencies": PYPROJECT["project"]["dependencies"],
         **{f"extra {name}": listed for name, listed in PYPROJECT["project"]["optional-dependencies"].items()},
