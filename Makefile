@@ -9,10 +9,13 @@ PY := $(VENV)/bin/python
 # What a user's `pip install airflow-provider-adjust[curl]` brings, and nothing of what develops it.
 RUNTIME := .venv-runtime
 UV := $(VENV)/bin/uv
+# The releases that the tests, the demo and CI use. A user of the provider is bound by pyproject.toml alone.
 CONSTRAINTS := requirements/constraints.txt
 
 # Airflow's release lives here; `make constraints AIRFLOW=3.4.0` moves to another.
 AIRFLOW := 3.3.2
+# The groups of pyproject.toml; `demo`, `lint` and `test` are part of others.
+PINNED_GROUPS := bench celery dev docs fuzz mutants release ui
 
 # The first that runs and is new enough: a `python3.12` on the path may be a version manager's shim with no Python behind.
 NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -22,6 +25,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 # pytest's own arguments: make test PYTEST_ARGS="-k intake -x"
 PYTEST_ARGS ?=
 COMPATIBILITY_ARGS ?=
+CONSTRAINTS_ARGS ?=
 BENCH_ARGS ?=
 UI_ARGS ?=
 SCALE_ARGS ?=
@@ -38,7 +42,7 @@ ENOUGH_KILLED := import json, sys; \
 
 
 help: ## List what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-demo ## See the provider deliver to a local stand-in for Adjust
 	$(PY) scripts/demo.py
@@ -77,11 +81,14 @@ mutants: $(VENV)/.installed-mutants ## Break events, responses and schedule in e
 	$(VENV)/bin/mutmut export-cicd-stats
 	$(PY) -c '$(ENOUGH_KILLED)'
 
-lint: $(VENV)/.installed-dev ## Check style, format and types
+lint: $(VENV)/.installed-dev ## Check style, format, types and workflows
 	$(PY) -m ruff check .
 	$(PY) -m ruff check --preview --select AIR .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/{bug,idea}.yml
+	$(VENV)/bin/zizmor --offline --quiet .
 
 bench: $(VENV)/.installed-bench ## Compare speeds with what one writes by hand (BENCH_ARGS=--quick for a look)
 	PYTHONPATH=scripts $(PY) -m benchmark $(BENCH_ARGS)
@@ -101,21 +108,18 @@ wheel: $(VENV)/.installed-dev ## Build the sdist and the wheel into dist/, and c
 	$(PY) -m build --installer uv
 	$(PY) -m twine check --strict dist/*
 
-licences: $(VENV)/.installed-release $(RUNTIME)/.installed ## List the licences of all that an installation brings
-	$(VENV)/bin/pip-licenses --python=$(RUNTIME)/bin/python --from=mixed --order=license --format=markdown
+licences: $(VENV)/.installed-release $(RUNTIME)/.installed ## List the licences of all that an installation brings; fail at one that may not be
+	$(VENV)/bin/pip-licenses --python=$(RUNTIME)/bin/python
 
-sbom: $(VENV)/.installed-release $(RUNTIME)/.installed ## Write dist/sbom.cdx.json, a release's software bill of materials
-	mkdir -p dist
+sbom: $(VENV)/.installed-release $(RUNTIME)/.installed ## Write build/sbom.cdx.json, a release's software bill of materials
+	mkdir -p build
 	$(VENV)/bin/cyclonedx-py environment $(RUNTIME)/bin/python --pyproject pyproject.toml --mc-type library \
-		--output-reproducible --output-format JSON --output-file dist/sbom.cdx.json
+		--output-reproducible --output-format JSON --output-file - | $(PY) scripts/bill_of_materials.py > build/sbom.cdx.json
 
-constraints: $(UV) ## Resolve the releases in requirements/constraints.txt anew
-	@{ sed -n '/^#/p' $(CONSTRAINTS); \
-	$(UV) pip compile pyproject.toml --group dev --group bench --group celery --group docs --group ui \
-		--universal --python-version 3.11 --upgrade --quiet \
-		--no-emit-index-url --no-emit-find-links --no-header --no-annotate \
-		-c <(echo apache-airflow==$(AIRFLOW)); } > $(CONSTRAINTS).new
-	@mv $(CONSTRAINTS).new $(CONSTRAINTS)
+constraints: $(UV) ## Pin what pyproject.toml newly asks for; what is pinned stays (CONSTRAINTS_ARGS=--upgrade to renew)
+	$(UV) pip compile pyproject.toml --all-extras $(addprefix --group ,$(PINNED_GROUPS)) -c <(echo apache-airflow==$(AIRFLOW)) \
+		--universal --python-version 3.11 --quiet --no-emit-index-url --no-emit-find-links --no-annotate \
+		--custom-compile-command "make constraints" --output-file $(CONSTRAINTS) $(CONSTRAINTS_ARGS)
 
 clean: ## Remove the virtual environment and everything built
 	rm -rf $(VENV) $(RUNTIME) .demo .ui dist build mutants htmlcov .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache

@@ -69,6 +69,7 @@ def adjust_asset_scheduled() -> None:
         event_token="f0ob4r",
         id_field="order_id",
         event_id_param="event_id",
+        # No depends_on_past: a run that an asset triggers has no date, and so no past. Clear one that failed before the next.
         # A load that is done again triggers a run again; the ledger keeps it from sending again.
         ledger_conn_id="adjust_ledger",
         max_rejected=0.05,

@@ -15,13 +15,14 @@ from airflow.sdk import ObjectStoragePath, dag, task
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 
 EVENTS_FOLDER = os.environ.get("ADJUST_EVENTS_FOLDER", "file:///tmp/adjust_events")
-EVENTS_FILE = EVENTS_FOLDER + "/{{ run_id | replace(':', '') }}.jsonl"
+EVENTS_FILE = EVENTS_FOLDER + "/{{ run_id }}.jsonl"
 
 
 @dag(
     schedule=None,
     # Two runs at once could send a device's events out of order.
     max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     tags=["adjust"],
 )
 def adjust_event_files() -> None:
@@ -49,8 +50,8 @@ def adjust_event_files() -> None:
         column_map={"gaid": "gps_adid", "total": "revenue"},
         event_token="f0ob4r",
         id_field="order_id",
-        rejected_path=EVENTS_FOLDER + "/rejected/{{ run_id | replace(':', '') }}.jsonl",
-        responses_path=EVENTS_FOLDER + "/responses/{{ run_id | replace(':', '') }}.jsonl",
+        rejected_path=EVENTS_FOLDER + "/rejected/{{ run_id }}.jsonl",
+        responses_path=EVENTS_FOLDER + "/responses/{{ run_id }}.jsonl",
     )
 
     export_purchases(EVENTS_FILE) >> send_purchases

@@ -17,6 +17,7 @@ from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEvent
     schedule=None,
     # Two runs at once could send a device's events out of order.
     max_active_runs=1,
+    default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     params={
         "event": Param("purchase", enum=["purchase", "subscription"], title="Which event"),
         "environment": Param("sandbox", enum=["production", "sandbox"], title="Where it counts"),

@@ -15,6 +15,7 @@ from typing import Any
 
 import jsonschema
 import pytest
+import yaml
 from packaging.utils import canonicalize_name
 
 from airflow_provider_adjust import __version__, connection_form
@@ -296,3 +297,19 @@ def test_the_hook_hands_out_this_form(form_libraries: type[Any]) -> None:
     hook = getattr(import_module(module), name)
     assert hook.get_ui_field_behaviour() == connection_form.hook_field_behaviour()
     assert list(hook.get_connection_form_widgets()) == list(CONNECTION_TYPE["conn-fields"])
+
+
+# --- The registry's file ----------------------------------------------------------------------------------------------
+
+
+def test_the_registry_is_told_of_every_class_that_a_dag_takes() -> None:
+    registry = yaml.safe_load((REPOSITORY / ".airflow-registry.yaml").read_text(encoding="utf-8"))
+    assert registry["package-name"] == INFO["package-name"]
+    assert registry["display-name"] == INFO["name"]
+
+    told = [entry["module"] for kind in ("operators", "other") for entry in registry[kind]]
+    for module, _, name in (path.rpartition(".") for path in told):
+        assert getattr(import_module(module), name).__module__ == module
+    taken = set(modules_named()) - {module for entry in INFO["triggers"] for module in entry["python-modules"]}
+    assert taken <= {path.rpartition(".")[0] for path in told}
+    assert {INFO["task-decorators"][0]["class-name"], *INFO["notifications"]} <= set(told)

@@ -98,6 +98,7 @@ def test_the_wheel_holds_the_package_its_data_and_its_licence_and_nothing_else(w
         "airflow_provider_adjust/py.typed",
         "airflow_provider_adjust/s2s/event.schema.json",
         f"{DIST_INFO}/licenses/LICENSE",
+        f"{DIST_INFO}/licenses/airflow_provider_adjust/deliveries_page/static/uplot/LICENSE",
     }
     assert not [name for name in names if "test" in Path(name).stem.split("_") or name.endswith(".pyc")]
 
