@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,16 +20,16 @@ from airflow_provider_adjust import __version__
 from airflow_provider_adjust.s2s.bounds import MAX_ANSWER_BYTES, within
 
 _CHUNK = 65_536
+_QUERY = re.compile(r"\?\S*")
 
 
 class _NoQueries(logging.Filter):
     """urllib3 and httpx log whole URLs at DEBUG and INFO, and one of ours holds a device id."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(
-                str(each).partition("?")[0] if "advertising_id=" in str(each) else each for each in record.args
-            )
+        message = record.getMessage()
+        if "advertising_id=" in message:
+            record.msg, record.args = _QUERY.sub("?***", message), ()
         return True
 
 

@@ -202,15 +202,6 @@ def test_the_device_api_ends_in_time_and_names_no_device(script: Script) -> None
     assert DEVICE not in str(failed.value)
 
 
-def test_no_log_shows_the_device_that_was_asked_for(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("DEBUG")
-    with RawServer(answering(OK_LINE, b"Content-Length: 2\r\n\r\n{}")) as server:
-        DeviceApi(server.url.removesuffix("/event"), S2S_TOKEN).inspect_device(DEVICE, "4w565xzmb54d")
-    assert "GET /device_service/api/v2/inspect_device" in caplog.text, "urllib3 must have logged the request"
-    assert DEVICE not in caplog.text
-    assert S2S_TOKEN not in caplog.text
-
-
 # -- what is said of an answer -----------------------------------------------------------------------------------------
 
 STEERING = "\x00\x07\x1b[31m\x7f\x9b\u202e\u2066\u2028\ud800"

@@ -376,13 +376,6 @@ def test_what_cannot_be_rehearsed_is_described_by_what_may_have_happened(
 # --- TLS --------------------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
-
-
 def test_a_certificate_that_nobody_signed_is_refused_before_anything_is_sent(
     client: Client, tls: ssl.SSLContext
 ) -> None:
