@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_store import MemoryStore
 from s2s_case import GPS_ADID, NOW, job, parse, row
 
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
@@ -104,21 +105,13 @@ NAMES += ["event_token", "event", "order_id", "os_name", "extra", "unknown"]
 OPTIONS: dict[str, Any] = {"id_field": "order_id", "extra_params": ["extra"], "event_tokens": {"purchase": "f0ob4r"}}
 
 
-class Store:
-    """A checkpoint's place that forgets."""
-
-    def load(self) -> None:
-        return None
-
-    def save(self, state: dict[str, Any]) -> None:
-        json.dumps(state)
-
-
 def take(rows: list[Any], *, route_by: str | None = None) -> list[Job | Receipt]:
     """What becomes of rows on their way in, the checkpoint included, and each of them as a rejected line."""
     parser = EventParser(**OPTIONS, ignored=() if route_by is None else (route_by,))
     intake = Intake({None if route_by is None else "android": parser}, route_by=route_by, now=lambda: NOW)
-    items = list(Checkpoint(Store()).resume(intake.stream(iter(rows))))
+    checkpoint = Checkpoint(MemoryStore())
+    items = list(checkpoint.resume(intake.stream(iter(rows))))
+    checkpoint.save()
     for item in items:
         receipt = (
             item if isinstance(item, Receipt) else Receipt(Outcome.HELD, "", "", 1, event=item.event, row=item.row)
