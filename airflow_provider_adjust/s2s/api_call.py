@@ -82,7 +82,7 @@ class ApiCall:
         """
         try:
             return within(sum(self.timeout), self._get)
-        except (requests.RequestException, TimeoutError, UnicodeError) as error:
+        except (OSError, UnicodeError) as error:  # requests' own are OSErrors, and so is a bundle that is not there
             raise ApiUnreachable(type(error).__name__) from None
 
     def _get(self) -> ApiAnswer:
@@ -108,9 +108,9 @@ class ApiCall:
         :raises ApiUnreachable: no whole answer came.
         """
         connect, read = self.timeout
-        # Reading the certificates takes a while and would hold up every other trigger.
-        trusted = await asyncio.to_thread(_trusted_authorities)
         try:
+            # Reading the certificates takes a while and would hold up every other trigger.
+            trusted = await asyncio.to_thread(_trusted_authorities)
             async with (
                 asyncio.timeout(connect + read),
                 httpx.AsyncClient(verify=trusted, timeout=httpx.Timeout(read, connect=connect)) as client,
@@ -122,7 +122,7 @@ class ApiCall:
                     if len(body) > self.most_bytes:
                         break
                 return ApiAnswer(answer.status_code, bytes(body), answer.headers.get("Retry-After"))
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, UnicodeError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             raise ApiUnreachable(type(error).__name__) from None
 
 

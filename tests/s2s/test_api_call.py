@@ -155,6 +155,18 @@ def test_a_bundle_of_the_worker_is_trusted_either_way(
         assert send(call(server.url)).status == 200
 
 
+@pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "damaged"])
+def test_a_bundle_that_cannot_be_read_is_a_failure_like_any_other(
+    content: str | None, send: Send, tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "own.pem"
+    if content is not None:
+        bundle.write_text(content, encoding="utf-8")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    with RawServer(lambda connection: None, tls=tls) as server, pytest.raises(ApiUnreachable, match=r"^\w+Error$"):
+        send(call(server.url))
+
+
 def _name_in_a_directory(certificate: Path) -> str:
     """How OpenSSL finds it there: by the hash of its subject, whose outermost tag and length do not count."""
     subject = x509.load_pem_x509_certificate(certificate.read_bytes()).subject.public_bytes()

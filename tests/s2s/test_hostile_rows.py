@@ -146,6 +146,13 @@ def test_a_row_spoils_only_itself(name: str, value: Any, route_by: str | None) -
         assert items[1].event.body.isascii()
 
 
+@pytest.mark.parametrize("value", [*VALUES.values(), None, [], NOW], ids=[*VALUES, "nothing", "a list", "a time"])
+def test_what_stands_in_a_rows_place_spoils_only_itself(value: Any) -> None:
+    items = take([row(order_id="o-1"), value, row(order_id="o-3")])
+    assert [isinstance(item, Job) for item in items] == [True, False, True]
+    assert items[1].reason == "not_a_row"
+
+
 @pytest.mark.parametrize(
     "name", ["a&app_token", "revenue=1&x", "a\r\nHost: evil", "\u202e", "\udcff", "a" * 1_000_000, ""]
 )
