@@ -37,5 +37,5 @@ def test_a_call_that_does_not_end_is_given_up_and_keeps_no_process_from_ending()
     with pytest.raises(TimeoutError, match=r"^no end within 0\.05 s$"):
         within(0.05, wait)
     assert begun.wait(60)
-    assert callers[0].daemon
     over.set()
+    assert callers[0].daemon
