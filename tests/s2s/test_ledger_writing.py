@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from s2s_case import NOW, job
 from sqlalchemy.exc import DBAPIError
 
-from airflow_provider_adjust.s2s.ledger import WRITE_EVERY, Ledger, TaskInstanceId
+from airflow_provider_adjust.s2s.ledger import CLAIM_EXPIRES, WRITE_EVERY, Ledger, TaskInstanceId
 from airflow_provider_adjust.s2s.ledger_schema import deliveries, metadata
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.responses import Outcome
@@ -79,6 +79,20 @@ def test_what_was_not_claimed_has_no_record(ledger_engine: sa.Engine) -> None:
     ledger.flush()
     ledger.close()
     assert statuses(ledger_engine) == {}
+
+
+def test_what_is_not_ours_to_send_keeps_the_record_of_who_sent_it(ledger_engine: sa.Engine) -> None:
+    lost, (shared,) = ledger_of(ledger_engine, "lost"), jobs_of(1)
+    lost.claim([shared])
+    mine = ledger_of(ledger_engine, on_in_doubt="hold", now=lambda: NOW + CLAIM_EXPIRES)
+    (receipt,) = mine.claim([shared])
+    assert receipt is not None
+    assert receipt.outcome is Outcome.IN_DOUBT
+    mine.settle(receipt)
+    mine.flush()
+    assert statuses(ledger_engine) == {"sending": 1}
+    for each in (lost, mine):
+        each.close()
 
 
 def test_what_was_claimed_and_never_sent_is_forgotten(ledger_engine: sa.Engine) -> None:
