@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,16 +20,16 @@ from airflow_provider_adjust import __version__
 from airflow_provider_adjust.s2s.bounds import MAX_ANSWER_BYTES, within
 
 _CHUNK = 65_536
+_QUERY = re.compile(r"\?\S*")
 
 
 class _NoQueries(logging.Filter):
     """urllib3 and httpx log whole URLs at DEBUG and INFO, and one of ours holds a device id."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(
-                str(each).partition("?")[0] if "advertising_id=" in str(each) else each for each in record.args
-            )
+        message = record.getMessage()
+        if "advertising_id=" in message:
+            record.msg, record.args = _QUERY.sub("?***", message), ()
         return True
 
 
@@ -81,7 +82,7 @@ class ApiCall:
         """
         try:
             return within(sum(self.timeout), self._get)
-        except (requests.RequestException, TimeoutError, UnicodeError) as error:
+        except (OSError, UnicodeError) as error:  # requests' own are OSErrors, and so is a bundle that is not there
             raise ApiUnreachable(type(error).__name__) from None
 
     def _get(self) -> ApiAnswer:
@@ -107,9 +108,9 @@ class ApiCall:
         :raises ApiUnreachable: no whole answer came.
         """
         connect, read = self.timeout
-        # Reading the certificates takes a while and would hold up every other trigger.
-        trusted = await asyncio.to_thread(_trusted_authorities)
         try:
+            # Reading the certificates takes a while and would hold up every other trigger.
+            trusted = await asyncio.to_thread(_trusted_authorities)
             async with (
                 asyncio.timeout(connect + read),
                 httpx.AsyncClient(verify=trusted, timeout=httpx.Timeout(read, connect=connect)) as client,
@@ -121,7 +122,7 @@ class ApiCall:
                     if len(body) > self.most_bytes:
                         break
                 return ApiAnswer(answer.status_code, bytes(body), answer.headers.get("Retry-After"))
-        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError, UnicodeError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, OSError, UnicodeError) as error:
             raise ApiUnreachable(type(error).__name__) from None
 
 

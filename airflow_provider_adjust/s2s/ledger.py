@@ -80,12 +80,17 @@ class Ledger:
         The database works while the delivery goes on. One thread writes, so that all is written in the order in which it
         was asked for.
         """
-        settled = self._take_settled()
-        return self._writer.submit(self._write, settled, lambda connection: self._claim_in(connection, jobs))
+        return self._writer.submit(self._write_claim, self._take_settled(), jobs)
 
     def claim(self, jobs: Sequence[Job]) -> list[Receipt | None]:
         """As ``begin_claim``, and wait for it."""
         return self.begin_claim(jobs).result()
+
+    def _write_claim(self, settled: list[Receipt], jobs: Sequence[Job]) -> list[Receipt | None]:
+        refusals = self._write(settled, lambda connection: self._claim_in(connection, jobs))
+        # Only now: what a lost race has undone is not this task's to settle.
+        self._open.update(place_of(job.event) for job, refusal in zip(jobs, refusals, strict=True) if refusal is None)
+        return refusals
 
     def _write(self, settled: list[Receipt], more: Callable[[sa.Connection], _T]) -> _T:
         """Write what was settled, and more, in one transaction.
@@ -119,7 +124,6 @@ class Ledger:
                 refusals[id(job)] = refusal
                 if key in known and refusal is None:
                     update(connection, scope, [key], {**record_of(job.event), **self._common()})
-        self._open.update(place_of(job.event) for job in jobs if refusals[id(job)] is None)
         return [refusals[id(job)] for job in jobs]
 
     def _decide(self, job: Job, record: Any) -> Receipt | None:

@@ -11,9 +11,8 @@ import pytest
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.s2s import verification
-from airflow_provider_adjust.s2s.device_api import DeviceApi, DeviceApiError, Standing, last_event_time
+from airflow_provider_adjust.s2s.device_api import last_event_time
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.events import parse_event
 from airflow_provider_adjust.sandbox import SandboxServer
 
 S2S_TOKEN, API_TOKEN = "s2s-token-of-the-test", "api-token-of-the-test"
@@ -120,68 +119,3 @@ def test_the_hook_inspects_a_device(connect: Any, caplog: pytest.LogCaptureFixtu
         found = hook.inspect_device(DEVICE)
     assert last_event_time(found, "f0ob4r") == START
     assert DEVICE not in caplog.text
-
-
-LAST_EVENTS = {
-    "its own second": (0, Standing.RECORDED),
-    "an earlier event": (-1, Standing.ABSENT),
-    "a later event of another sender": (1, Standing.UNKNOWN),
-    "no event": (None, Standing.ABSENT),
-}
-
-
-@pytest.mark.parametrize(("offset", "standing"), LAST_EVENTS.values(), ids=LAST_EVENTS.keys())
-def test_the_last_events_time_decides(
-    adjust_sandbox: SandboxServer, connect: Any, offset: int | None, standing: Standing
-) -> None:
-    hook = connect()
-    event = parse_event(
-        {"gps_adid": DEVICE, "created_at": START}, app_token="4w565xzmb54d", event_token="f0ob4r", environment="sandbox"
-    )
-    if offset is not None:
-        hook.send_event({"gps_adid": DEVICE, "created_at": START + timedelta(seconds=offset)}, event_token="f0ob4r")
-    assert DeviceApi(adjust_sandbox.url, API_TOKEN).standing(event) is standing
-
-
-def test_an_event_without_an_id_that_the_device_api_takes_is_unknown() -> None:
-    event = parse_event(
-        {"oaid": DEVICE, "created_at": START}, app_token="4w565xzmb54d", event_token="f0ob4r", environment="sandbox"
-    )
-    assert DeviceApi("http://127.0.0.1:9", API_TOKEN).standing(event) is Standing.UNKNOWN
-
-
-def test_an_unknown_device_has_no_event(adjust_sandbox: SandboxServer) -> None:
-    adjust_sandbox.configure(unknown_devices=[DEVICE])
-    event = parse_event(
-        {"gps_adid": DEVICE, "created_at": START}, app_token="4w565xzmb54d", event_token="f0ob4r", environment="sandbox"
-    )
-    assert DeviceApi(adjust_sandbox.url, API_TOKEN).standing(event) is Standing.ABSENT
-
-
-def test_an_unreachable_device_api_names_no_device() -> None:
-    with pytest.raises(DeviceApiError) as caught:
-        DeviceApi("http://127.0.0.1:9", API_TOKEN, timeout=(0.5, 0.5)).inspect_device(DEVICE, "4w565xzmb54d")
-    assert str(caught.value) == "the Device API cannot be reached (ConnectionError)"
-    assert caught.value.__cause__ is None
-
-
-ANSWERS = {
-    "never": ({"f0ob4r": {"name": "x", "time": "0001-01-01T00:00:00Z"}}, None),
-    "fractions": (
-        {"f0ob4r": {"name": "x", "time": "2024-07-18T10:01:16.5Z"}},
-        datetime(2024, 7, 18, 10, 1, 16, tzinfo=UTC),
-    ),
-    "another token": ({"abc123": {"name": "x", "time": "2024-07-18T10:01:16Z"}}, None),
-    "nothing": (None, None),
-    "odd": ({"f0ob4r": "2024"}, None),
-}
-
-
-@pytest.mark.parametrize(("events", "expected"), ANSWERS.values(), ids=ANSWERS.keys())
-def test_the_last_events_time_is_read(events: Any, expected: datetime | None) -> None:
-    assert last_event_time({"LastEventsInfo": events}, "f0ob4r") == expected
-
-
-def test_a_time_that_cannot_be_read_is_an_error() -> None:
-    with pytest.raises(DeviceApiError, match="cannot be read"):
-        last_event_time({"LastEventsInfo": {"f0ob4r": {"time": "yesterday"}}}, "f0ob4r")

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import logging
+import shutil
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -12,6 +16,8 @@ from typing import Any
 import certifi
 import pytest
 import requests
+from cryptography import x509
+from raw_server import OK, Connection, RawServer
 
 from airflow_provider_adjust.s2s.api_call import ApiAnswer, ApiCall, ApiUnreachable, _trusted_authorities
 
@@ -55,7 +61,7 @@ def send(request: pytest.FixtureRequest) -> Send:
 
 
 def call(url: str, **params: str) -> ApiCall:
-    return ApiCall(url, params, TOKEN, (1.0, 1.0))
+    return ApiCall(url, params, TOKEN, (5.0, 5.0))
 
 
 def test_both_ways_send_the_same_request(url: str, send: Send) -> None:
@@ -82,6 +88,34 @@ def test_no_credential_of_netrc_takes_the_tokens_place(
     assert send(call(url)).text.startswith(f"Bearer {TOKEN} ")
 
 
+def test_no_log_shows_the_device_that_is_asked_for(url: str, send: Send, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    assert DEVICE in send(call(f"{url}/device", advertising_id=DEVICE, app_token="4w565xzmb54d")).text
+    assert "/device?***" in caplog.text, "the request must have been logged by what sends it"
+    assert DEVICE not in caplog.text
+    assert TOKEN not in caplog.text
+
+
+@pytest.mark.parametrize("library", ["urllib3.connectionpool", "httpx"])
+def test_what_else_the_libraries_log_is_left_as_it_is(library: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("DEBUG")
+    logging.getLogger(library).info("%(count)d connections to /reports?%(query)s", {"count": 2, "query": "a=1"})
+    assert caplog.messages == ["2 connections to /reports?a=1"]
+
+
+def test_a_long_answer_is_cut(send: Send) -> None:
+    def script(connection: Connection) -> None:
+        connection.read()
+        connection.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        while True:
+            connection.send(b"x" * 65_536)
+
+    with RawServer(script) as server:
+        answer = send(ApiCall(server.url, {}, TOKEN, (5.0, 60.0), most_bytes=100_000))
+    assert answer.status == 200
+    assert 100_000 < len(answer.body) <= 100_000 + 65_536
+
+
 def test_a_failure_names_its_kind_alone(send: Send) -> None:
     lost = call("http://127.0.0.1:9/device", advertising_id=DEVICE)
     with pytest.raises(ApiUnreachable, match=r"^Connect\w+$|^ConnectionError$") as failure:
@@ -102,3 +136,38 @@ def test_triggers_trust_the_authorities_that_workers_trust(
     assert len(_trusted_authorities().get_ca_certs()) > 1
     monkeypatch.setenv(variable, str(tmp_path / "own.pem"))
     assert len(_trusted_authorities().get_ca_certs()) == 1
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+def test_a_bundle_of_the_worker_is_trusted_either_way(
+    kind: str, send: Send, tls: ssl.SSLContext, certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def script(connection: Connection) -> None:
+        connection.read()
+        connection.send(OK)
+
+    bundle = {"file": certificate, "directory": tmp_path}[kind]
+    shutil.copy(certificate, tmp_path / _name_in_a_directory(certificate))
+    with RawServer(script, tls=tls) as server:
+        with pytest.raises(ApiUnreachable):
+            send(call(server.url))
+        monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+        assert send(call(server.url)).status == 200
+
+
+@pytest.mark.parametrize("content", [None, "no certificate"], ids=["missing", "damaged"])
+def test_a_bundle_that_cannot_be_read_is_a_failure_like_any_other(
+    content: str | None, send: Send, tls: ssl.SSLContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = tmp_path / "own.pem"
+    if content is not None:
+        bundle.write_text(content, encoding="utf-8")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    with RawServer(lambda connection: None, tls=tls) as server, pytest.raises(ApiUnreachable, match=r"^\w+Error$"):
+        send(call(server.url))
+
+
+def _name_in_a_directory(certificate: Path) -> str:
+    """How OpenSSL finds it there: by the hash of its subject, whose outermost tag and length do not count."""
+    subject = x509.load_pem_x509_certificate(certificate.read_bytes()).subject.public_bytes()
+    return f"{int.from_bytes(hashlib.sha1(subject[2:]).digest()[:4], 'little'):08x}.0"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections import Counter
 from collections.abc import Iterator
@@ -12,31 +11,22 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from memory_store import MemoryStore
+from s2s_case import job
 
-from airflow_provider_adjust.s2s.checkpoint import MAX_BYTES, Checkpoint
+from airflow_provider_adjust.s2s.checkpoint import MAX_BYTES, WRITE_EVERY, Checkpoint
 from airflow_provider_adjust.s2s.errors import CheckpointMismatch, DeliveryStopped
 from airflow_provider_adjust.s2s.events import EventParser
 from airflow_provider_adjust.s2s.receipts import DeliverySummary
 from airflow_provider_adjust.s2s.responses import Outcome
+from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.sender import Route, Sender
 from airflow_provider_adjust.s2s.transports import Completion, Target
+from airflow_provider_adjust.s2s.verdicts import receipt_for
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 OK = b'{"status": "OK"}'
 NOT_FOUND = b'{"error": "Event request failed (Device not found)"}'
-
-
-class MemoryStore:
-    """Keeps what was saved as JSON, as Airflow does."""
-
-    def __init__(self) -> None:
-        self.text: str | None = None
-
-    def load(self) -> dict[str, Any] | None:
-        return None if self.text is None else json.loads(self.text)
-
-    def save(self, state: dict[str, Any]) -> None:
-        self.text = json.dumps(state)
 
 
 class Adjust:
@@ -279,3 +269,61 @@ def test_an_event_in_doubt_is_not_sent_by_the_next_try_when_it_is_to_be_held() -
     summary = run_try(rows, store, resent, on_in_doubt="resend")
     assert summary.outcomes == Counter({"delivered": 3})
     assert resent.order == ["order-0", "order-2"]
+
+
+class Clock:
+    """Stands still until it is turned."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_a_checkpoint_is_due_once_a_second_while_there_is_something_new() -> None:
+    clock = Clock()
+    checkpoint = Checkpoint(MemoryStore(), clock=clock)
+    clock.now += WRITE_EVERY
+    assert not checkpoint.due(), "nothing was read"
+    (first,) = checkpoint.resume([job(1, "a")])
+    assert checkpoint.due()
+    checkpoint.save()
+    checkpoint.settle(receipt_for(first, Outcome.DELIVERED, "", ""))
+    clock.now += WRITE_EVERY - 0.25
+    assert not checkpoint.due(), "the second has not passed"
+    clock.now += 0.25
+    assert checkpoint.due()
+    checkpoint.save()
+    clock.now += WRITE_EVERY
+    assert not checkpoint.due(), "nothing is new"
+
+
+def test_a_checkpoint_is_never_due_before_it_has_caught_up() -> None:
+    """What it would write then knows less than what is there."""
+    clock, store, jobs = Clock(), MemoryStore(), [job(position, "a") for position in (1, 2, 3)]
+    before = Checkpoint(store, clock=clock)
+    for each in before.resume(jobs[:2]):
+        before.settle(receipt_for(each, Outcome.DELIVERED, "", ""))
+    before.save()
+    again = Checkpoint(store, clock=clock)
+
+    def a_second_for_each() -> Iterator[Job]:
+        for each in jobs:
+            assert again.due() is (each.position == 3)
+            yield each
+            clock.now += WRITE_EVERY
+
+    resumed = again.resume(a_second_for_each())
+    assert next(resumed).position == 3
+    assert again.due()
+
+
+@pytest.mark.parametrize("settled", [0, 2])
+def test_how_much_a_try_resumes(settled: int) -> None:
+    store, jobs = MemoryStore(), [job(position, "a") for position in (1, 2, 3)]
+    before = Checkpoint(store)
+    for each in list(before.resume(jobs))[:settled]:
+        before.settle(receipt_for(each, Outcome.DELIVERED, "", ""))
+    before.save()
+    assert Checkpoint(store).resumes == settled

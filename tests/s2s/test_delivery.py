@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -37,8 +37,14 @@ from hypothesis import strategies as st
 from s2s_case import SECOND, job, until_raised
 
 from airflow_provider_adjust.s2s.delivery import Delivery
-from airflow_provider_adjust.s2s.device_api import Standing
-from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted, DeliveryStopped, LedgerUnavailable
+from airflow_provider_adjust.s2s.device_api import DeviceApiError, Standing
+from airflow_provider_adjust.s2s.errors import (
+    AdjustConfigurationError,
+    AdjustUnreachable,
+    DeliveryHalted,
+    DeliveryStopped,
+    LedgerUnavailable,
+)
 from airflow_provider_adjust.s2s.pace import Pace
 from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
 from airflow_provider_adjust.s2s.responses import Outcome, Verdict
@@ -571,6 +577,90 @@ def test_what_an_earlier_try_left_in_doubt_stays_so_and_holds_its_lanes() -> Non
     receipts, _ = _run(transport, jobs, on_in_doubt="hold")
     assert by_outcome(receipts) == {"in_doubt": [2], "held": [3, 4], "delivered": [1, 5]}
     assert transport.positions == [1, 5]
+
+
+# --- looking up what is in doubt --------------------------------------------------------------------------------------
+
+#: What the Device API says while it lags, asked every five seconds for a minute.
+LAGS = [Standing.ABSENT] * 12
+NO_ANSWER = DeviceApiError("the Device API answers status 500")
+
+
+def _at(position: int, *devices: str) -> Job:
+    return job(position, *devices, params={"created_at_unix": str(SECOND + position)})
+
+
+class DeviceAnswers:
+    """The Device API's answers about each event, one after the other, and when it was asked."""
+
+    def __init__(self, answers: Mapping[int, Sequence[Standing | Exception]], clock: Callable[[], float]) -> None:
+        self._answers = {position: list(planned) for position, planned in answers.items()}
+        self._clock = clock
+        self.asked: list[float] = []
+
+    def __call__(self, asked_for: Job) -> Standing:
+        self.asked.append(self._clock() - 1000.0 - ANSWER_SECONDS)
+        answer = self._answers[asked_for.position].pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.mark.parametrize(
+    ("standings", "sent", "asked_at", "ends"),
+    [
+        pytest.param([Standing.RECORDED], 1, [0.0], {"delivered": [1, 2]}, id="Adjust has it"),
+        pytest.param([*LAGS[:2], Standing.RECORDED], 1, [0.0, 5.0, 10.0], {"delivered": [1, 2]}, id="it showed late"),
+        pytest.param(
+            [*LAGS, Standing.ABSENT], 2, [5.0 * n for n in range(13)], {"delivered": [1, 2]}, id="it never showed"
+        ),
+        pytest.param([NO_ANSWER, Standing.RECORDED], 1, [0.0, 5.0], {"delivered": [1, 2]}, id="an answer came late"),
+        pytest.param([Standing.UNKNOWN], 1, [0.0], {"in_doubt": [1], "held": [2]}, id="it cannot be told"),
+        pytest.param(
+            [NO_ANSWER] * 13, 1, [5.0 * n for n in range(13)], {"in_doubt": [1], "held": [2]}, id="no answer ever came"
+        ),
+    ],
+)
+def test_an_event_in_doubt_is_looked_up_until_it_is_known(
+    standings: Sequence[Standing | Exception], sent: int, asked_at: list[float], ends: dict[str, list[int]]
+) -> None:
+    transport = FakeTransport({1: [LOST]})
+    device_api = DeviceAnswers({1: standings}, transport.clock)
+    receipts, error = _run(transport, [_at(1, "a"), _at(2, "a")], on_in_doubt="verify", standing_of=device_api)
+    assert (by_outcome(receipts), error) == (ends, None)
+    assert transport.positions.count(1) == sent
+    assert device_api.asked == asked_at
+
+
+def test_what_stays_in_doubt_says_why() -> None:
+    transport = FakeTransport({1: [LOST]})
+    device_api = DeviceAnswers({1: [NO_ANSWER] * 13}, transport.clock)
+    (receipt,), _ = _run(transport, [_at(1, "a")], on_in_doubt="verify", standing_of=device_api)
+    assert (receipt.reason, receipt.detail) == ("not_verified", str(NO_ANSWER))
+
+
+def test_an_event_that_adjust_lacks_after_its_last_attempt_is_held_not_in_doubt() -> None:
+    transport = FakeTransport({1: [LOST]})
+    device_api = DeviceAnswers({1: [*LAGS, Standing.ABSENT]}, transport.clock)
+    receipts, _ = _run(
+        transport, [_at(1, "a")], on_in_doubt="verify", standing_of=device_api, retries=Retries(attempts=1)
+    )
+    assert by_outcome(receipts) == {"held": [1]}
+    assert transport.positions == [1]
+
+
+def test_others_go_on_while_an_event_is_looked_up() -> None:
+    transport = FakeTransport({1: [OK], 2: [LOST]})
+    device_api = DeviceAnswers({2: [*LAGS, Standing.ABSENT]}, transport.clock)
+    jobs = [_at(1, "a"), _at(2, "a"), _at(3, "b"), _at(4, "a")]
+    receipts, _ = _run(transport, jobs, on_in_doubt="verify", standing_of=device_api)
+    assert [receipt.position for receipt in receipts] == [1, 3, 2, 4]
+    assert transport.times_of(2)[1] - transport.times_of(2)[0] == pytest.approx(60.0 + ANSWER_SECONDS)
+
+
+def test_to_look_up_without_a_device_api_is_refused() -> None:
+    with pytest.raises(AdjustConfigurationError, match="needs the API token in the connection"):
+        _delivery(FakeTransport(), on_in_doubt="verify")
 
 
 # --- claims -----------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 import uuid
@@ -20,6 +21,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from s2s_case import APP, GPS_ADID, NA, NAT, NOW, ROW, SECOND, TOKEN, parse, refusal, row
 
+from airflow_provider_adjust.s2s import columns
 from airflow_provider_adjust.s2s.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events import Event, EventParser, InvalidEvent, Lane, parse_event
@@ -943,6 +945,14 @@ def test_what_is_no_row_is_refused(given: Any, reason: str) -> None:
     with pytest.raises(InvalidEvent) as caught:
         parse_event(given, now=NOW)
     assert caught.value.reason == reason
+
+
+def test_rows_of_ever_new_shapes_take_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(columns, "_MOST_SHAPES", 3)
+    parser = EventParser()
+    for names in itertools.permutations(row()):
+        assert parser.parse({name: row()[name] for name in names}, now=NOW).params == parse().params
+        assert len(parser._columns._shapes) <= 3
 
 
 def test_a_refusal_of_the_schema_alone_names_the_parameter() -> None:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from fake_transport import FakeTransport
+from memory_store import MemoryStore
 from s2s_case import GPS_ADID, NOW, SECOND, parse, row, until_raised
 
+from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.endpoint import EVENT
-from airflow_provider_adjust.s2s.errors import DeliveryStopped, StreamOutOfOrder
+from airflow_provider_adjust.s2s.errors import DeliveryStopped, LedgerUnavailable, StreamOutOfOrder
 from airflow_provider_adjust.s2s.events import EventParser
+from airflow_provider_adjust.s2s.ledger import Ledger, TaskInstanceId
+from airflow_provider_adjust.s2s.ledger_schema import deliveries, metadata
 from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
 from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.retries import Retries
@@ -176,3 +182,64 @@ def test_a_log_may_show_parameters_that_are_masked() -> None:
     assert shown.keys() == event.params.keys()
     for secret in (GPS_ADID, "192.0.2.1", "abc123abc123", "f0ob4r", "ann@example.test"):
         assert secret not in str(shown)
+
+
+# --- what is known when a run breaks off ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ledger(ledger_engine: sa.Engine) -> Iterator[Ledger]:
+    """A ledger that writes what was settled at once: each look at its clock is a second later."""
+    seconds = itertools.count()
+    ledger = Ledger(ledger_engine, TaskInstanceId("dag", "run", "send"), now=lambda: NOW, clock=seconds.__next__)
+    yield ledger
+    ledger.close()
+
+
+def test_a_ledger_that_cannot_note_what_was_delivered_ends_the_run(ledger: Ledger, ledger_engine: sa.Engine) -> None:
+    sender = _sender("https://s2s.adjust.test", transport := FakeTransport(), ledger=ledger)
+    receipts: list[Receipt] = []
+
+    def deliver() -> None:
+        for receipt in sender.send(_rows(40, devices=40)):
+            receipts.append(receipt)
+            if len(receipts) == 2:  # the first proved its tokens, and the others are claimed
+                metadata.drop_all(ledger_engine)
+            ledger.begin_claim([]).exception()  # what is being written has ended
+
+    with pytest.raises(LedgerUnavailable):
+        deliver()
+    outcomes = Counter(receipt.outcome.value for receipt in receipts)
+    assert outcomes["delivered"] == len(transport.sent) < 20
+    assert outcomes["held"] == 40 - outcomes["delivered"]
+
+
+@pytest.mark.parametrize("with_ledger", [True, False])
+@pytest.mark.parametrize("with_checkpoint", [True, False])
+def test_saving_writes_what_there_is(
+    ledger: Ledger, ledger_engine: sa.Engine, with_ledger: bool, with_checkpoint: bool
+) -> None:
+    store = MemoryStore()
+    sender = _sender(
+        "https://s2s.adjust.test",
+        FakeTransport(),
+        ledger=ledger if with_ledger else None,
+        checkpoint=Checkpoint(store) if with_checkpoint else None,
+    )
+    list(sender.send(_rows(3)))
+    sender.save()
+    with ledger_engine.connect() as connection:
+        noted = connection.scalars(sa.select(deliveries.c.status)).all()
+    assert noted == (["delivered"] * 3 if with_ledger else [])
+    assert Checkpoint(store).resumes == (3 if with_checkpoint else 0)
+
+
+def test_the_ledger_is_saved_first_since_it_must_not_know_less(ledger: Ledger, ledger_engine: sa.Engine) -> None:
+    store = MemoryStore()
+    sender = _sender("https://s2s.adjust.test", FakeTransport(), ledger=ledger, checkpoint=Checkpoint(store))
+    next(receipts := sender.send(_rows(1)))
+    metadata.drop_all(ledger_engine)
+    list(receipts)
+    with pytest.raises(sa.exc.DBAPIError):
+        sender.save()
+    assert store.text is None

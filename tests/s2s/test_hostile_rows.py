@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
 from typing import Any
@@ -14,23 +13,20 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
-from operators.adjust_account import Connect, Said
-from s2s.s2s_case import GPS_ADID, NOW, job, parse, row
+from memory_store import MemoryStore
+from s2s_case import GPS_ADID, NOW, job, parse, row
 
-from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.endpoint import EVENT
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent, StreamOutOfOrder
+from airflow_provider_adjust.s2s.errors import InvalidEvent, StreamOutOfOrder
 from airflow_provider_adjust.s2s.events import EventParser
 from airflow_provider_adjust.s2s.intake import Intake
 from airflow_provider_adjust.s2s.ledger import Ledger, TaskInstanceId
-from airflow_provider_adjust.s2s.ledger_schema import metadata
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.rejected import rejected_line
 from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.rows import MendedRow
 from airflow_provider_adjust.s2s.schedule import Job
-from airflow_provider_adjust.sql_rows import column_names
 
 
 def _nested(depth: int) -> list[Any]:
@@ -110,21 +106,13 @@ NAMES += ["event_token", "event", "order_id", "os_name", "extra", "unknown"]
 OPTIONS: dict[str, Any] = {"id_field": "order_id", "extra_params": ["extra"], "event_tokens": {"purchase": "f0ob4r"}}
 
 
-class Store:
-    """A checkpoint's place that forgets."""
-
-    def load(self) -> None:
-        return None
-
-    def save(self, state: dict[str, Any]) -> None:
-        json.dumps(state)
-
-
 def take(rows: list[Any], *, route_by: str | None = None) -> list[Job | Receipt]:
     """What becomes of rows on their way in, the checkpoint included, and each of them as a rejected line."""
     parser = EventParser(**OPTIONS, ignored=() if route_by is None else (route_by,))
     intake = Intake({None if route_by is None else "android": parser}, route_by=route_by, now=lambda: NOW)
-    items = list(Checkpoint(Store()).resume(intake.stream(iter(rows))))
+    checkpoint = Checkpoint(MemoryStore())
+    items = list(checkpoint.resume(intake.stream(iter(rows))))
+    checkpoint.save()
     for item in items:
         receipt = (
             item if isinstance(item, Receipt) else Receipt(Outcome.HELD, "", "", 1, event=item.event, row=item.row)
@@ -157,6 +145,17 @@ def test_a_row_spoils_only_itself(name: str, value: Any, route_by: str | None) -
         assert len(sent) == len(items[1].event.params), "no value becomes a parameter of its own"
         assert items[1].event.body.isprintable()
         assert items[1].event.body.isascii()
+
+
+NO_ROWS = ["1 MB", "nested a lot", "endless", "unspeakable", "unspeakable number", "unspeakable text"]
+NO_ROWS += ["5,000 digits", "no zone", "bytes", "set", "lone surrogate", "control characters", "bidi"]
+
+
+@pytest.mark.parametrize("value", [VALUES[name] for name in NO_ROWS], ids=NO_ROWS)
+def test_what_stands_in_a_rows_place_spoils_only_itself(value: Any) -> None:
+    items = take([row(order_id="o-1"), value, row(order_id="o-3")])
+    assert [isinstance(item, Job) for item in items] == [True, False, True]
+    assert items[1].reason == "not_a_row"
 
 
 @pytest.mark.parametrize(
@@ -197,44 +196,12 @@ def test_an_event_id_forges_no_line_in_a_message() -> None:
     assert len(message) < 700
 
 
-def test_a_dry_run_forges_no_line(said: Said, connect: Connect) -> None:
-    connect("https://s2s.adjust.com")
-    hostile = {"order_id": "o-1\nERROR", "device_name": "x\n[2026-05-01] ERROR \x1b[2J", "e\n1": "2\n3"}
-    rows = [row(created_at=datetime.now(UTC), **hostile)]
-    operator = AdjustSendEventsOperator(
-        task_id="send", events=rows, id_field="order_id", extra_params=["e\n1"], dry_run=True
-    )
-    operator.execute({})
-    lines = str(said).splitlines()
-    assert [line for line in lines if "would be sent as event" in line]
-    assert not [line for line in lines if line.startswith(("ERROR", "[2026", "1=", "3"))]
-    assert "\x1b" not in "".join(lines)
-
-
-def test_two_columns_of_one_hostile_name_forge_no_line() -> None:
-    with pytest.raises(AdjustConfigurationError) as refused:
-        column_names([("a\nERROR",), ("a\nERROR",)])
-    assert str(refused.value).isprintable()
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def engine(request: pytest.FixtureRequest) -> Iterator[sa.Engine]:
-    url = "sqlite://" if request.param == "sqlite" else request.getfixturevalue("postgres_url")
-    options: dict[str, Any] = {"poolclass": sa.StaticPool} if request.param == "sqlite" else {}
-    if request.param == "sqlite":
-        options["connect_args"] = {"check_same_thread": False}
-    engine = sa.create_engine(url, **options)
-    yield engine
-    metadata.drop_all(engine)
-    engine.dispose()
-
-
 @pytest.mark.parametrize(
     "event_id", ["o\x00-1", "o\udcff-1", "o\r\n-1", "'; DROP TABLE adjust_delivery; --", "o" * 9999]
 )
-def test_the_ledger_keeps_any_event_id(engine: sa.Engine, event_id: str) -> None:
+def test_the_ledger_keeps_any_event_id(ledger_engine: sa.Engine, event_id: str) -> None:
     def first_claim(run_id: str) -> Receipt | None:
-        ledger = Ledger(engine, TaskInstanceId("dag", run_id, "task"))
+        ledger = Ledger(ledger_engine, TaskInstanceId("dag", run_id, "task"))
         sent = job(1, "a", event_id=event_id, params={"environment": "sandbox"})
         (receipt,) = ledger.claim([sent])
         if receipt is None:

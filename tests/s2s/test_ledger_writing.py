@@ -1,0 +1,232 @@
+"""When the ledger writes, what it does while a write is under way, and how it meets another task that is faster."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from s2s_case import NOW, job
+from sqlalchemy.exc import DBAPIError
+
+from airflow_provider_adjust.s2s.ledger import CLAIM_EXPIRES, WRITE_EVERY, Ledger, TaskInstanceId
+from airflow_provider_adjust.s2s.ledger_schema import deliveries, metadata
+from airflow_provider_adjust.s2s.receipts import Receipt
+from airflow_provider_adjust.s2s.responses import Outcome
+from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.s2s.verdicts import receipt_for
+
+#: How often a write is tried that others keep coming in between.
+ATTEMPTS = 20
+
+
+class Clock:
+    """Stands still until it is turned."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def ledger_of(engine: sa.Engine, run: str = "mine", **options: Any) -> Ledger:
+    return Ledger(engine, TaskInstanceId("dag", run, "send"), **{"now": lambda: NOW, "clock": Clock(), **options})
+
+
+def jobs_of(count: int) -> list[Job]:
+    return [job(at, f"d{at}", event_id=f"o-{at}", params={"environment": "sandbox"}) for at in range(1, count + 1)]
+
+
+def ended(sent: Job, outcome: Outcome = Outcome.DELIVERED) -> Receipt:
+    return receipt_for(sent, outcome, "", "")
+
+
+def statuses(engine: sa.Engine) -> Counter[str]:
+    with engine.connect() as connection:
+        return Counter(connection.scalars(sa.select(deliveries.c.status)))
+
+
+@pytest.mark.parametrize(
+    ("settled", "seconds", "written"),
+    [
+        pytest.param(3, 0.0, False, id="less than two batches"),
+        pytest.param(4, 0.0, True, id="two batches"),
+        pytest.param(1, WRITE_EVERY - 0.25, False, id="less than a second"),
+        pytest.param(1, WRITE_EVERY, True, id="a second"),
+    ],
+)
+def test_what_is_settled_is_written_by_two_batches_and_by_the_second(
+    ledger_engine: sa.Engine, settled: int, seconds: float, written: bool
+) -> None:
+    clock, jobs = Clock(), jobs_of(settled)
+    ledger = ledger_of(ledger_engine, batch_size=2, clock=clock)
+    ledger.claim(jobs)
+    clock.now += seconds
+    for each in jobs:
+        ledger.settle(ended(each))
+    ledger.close()
+    assert statuses(ledger_engine) == {"delivered" if written else "sending": settled}
+
+
+def test_what_was_not_claimed_has_no_record(ledger_engine: sa.Engine) -> None:
+    ledger, (unclaimed,) = ledger_of(ledger_engine), jobs_of(1)
+    ledger.settle(Receipt(Outcome.INVALID, "missing_device_id", None, 1))
+    ledger.settle(ended(unclaimed))
+    ledger.flush()
+    ledger.close()
+    assert statuses(ledger_engine) == {}
+
+
+def test_what_is_not_ours_to_send_keeps_the_record_of_who_sent_it(ledger_engine: sa.Engine) -> None:
+    lost, (shared,) = ledger_of(ledger_engine, "lost"), jobs_of(1)
+    lost.claim([shared])
+    mine = ledger_of(ledger_engine, on_in_doubt="hold", now=lambda: NOW + CLAIM_EXPIRES)
+    (receipt,) = mine.claim([shared])
+    assert receipt is not None
+    assert receipt.outcome is Outcome.IN_DOUBT
+    mine.settle(receipt)
+    mine.flush()
+    assert statuses(ledger_engine) == {"sending": 1}
+    for each in (lost, mine):
+        each.close()
+
+
+def test_what_was_claimed_and_never_sent_is_forgotten(ledger_engine: sa.Engine) -> None:
+    """Else it would be in doubt for the next task, although it surely did not reach Adjust."""
+    mine, other, jobs = ledger_of(ledger_engine), ledger_of(ledger_engine, "other"), jobs_of(3)
+    assert mine.claim(jobs[:2]) == [None, None]
+    assert other.claim(jobs[2:]) == [None]
+    mine.settle(ended(jobs[0]))
+    mine.settle(ended(jobs[1], Outcome.HELD))
+    mine.flush()
+    assert statuses(ledger_engine) == {"delivered": 1, "sending": 1}
+    following = ledger_of(ledger_engine, "following", on_in_doubt="hold")
+    assert following.claim(jobs[1:2]) == [None]
+    for each in (mine, other, following):
+        each.close()
+
+
+def test_a_claim_that_another_took_over_is_not_forgotten_for_it(ledger_engine: sa.Engine) -> None:
+    late, (shared,) = ledger_of(ledger_engine), jobs_of(1)
+    late.claim([shared])
+    with ledger_engine.begin() as connection:
+        connection.execute(deliveries.update().values(claim="of another"))
+    late.settle(ended(shared, Outcome.HELD))
+    late.flush()
+    late.close()
+    assert statuses(ledger_engine) == {"sending": 1}
+
+
+def test_what_is_settled_while_a_write_is_under_way_goes_with_the_next(ledger_engine: sa.Engine) -> None:
+    ledger, jobs = ledger_of(ledger_engine, batch_size=1), jobs_of(6)
+    ledger.claim(jobs)
+    database, writes = threading.Event(), []
+
+    def take_time(_: sa.Connection) -> None:
+        writes.append("begun")
+        assert database.wait(60), "the delivery waits for the database"
+
+    sa.event.listen(ledger_engine, "begin", take_time)
+    for each in jobs[:4]:
+        ledger.settle(ended(each))
+    database.set()
+    ledger.begin_claim([]).result()  # the first is written, and what came meanwhile
+    assert len(writes) == 2
+    for each in jobs[4:]:
+        ledger.settle(ended(each))
+    ledger.flush()
+    ledger.close()
+    assert len(writes) == 3
+    assert statuses(ledger_engine) == {"delivered": 6}
+
+
+def test_a_write_that_failed_is_told_by_the_next(ledger_engine: sa.Engine) -> None:
+    ledger, jobs = ledger_of(ledger_engine, batch_size=1), jobs_of(4)
+    ledger.claim(jobs)
+
+    def fail(_: sa.Connection) -> None:
+        raise OSError("the database is away")
+
+    sa.event.listen(ledger_engine, "begin", fail)
+    for each in jobs[:2]:
+        ledger.settle(ended(each))
+    assert isinstance(ledger.begin_claim([]).exception(), OSError)  # by now the first has failed, too
+    with pytest.raises(OSError, match="away"):
+        ledger.settle(ended(jobs[2]))
+    sa.event.remove(ledger_engine, "begin", fail)
+    ledger.settle(ended(jobs[3]))
+    ledger.flush()
+    ledger.close()
+    assert statuses(ledger_engine) == {"delivered": 4}
+
+
+# -- lost races: a Postgres whose transactions see nothing of what others write meanwhile -----------------------------
+
+
+@pytest.fixture
+def strict(postgres_url: str) -> Iterator[sa.Engine]:
+    url = sa.make_url(postgres_url).set(drivername="postgresql+psycopg2")
+    engine = sa.create_engine(url, isolation_level="REPEATABLE READ")
+    metadata.drop_all(engine)
+    yield engine
+    engine.dispose()
+
+
+class Rival:
+    """Another task: it claims the event after this one's transaction has begun, and gives it back before the next does.
+
+    The last time it keeps what it has.
+    """
+
+    def __init__(self, engine: sa.Engine, shared: Job, *, wins: int) -> None:
+        self._engine = sa.create_engine(engine.url)
+        self._ledger = ledger_of(self._engine, "rival")
+        self._shared = shared
+        self._wins = wins
+        self.claims = 0
+        sa.event.listen(engine, "before_cursor_execute", self._before)
+
+    def _before(self, _: sa.Connection, __: Any, statement: str, *___: Any) -> None:
+        if statement.startswith("INSERT INTO adjust_delivery") and self.claims < self._wins:
+            assert self._ledger.claim([self._shared]) == [None]
+            self.claims += 1
+        elif statement.startswith("UPDATE adjust_delivery") and 0 < self.claims < self._wins:
+            self._ledger.settle(ended(self._shared, Outcome.HELD))
+            self._ledger.flush()
+
+    def close(self) -> None:
+        self._ledger.close()
+        self._engine.dispose()
+
+
+@pytest.mark.parametrize("lost", [1, 2, ATTEMPTS - 1, ATTEMPTS])
+def test_who_loses_a_race_looks_again_so_many_times(strict: sa.Engine, lost: int) -> None:
+    (first, shared), ledger = jobs_of(2), ledger_of(strict)
+    ledger.claim([first])
+    ledger.settle(ended(first))
+    rival = Rival(strict, shared, wins=lost)
+    answer = ledger.begin_claim([shared])
+    if lost < ATTEMPTS:
+        (receipt,) = answer.result()
+        assert receipt is not None
+        assert (receipt.outcome, receipt.reason) == (Outcome.HELD, "sent_elsewhere")
+    else:
+        assert answer.exception().orig.pgcode == "40001"
+    assert rival.claims == lost
+    ledger.flush()
+    assert statuses(strict) == {"delivered": 1, "sending": 1}
+    for each in (ledger, rival):
+        each.close()
+
+
+def test_a_failure_that_is_no_race_is_not_tried_again(ledger_engine: sa.Engine) -> None:
+    ledger, begun = ledger_of(ledger_engine), []
+    metadata.drop_all(ledger_engine)
+    sa.event.listen(ledger_engine, "begin", lambda _: begun.append("a transaction"))
+    assert isinstance(ledger.begin_claim(jobs_of(1)).exception(), DBAPIError)
+    assert len(begun) == 1
+    ledger.close()

@@ -1,0 +1,108 @@
+"""How an event in doubt is looked up: when an answer is believed, and when it is asked for again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+from s2s_case import SECOND, job
+
+from airflow_provider_adjust.s2s import verification
+from airflow_provider_adjust.s2s.device_api import DeviceApiError, Standing
+from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.s2s.verification import Finding, Verification
+
+#: When the event came to be in doubt, in monotonic seconds.
+BEGIN = 1000.0
+CANNOT_TELL = "the Device API cannot tell whether Adjust has it"
+
+
+def _job(*devices: str, second: int = SECOND) -> Job:
+    return job(1, *devices, params={"created_at_unix": str(second)})
+
+
+def _verification(*answers: Standing | Exception) -> Verification:
+    """The Device API's answers, one after the other; to be asked more often than that is a failure."""
+    planned = iter(answers)
+
+    def standing_of(_: Job) -> Standing:
+        answer = next(planned)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    return Verification(standing_of)
+
+
+@pytest.mark.parametrize(
+    ("answer", "seconds", "finding"),
+    [
+        (Standing.RECORDED, 0.0, Finding(Standing.RECORDED)),
+        (Standing.UNKNOWN, 0.0, Finding(Standing.UNKNOWN)),
+        # The Device API lags, so that "not yet" looks like "never".
+        (Standing.ABSENT, 0.0, Finding(Standing.ABSENT, look_again_in=5.0)),
+        (Standing.ABSENT, 54.0, Finding(Standing.ABSENT, look_again_in=5.0)),
+        (Standing.ABSENT, 58.0, Finding(Standing.ABSENT, look_again_in=2.0)),
+        (Standing.ABSENT, 60.0, Finding(Standing.ABSENT)),
+        (Standing.ABSENT, 99.0, Finding(Standing.ABSENT)),
+        # No answer may become one.
+        (DeviceApiError("no answer"), 0.0, Finding(Standing.UNKNOWN, "no answer", look_again_in=5.0)),
+        (DeviceApiError("no answer"), 59.0, Finding(Standing.UNKNOWN, "no answer", look_again_in=5.0)),
+        (DeviceApiError("no answer"), 60.0, Finding(Standing.UNKNOWN, "no answer")),
+    ],
+    ids=str,
+)
+def test_what_an_answer_means_so_many_seconds_later(
+    answer: Standing | Exception, seconds: float, finding: Finding
+) -> None:
+    verification, doubtful = _verification(answer), _job("a")
+    verification.begin(doubtful, BEGIN)
+    assert verification.look(doubtful, BEGIN + seconds) == finding
+
+
+def test_what_cannot_be_told_is_said_in_words() -> None:
+    assert Finding(Standing.UNKNOWN).detail == CANNOT_TELL
+
+
+def test_a_defect_is_no_answer() -> None:
+    verification, doubtful = _verification(KeyError("created_at_unix")), _job("a")
+    verification.begin(doubtful, BEGIN)
+    with pytest.raises(KeyError):
+        verification.look(doubtful, BEGIN)
+
+
+@pytest.mark.parametrize(
+    ("delivered", "doubtful", "found"),
+    [
+        pytest.param([_job("a")], _job("a"), Standing.UNKNOWN, id="the same second"),
+        pytest.param([_job("a", "b")], _job("b"), Standing.UNKNOWN, id="the same second in one of its lanes"),
+        pytest.param([_job("a")], _job("b", "a"), Standing.UNKNOWN, id="the same second in another of its lanes"),
+        pytest.param([_job("a")], _job("a", second=SECOND + 1), Standing.RECORDED, id="a later second"),
+        pytest.param([_job("b")], _job("a"), Standing.RECORDED, id="another device"),
+        pytest.param([_job("a"), _job("a", second=SECOND + 1)], _job("a"), Standing.RECORDED, id="the last one counts"),
+    ],
+)
+def test_a_predecessor_of_the_same_second_could_pass_for_the_event(
+    delivered: Iterable[Job], doubtful: Job, found: Standing
+) -> None:
+    verification = _verification(Standing.RECORDED)
+    for each in delivered:
+        verification.remember(each)
+    verification.begin(doubtful, BEGIN)
+    assert verification.look(doubtful, BEGIN).standing is found
+
+
+def _looked_up(verification: Verification, *devices: str) -> Iterator[Standing]:
+    for device in devices:
+        doubtful = _job(device)
+        verification.begin(doubtful, BEGIN)
+        yield verification.look(doubtful, BEGIN).standing
+
+
+def test_the_lanes_that_were_delivered_longest_ago_are_forgotten_first(monkeypatch: Any) -> None:
+    monkeypatch.setattr(verification, "_REMEMBERED_LANES", 2)
+    memory = _verification(Standing.RECORDED)
+    for device in ("a", "b", "a", "c"):
+        memory.remember(_job(device))
+    assert list(_looked_up(memory, "a", "b", "c")) == [Standing.UNKNOWN, Standing.RECORDED, Standing.UNKNOWN]
