@@ -31,7 +31,7 @@ pytestmark = [
 ]
 
 AIRFLOW = Version(Version(airflow.__version__).base_version)
-APP_TOKEN, S2S_TOKEN = "4w565xzmb54d", "s2sTokenThatNobodyMaySee"
+APP_TOKEN, S2S_TOKEN, API_TOKEN = "4w565xzmb54d", "s2sTokenThatNobodyMaySee", "apiTokenThatNobodyMaySee"
 #: With a plus, which an address must not lose.
 RUN_ID = "manual__2026-05-01T00:00:00+00:00"
 EVENTS = 20
@@ -87,7 +87,7 @@ def write_events(file: Path) -> str:
 
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[SandboxServer]:
-    with SandboxServer(tokens=[S2S_TOKEN]) as running:
+    with SandboxServer(tokens=[S2S_TOKEN], api_tokens=[API_TOKEN]) as running:
         yield running
 
 
@@ -221,6 +221,9 @@ def test_a_connection_is_made_in_the_form_and_tested(ui: Standalone, page: Page,
 
     form.unfold("Extra Fields")
     form.field("app_token").fill(APP_TOKEN)
+    form.field("api_token").fill(API_TOKEN)
+    for name in ("api_endpoint", "report_endpoint"):
+        form.field(name).fill(sandbox.url)
     extra = form.dialog.inner_text()
     assert "AppView > All apps > your app" in extra
     assert [form.field(f"{kind}_timeout").input_value() for kind in ("connect", "read", "report")] == ["5", "30", "600"]
@@ -230,12 +233,14 @@ def test_a_connection_is_made_in_the_form_and_tested(ui: Standalone, page: Page,
     page.get_by_role("option", name="sandbox", exact=True).click()
     form.save()
 
-    assert "S2S security token accepted; app token accepted" in press_test(page, ui.url, "adjust_made")
+    said = press_test(page, ui.url, "adjust_made")
+    assert all(f"{token} token accepted" in said for token in ("S2S security", "app", "API")), said
     form = ConnectionForm.edit(page, ui.url, "adjust_made")
     expect(form.field("password")).to_have_value("***")
     form.unfold("Extra Fields")
     # Airflow hides whatever has "token" in its name, and keeps what is left hidden.
-    expect(form.field("app_token")).to_have_value("***")
+    for name in ("app_token", "api_token"):
+        expect(form.field(name)).to_have_value("***")
     form.field("read_timeout").fill("60")
     form.save()
-    assert "app token accepted" in press_test(page, ui.url, "adjust_made")
+    assert press_test(page, ui.url, "adjust_made") == said

@@ -133,10 +133,10 @@ def test_another_site_can_neither_change_nor_read_anything_by_a_visitors_login(
     # None of them carried the login; what would change something there is not.
     assert {(answer.request.method, answer.status) for answer in sent} == {("GET", 401), ("POST", 405)}
     assert not any("_token" in answer.request.all_headers().get("cookie", "") for answer in sent)
-    assert all("order-" not in frame.content() for frame in ada.page.frames)
+    assert not any("order-0" in frame.content() for frame in ada.page.frames)
 
     # Whoever follows a link is there as themselves, and that is a look like any other.
     ada.page.get_by_text("a prize").click()
     ada.page.wait_for_url(f"{api_server}{PAGE}events")
-    assert "order-" in ada.page.content()
+    assert "order-0" in ada.page.content()
     assert ledger_file.read_bytes() == before
