@@ -8,6 +8,8 @@ VENV := .venv
 PY := $(VENV)/bin/python
 # What a user's `pip install airflow-provider-adjust[curl]` brings, and nothing of what develops it.
 RUNTIME := .venv-runtime
+# The FAB auth manager needs an older python-dateutil than the other tests have.
+FAB := .venv-fab
 UV := $(VENV)/bin/uv
 # The releases that the tests, the demo and CI use. A user of the provider is bound by pyproject.toml alone.
 CONSTRAINTS := requirements/constraints.txt
@@ -32,7 +34,7 @@ SCALE_ARGS ?=
 FAULTS_ARGS ?=
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo ui screenshots docs test test-slow test-celery lint bench scale \
+.PHONY: help demo ui screenshots docs test test-slow test-celery test-fab lint bench scale \
 	wheel constraints clean faults fuzz test-all coverage coverage-s2s mutants licences sbom
 ENOUGH_KILLED := import json, sys; \
 	found = json.load(open("mutants/mutmut-cicd-stats.json")); \
@@ -65,6 +67,10 @@ test-slow: $(VENV)/.installed-dev $(VENV)/.installed-ui ## Run the tests that ta
 
 test-celery: $(VENV)/.installed-celery ## Share a night between two Celery workers (needs a redis-server)
 	$(PY) -m pytest -m slow tests/campaign/test_celery.py $(PYTEST_ARGS)
+
+test-fab: $(FAB)/.installed ## Show that each sees what their role in the FAB auth manager allows
+	$(FAB)/bin/python -m pytest -m slow tests/deliveries_page/test_fab_auth_manager.py $(PYTEST_ARGS)
+
 test-all: $(VENV)/.installed-dev ## Test the wheel on every Airflow and Python (COMPATIBILITY_ARGS="--only 3.1" for one)
 	$(PY) scripts/compatibility.py $(COMPATIBILITY_ARGS)
 
@@ -122,7 +128,7 @@ constraints: $(UV) ## Pin what pyproject.toml newly asks for; what is pinned sta
 		--custom-compile-command "make constraints" --output-file $(CONSTRAINTS) $(CONSTRAINTS_ARGS)
 
 clean: ## Remove the virtual environment and everything built
-	rm -rf $(VENV) $(RUNTIME) .demo .ui dist build mutants htmlcov .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(RUNTIME) $(FAB) .demo .ui dist build mutants htmlcov .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps make a second call instant, and are stale as soon as a dependency may have changed.
@@ -133,6 +139,11 @@ $(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(UV)
 $(RUNTIME)/.installed: pyproject.toml $(CONSTRAINTS) | $(UV)
 	$(UV) venv --quiet --clear --python $(PY) $(RUNTIME)
 	$(UV) pip install --quiet --python $(RUNTIME)/bin/python -c $(CONSTRAINTS) '.[curl]'
+	@touch $@
+
+$(FAB)/.installed: pyproject.toml $(CONSTRAINTS) | $(UV)
+	$(UV) venv --quiet --clear --python $(PY) $(FAB)
+	$(UV) pip install --quiet --python $(FAB)/bin/python -c <(grep -v '^python-dateutil' $(CONSTRAINTS)) -e . --group fab
 	@touch $@
 
 $(UV):

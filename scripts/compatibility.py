@@ -2,7 +2,8 @@
 
 Each cell of the matrix has a virtual environment of its own, in which the resolver sees no package that is newer than the
 day before the next Airflow came out: what a deployment of that Airflow has. `tests/compat` runs there, from a folder
-outside the repository, so that nothing but the wheel can be imported. At last the resolver must refuse an older Airflow.
+outside the repository, so that nothing but the wheel can be imported; where there is a Chromium, in Airflow's UI as well.
+At last the resolver must refuse an older Airflow.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ AIRFLOWS = (Airflow("3.1.8", "2026-04-06"), Airflow("3.2.2", "2026-07-05"), Airf
 TOO_OLD = Airflow("3.0.6", "2025-09-20")
 BESIDE = (
     *("apache-airflow-providers-sqlite", "apache-airflow-providers-standard", "apache-airflow-providers-postgres"),
-    *("apache-airflow-providers-openlineage", "pytest>=8", "hypothesis>=6.100"),
+    *("apache-airflow-providers-openlineage", "pytest>=8", "hypothesis>=6.100", "playwright"),
 )
 
 console = Console(width=120)
@@ -74,9 +75,9 @@ def build_wheel(place: Path) -> Path:
 def lay_out_tests(place: Path) -> Path:
     """What the tests need of the repository, and nothing of the package."""
     folder = place / "outside"
-    (folder / "tests").mkdir(parents=True)
-    shutil.copy(ROOT / "pyproject.toml", folder)
-    shutil.copy(ROOT / "tests" / "conftest.py", folder / "tests")
+    for name in ("pyproject.toml", "tests/conftest.py", "tests/standalone.py", "scripts/airflow_in_chromium.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
     shutil.copytree(ROOT / "tests" / "compat", folder / "tests" / "compat")
     shutil.copytree(ROOT / "example_dags", folder / "example_dags")
     return folder

@@ -1,4 +1,4 @@
-"""A real Airflow for what nothing less can show: `airflow standalone` in a home of its own, and its database."""
+"""A real Airflow for what nothing less can show: `airflow standalone`, or its API server alone, in a home of its own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
+
+import httpx
 
 DAGS = Path(__file__).parent / "dags"
 
@@ -41,13 +43,14 @@ class Standalone:
         self.folder = folder
         self._others: list[subprocess.Popen[bytes]] = []
 
+    @property
+    def url(self) -> str:
+        """Where its UI and its API are."""
+        return f"http://127.0.0.1:{self.environment['AIRFLOW__API__PORT']}"
+
     def command(self, *words: str) -> str:
         """Run an `airflow` command and return what it prints."""
-        done = subprocess.run(
-            [sys.executable, "-m", "airflow", *words], env=self.environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
+        return _run(words, self.environment)
 
     __call__ = command
 
@@ -114,6 +117,33 @@ def standalone(folder: Path, dags: Path, dag_id: str, **settings: str) -> Iterat
             yield airflow
         finally:
             airflow.end()
+
+
+@contextmanager
+def lone_api_server(folder: Path, dags: Path, **settings: str) -> Iterator[Standalone]:
+    """Run the API server alone: `airflow standalone` insists on the simple auth manager."""
+    environment = own_environment(folder, dags, **settings)
+    _run(("db", "migrate"), environment)
+    with (folder / "api-server.log").open("w") as log:
+        airflow = Standalone(_started(("api-server",), environment, log), environment, folder)
+        try:
+            wait_for("the API server", lambda: _answers(f"{airflow.url}/api/v2/version"))
+            yield airflow
+        finally:
+            airflow.end()
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(url, timeout=60).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _run(words: tuple[str, ...], environment: dict[str, str]) -> str:
+    done = subprocess.run([sys.executable, "-m", "airflow", *words], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
 
 
 def _started(words: tuple[str, ...], environment: dict[str, str], log: IO[str]) -> subprocess.Popen[bytes]:

@@ -1,7 +1,7 @@
 """From a task that sent events to where one looks next: its deliveries, its rejected file, Adjust's dashboard.
 
 Airflow calls ``get_link`` on the worker after each try and keeps the answer in XCom, so a link reads nothing but the
-operator that has just run. An empty link is a button that cannot be pressed.
+operator that has just run. For an empty link Airflow shows no button.
 """
 
 from __future__ import annotations

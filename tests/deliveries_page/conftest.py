@@ -8,12 +8,17 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
 import sqlalchemy as sa
 import uvicorn
+from deliveries_page.browser import chromium
 from deliveries_page.made_ledger import DAGS, fill
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 #: Midnight before today: the made events are all within what the page shows by default.
 LAST = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
@@ -75,6 +80,13 @@ def api_server(
                 server.should_exit = True
                 thread.join()
                 purge_cached_app()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """A Chromium for the tests of a file."""
+    with chromium() as running:
+        yield running
 
 
 Visit = Callable[..., httpx.Response]

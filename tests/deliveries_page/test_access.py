@@ -13,6 +13,7 @@ import httpx
 import pytest
 from deliveries_page.conftest import ROWS, Visit, day
 from deliveries_page.made_ledger import DAGS
+from starlette.routing import Route
 
 pytestmark = pytest.mark.airflow
 
@@ -135,6 +136,14 @@ def test_the_tab_of_a_dag_or_run_leads_to_it_and_no_further_than_allowed(visit: 
 @pytest.mark.parametrize("path", [*VIEWS, f"/dags/{PURCHASES}"])
 def test_nothing_can_be_changed_so_nothing_can_be_forged(visit: Visit, method: str, path: str) -> None:
     assert visit("root", path, method=method).status_code == 405
+
+
+def test_no_route_is_there_to_change_anything() -> None:
+    from airflow_provider_adjust.deliveries_page.app import app
+
+    views = [route for route in app.routes if isinstance(route, Route)]
+    assert {method for view in views for method in view.methods or ()} <= {"GET", "HEAD"}
+    assert [route.path for route in app.routes if route not in views] == ["/static"]  # the files beside the page
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/redoc", "/static/../app.py", "/static/%2e%2e/app.py"])

@@ -3,49 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from deliveries_page.browser import chromium
+from deliveries_page.browser import PAGE, Visitor
 from deliveries_page.conftest import DAYS, day
 from deliveries_page.made_ledger import DAGS
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, FrameLocator, Page
+    from playwright.sync_api import Browser, FrameLocator
 
 pytestmark = pytest.mark.airflow
 
 PURCHASES, SUBSCRIPTIONS = DAGS
-PAGE = "/adjust/"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as running:
-        yield running
-
-
-class Visitor:
-    """A person at a browser of their own."""
-
-    def __init__(self, browser: Browser, url: str, who: str, **options: Any) -> None:
-        self._url = url
-        self.page: Page = browser.new_context(viewport={"width": 1300, "height": 900}, **options).new_page()
-        self.complaints: list[str] = []
-        self.hosts: set[str] = set()
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", lambda said: said.type == "error" and self.complaints.append(said.text))
-        self.page.on("request", lambda request: self.hosts.add(request.url.split("/")[2]))
-        self.page.goto(url + PAGE)
-        self.page.fill("input[name=username]", who)
-        self.page.fill("input[name=password]", f"password of {who}")
-        self.page.keyboard.press("Enter")
-        self.page.wait_for_url(f"{url}{PAGE}*")
-
-    def go(self, path: str) -> Page:
-        self.page.goto(self._url + path)
-        return self.page
 
 
 @pytest.fixture
