@@ -24,6 +24,8 @@ NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	"$$p" -c '$(NEW_ENOUGH)' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
 
+# A file's tests share what was set up for them, so they stay in one process.
+PARALLEL := -n auto --maxprocesses 4 --dist loadfile
 # pytest's own arguments: make test PYTEST_ARGS="-k intake -x"
 PYTEST_ARGS ?=
 COMPATIBILITY_ARGS ?=
@@ -60,7 +62,7 @@ docs: $(VENV)/.installed-docs ## Build the documentation's site in build/site; w
 	$(PY) -m sphinx --builder html --fail-on-warning --keep-going --jobs auto --quiet docs build/site
 
 test: $(VENV)/.installed-dev ## Run the tests, all but the slow ones
-	$(PY) -m pytest -m "not slow" $(PYTEST_ARGS)
+	$(PY) -m pytest -m "not slow" $(PARALLEL) $(PYTEST_ARGS)
 
 test-slow: $(VENV)/.installed-dev $(VENV)/.installed-ui ## Run the tests that take minutes
 	$(PY) -m pytest -m slow $(PYTEST_ARGS)
@@ -74,12 +76,13 @@ test-fab: $(FAB)/.installed ## Show that each sees what their role in the FAB au
 test-all: $(VENV)/.installed-dev ## Test the wheel on every Airflow and Python (COMPATIBILITY_ARGS="--only 3.1" for one)
 	$(PY) scripts/compatibility.py $(COMPATIBILITY_ARGS)
 
-coverage-s2s: $(VENV)/.installed-dev ## Show that the tests of s2s/ take every branch of it
-	$(PY) -m pytest tests/s2s -q --cov=airflow_provider_adjust.s2s --cov-branch --cov-report=term-missing:skip-covered \
-		--cov-fail-under=100
+coverage: PYTEST_ARGS += --cov --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
+coverage: test ## Run the tests, and show that they take 95 % of all branches, and every one of s2s/
+	$(PY) -m coverage report --include='airflow_provider_adjust/s2s/*' --show-missing --skip-covered --fail-under=100
 
-coverage: $(VENV)/.installed-dev ## Show that the tests take 95 % of all branches
-	$(PY) -m pytest -m "not slow" -q --cov --cov-branch --cov-report=term-missing:skip-covered --cov-fail-under=95
+coverage-s2s: $(VENV)/.installed-dev ## Show that the tests of s2s/ alone take every branch of it
+	$(PY) -m pytest tests/s2s -q $(PARALLEL) --cov=airflow_provider_adjust.s2s --cov-branch \
+		--cov-report=term-missing:skip-covered --cov-fail-under=100
 
 mutants: $(VENV)/.installed-mutants ## Break events, responses and schedule in every small way; the tests must notice
 	rm -rf mutants
