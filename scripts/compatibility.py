@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
+from stop_on_signals import stop_on_signals
 
 ROOT = Path(__file__).resolve().parent.parent
 UV = Path(sys.executable).with_name("uv")
@@ -96,6 +97,8 @@ def test_cell(airflow: Airflow, python: Path, wheel: Path, tests: Path, place: P
     env = {
         name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON", "VIRTUAL_ENV"))
     }
+    # What an interrupted test leaves goes with this run.
+    env["TMPDIR"] = str(place)
     done = run(there, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/compat", cwd=tests, env=env)
     shutil.rmtree(venv)
     if done.returncode:
@@ -121,6 +124,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", metavar="VERSION", help="one Airflow, such as 3.1, on the oldest Python alone")
     only = parser.parse_args().only
+    stop_on_signals()
 
     newest = next((version for version in NEWER_PYTHONS if find_python(version)), None)
     pythons = {version: find_python(version) for version in filter(None, [OLDEST_PYTHON, None if only else newest])}
