@@ -34,10 +34,11 @@ BENCH_ARGS ?=
 UI_ARGS ?=
 SCALE_ARGS ?=
 FAULTS_ARGS ?=
+CRASHES_ARGS ?= --kills 200
 FUZZ_SECONDS ?= 60
 
 .PHONY: help demo ui screenshots docs test test-slow test-celery test-fab lint bench scale \
-	wheel constraints clean faults fuzz test-all coverage coverage-s2s mutants licences sbom
+	wheel constraints clean faults crashes fuzz test-all coverage coverage-s2s mutants licences sbom
 ENOUGH_KILLED := import json, sys; \
 	found = json.load(open("mutants/mutmut-cicd-stats.json")); \
 	noticed = found["killed"] + found["timeout"]; \
@@ -56,6 +57,7 @@ ui: $(VENV)/.installed-demo ## Start Airflow with the demo's purchases and the s
 
 screenshots: $(VENV)/.installed-demo $(VENV)/.installed-ui ## Take the pictures in docs/images anew, in a real Chromium
 	$(PY) scripts/screenshots.py
+	$(PY) scripts/screenshot_deliveries_page.py
 
 docs: $(VENV)/.installed-docs ## Build the documentation's site in build/site; warnings are errors
 	$(PY) scripts/generate_docs.py --check
@@ -106,7 +108,10 @@ scale: $(VENV)/.installed-bench ## Show that memory and cost an event stay flat 
 	PYTHONPATH=scripts $(PY) -m benchmark.scale $(SCALE_ARGS)
 
 faults: $(VENV)/.installed-dev ## Send 100,000 events through every fault and outage, and show that none is lost
-	$(PY) scripts/fault_campaign.py $(FAULTS_ARGS)
+	PYTHONPATH=scripts $(PY) -m campaign.faults $(FAULTS_ARGS)
+
+crashes: $(VENV)/.installed-dev ## Kill sending tasks 200 times, and show that every promise is kept
+	PYTHONPATH=scripts $(PY) -m campaign.crashes $(CRASHES_ARGS)
 
 fuzz: $(VENV)/.installed-fuzz ## Look for rows and answers that break the parser (FUZZ_SECONDS=600 for longer)
 	$(PY) scripts/fuzz.py parse --seconds $(FUZZ_SECONDS)

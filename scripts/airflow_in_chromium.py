@@ -11,6 +11,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import quote
 
 from playwright.sync_api import Locator, Page, expect, sync_playwright
@@ -24,14 +25,20 @@ def chromium() -> str | None:
     return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+def needs_chromium() -> None:
+    """End the script where there is none."""
+    if chromium() is None:
+        raise SystemExit("there is no Chromium on the path; install one, or name it: CHROMIUM=/path/to/chromium")
+
+
 @contextmanager
-def chromium_page(width: int = 1200, height: int = 800) -> Iterator[Page]:
-    """A page of a running Chromium."""
+def chromium_page(width: int = 1200, height: int = 800, **options: Any) -> Iterator[Page]:
+    """A page of a running Chromium; the options are those of Playwright's `new_context`."""
     with sync_playwright() as driver:
         # Root, as which CI runs, may not use Chromium's own sandbox.
         browser = driver.chromium.launch(executable_path=chromium(), args=["--no-sandbox"])
         try:
-            page = browser.new_context(viewport={"width": width, "height": height}).new_page()
+            page = browser.new_context(viewport={"width": width, "height": height}, **options).new_page()
             page.set_default_timeout(_PATIENCE)
             yield page
         finally:

@@ -21,6 +21,7 @@ from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
+from stop_on_signals import stop_on_signals
 
 ROOT = Path(__file__).resolve().parent.parent
 UV = Path(sys.executable).with_name("uv")
@@ -75,11 +76,11 @@ def build_wheel(place: Path) -> Path:
 def lay_out_tests(place: Path) -> Path:
     """What the tests need of the repository, and nothing of the package."""
     folder = place / "outside"
-    for name in ("pyproject.toml", "tests/conftest.py", "tests/standalone.py", "scripts/airflow_in_chromium.py"):
+    for name in ("pyproject.toml", "tests/conftest.py", "tests/standalone.py"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
-    shutil.copytree(ROOT / "tests" / "compat", folder / "tests" / "compat")
-    shutil.copytree(ROOT / "example_dags", folder / "example_dags")
+    for name in ("tests/compat", "scripts", "example_dags"):
+        shutil.copytree(ROOT / name, folder / name)
     return folder
 
 
@@ -97,6 +98,8 @@ def test_cell(airflow: Airflow, python: Path, wheel: Path, tests: Path, place: P
     env = {
         name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON", "VIRTUAL_ENV"))
     }
+    # What an interrupted test leaves goes with this run.
+    env["TMPDIR"] = str(place)
     done = run(there, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/compat", cwd=tests, env=env)
     shutil.rmtree(venv)
     if done.returncode:
@@ -122,6 +125,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", metavar="VERSION", help="one Airflow, such as 3.1, on the oldest Python alone")
     only = parser.parse_args().only
+    stop_on_signals()
 
     newest = next((version for version in NEWER_PYTHONS if find_python(version)), None)
     pythons = {version: find_python(version) for version in filter(None, [OLDEST_PYTHON, None if only else newest])}

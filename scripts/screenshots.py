@@ -10,11 +10,12 @@ import argparse
 import tempfile
 from pathlib import Path
 
-from airflow_in_chromium import ConnectionForm, chromium, chromium_page, press_test, see_run, trigger
+from airflow_in_chromium import ConnectionForm, chromium_page, needs_chromium, press_test, see_run, trigger
 from demo import APP_TOKEN, ROOT, S2S_TOKEN
 from local_airflow import LocalAirflow
 from playwright.sync_api import Page
-from ui import adjust_ui, stop_on_signals
+from stop_on_signals import stop_on_signals
+from ui import adjust_ui
 
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -52,11 +53,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "docs" / "images")
     arguments = parser.parse_args()
     stop_on_signals()
-    if chromium() is None:
-        raise SystemExit("there is no Chromium on the path; install one, or name it: CHROMIUM=/path/to/chromium")
+    needs_chromium()
     arguments.folder.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory() as home,
+        tempfile.TemporaryDirectory(prefix="adjust-screenshots-") as home,
         adjust_ui(Path(home) / "ui") as (airflow, sandbox),
         chromium_page() as page,
     ):

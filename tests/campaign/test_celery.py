@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from celery_deployment import celery_deployment, needs_celery, needs_redis
-from example_files import EXAMPLES, load_module
+from example_files import EXAMPLES
+from load_purchases import load
 from standalone import wait_for
 
 from airflow_provider_adjust.sandbox import SandboxServer
@@ -101,9 +102,8 @@ def tell(stats: dict[str, Any], shards: list[Any]) -> None:
 def airflow(deployment: Deployment, tmp_path: Path, adjust_sandbox: SandboxServer) -> Iterator[Callable[..., str]]:
     adjust_sandbox.configure(**TOKENS, latency=0.2)
     # The busiest of the seven nights is the first: let it be the last one that has passed.
-    load_purchases = load_module(EXAMPLES.parent / "scripts" / "load_purchases.py")
     url = deployment.warehouse.url
-    load_purchases.load(url, MIDNIGHT + timedelta(days=6))
+    load(url, MIDNIGHT + timedelta(days=6))
 
     postgres = {"conn_type": "postgres", "host": url.query["host"], "login": url.username, "schema": url.database}
     extra = {"app_token": "4w565xzmb54d", "environment": "sandbox"}

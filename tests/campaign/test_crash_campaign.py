@@ -1,27 +1,19 @@
-"""Sending tasks that are killed lose nothing, send nothing twice that was not in doubt, and keep the order.
-
-The campaign is a script, so that anybody can run it for longer: scripts/crash_campaign.py says what it does and checks.
+"""Sending tasks that are killed lose nothing, send nothing twice that was not in doubt, and keep the order: `make crashes`,
+in short. scripts/campaign/crashes.py says what it does and checks.
 """
 
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-
-SCRIPT = Path(__file__).parents[2] / "scripts" / "crash_campaign.py"
+from running_campaign import run
 
 
 def campaign(folder: Path, *, kills: int, rows: int, seconds: int) -> str:
-    command = [sys.executable, str(SCRIPT), "--seed", "1", "--keep", str(folder / "campaign")]
-    command += ["--kills", str(kills), "--rows", str(rows)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
-    print(done.stdout)
-    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    return done.stdout
+    options = ("--seed", "1", "--keep", str(folder / "campaign"), "--kills", str(kills), "--rows", str(rows))
+    return run("crashes", *options, seconds=seconds)
 
 
 def kills_of(output: str) -> int:

@@ -454,6 +454,33 @@ def test_requests_are_in_flight_together(
     assert server.connections == 4, "connections are kept and used again"
 
 
+@pytest.mark.parametrize("is_sent_before", [True, False])
+def test_a_time_in_which_nobody_looked_is_not_the_servers(kind: Kind, is_sent_before: bool) -> None:
+    """A query that pauses, or a ledger that is slow, keeps the delivery from looking for longer than both timeouts."""
+    asked, looks_away = threading.Event(), threading.Event()
+
+    def script(connection: Connection) -> None:
+        while connection.read():
+            asked.set()
+            looks_away.wait(5)
+            connection.send(OK)
+
+    timeout = (0.3, 0.3)
+    with RawServer(script) as server, RawServer(_answering(b"", b"")) as silent:
+        transport, other = kind(max_in_flight=1, timeout=timeout), Client(kind)
+        transport.submit("key", Target(server.url), "")
+        while is_sent_before and not asked.is_set():
+            assert transport.poll(0.01) == []
+        looks_away.set()
+        for _ in range(3):
+            assert other.post(silent.url, timeout).failure is Failure.NO_ANSWER
+        (completion,) = _collect(transport, 1)
+        transport.close()
+        other.close()
+    assert (completion.status, completion.failure) == (200, None)
+    assert len(server.requests) == 1
+
+
 def test_poll_waits_no_longer_than_asked_when_nothing_is_in_flight(kind: Kind) -> None:
     transport = kind(max_in_flight=1, timeout=TIMEOUT)
     assert transport.poll(0) == []

@@ -32,15 +32,31 @@ _FAILURE_NAMES = {
 }
 
 
+class _WatchedClock:
+    """Seconds in which somebody looked for answers: a longer break between two looks counts as one wait.
+
+    The delivery does not look while its source or its ledger keeps it waiting. libcurl's own timeout would then throw an
+    answer away that has long been there, and the event would be sent twice.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._looked = time.monotonic()
+
+    def now(self) -> float:
+        before, self._looked = self._looked, time.monotonic()
+        self._seconds += min(self._looked - before, _LONGEST_WAIT)
+        return self._seconds
+
+
 class _Exchange:
     """One request at a time: libcurl's handle, the body on its way out, and the answer on its way in."""
 
-    def __init__(self, timeout: tuple[float, float]) -> None:
+    def __init__(self, connect_timeout: float) -> None:
         handle = self.handle = pycurl.Curl()
         handle.setopt(pycurl.NOSIGNAL, 1)
         handle.setopt(pycurl.POST, 1)
-        handle.setopt(pycurl.CONNECTTIMEOUT_MS, round(timeout[0] * 1000))
-        handle.setopt(pycurl.TIMEOUT_MS, round(sum(timeout) * 1000))
+        handle.setopt(pycurl.CONNECTTIMEOUT_MS, round(connect_timeout * 1000))
         handle.setopt(pycurl.ACCEPT_ENCODING, "gzip, deflate")
         # A body that is read through a function cannot be rewound, so libcurl does not send it a second time by itself
         # when a kept connection breaks under it.
@@ -50,13 +66,15 @@ class _Exchange:
         handle.setopt(pycurl.HEADERFUNCTION, self._head.append)
         self._target: Target | None = None
         self.key: Any = None
+        self.deadline = 0.0
         self.body = b""
         self.was_read = False
         self.answer: list[bytes] = []
         self._received = 0
 
-    def begin(self, key: Any, body: bytes) -> None:
+    def begin(self, key: Any, body: bytes, deadline: float) -> None:
         self.key = key
+        self.deadline = deadline
         self.body = body
         self.was_read = False
         self.answer = []
@@ -133,8 +151,11 @@ class CurlTransport:
         self._multi = pycurl.CurlMulti()
         self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, min(max_in_flight, _MOST_CONNECTIONS))
         self._multi.setopt(pycurl.M_MAXCONNECTS, min(max_in_flight, _MOST_CONNECTIONS))
-        self._new_exchange = partial(_Exchange, timeout)
+        self._new_exchange = partial(_Exchange, timeout[0])
+        self._longest = sum(timeout)
+        self._clock = _WatchedClock()
         self._idle: deque[_Exchange] = deque()
+        #: What is in flight, oldest first.
         self._open: dict[Any, _Exchange] = {}
         self._never_sent: list[Completion] = []
 
@@ -145,7 +166,7 @@ class CurlTransport:
         except (requests.RequestException, pycurl.error, ValueError) as error:
             self._never_sent.append(Completion(key, failure=Failure.NOT_SENT, failure_name=type(error).__name__))
             return
-        exchange.begin(key, body.encode())
+        exchange.begin(key, body.encode(), self._clock.now() + self._longest)
         self._open[exchange.handle] = exchange
         self._multi.add_handle(exchange.handle)
 
@@ -163,7 +184,12 @@ class CurlTransport:
             time.sleep(seconds)
             return
         due = self._multi.timeout()  # libcurl's own timers, in milliseconds; -1 is none
-        self._multi.select(seconds if due < 0 else min(seconds, due / 1000))
+        if due >= 0:
+            seconds = min(seconds, due / 1000)
+        self._multi.select(max(0.0, min(seconds, self._oldest().deadline - self._clock.now())))
+
+    def _oldest(self) -> _Exchange:
+        return next(iter(self._open.values()))
 
     def _collect(self) -> list[Completion]:
         completions, self._never_sent = self._never_sent, []
@@ -177,6 +203,10 @@ class CurlTransport:
                 completions.append(self._end(handle).answered())
             for handle, code, _ in failed:
                 completions.append(self._end(handle).failed(code))
+        # Only now: what has come while nobody looked has been read.
+        now = self._clock.now()
+        while self._open and (late := self._oldest()).deadline <= now:
+            completions.append(self._end(late.handle).failed(pycurl.E_OPERATION_TIMEDOUT))
         return completions
 
     def _end(self, handle: Any) -> _Exchange:

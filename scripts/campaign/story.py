@@ -1,0 +1,52 @@
+"""What was seen of one file's events, over all tries: sent, answered, recorded by the stand-in, listed as unresolved."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from airflow_provider_adjust.sandbox import SandboxServer
+from campaign.journal import read_journal
+from campaign.tries import Try
+
+
+@dataclass
+class Story:
+    #: The events that Adjust should have: the file's, less invalid rows and unknown devices.
+    expected: set[str]
+    recorded: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    #: Left as held or in doubt in the last try's rejected file.
+    listed: set[str] = field(default_factory=set)
+    #: How often nobody could know whether an event is in Adjust: no answer came, or a kill left it ``sending``.
+    doubts: Counter[str] = field(default_factory=Counter)
+    problems: list[str] = field(default_factory=list)
+
+    def see_recorded(self, sandbox: SandboxServer) -> None:
+        self.recorded = [
+            (json.loads(event["params"]["callback_params"])["event_id"], event["params"]) for event in sandbox.events()
+        ]
+
+    def see_listed(self, path: Path) -> None:
+        lines = path.read_text().splitlines() if path.is_file() else []
+        self.listed = {line["event_id"] for line in map(json.loads, lines) if line["outcome"] in {"held", "in_doubt"}}
+
+    def see_journal(self, this: Try) -> None:
+        self.doubts.update(event_id for what, event_id in read_journal(this.journal) if what == "in_doubt")
+
+    def times_recorded(self) -> Counter[str]:
+        return Counter(event_id for event_id, _ in self.recorded)
+
+    def lost(self) -> set[str]:
+        return self.expected - self.times_recorded().keys() - self.listed
+
+    def unexpected(self) -> set[str]:
+        return self.times_recorded().keys() - self.expected
+
+    def recorded_twice(self) -> set[str]:
+        return {event_id for event_id, times in self.times_recorded().items() if times > 1}
+
+    def twice_without_doubt(self) -> set[str]:
+        """Recorded more often than once and once more for each time that it was in doubt."""
+        return {event_id for event_id, times in self.times_recorded().items() if times > 1 + self.doubts[event_id]}

@@ -1,0 +1,16 @@
+"""A script that was started in the background ends as one at a terminal does: in order, with all that it has started."""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+
+
+def stop_on_signals() -> None:
+    """Let `kill` end the script as Ctrl-C does, and Ctrl-C also where a shell started it in the background."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
