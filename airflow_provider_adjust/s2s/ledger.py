@@ -21,8 +21,9 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from airflow_provider_adjust.s2s.delivery import OnInDoubt
 from airflow_provider_adjust.s2s.events import Event
-from airflow_provider_adjust.s2s.ledger_held import HeldCounts, prune_held
-from airflow_provider_adjust.s2s.ledger_schema import deliveries, prepare
+from airflow_provider_adjust.s2s.ledger_held import HeldCounts
+from airflow_provider_adjust.s2s.ledger_prune import prune
+from airflow_provider_adjust.s2s.ledger_schema import prepare
 from airflow_provider_adjust.s2s.ledger_table import Scope, TaskInstanceId, delete_claimed, insert_new, update
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.responses import Outcome
@@ -242,21 +243,6 @@ class Ledger:
             else:
                 # Held: it surely did not reach Adjust, so nothing is known of it.
                 delete_claimed(connection, scope, keys, self._claim)
-
-
-def prune(engine: sa.Engine, *, older_than: timedelta, now: datetime | None = None) -> int:
-    """Delete settled events that happened before that; return how many.
-
-    Adjust takes no event older than 58 days, so what is older cannot be sent twice. Events in doubt stay. Counts of held
-    events that are as old go, too.
-    """
-    prepare(engine)
-    before = ((now or datetime.now(UTC)) - older_than).replace(tzinfo=None)
-    settled = [outcome.value for outcome in _SENT if outcome is not Outcome.IN_DOUBT]
-    old = sa.delete(deliveries).where(deliveries.c.occurred_at < before, deliveries.c.status.in_(settled))
-    with engine.begin() as connection:
-        prune_held(connection, before.date())
-        return int(connection.execute(old).rowcount)
 
 
 def _again_after_a_lost_race(work: Callable[[], _T]) -> _T:
