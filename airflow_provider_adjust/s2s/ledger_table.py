@@ -84,7 +84,9 @@ def delete_claimed(connection: sa.Connection, scope: Scope, ids: list[str], clai
 
 def delete_where(connection: sa.Connection, scope: Scope, ids: list[str], *conditions: sa.ColumnElement[bool]) -> int:
     """Forget those of the events of which the conditions hold; return how many they were."""
-    return connection.execute(sa.delete(deliveries).where(*_within(scope), _among(connection, ids), *conditions)).rowcount
+    return connection.execute(
+        sa.delete(deliveries).where(*_within(scope), _among(connection, ids), *conditions)
+    ).rowcount
 
 
 def _within(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
