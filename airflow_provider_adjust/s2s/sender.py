@@ -94,9 +94,15 @@ class Sender:
                 self._checkpoint.settle(receipt)
 
     def save(self) -> None:
-        """Write what ledger and checkpoint know; the ledger first, since it must not know less."""
+        """Write what ledger and checkpoint know; the ledger first, since it must not know less.
+
+        :raises LedgerUnavailable: the ledger's database failed.
+        """
         if self._ledger:
-            self._ledger.flush()
+            try:
+                self._ledger.flush()
+            except Exception as error:
+                raise LedgerUnavailable.because(error) from error
         if self._checkpoint:
             self._checkpoint.save()
 

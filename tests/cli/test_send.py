@@ -14,7 +14,7 @@ import pytest
 import sqlalchemy as sa
 from operators.adjust_account import EVENT_TOKEN, device, purchase, recorded, reveals
 
-from airflow_provider_adjust.s2s.ledger_schema import deliveries
+from airflow_provider_adjust.s2s.ledger_schema import deliveries, prepare
 from airflow_provider_adjust.sandbox import SandboxServer
 
 Cli = Callable[..., Any]
@@ -147,6 +147,21 @@ def test_each_command_claims_events_as_a_task_of_its_own(
         cli("send", file_of(purchase(number)), *EVENT, "--ledger-conn-id", "adjust_ledger")
     with ledger.connect() as connection:
         assert len(set(connection.execute(sa.select(deliveries.c.run_id)).scalars())) == 2
+
+
+@pytest.mark.parametrize("rows", [1, 500], ids=["at the end", "on the way"])
+def test_a_ledger_that_fails_while_it_is_written_is_named_and_is_no_defect(
+    adjust: SandboxServer, cli: Cli, file_of: FileOf, ledger: sa.Engine, rows: int
+) -> None:
+    prepare(ledger)
+    with ledger.begin() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER broken BEFORE UPDATE ON adjust_delivery BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
+        )
+    done = cli("send", file_of(*map(purchase, range(rows))), *EVENT, "--ledger-conn-id", "adjust_ledger")
+    assert (done.code, done.err.partition(":")[0]) == (3, "LedgerUnavailable"), done.err
+    assert "Traceback" not in done.err
+    assert re.search(r"^delivered +\d", done.out, re.MULTILINE)
 
 
 def test_old_events_are_pruned_from_the_ledger(

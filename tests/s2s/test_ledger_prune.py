@@ -118,8 +118,7 @@ def test_what_is_open_stays_and_holds_up_nothing(ledger: sa.Engine, status: str)
 def test_counts_of_held_events_go_with_them(ledger: sa.Engine) -> None:
     days = (date(2026, 7, 1), date(2026, 9, 1))
     rows = [
-        OWNER
-        | {"app_token": "app1", "event_token": "event1", "environment": "production", "events": 1, "day": day}
+        OWNER | {"app_token": "app1", "event_token": "event1", "environment": "production", "events": 1, "day": day}
         for day in days
     ]
     with ledger.begin() as connection:
