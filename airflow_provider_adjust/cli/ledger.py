@@ -27,6 +27,6 @@ def prune_ledger(options: Namespace, terminal: Terminal) -> int:
         count = prune(engine, older_than=older_than, is_stopped=lambda: bool(signals))
     terminal.say(f"{count:,} settled events from more than {older_than.days} days ago were deleted from the ledger")
     if signals:
-        terminal.say(f"{signals[0]}, and older ones may be left; run the command again")
+        terminal.say(f"{signals[0]}, and more may be left; run the command again")
         return ExitCode.STOPPED
     return ExitCode.OK
