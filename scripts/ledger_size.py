@@ -18,7 +18,8 @@ from own_postgres import own_postgres
 from stop_on_signals import stop_on_signals
 
 from airflow_provider_adjust.s2s.events import EventParser
-from airflow_provider_adjust.s2s.ledger import Ledger, TaskInstanceId, prune
+from airflow_provider_adjust.s2s.ledger import Ledger, TaskInstanceId
+from airflow_provider_adjust.s2s.ledger_prune import prune
 from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.verdicts import receipt_for

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from contextlib import ExitStack
 from datetime import timedelta
 
 from airflow_provider_adjust.cli.definition import ExitCode
 from airflow_provider_adjust.cli.rows import connection_must_exist
+from airflow_provider_adjust.cli.signals import stopped_by_signals
 from airflow_provider_adjust.cli.terminal import Terminal
+from airflow_provider_adjust.ledger_engine import ledger_engine
 from airflow_provider_adjust.operators.adjust_prune_ledger import check_age
-from airflow_provider_adjust.s2s.ledger import prune
-from airflow_provider_adjust.sql_rows import sql_hook
+from airflow_provider_adjust.s2s.ledger_prune import prune
 
 
 def prune_ledger(options: Namespace, terminal: Terminal) -> int:
-    """Delete settled events that are old enough, and say how many."""
+    """Delete settled events that are old enough, and say how many; a signal ends it after the batch under way."""
     older_than = timedelta(days=options.older_than_days)
     check_age(older_than)
-    with connection_must_exist(options.ledger_conn_id):
-        engine = sql_hook(options.ledger_conn_id, None).get_sqlalchemy_engine()
-    count = prune(engine, older_than=older_than)
+    signals: list[str] = []
+    with ExitStack() as stack:
+        with connection_must_exist(options.ledger_conn_id):
+            engine = stack.enter_context(ledger_engine(options.ledger_conn_id))
+        stack.enter_context(stopped_by_signals(signals.append))
+        count = prune(engine, older_than=older_than, is_stopped=lambda: bool(signals))
     terminal.say(f"{count:,} settled events from more than {older_than.days} days ago were deleted from the ledger")
+    if signals:
+        terminal.say(f"{signals[0]}, and more may be left; run the command again")
+        return ExitCode.STOPPED
     return ExitCode.OK

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 from argparse import Namespace
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime
-from typing import Any
 from uuid import uuid4
 
 from airflow.sdk import ObjectStoragePath
@@ -15,16 +13,17 @@ from airflow.sdk import ObjectStoragePath
 from airflow_provider_adjust.cli.check import check
 from airflow_provider_adjust.cli.definition import ExitCode
 from airflow_provider_adjust.cli.rows import connection_must_exist, hook_of, open_rows, parsing, path_of
+from airflow_provider_adjust.cli.signals import stopped_by_signals
 from airflow_provider_adjust.cli.terminal import Terminal
+from airflow_provider_adjust.operators.connections import open_ledger
+from airflow_provider_adjust.operators.delivery_run import DeliveryRun, closed_in_any_case
 from airflow_provider_adjust.operators.receipt_files import ReceiptFile
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, DeliveryIncomplete
 from airflow_provider_adjust.s2s.ledger import Ledger, TaskInstanceId
-from airflow_provider_adjust.s2s.receipts import UNDELIVERED, DeliverySummary
-from airflow_provider_adjust.s2s.rejected import rejected_line
+from airflow_provider_adjust.s2s.receipts import UNDELIVERED
 from airflow_provider_adjust.s2s.reporting import FailureBudget
 from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.s2s.sender import Sender
-from airflow_provider_adjust.sql_rows import sql_hook
 
 #: What the ledger notes as the task of an event that was sent from the command line.
 TASK_ID = "airflow adjust send"
@@ -36,8 +35,7 @@ def send(options: Namespace, terminal: Terminal) -> int:
     rejected_to = _rejected_path(options.rejected_path)
     hook = hook_of(options, max_in_flight=options.max_in_flight, max_events_per_second=options.max_events_per_second)
     route = hook.route(**parsing(options))
-    summary = DeliverySummary()
-    with ExitStack() as stack:
+    with closed_in_any_case() as stack:
         rows = stack.enter_context(open_rows(options.file))
         if options.dry_run:
             return check(route.parser, rows, terminal, title=f"Dry run of {options.file}", shown=5)
@@ -48,45 +46,44 @@ def send(options: Namespace, terminal: Terminal) -> int:
             max_in_flight=options.max_in_flight,
             max_events_per_second=options.max_events_per_second,
             on_in_doubt=options.on_in_doubt,
-            ledger=_ledger(options),
+            ledger=_ledger(options, stack),
         )
-        stack.enter_context(_stopped_by_signals(sender))
+        stack.enter_context(stopped_by_signals(sender.stop))
+        run = DeliveryRun(sender, route.parser, rejected=rejected)
         total = len(rows) if isinstance(rows, Sequence) else None
         progress = stack.enter_context(terminal.progress("Sending", total))
+        receipts = stack.enter_context(closing(run.receipts(rows)))
         try:
-            for receipt in sender.send(rows):
-                summary.add(receipt)
-                if receipt.outcome in UNDELIVERED:
-                    row = receipt.row
-                    renamed = receipt.with_row(route.parser.renamed(row)) if isinstance(row, dict) else receipt
-                    rejected.write(rejected_line(renamed))
+            for _ in receipts:
                 for task in progress.task_ids:
-                    delivered = summary.outcomes[Outcome.DELIVERED.value]
-                    progress.update(task, advance=1, delivered=delivered, missing=summary.count(UNDELIVERED))
+                    delivered = run.summary.outcomes[Outcome.DELIVERED.value]
+                    progress.update(task, advance=1, delivered=delivered, missing=run.summary.count(UNDELIVERED))
         finally:
-            sender.save()
-            summary.read = sender.read
             progress.stop()
-            terminal.summary(f"Sent from {options.file}", summary)
+            terminal.summary(f"Sent from {options.file}", run.summary)
             if rejected.written_to:
                 terminal.say(f"What was not delivered is listed with reasons in {rejected.written_to}")
-    summary.check()
+    run.summary.check()
     try:
-        budget.check(summary, rejected_path=rejected.written_to)
+        budget.check(run.summary, rejected_path=rejected.written_to)
     except DeliveryIncomplete as error:
         # Its first line says how many; the tables that follow are on the terminal already.
         raise type(error)(str(error).partition("\n")[0]) from None
     return ExitCode.OK
 
 
-def _ledger(options: Namespace) -> Ledger | None:
-    if not options.ledger_conn_id:
-        return None
-    with connection_must_exist(options.ledger_conn_id):
-        engine = sql_hook(options.ledger_conn_id, None).get_sqlalchemy_engine()
+def _ledger(options: Namespace, stack: ExitStack) -> Ledger | None:
     # Two commands at once must not take each other's events under way for their own.
     sender = TaskInstanceId(run_id=f"{datetime.now(UTC).isoformat()} {uuid4().hex[:8]}", task_id=TASK_ID)
-    return Ledger(engine, sender, on_in_doubt=options.on_in_doubt, batch_size=max(64, 2 * options.max_in_flight))
+    with connection_must_exist(options.ledger_conn_id):
+        return stack.enter_context(
+            open_ledger(
+                options.ledger_conn_id,
+                sender,
+                max_in_flight=options.max_in_flight,
+                on_in_doubt=options.on_in_doubt,
+            )
+        )
 
 
 def _rejected_path(path: str | None) -> ObjectStoragePath | None:
@@ -98,18 +95,3 @@ def _rejected_path(path: str | None) -> ObjectStoragePath | None:
     if target.exists():
         raise AdjustConfigurationError(f"{path} exists already; name a file that is new, so that no reject is lost")
     return target
-
-
-@contextmanager
-def _stopped_by_signals(sender: Sender) -> Iterator[None]:
-    """Ctrl-C and SIGTERM let what is in flight end, and nothing more is sent."""
-
-    def stop(number: int, frame: Any) -> None:
-        sender.stop(f"{signal.Signals(number).name} came")
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -1,6 +1,6 @@
 """What an ``adjust`` connection says, checked: endpoints, tokens, environment, timeouts.
 
-Apart from the hook, because triggers read connections and may import nothing that sends.
+Apart from the hook, because sensors and triggers read connections and may import nothing that sends.
 """
 
 from __future__ import annotations
@@ -59,10 +59,18 @@ class AdjustConnection:
         )
 
     @classmethod
-    async def aread(
+    def get(cls, conn_id: str, *, app_token: str | None = None, environment: str | None = None) -> AdjustConnection:
+        """The same by the connection's id.
+
+        :raises AdjustConfigurationError: the connection says something that cannot be used.
+        """
+        return cls.read(BaseHook.get_connection(conn_id), app_token=app_token, environment=environment)
+
+    @classmethod
+    async def aget(
         cls, conn_id: str, *, app_token: str | None = None, environment: str | None = None
     ) -> AdjustConnection:
-        """The same from a trigger, by the connection's id.
+        """The same from a trigger, whose event loop others share.
 
         :raises AdjustConfigurationError: the connection says something that cannot be used.
         """
@@ -130,6 +138,16 @@ class AdjustConnection:
                 f"connection {self.conn_id!r} needs an API token and an app token for the Device API"
             )
         return device_api, self.app_token, device_api.api_token
+
+    def inspect_device(self, device_id: str) -> dict[str, Any]:
+        """What Adjust's Device API knows of a device.
+
+        :raises AdjustConfigurationError: there is no API token or no app token.
+        :raises DeviceApiError: no usable answer came.
+        """
+        device_api, app_token, _ = self.device_account()
+        mask_secret(device_id)  # or a log at level DEBUG would show the URL, and the device id in it
+        return device_api.inspect_device(device_id, app_token)
 
     def reading_account(self) -> ReadingAccount:
         """What the Report Service tells of this connection's app.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import tzinfo
 from decimal import Decimal
@@ -12,7 +12,6 @@ from urllib.parse import urlencode
 
 import requests
 from airflow.sdk import BaseHook
-from airflow.sdk.log import mask_secret
 
 from airflow_provider_adjust import connection_form
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
@@ -20,11 +19,11 @@ from airflow_provider_adjust.reports.conversation import converse
 from airflow_provider_adjust.reports.errors import ReportRefused, ReportUnavailable
 from airflow_provider_adjust.reports.report import Report
 from airflow_provider_adjust.reports.totals import Days, EventTotals
-from airflow_provider_adjust.s2s.delivery import OnInDoubt
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events import EventParser
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.responses import Outcome, Verdict
+from airflow_provider_adjust.s2s.retries import OnInDoubt
 from airflow_provider_adjust.s2s.rows import Row
 from airflow_provider_adjust.s2s.sender import Route, Sender
 from airflow_provider_adjust.s2s.times import load_timezone
@@ -45,7 +44,7 @@ class AdjustS2SHook(BaseHook):
     :param app_token: takes the place of the connection's.
     :param environment: ``production`` or ``sandbox``; takes the place of the connection's. Nothing is assumed: without
         one, each row must name it.
-    :param transport: ``auto`` or ``requests``.
+    :param transport: ``curl`` (fast, needs the extra of that name), ``requests``, or ``auto``: curl where it is installed.
     :param max_in_flight: requests that may wait for an answer at once.
     :param max_events_per_second: upper limit of the rate; None sets none.
     :param timeout: seconds to connect and to wait for an answer; takes the place of the connection's.
@@ -124,9 +123,7 @@ class AdjustS2SHook(BaseHook):
         :raises AdjustConfigurationError: the connection has no API token or no app token.
         :raises DeviceApiError: no usable answer came.
         """
-        device_api, app_token, _ = self.settings.device_account()
-        mask_secret(device_id)  # or a log at level DEBUG would show the URL, and the device id in it
-        return device_api.inspect_device(device_id, app_token)
+        return self.settings.inspect_device(device_id)
 
     def report(self, dimensions: Sequence[str], metrics: Sequence[str], date_period: str, **filters: str) -> Report:
         """A report on the connection's app in its environment.
@@ -225,7 +222,8 @@ class AdjustS2SHook(BaseHook):
         :raises DeliveryHalted: the token, the app or the endpoint is wrong.
         :raises AdjustUnreachable: no answer came within the attempts.
         """
-        return next(receipt for receipt in list(self.send_events([row], **parsing)))
+        [receipt] = self.send_events([row], **parsing)
+        return receipt
 
     def test_connection(self) -> tuple[bool, str]:
         """Tell whether the endpoint answers and accepts the tokens, the API token included where one is set.
@@ -240,10 +238,9 @@ class AdjustS2SHook(BaseHook):
         params = {"s2s": "1", "app_token": settings.app_token, "environment": settings.environment}
         body = urlencode({name: value for name, value in params.items() if value})
         timeout = tuple(map(min, settings.timeout, _TEST_TIMEOUT))
-        transport = RequestsTransport(max_in_flight=1, timeout=(timeout[0], timeout[1]))
-        transport.submit(None, settings.target, body)
-        [completion] = transport.poll(None)  # comes in time whatever the server does, unlike what send returns
-        transport.close()
+        with closing(RequestsTransport(max_in_flight=1, timeout=(timeout[0], timeout[1]))) as transport:
+            transport.submit(None, settings.target, body)
+            [completion] = transport.poll(None)  # comes in time whatever the server does, unlike what send returns
         works, message = _test_result(judge(completion), settings)
         if settings.api_token is None:
             return works, message

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from typing import Any
 
@@ -15,7 +16,8 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 class AdjustDeliverySummaryNotifier(BaseNotifier):
     """Send the counts, the revenue, the reasons and a link, through the notifiers of Airflow's own providers.
 
-    It is for ``on_success_callback``, ``on_failure_callback`` and ``on_retry_callback`` of a task that sends events.
+    It is for ``on_success_callback``, ``on_failure_callback`` and ``on_retry_callback`` of a task that sends events, and for
+    deadline alerts, of which Airflow tells in the triggerer.
 
     .. code-block:: python
 
@@ -73,9 +75,12 @@ class AdjustDeliverySummaryNotifier(BaseNotifier):
         self.html = html
         self.text = text
 
+    # Rendering overwrites the templates, and one notifier may serve several tasks and tries of one process.
     def __call__(self, *args: Any) -> None:
-        # Rendering overwrites the templates, and one notifier may serve several tasks and tries of one process.
         super(AdjustDeliverySummaryNotifier, copy(self)).__call__(*args)
+
+    def __await__(self) -> Generator[Any, Any, None]:
+        return super(AdjustDeliverySummaryNotifier, copy(self)).__await__()
 
     def render_template_fields(self, context: Context, jinja_env: Any = None) -> None:
         known: Any = {**context, "delivery": DeliveryReport.of(context)}
@@ -86,16 +91,34 @@ class AdjustDeliverySummaryNotifier(BaseNotifier):
 
         :raises AdjustConfigurationError: nobody is to be told, or a provider is missing.
         """
-        failures = []
+        failures: list[Exception] = []
         for notifier in self._notifiers():
-            try:
+            with self._noted(failures, notifier):
                 # Not called, which would render once more: a message is no template.
                 notifier.notify(context)
-            except Exception as error:
-                self.log.exception("%s could not tell about the delivery", type(notifier).__name__)
-                failures.append(error)
         if failures:
             raise failures[0]
+
+    async def async_notify(self, context: Context) -> None:
+        """The same where Airflow awaits it, as the triggerer does for a deadline alert.
+
+        :raises AdjustConfigurationError: nobody is to be told, or a provider is missing.
+        :raises NotImplementedError: the provider of a channel is too old to be awaited.
+        """
+        failures: list[Exception] = []
+        for notifier in self._notifiers():
+            with self._noted(failures, notifier):
+                await notifier.async_notify(context)
+        if failures:
+            raise failures[0]
+
+    @contextmanager
+    def _noted(self, failures: list[Exception], notifier: BaseNotifier) -> Iterator[None]:
+        try:
+            yield
+        except Exception as error:
+            self.log.exception("%s could not tell about the delivery", type(notifier).__name__)
+            failures.append(error)
 
     def _notifiers(self) -> list[BaseNotifier]:
         found = list(self._configured())

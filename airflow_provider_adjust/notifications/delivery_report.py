@@ -12,6 +12,7 @@ from html import escape
 from typing import Any
 
 from airflow_provider_adjust.s2s import errors
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.receipts import FINAL_OUTCOMES
 from airflow_provider_adjust.s2s.reporting import plain_table
 
@@ -20,22 +21,28 @@ _OURS = frozenset(name for name, value in vars(errors).items() if isinstance(val
 
 @dataclass(frozen=True)
 class DeliveryReport:
-    """The end of one try of one task.
+    """The end of one try of one task, or the missed deadline of a DAG's run, of which no numbers are known.
 
     ``result`` is the task's result, which a failed try has, too; None if it ended before there was anything to count.
-    ``failure`` is why it failed, in a line; empty if it did not.
+    ``failure`` is why it failed, in a line; empty if it did not. ``deadline`` is the one that was missed.
     """
 
     task: str
     run_id: str
-    try_number: int
-    log_url: str
-    result: Mapping[str, Any] | None
+    try_number: int | None = None
+    log_url: str = ""
+    result: Mapping[str, Any] | None = None
     failure: str = ""
+    deadline: str = ""
 
     @classmethod
     def of(cls, context: Mapping[str, Any]) -> DeliveryReport:
-        """Read what Airflow hands to a callback."""
+        """Read what Airflow hands to a callback.
+
+        :raises AdjustConfigurationError: it is no task's callback, and no deadline alert's.
+        """
+        if "ti" not in context:
+            return cls._of_missed_deadline(context)
         ti = context["ti"]
         mapped = f" [{ti.map_index}]" if getattr(ti, "map_index", -1) >= 0 else ""
         exception = context.get("exception")
@@ -48,9 +55,20 @@ class DeliveryReport:
             failure=_in_a_line(exception) if exception else _by_its_state(ti),
         )
 
+    @classmethod
+    def _of_missed_deadline(cls, context: Mapping[str, Any]) -> DeliveryReport:
+        run, deadline = context.get("dag_run"), context.get("deadline")
+        if not isinstance(run, Mapping) or not isinstance(deadline, Mapping):
+            raise AdjustConfigurationError(
+                "there is no delivery to tell of; set the notifier on a task that sends, or give it to a deadline alert"
+            )
+        return cls(task=run["dag_id"], run_id=run["dag_run_id"], deadline=str(deadline["deadline_time"]))
+
     @property
     def subject(self) -> str:
         """How it went, in a line."""
+        if self.deadline:
+            return f"Adjust: {self.task} has not ended by its deadline, {self.deadline}"
         return f"Adjust: {self.task} {'failed' if self.failure else 'succeeded'}, {self._share()}"
 
     @property
@@ -61,7 +79,7 @@ class DeliveryReport:
             parts.append(self.failure)
         parts += (plain_table(head, rows, right=("events",)) for head, rows in self._tables())
         parts.append("\n".join(f"{name}: {value}" for name, value in self._links()))
-        return "\n\n".join(parts)
+        return "\n\n".join(filter(None, parts))
 
     @property
     def slack(self) -> str:
@@ -72,7 +90,7 @@ class DeliveryReport:
         for head, rows in self._tables():
             parts.append(f"```{_for_slack(plain_table(head, rows, right=('events',)))}```")
         parts.append("\n".join(f"{name}: {_for_slack(value)}" for name, value in self._links()))
-        return "\n".join(parts)
+        return "\n".join(filter(None, parts))
 
     @property
     def html(self) -> str:
@@ -94,7 +112,7 @@ class DeliveryReport:
         return f"{delivered:,} of {read:,} events delivered" + (f" ({revenue})" if revenue else "")
 
     def _where(self) -> str:
-        return f"Run {self.run_id}, try {self.try_number}"
+        return f"Run {self.run_id}" + (f", try {self.try_number}" if self.try_number else "")
 
     def _tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
         if self.result is None:
@@ -112,7 +130,7 @@ class DeliveryReport:
         return tables
 
     def _links(self) -> list[tuple[str, str]]:
-        links = [("Log", self.log_url)]
+        links = [("Log", self.log_url)] if self.log_url else []
         if self.result and self.result["rejected_path"]:
             links.append(("Not delivered", self.result["rejected_path"]))
         return links

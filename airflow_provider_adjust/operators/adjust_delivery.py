@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, nullcontext, suppress
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk import Asset, BaseOperator, Context, ObjectStoragePath
+from airflow.sdk import Asset, BaseOperator, Context
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
@@ -24,23 +24,19 @@ from airflow_provider_adjust.links.adjust_links import (
     AdjustDeliveriesLink,
     AdjustRejectedFileLink,
 )
+from airflow_provider_adjust.operators.connections import hooks_by_route, open_ledger, task_instance_id
+from airflow_provider_adjust.operators.delivery_run import DeliveryRun, closed_in_any_case
+from airflow_provider_adjust.operators.dry_run import dry_run
 from airflow_provider_adjust.operators.receipt_files import ReceiptFile
-from airflow_provider_adjust.operators.task_state import TaskStateCheckpointStore
-from airflow_provider_adjust.s2s.checkpoint import STATE_KEY, Checkpoint
-from airflow_provider_adjust.s2s.delivery import OnInDoubt
-from airflow_provider_adjust.s2s.endpoint import EVENT
-from airflow_provider_adjust.s2s.errors import FINAL_ERRORS, AdjustConfigurationError, AdjustError
-from airflow_provider_adjust.s2s.ledger import Ledger, TaskInstanceId
-from airflow_provider_adjust.s2s.receipts import UNDELIVERED, DeliverySummary, Receipt
-from airflow_provider_adjust.s2s.rejected import rejected_line, response_line
-from airflow_provider_adjust.s2s.reporting import FailureBudget, progress_line, summary_table
-from airflow_provider_adjust.s2s.responses import Outcome
+from airflow_provider_adjust.operators.task_state import open_checkpoint
+from airflow_provider_adjust.s2s.checkpoint import Checkpoint
+from airflow_provider_adjust.s2s.errors import FINAL_ERRORS, AdjustError
+from airflow_provider_adjust.s2s.ledger import Ledger
+from airflow_provider_adjust.s2s.reporting import FailureBudget, summary_table
+from airflow_provider_adjust.s2s.retries import OnInDoubt
 from airflow_provider_adjust.s2s.rows import Row
-from airflow_provider_adjust.s2s.schedule import Job
-from airflow_provider_adjust.s2s.sender import Sender, masked
-from airflow_provider_adjust.s2s.shown import printable
+from airflow_provider_adjust.s2s.sender import Sender
 from airflow_provider_adjust.s2s.transports.choice import TransportName
-from airflow_provider_adjust.sql_rows import sql_hook
 
 if TYPE_CHECKING:
     from airflow_provider_adjust.lineage import Lineage
@@ -50,11 +46,6 @@ try:
     from airflow_provider_adjust.retry_policy import AdjustRetryPolicy
 except ImportError:  # Airflow before 3.3 has no retry policies
     AdjustRetryPolicy = None
-
-#: Seconds between two progress lines in the log.
-PROGRESS_EVERY = 10.0
-#: Events that a dry run prints.
-DRY_RUN_SHOWS = 5
 
 
 class AdjustDeliveryOperator(BaseOperator):
@@ -163,9 +154,8 @@ class AdjustDeliveryOperator(BaseOperator):
         self.send_nothing = dry_run
         self.transport = transport
         self._sender: Sender | None = None
-        self._destinations = Destinations()
+        self._run: DeliveryRun | None = None
         self._killed = False
-        self._would_send_twice = False
 
     @abstractmethod
     def rows(self, context: Context, stack: ExitStack) -> Sequence[Row] | Iterable[Row]:
@@ -176,8 +166,8 @@ class AdjustDeliveryOperator(BaseOperator):
             result = self._deliver(context)
         except FINAL_ERRORS as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
-        except Exception as error:
-            if not self._would_send_twice:
+        except BaseException as error:  # Airflow's timeout, after which it retries, is no Exception
+            if self._run is None or not self._run.would_send_twice:
                 raise
             words = f"{error}\n" if isinstance(error, AdjustError) else ""
             raise AirflowFailException(
@@ -200,148 +190,64 @@ class AdjustDeliveryOperator(BaseOperator):
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Lineage | None:
         """Called by the OpenLineage provider, where it is installed, when the task has ended, also when it failed."""
-        return run_lineage(self.source_lineage, self._destinations)
+        return run_lineage(self.source_lineage, self._run.destinations if self._run else Destinations())
 
     def _tell_outlets(self, context: Context, result: Mapping[str, Any]) -> None:
         """Put the result on the event of each outlet asset, for the DAGs that are scheduled on it."""
-        events = context.get("outlet_events")
-        if events is None:
-            return
-        for outlet in self.outlets:
-            if isinstance(outlet, Asset):
-                events[outlet].extra.update(result)
+        if (events := context.get("outlet_events")) is not None:
+            for outlet in self.outlets:
+                if isinstance(outlet, Asset):
+                    events[outlet].extra.update(result)
 
     def _deliver(self, context: Context) -> dict[str, Any]:
         started = time.monotonic()
         budget = FailureBudget.of(self.max_rejected, self.tolerate)
-        hooks = self._hooks()
-        routes = {route: hook.route(**self._parsing()) for route, hook in hooks.items()}
-        first_hook = next(iter(hooks.values()))
-        with ExitStack() as stack:
-            checkpoint = None if self.send_nothing else self._checkpoint(context)
-            summary = checkpoint.earlier.copy() if checkpoint else DeliverySummary()
-            rejected = stack.enter_context(ReceiptFile(_own_path(self.rejected_path, context)))
-            responses = stack.enter_context(ReceiptFile(_own_path(self.responses_path, context)))
-            sender = Sender(
-                routes,
-                stack.enter_context(first_hook.open_transport()),
-                route_by=self.route_by,
-                max_in_flight=self.max_in_flight,
-                max_events_per_second=self.max_events_per_second,
-                on_in_doubt=self.on_in_doubt,
-                checkpoint=checkpoint,
-                ledger=None if self.send_nothing else self._ledger(context, stack),
-            )
-            self._sender = sender
-            if self._killed:
-                self.on_kill()
-            remembers = checkpoint is not None or self.ledger_conn_id is not None
-            rows = self.rows(context, stack)
-            if self.send_nothing:
-                return self._dry_run(sender, rows, summary, started)
-            if checkpoint and checkpoint.rejected_path:
-                rejected.carry_over(checkpoint.rejected_path, checkpoint.rejected_lines)
-            expected = len(rows) if isinstance(rows, Sequence) else None
-            stopped: Exception | None = None
-            self._destinations = destinations = Destinations()
-            try:
-                for receipt in self._with_progress(sender, sender.send(rows), summary, expected):
-                    if not remembers and receipt.attempts and receipt.outcome is not Outcome.HELD:
-                        self._would_send_twice = True
-                    destinations.add(receipt)
-                    if receipt.outcome in UNDELIVERED:
-                        rejected.write(rejected_line(self._under_adjust_names(receipt, routes)))
-                    elif self.responses_path and receipt.answer is not None:
-                        responses.write(response_line(receipt))
-                    if checkpoint and checkpoint.due():
-                        _save(sender, checkpoint, rejected, responses)
-                _save(sender, checkpoint, rejected, responses)
-            except Exception as error:
-                stopped = error
-            finally:
-                with suppress(Exception) if stopped else nullcontext():
-                    _save(sender, checkpoint, rejected, responses)
-            summary.read = sender.read
-        destinations.report(first_hook)
-        result = summary.as_result(seconds=time.monotonic() - started, rejected_path=rejected.written_to)
-        self.delivery_result = result
-        self.log.info("%s\n%s", "Delivery stopped early" if stopped else "Delivery ended", summary_table(summary))
-        if rejected.written_to:
-            self.log.info("What was not delivered is listed with reasons in %s", rejected.written_to)
-        if stopped:
-            # Its cause comes first: what was under way when, say, the disk was full has no outcome to count.
-            raise stopped
-        summary.check()
-        budget.check(summary, rejected_path=rejected.written_to)
-        return result
-
-    def _checkpoint(self, context: Context) -> Checkpoint | None:
-        if not self.durable or self.ledger_conn_id is not None:
-            return None  # a ledger knows more: it tells events apart, whatever has become of the input
-        store = TaskStateCheckpointStore.of(context)
-        if store is None:
-            self.log.warning(
-                "This Airflow has no task state store (3.3 has), so a try that fails after it has sent events is not retried"
-            )
-            return None
-        checkpoint = Checkpoint(store)
-        if checkpoint.resumes:
-            self.log.info(
-                "An earlier try settled %s events; they are not sent again. To send everything again, delete the task's "
-                "state %s before clearing the task",
-                f"{checkpoint.resumes:,}",
-                STATE_KEY,
-            )
-        return checkpoint
-
-    def _ledger(self, context: Context, stack: ExitStack) -> Ledger | None:
-        if self.ledger_conn_id is None:
-            if self.retry_unknown_devices is not None:
-                raise AdjustConfigurationError(
-                    "retry_unknown_devices needs ledger_conn_id, which remembers the devices"
-                )
-            return None
-        ti = context.get("ti")
-        ledger = Ledger(
-            sql_hook(self.ledger_conn_id, None).get_sqlalchemy_engine(),
-            TaskInstanceId(
-                dag_id=getattr(ti, "dag_id", ""),
-                run_id=getattr(ti, "run_id", ""),
-                task_id=getattr(ti, "task_id", self.task_id),
-                map_index=getattr(ti, "map_index", -1),
-            ),
-            on_in_doubt=self.on_in_doubt,
-            retry_unknown_devices=self.retry_unknown_devices,
-            batch_size=max(64, 2 * self.max_in_flight),
-        )
-        stack.callback(ledger.close)
-        return ledger
-
-    def _hooks(self) -> dict[str | None, AdjustS2SHook]:
-        if isinstance(self.adjust_conn_id, str):
-            if self.route_by is not None:
-                raise AdjustConfigurationError(
-                    "route_by needs adjust_conn_id to be a mapping of the column's values to connections"
-                )
-            return {None: self._hook(self.adjust_conn_id)}
-        if self.route_by is None or not self.adjust_conn_id:
-            raise AdjustConfigurationError(
-                "several connections need route_by, the column that names a row's connection"
-            )
-        return {route: self._hook(conn_id) for route, conn_id in self.adjust_conn_id.items()}
-
-    def _hook(self, conn_id: str) -> AdjustS2SHook:
-        return AdjustS2SHook(
-            conn_id,
+        hooks = hooks_by_route(
+            self.adjust_conn_id,
+            self.route_by,
             app_token=self.app_token,
             environment=self.environment,
             transport=self.transport,
             max_in_flight=self.max_in_flight,
             max_events_per_second=self.max_events_per_second,
         )
+        self._run = None
+        failure: BaseException | None = None
+        try:
+            with closed_in_any_case() as stack:
+                run = self._open(context, stack, hooks)
+                rows = self.rows(context, stack)
+                if self.send_nothing:
+                    summary = dry_run(run.sender, rows, self.log)
+                    return summary.as_result(seconds=time.monotonic() - started, rejected_path=None)
+                self._run = run
+                run.deliver(rows, self.log, max_in_flight=self.max_in_flight)
+        except BaseException as error:
+            if self._run is None:
+                raise
+            failure = error
+        run.destinations.report(next(iter(hooks.values())))
+        return self._conclude(run, failure, budget, seconds=time.monotonic() - started)
 
-    def _parsing(self) -> dict[str, Any]:
-        return {
+    def _conclude(
+        self, run: DeliveryRun, failure: BaseException | None, budget: FailureBudget, *, seconds: float
+    ) -> dict[str, Any]:
+        """Say how it ended; the result of a success, or the failure."""
+        rejected_path = run.rejected.written_to
+        self.delivery_result = result = run.summary.as_result(seconds=seconds, rejected_path=rejected_path)
+        self.log.info("%s\n%s", "Delivery stopped early" if failure else "Delivery ended", summary_table(run.summary))
+        if rejected_path:
+            self.log.info("What was not delivered is listed with reasons in %s", rejected_path)
+        if failure:
+            # Its cause comes first: what was under way when, say, the disk was full has no outcome to count.
+            raise failure
+        run.summary.check()
+        budget.check(run.summary, rejected_path=rejected_path)
+        return result
+
+    def _open(self, context: Context, stack: ExitStack, hooks: Mapping[str | None, AdjustS2SHook]) -> DeliveryRun:
+        """Everything that a try needs but its rows."""
+        parsing = {
             "event_token": self.event_token,
             "event_tokens": self.event_tokens,
             "column_map": self.column_map,
@@ -351,73 +257,42 @@ class AdjustDeliveryOperator(BaseOperator):
             "extra_params": tuple(self.extra_params),
             "ignored": () if self.route_by is None else (self.route_by,),
         }
+        routes = {route: hook.route(**parsing) for route, hook in hooks.items()}
+        ti = context.get("ti")
+        rejected = stack.enter_context(ReceiptFile.of_try(self.rejected_path, ti))
+        responses = stack.enter_context(ReceiptFile.of_try(self.responses_path, ti))
+        transport = stack.enter_context(next(iter(hooks.values())).open_transport())
+        checkpoint, ledger = (None, None) if self.send_nothing else self._memory(context, stack)
+        self._sender = Sender(
+            routes,
+            transport,
+            route_by=self.route_by,
+            max_in_flight=self.max_in_flight,
+            max_events_per_second=self.max_events_per_second,
+            on_in_doubt=self.on_in_doubt,
+            checkpoint=checkpoint,
+            ledger=ledger,
+        )
+        if self._killed:
+            self.on_kill()
+        return DeliveryRun(
+            self._sender,
+            next(iter(routes.values())).parser,
+            rejected=rejected,
+            responses=responses,
+            checkpoint=checkpoint,
+            has_ledger=ledger is not None,
+        )
 
-    def _with_progress(
-        self, sender: Sender, receipts: Iterator[Receipt], summary: DeliverySummary, expected: int | None
-    ) -> Iterator[Receipt]:
-        """Count the receipts as they pass, and say every few seconds how far it is."""
-        started = said = time.monotonic()
-        for receipt in receipts:
-            summary.add(receipt)
-            yield receipt
-            now = time.monotonic()
-            if now - said >= PROGRESS_EVERY:
-                said = now
-                slowed_to = sender.slowed_to if sender.slowed_to < self.max_in_flight else None
-                line = progress_line(summary, seconds=now - started, expected=expected, slowed_to=slowed_to)
-                self.log.info("%s", line)
-
-    def _dry_run(
-        self, sender: Sender, rows: Sequence[Row] | Iterable[Row], summary: DeliverySummary, started: float
-    ) -> dict[str, Any]:
-        shown = 0
-        for item in sender.jobs(rows):
-            if isinstance(item, Receipt):
-                summary.add(item)
-                continue
-            if shown < DRY_RUN_SHOWS:
-                shown += 1
-                self._show(item)
-            summary.add(Receipt(Outcome.SKIPPED, "dry_run", item.event.event_id, item.position, event=item.event))
-        summary.read = sender.read
-        self.log.info("Dry run, nothing was sent\n%s", summary_table(summary))
-        summary.check()
-        return summary.as_result(seconds=time.monotonic() - started, rejected_path=None)
-
-    def _show(self, job: Job) -> None:
-        params = masked(job.event.params, EVENT)
-        lines = "\n".join(f"  {name}={text}" for name, text in params.items())
-        self.log.info("Row %d would be sent as event %s\n%s", job.position, printable(job.event.event_id, 80), lines)
-
-    @staticmethod
-    def _under_adjust_names(receipt: Receipt, routes: Mapping[str | None, Any]) -> Receipt:
-        """A rejected row goes out under Adjust's names, so that it can be sent again without ``column_map``."""
-        parser = next(iter(routes.values())).parser
-        return receipt.with_row(parser.renamed(receipt.row)) if isinstance(receipt.row, Mapping) else receipt
-
-
-def _save(sender: Sender, checkpoint: Checkpoint | None, rejected: ReceiptFile, responses: ReceiptFile) -> None:
-    """What a checkpoint calls settled must be in the files before it says so."""
-    rejected.flush()
-    responses.flush()
-    if checkpoint:
-        checkpoint.rejected_path, checkpoint.rejected_lines = rejected.written_to, rejected.lines
-    sender.save()
-
-
-def _own_path(path: str | None, context: Context) -> ObjectStoragePath | None:
-    """The path for this try of this task instance: neither a retry nor a mapped sibling overwrites what is there."""
-    if not path:
-        return None
-    target = ObjectStoragePath(path)
-    if target.suffix != ".jsonl":
-        raise AdjustConfigurationError(f"{target.name!r} must end in .jsonl, as rejected_path and responses_path do")
-    ti = context.get("ti")
-    map_index = getattr(ti, "map_index", -1)
-    try_number = getattr(ti, "try_number", 1)
-    parts = [
-        f"map{map_index}" if isinstance(map_index, int) and map_index >= 0 else "",
-        f"try{try_number}" if isinstance(try_number, int) and try_number > 1 else "",
-    ]
-    marks = "".join(f".{part}" for part in parts if part)
-    return target.with_name(f"{target.stem}{marks}{target.suffix}") if marks else target
+    def _memory(self, context: Context, stack: ExitStack) -> tuple[Checkpoint | None, Ledger | None]:
+        ledger = stack.enter_context(
+            open_ledger(
+                self.ledger_conn_id,
+                task_instance_id(context.get("ti"), self.task_id),
+                max_in_flight=self.max_in_flight,
+                on_in_doubt=self.on_in_doubt,
+                retry_unknown_devices=self.retry_unknown_devices,
+            )
+        )
+        # A ledger knows more than a checkpoint: it tells events apart, whatever has become of the input.
+        return (open_checkpoint(context, self.log) if self.durable and ledger is None else None), ledger

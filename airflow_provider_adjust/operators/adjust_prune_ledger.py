@@ -9,17 +9,18 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
+from airflow_provider_adjust.ledger_engine import ledger_engine
 from airflow_provider_adjust.s2s.endpoint import EVENT
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.ledger import prune
-from airflow_provider_adjust.sql_rows import sql_hook
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, PruningStopped
+from airflow_provider_adjust.s2s.ledger_prune import prune
 
 
 class AdjustPruneLedgerOperator(BaseOperator):
     """Delete old events from the ledger; the XCom is how many.
 
     Only settled events go. What is in doubt, or was being sent when its worker was lost, stays until somebody has looked
-    into it.
+    into it. They go in small transactions, so tasks that send meanwhile do not wait, and a task that is killed keeps what
+    it has deleted.
 
     :param ledger_conn_id: the database connection that the sending tasks have as ``ledger_conn_id``. (templated)
     :param older_than: how long ago an event must have happened. At least 58 days: Adjust takes younger events, so one
@@ -36,10 +37,12 @@ class AdjustPruneLedgerOperator(BaseOperator):
         check_age(older_than)
         self.ledger_conn_id = ledger_conn_id
         self.older_than = older_than
+        self._killed = False
 
     def execute(self, context: Context) -> int:
         try:
-            count = prune(sql_hook(self.ledger_conn_id, None).get_sqlalchemy_engine(), older_than=self.older_than)
+            with ledger_engine(self.ledger_conn_id) as engine:
+                count = prune(engine, older_than=self.older_than, is_stopped=lambda: self._killed)
         except AdjustConfigurationError as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
         self.log.info(
@@ -47,13 +50,21 @@ class AdjustPruneLedgerOperator(BaseOperator):
             f"{count:,}",
             self.older_than.days,
         )
+        if self._killed:
+            raise PruningStopped(
+                f"the task was killed after it had deleted {count:,} events; the next run deletes the rest"
+            )
         return count
+
+    def on_kill(self) -> None:
+        # Airflow calls this in a signal handler; the batch under way is finished first.
+        self._killed = True
 
 
 def check_age(older_than: timedelta) -> None:
     """Refuse to forget what Adjust would still take.
 
-    :raises AdjustConfigurationError: ``older_than`` is less than that.
+    :raises AdjustConfigurationError: ``older_than`` is too short.
     """
     if older_than < EVENT.max_age:
         raise AdjustConfigurationError(

@@ -12,6 +12,7 @@ from airflow.sdk import BaseOperator, Context
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
+from airflow_provider_adjust.ledger_engine import ledger_engine
 from airflow_provider_adjust.reports.comparison import (
     Comparison,
     Tolerance,
@@ -171,8 +172,8 @@ class AdjustReconcileOperator(BaseOperator):
     ) -> list[EventTotals] | None:
         if self.ledger_conn_id is None:
             return None
-        engine = sql_hook(self.ledger_conn_id, None).get_sqlalchemy_engine()
-        return delivered_totals(engine, warehouse, app_token=app_token, environment=environment, zone=zone)
+        with ledger_engine(self.ledger_conn_id) as engine:
+            return delivered_totals(engine, warehouse, app_token=app_token, environment=environment, zone=zone)
 
 
 def _result(comparisons: Sequence[Comparison]) -> dict[str, Any]:

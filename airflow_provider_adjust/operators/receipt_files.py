@@ -1,4 +1,4 @@
-"""A JSON Lines file that is made when its first line is written, on any storage that Airflow reaches."""
+"""JSON Lines files of a task's tries, each made when its first line is written, on any storage that Airflow reaches."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from airflow.sdk import ObjectStoragePath
 
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.receipts import UNRESOLVED
 
 log = logging.getLogger(__name__)
@@ -22,6 +23,24 @@ class ReceiptFile:
         self._path = path
         self._file: Any = None
         self.lines = 0
+
+    @classmethod
+    def of_try(cls, path: str | None, ti: Any) -> Self:
+        """The file of this try of this task instance: neither a retry nor a mapped sibling overwrites what is there.
+
+        :raises AdjustConfigurationError: the path's name has another ending.
+        """
+        if not path:
+            return cls(None)
+        target = ObjectStoragePath(path)
+        if target.suffix != ".jsonl":
+            raise AdjustConfigurationError(
+                f"{target.name!r} must end in .jsonl, as rejected_path and responses_path do"
+            )
+        map_index, try_number = getattr(ti, "map_index", -1), getattr(ti, "try_number", 1)
+        marks = f".map{map_index}" if isinstance(map_index, int) and map_index >= 0 else ""
+        marks += f".try{try_number}" if isinstance(try_number, int) and try_number > 1 else ""
+        return cls(target.with_name(f"{target.stem}{marks}{target.suffix}") if marks else target)
 
     @property
     def written_to(self) -> str | None:

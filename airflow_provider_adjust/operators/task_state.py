@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context
 
-from airflow_provider_adjust.s2s.checkpoint import STATE_KEY
+from airflow_provider_adjust.s2s.checkpoint import STATE_KEY, Checkpoint
+
+if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
 
 
 class TaskStateCheckpointStore:
@@ -15,12 +18,6 @@ class TaskStateCheckpointStore:
 
     def __init__(self, task_state_store: Any) -> None:
         self._store = task_state_store
-
-    @classmethod
-    def of(cls, context: Context) -> TaskStateCheckpointStore | None:
-        """The store of the running task instance; None where Airflow has none."""
-        store = context.get("task_state_store")
-        return None if store is None else cls(store)
 
     def load(self) -> Mapping[str, Any] | None:
         state = self._store.get(STATE_KEY)
@@ -31,3 +28,25 @@ class TaskStateCheckpointStore:
         from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
 
         self._store.set(STATE_KEY, state, retention=NEVER_EXPIRE)
+
+
+def open_checkpoint(context: Context, log: Logger) -> Checkpoint | None:
+    """The checkpoint of the running task instance; None where Airflow has no task state store. The log says either.
+
+    :raises CheckpointMismatch: what an earlier try wrote cannot be read.
+    """
+    store = context.get("task_state_store")
+    if store is None:
+        log.warning(
+            "This Airflow has no task state store (3.3 has), so a try that fails after it has sent events is not retried"
+        )
+        return None
+    checkpoint = Checkpoint(TaskStateCheckpointStore(store))
+    if checkpoint.resumes:
+        log.info(
+            "An earlier try settled %s events; they are not sent again. To send everything again, delete the task's "
+            "state %s before clearing the task",
+            f"{checkpoint.resumes:,}",
+            STATE_KEY,
+        )
+    return checkpoint

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Generator
-from typing import NamedTuple, TypeAlias, TypeVar
+from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from airflow_provider_adjust.s2s.api_call import ApiAnswer, ApiCall, ApiUnreachable
 
@@ -25,37 +25,44 @@ T = TypeVar("T")
 Conversation: TypeAlias = Generator[ApiCall | Pause, Reply, T]
 
 
+class _End(NamedTuple):
+    """What the conversation found out."""
+
+    result: Any
+
+
+def _next(conversation: Conversation[T], reply: Reply) -> ApiCall | Pause | _End:
+    try:
+        return conversation.send(reply)
+    except StopIteration as end:
+        return _End(end.value)
+
+
 def converse(conversation: Conversation[T], *, sleep: Callable[[float], object] = time.sleep) -> T:
     """Hold the conversation on a worker and return its result."""
     reply: Reply = None
-    while True:
-        try:
-            step = conversation.send(reply)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+    while not isinstance(step := _next(conversation, reply), _End):
+        reply = None
         if isinstance(step, Pause):
-            reply = None
             sleep(step.seconds)
             continue
         try:
             reply = step.send()
         except ApiUnreachable as failure:
             reply = failure
+    return step.result  # type: ignore[no-any-return]
 
 
 async def aconverse(conversation: Conversation[T], *, sleep: Callable[[float], Awaitable[object]] = asyncio.sleep) -> T:
     """Hold the conversation in a trigger and return its result."""
     reply: Reply = None
-    while True:
-        try:
-            step = conversation.send(reply)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]
+    while not isinstance(step := _next(conversation, reply), _End):
+        reply = None
         if isinstance(step, Pause):
-            reply = None
             await sleep(step.seconds)
             continue
         try:
             reply = await step.asend()
         except ApiUnreachable as failure:
             reply = failure
+    return step.result  # type: ignore[no-any-return]

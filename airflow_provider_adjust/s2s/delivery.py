@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal
 
 from airflow_provider_adjust.s2s import verdicts
 from airflow_provider_adjust.s2s.admission import Admission, Claims
@@ -19,13 +18,11 @@ from airflow_provider_adjust.s2s.pace import Pace
 from airflow_provider_adjust.s2s.probes import Probes
 from airflow_provider_adjust.s2s.receipts import UNRESOLVED, Receipt
 from airflow_provider_adjust.s2s.responses import Outcome, Verdict
-from airflow_provider_adjust.s2s.retries import Retries, WaitingRoom
+from airflow_provider_adjust.s2s.retries import OnInDoubt, Retries, WaitingRoom
 from airflow_provider_adjust.s2s.schedule import Job, Schedule
 from airflow_provider_adjust.s2s.source import Source
 from airflow_provider_adjust.s2s.transports import Completion, Target, Transport
 from airflow_provider_adjust.s2s.verification import Verification
-
-OnInDoubt = Literal["resend", "hold", "verify"]
 
 #: Events read ahead for each request that may be in flight: enough that busy devices do not starve the others.
 _BUFFERED_PER_REQUEST = 32

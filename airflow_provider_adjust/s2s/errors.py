@@ -67,6 +67,10 @@ class LedgerUnavailable(DeliveryStopped):
         return failure
 
 
+class PruningStopped(AdjustError):
+    """Old events were being deleted from the ledger when the task was killed. The rest goes another time."""
+
+
 class DeliveryIncomplete(AdjustError):
     """Everything that could be sent was, and yet more events than allowed did not arrive."""
 

@@ -17,18 +17,18 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
-from airflow_provider_adjust.s2s.delivery import OnInDoubt
-from airflow_provider_adjust.s2s.ledger_held import HeldCounts, prune_held
+from airflow_provider_adjust.s2s.ledger_held import HeldCounts
 from airflow_provider_adjust.s2s.ledger_races import again_after_a_lost_race
 from airflow_provider_adjust.s2s.ledger_records import by_scope, content_digest, key_of, place_of, record_of
-from airflow_provider_adjust.s2s.ledger_schema import deliveries, prepare
+from airflow_provider_adjust.s2s.ledger_schema import prepare
 from airflow_provider_adjust.s2s.ledger_table import Scope, TaskInstanceId, delete_claimed, insert_new, update
 from airflow_provider_adjust.s2s.receipts import Receipt
 from airflow_provider_adjust.s2s.responses import Outcome
+from airflow_provider_adjust.s2s.retries import OnInDoubt
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.verdicts import receipt_for
 
-__all__ = ["Ledger", "TaskInstanceId", "prune"]
+__all__ = ["Ledger", "TaskInstanceId"]
 
 #: Seconds after which settled events are written even when a batch is not full.
 WRITE_EVERY = 1.0
@@ -240,18 +240,3 @@ class Ledger:
             else:
                 # Held: it surely did not reach Adjust, so nothing is known of it.
                 delete_claimed(connection, scope, keys, self._claim)
-
-
-def prune(engine: sa.Engine, *, older_than: timedelta, now: datetime | None = None) -> int:
-    """Delete settled events that happened before that; return how many.
-
-    Adjust takes no event older than 58 days, so what is older cannot be sent twice. Events in doubt stay. Counts of held
-    events that are as old go, too.
-    """
-    prepare(engine)
-    before = ((now or datetime.now(UTC)) - older_than).replace(tzinfo=None)
-    settled = [outcome.value for outcome in _SENT if outcome is not Outcome.IN_DOUBT]
-    old = sa.delete(deliveries).where(deliveries.c.occurred_at < before, deliveries.c.status.in_(settled))
-    with engine.begin() as connection:
-        prune_held(connection, before.date())
-        return int(connection.execute(old).rowcount)

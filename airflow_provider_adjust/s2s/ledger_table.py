@@ -79,8 +79,14 @@ def update(connection: sa.Connection, scope: Scope, ids: list[str], values: Mapp
 
 def delete_claimed(connection: sa.Connection, scope: Scope, ids: list[str], claim: str) -> None:
     """Forget events that were claimed and surely did not reach Adjust."""
-    mine = _columns.claim == claim
-    connection.execute(sa.delete(deliveries).where(*_within(scope), _among(connection, ids), mine))
+    delete_where(connection, scope, ids, _columns.claim == claim)
+
+
+def delete_where(connection: sa.Connection, scope: Scope, ids: list[str], *conditions: sa.ColumnElement[bool]) -> int:
+    """Forget those of the events of which the conditions hold; return how many they were."""
+    return connection.execute(
+        sa.delete(deliveries).where(*_within(scope), _among(connection, ids), *conditions)
+    ).rowcount
 
 
 def _within(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:

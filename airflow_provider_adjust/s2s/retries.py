@@ -1,4 +1,4 @@
-"""How often an event is sent, and how long it waits in between."""
+"""How often an event is sent, how long it waits in between, and what is done with one that got no answer."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ import heapq
 import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal
 
 from airflow_provider_adjust.s2s.schedule import Job
+
+#: What is done with an event in doubt: sent again, left to a person, or looked up in the Device API first.
+OnInDoubt = Literal["resend", "hold", "verify"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
-from airflow_provider_adjust.s2s.delivery import Delivery, OnInDoubt
+from airflow_provider_adjust.s2s.delivery import Delivery
 from airflow_provider_adjust.s2s.device_api import DeviceApi, Standing
 from airflow_provider_adjust.s2s.endpoint import Endpoint
 from airflow_provider_adjust.s2s.errors import DeliveryStopped, LedgerUnavailable
@@ -17,7 +17,7 @@ from airflow_provider_adjust.s2s.events import EventParser
 from airflow_provider_adjust.s2s.intake import Intake, Now, utc_now
 from airflow_provider_adjust.s2s.ledger import Ledger
 from airflow_provider_adjust.s2s.receipts import Receipt
-from airflow_provider_adjust.s2s.retries import Retries
+from airflow_provider_adjust.s2s.retries import OnInDoubt, Retries
 from airflow_provider_adjust.s2s.rows import Row
 from airflow_provider_adjust.s2s.schedule import Job
 from airflow_provider_adjust.s2s.shown import printable
@@ -96,9 +96,15 @@ class Sender:
                 self._checkpoint.settle(receipt)
 
     def save(self) -> None:
-        """Write what ledger and checkpoint know; the ledger first, since it must not know less."""
+        """Write what ledger and checkpoint know; the ledger first, since it must not know less.
+
+        :raises LedgerUnavailable: the ledger's database failed.
+        """
         if self._ledger:
-            self._ledger.flush()
+            try:
+                self._ledger.flush()
+            except Exception as error:
+                raise LedgerUnavailable.because(error) from error
         if self._checkpoint:
             self._checkpoint.save()
 

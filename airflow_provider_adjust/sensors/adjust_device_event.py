@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
+from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
 from airflow_provider_adjust.reports.look import Look, look_at_device
 from airflow_provider_adjust.reports.sealed import seal
 from airflow_provider_adjust.s2s.times import load_timezone, read_time
@@ -49,12 +49,12 @@ class AdjustDeviceEventSensor(AdjustWaitingSensor):
             self.device_id = UnshownDeviceId(self.device_id)
 
     def look(self) -> Look:
-        hook = AdjustS2SHook(self.adjust_conn_id, app_token=self.app_token)
-        return look_at_device(hook.inspect_device(self._device_id()), self.event_token, self._since())
+        connection = AdjustConnection.get(self.adjust_conn_id, app_token=self.app_token)
+        return look_at_device(connection.inspect_device(self._device_id()), self.event_token, self._since())
 
     def trigger(self, *, poke_interval: float, until: float) -> AdjustDeviceEventTrigger:
-        hook = AdjustS2SHook(self.adjust_conn_id, app_token=self.app_token)
-        *_, api_token = hook.settings.device_account()
+        connection = AdjustConnection.get(self.adjust_conn_id, app_token=self.app_token)
+        *_, api_token = connection.device_account()
         return AdjustDeviceEventTrigger(
             adjust_conn_id=self.adjust_conn_id,
             app_token=self.app_token,

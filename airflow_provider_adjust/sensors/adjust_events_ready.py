@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.times import load_timezone, read_time
 from airflow_provider_adjust.s2s.values import is_missing
 from airflow_provider_adjust.sql_rows import Parameters, sql_hook
@@ -65,8 +65,8 @@ class AdjustEventsReadySensor(BaseSensorOperator):
 
     def _look(self) -> PokeReturnValue:
         record = sql_hook(self.sql_conn_id, self.hook_params).get_first(self.sql, parameters=self.parameters)
-        count, *rest = record or (0,)
-        count = int(count or 0)
+        found, *rest = record or (0,)
+        count = _count(found)
         if count < self.min_events:
             self.log.info("%s events are there; waiting for %s", f"{count:,}", f"{self.min_events:,}")
             return PokeReturnValue(is_done=False)
@@ -87,4 +87,17 @@ class AdjustEventsReadySensor(BaseSensorOperator):
             raise AdjustConfigurationError(
                 "settle_for needs the sql to return a second column, the time at which the last event was loaded"
             )
-        return datetime.now(UTC) - read_time("the load time", rest[0], load_timezone(self.timezone))
+        try:
+            loaded_at = read_time("the load time", rest[0], load_timezone(self.timezone))
+        except InvalidEvent as error:
+            raise AdjustConfigurationError(error.detail) from None
+        return datetime.now(UTC) - loaded_at
+
+
+def _count(value: Any) -> int:
+    try:
+        return int(value or 0)
+    except (TypeError, ValueError, OverflowError):
+        raise AdjustConfigurationError(
+            f"the first column of the sql is a {type(value).__name__}; it must be the count of the events"
+        ) from None

@@ -7,7 +7,7 @@ from datetime import tzinfo
 from decimal import Decimal
 from typing import Any, ClassVar, Literal
 
-from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
+from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
 from airflow_provider_adjust.reports.comparison import Tolerance
 from airflow_provider_adjust.reports.conversation import converse
 from airflow_provider_adjust.reports.expectations import read_expectations
@@ -83,10 +83,10 @@ class AdjustEventsReportedSensor(AdjustWaitingSensor):
 
     def look(self) -> Look:
         zone = load_timezone(self.timezone)
-        hook = AdjustS2SHook(self.adjust_conn_id, app_token=self.app_token, environment=self.environment)
+        connection = AdjustConnection.get(self.adjust_conn_id, app_token=self.app_token, environment=self.environment)
         return converse(
             look_for_events(
-                hook.settings.reading_account(),
+                connection.reading_account(),
                 self._totals("expected", zone),
                 self._totals("baseline", zone),
                 Tolerance.of(self.tolerance, self.revenue_tolerance),

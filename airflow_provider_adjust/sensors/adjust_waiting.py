@@ -50,6 +50,7 @@ class AdjustWaitingSensor(BaseSensorOperator):
         self.app_token = app_token
         self.deferrable = deferrable
         self._last_look = Look(False, "Adjust was not looked at")
+        self._until = 0.0
 
     @abstractmethod
     def look(self) -> Look:
@@ -68,23 +69,21 @@ class AdjustWaitingSensor(BaseSensorOperator):
             # Adjust is busy; what is waited for may be there at the next look.
             self._last_look = Look(False, str(error))
         self.log.info("%s", self._last_look.said)
+        if self.deferrable and not self._last_look.is_done:
+            self._defer()
         return PokeReturnValue(is_done=self._last_look.is_done, xcom_value=self._last_look.value)
 
     def execute(self, context: Context) -> Any:
-        if self.deferrable:
-            until = time.time() + self.timeout
-            found = self.poke(context)
-            if not found.is_done:
-                self._defer(until)
-            return found.xcom_value
+        self._until = time.time() + self.timeout
         try:
+            # Also where it defers: soft_fail, never_fail and silent_fail are seen to there.
             return super().execute(context)
         except AirflowSensorTimeout as timeout:
             raise AirflowSensorTimeout(f"{timeout}\n{excerpt(self._last_look.said)}") from timeout
 
-    def _defer(self, until: float) -> NoReturn:
+    def _defer(self) -> NoReturn:
         self.defer(
-            trigger=self.trigger(poke_interval=self.poke_interval, until=until),
+            trigger=self.trigger(poke_interval=self.poke_interval, until=self._until),
             method_name=self.execute_complete.__name__,
             timeout=timedelta(seconds=self.timeout) + _GRACE,
         )

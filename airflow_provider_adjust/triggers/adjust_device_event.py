@@ -31,7 +31,7 @@ class AdjustDeviceEventTrigger(AdjustWaitingTrigger):
         self.since = since
 
     async def look(self) -> Look:
-        connection = await AdjustConnection.aread(self.adjust_conn_id, app_token=self.app_token)
+        connection = await AdjustConnection.aget(self.adjust_conn_id, app_token=self.app_token)
         device_api, app_token, api_token = connection.device_account()
         device_id = unseal(self.sealed_device_id, api_token)
         device = await device_api.ainspect_device(device_id, app_token)

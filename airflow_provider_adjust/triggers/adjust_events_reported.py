@@ -56,7 +56,7 @@ class AdjustEventsReportedTrigger(AdjustWaitingTrigger):
         self.timezone = timezone
 
     async def look(self) -> Look:
-        connection = await AdjustConnection.aread(
+        connection = await AdjustConnection.aget(
             self.adjust_conn_id, app_token=self.app_token, environment=self.environment
         )
         return await aconverse(

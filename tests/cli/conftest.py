@@ -1,4 +1,4 @@
-"""Lends the tests here the account at a local stand-in for Adjust, and the command line within this process."""
+"""Lends the tests here the account at a local stand-in for Adjust, a ledger, and the command line within this process."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 
 import pytest
 from operators.adjust_account import adjust, connect
+from operators.old_ledger import ledger
 
 from airflow_provider_adjust.__main__ import main
 
-__all__ = ["adjust", "connect"]
+__all__ = ["adjust", "connect", "ledger"]
 
 
 class Done(NamedTuple):

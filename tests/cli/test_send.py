@@ -1,4 +1,4 @@
-"""`send` and `ledger prune`: what arrives at the stand-in, what is said of it, and the exit codes."""
+"""`send`: what arrives at the stand-in, what is said of it, and the exit codes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import gzip
 import json
 import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,6 @@ from airflow_provider_adjust.sandbox import SandboxServer
 Cli = Callable[..., Any]
 FileOf = Callable[..., Path]
 EVENT = ("--event-token", EVENT_TOKEN, "--id-field", "order_id")
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> sa.Engine:
-    path = tmp_path / "ledger.db"
-    monkeypatch.setenv("AIRFLOW_CONN_ADJUST_LEDGER", json.dumps({"conn_type": "sqlite", "host": str(path)}))
-    return sa.create_engine(f"sqlite:///{path}")
 
 
 def test_a_file_is_sent(adjust: SandboxServer, cli: Cli, file_of: FileOf) -> None:
@@ -149,18 +141,15 @@ def test_each_command_claims_events_as_a_task_of_its_own(
         assert len(set(connection.execute(sa.select(deliveries.c.run_id)).scalars())) == 2
 
 
-def test_old_events_are_pruned_from_the_ledger(
-    adjust: SandboxServer, cli: Cli, file_of: FileOf, ledger: sa.Engine
+@pytest.mark.parametrize("rows", [1, 500], ids=["at the end", "on the way"])
+def test_a_ledger_that_fails_while_it_is_written_is_named_and_is_no_defect(
+    adjust: SandboxServer, cli: Cli, file_of: FileOf, ledger: sa.Engine, rows: int
 ) -> None:
-    cli("send", file_of(purchase(1), purchase(2)), *EVENT, "--ledger-conn-id", "adjust_ledger")
-    long_ago = datetime.now(UTC).replace(tzinfo=None) - timedelta(days=80)
     with ledger.begin() as connection:
-        connection.execute(sa.update(deliveries).where(deliveries.c.event_id == "o-1").values(occurred_at=long_ago))
-    prune = ("ledger", "prune", "--ledger-conn-id", "adjust_ledger")
-    for options, code, words in (
-        ((), 0, "0 settled events from more than 90 days ago"),
-        (("--older-than-days", "30"), 2, "at least 58 days"),
-        (("--older-than-days", "60"), 0, "1 settled events from more than 60 days ago"),
-    ):
-        done = cli(*prune, *options)
-        assert (done.code, words in done.out + done.err) == (code, True), done
+        connection.exec_driver_sql(
+            "CREATE TRIGGER broken BEFORE UPDATE ON adjust_delivery BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
+        )
+    done = cli("send", file_of(*map(purchase, range(rows))), *EVENT, "--ledger-conn-id", "adjust_ledger")
+    assert (done.code, done.err.partition(":")[0]) == (3, "LedgerUnavailable"), done.err
+    assert "Traceback" not in done.err
+    assert re.search(r"^delivered +\d", done.out, re.MULTILINE)

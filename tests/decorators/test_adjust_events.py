@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-from operators.adjust_account import (
-    APP_TOKEN,
-    EVENT_TOKEN,
-    S2S_TOKEN,
-    Said,
-    device,
-    purchase,
-    recorded,
-    reveals,
-)
+from operators.adjust_account import EVENT_TOKEN, Said, device, purchase, recorded, reveals
+from operators.dag_run import DagRun, run_dag
 
 try:
     from airflow.sdk.exceptions import AirflowException, AirflowSkipException
@@ -272,54 +260,29 @@ send_from_python()
 """
 
 
-class Run(NamedTuple):
-    folder: Path
-    log: str
-    results: dict[str, Any]
-    recorded: list[str | None]
-    rendered: str
-    xcoms: str
-
-
 @pytest.fixture(scope="module")
-def run(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> DagRun:
     """One run of the DAG above; the tests look at what it left behind."""
     folder = tmp_path_factory.mktemp("run")
-    (folder / "dags").mkdir()
-    (folder / "dags" / "send_from_python.py").write_text(DAG)
     rows = [purchase(number) for number in range(10)]
     rows[7]["revenue"] = "-1"
     (folder / "purchases.json").write_text(json.dumps(rows))
-    with SandboxServer(tokens=[S2S_TOKEN], app_tokens=[APP_TOKEN], event_tokens=[EVENT_TOKEN]) as sandbox:
-        adjust = {"app_token": APP_TOKEN, "environment": "production"}
-        connection = {"conn_type": "adjust", "host": sandbox.url, "password": S2S_TOKEN, "extra": adjust}
-        environment = os.environ | {
-            "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags"),
-            "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(connection),
-            "TEST_FOLDER": str(folder),
-        }
-        command = [sys.executable, "-m", "airflow", "dags", "test", "send_from_python"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
-        events = recorded(sandbox)
-    log = done.stdout + done.stderr
-    (folder / "log.txt").write_text(log)
-    assert done.returncode == 0, log[-5000:]
-    with sqlite3.connect(airflow_db / "airflow.db") as database:
-        where = "WHERE dag_id = 'send_from_python'"
-        rendered = database.execute(
-            f"SELECT task_id, map_index, rendered_fields FROM rendered_task_instance_fields {where}"
-        )
-        shown = "\n".join(str(row) for row in rendered)
-        pushed = database.execute(f"SELECT task_id, key, value FROM xcom {where} AND task_id != 'load'")
-        xcoms = "\n".join(str(row) for row in pushed)
-    return Run(folder, log, json.loads((folder / "results.json").read_text()), events, shown, xcoms)
+    run = run_dag(DAG, "send_from_python", folder, airflow_db)
+    assert run.code == 0, run.log[-5000:]
+    return run
+
+
+def rendered(run: DagRun, task_id: str = "%") -> str:
+    """What Airflow shows of the rendered fields of a task, or of all."""
+    where = f"WHERE dag_id = 'send_from_python' AND task_id LIKE '{task_id}'"
+    return str(run.kept(f"SELECT rendered_fields FROM rendered_task_instance_fields {where}"))
 
 
 airflow_run = pytest.mark.airflow
 
 
 @airflow_run
-def test_the_decorator_is_found_expanded_and_overridden(run: Run) -> None:
+def test_the_decorator_is_found_expanded_and_overridden(run: DagRun) -> None:
     assert sorted(filter(None, run.recorded)) == [device(number) for number in range(10) if number != 7]
     assert [run.results[name]["delivered"] for name in ("returned", "yielded")] == [2, 2]
     assert [result["delivered"] for result in run.results["every"]] == [2, 1]
@@ -327,23 +290,23 @@ def test_the_decorator_is_found_expanded_and_overridden(run: Run) -> None:
 
 
 @airflow_run
-def test_a_mapped_task_writes_a_rejected_file_of_its_own(run: Run) -> None:
+def test_a_mapped_task_writes_a_rejected_file_of_its_own(run: DagRun) -> None:
     [line] = (run.folder / "send_from_python.map1.jsonl").read_text().splitlines()
     assert json.loads(line)["event_id"] == "o-7"
 
 
 @airflow_run
-def test_rows_are_in_no_log_no_xcom_and_no_rendered_field(run: Run) -> None:
+def test_rows_are_in_no_log_no_xcom_and_no_rendered_field(run: DagRun) -> None:
     assert "Delivery ended" in run.log
     assert not reveals(run.log)
-    assert '"delivered": 2' in run.xcoms
-    assert not reveals(run.xcoms)
-    assert "list (not shown: it may hold device ids)" in run.rendered
-    assert not reveals(run.rendered)
+    xcoms = str(run.kept("SELECT key, value FROM xcom WHERE dag_id = 'send_from_python' AND task_id != 'load'"))
+    assert '"delivered": 2' in xcoms
+    assert not reveals(xcoms)
+    assert "list (not shown: it may hold device ids)" in rendered(run)
+    assert not reveals(rendered(run))
 
 
 @airflow_run
-def test_arguments_that_are_no_rows_are_shown(run: Run) -> None:
-    [shown] = [line for line in run.rendered.splitlines() if line.startswith("('yielded'")]
-    assert '"note": "send_from_python"' in shown
-    assert any("0, 2" in line for line in run.rendered.splitlines() if line.startswith("('returned'"))
+def test_arguments_that_are_no_rows_are_shown(run: DagRun) -> None:
+    assert '"note": "send_from_python"' in rendered(run, "yielded")
+    assert "0, 2" in rendered(run, "returned")

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
 
 import pytest
-from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, S2S_TOKEN, purchase
+from operators.adjust_account import purchase
+from operators.dag_run import run_dag
 
 from airflow_provider_adjust.deliveries_page.choice import Choice
 from airflow_provider_adjust.deliveries_page.plugin import PREFIX
@@ -25,7 +22,6 @@ from airflow_provider_adjust.links.adjust_links import (
     file_url,
 )
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
-from airflow_provider_adjust.sandbox import SandboxServer
 
 TI = SimpleNamespace(dag_id="revenue", run_id="scheduled__2026-11-18T00:00:00+00:00", task_id="send", map_index=-1)
 
@@ -119,46 +115,35 @@ def test_the_dashboard_is_adjusts() -> None:
 
 DAG = """
 import os
+from pathlib import Path
 
 from airflow.sdk import DAG
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
+
+FOLDER = Path(os.environ["TEST_FOLDER"]).as_uri()
 
 with DAG("linked", schedule=None, default_args={"retries": 0}):
     for name, ledger_conn_id in (("remembers", "ledger"), ("forgets", None)):
         AdjustSendEventsOperator(
             task_id=name,
-            events=os.environ["TEST_EVENTS"],
+            events=f"{FOLDER}/events.jsonl",
             event_token="f0ob4r",
             id_field="order_id",
             ledger_conn_id=ledger_conn_id,
-            rejected_path=f"{os.environ['TEST_FOLDER']}/{name}.jsonl",
+            rejected_path=f"{FOLDER}/{name}.jsonl",
         )
 """
 
 
 @pytest.mark.airflow
 def test_airflow_keeps_the_links_of_a_try_even_when_it_fails(airflow_db: Path, tmp_path: Path) -> None:
-    (tmp_path / "dags").mkdir()
-    (tmp_path / "dags" / "linked.py").write_text(DAG)
     (tmp_path / "events.jsonl").write_text(json.dumps(purchase(1, revenue="-1")) + "\n")
-    with SandboxServer(tokens=[S2S_TOKEN], app_tokens=[APP_TOKEN], event_tokens=[EVENT_TOKEN]) as sandbox:
-        adjust = {"app_token": APP_TOKEN, "environment": "production"}
-        connection = {"conn_type": "adjust", "host": sandbox.url, "password": S2S_TOKEN, "extra": adjust}
-        environment = os.environ | {
-            "AIRFLOW__CORE__DAGS_FOLDER": str(tmp_path / "dags"),
-            "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(connection),
-            "AIRFLOW_CONN_LEDGER": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}),
-            "TEST_EVENTS": (tmp_path / "events.jsonl").as_uri(),
-            "TEST_FOLDER": tmp_path.as_uri(),
-        }
-        command = [sys.executable, "-m", "airflow", "dags", "test", "linked"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
-    log = done.stdout + done.stderr
-    assert "RejectedBudgetExceeded" in log, log[-5000:]
-    assert "Failed to push an xcom for task operator extra link" not in log
-    with sqlite3.connect(airflow_db / "airflow.db") as database:
-        query = "SELECT task_id, key, value FROM xcom WHERE dag_id = 'linked' AND key LIKE '\\_link%' ESCAPE '\\'"
-        found = {(task_id, key): json.loads(value) for task_id, key, value in database.execute(query)}
+    ledger = json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")})
+    run = run_dag(DAG, "linked", tmp_path, airflow_db, AIRFLOW_CONN_LEDGER=ledger)
+    assert "RejectedBudgetExceeded" in run.log, run.log[-5000:]
+    assert "Failed to push an xcom for task operator extra link" not in run.log
+    query = "SELECT task_id, key, value FROM xcom WHERE dag_id = 'linked' AND key LIKE '\\_link%' ESCAPE '\\'"
+    found = {(task_id, key): json.loads(value) for task_id, key, value in run.kept(query)}
     assert found["remembers", "_link_AdjustDeliveriesLink"].startswith(
         "/adjust/?ledger=ledger&dag_id=linked&run_id=manual"
     )

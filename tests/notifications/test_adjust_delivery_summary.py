@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import json
 import os
 import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
+import structlog
+from airflow.api_fastapi.core_api.datamodels.dag_run import DAGRunResponse
+from airflow.sdk.definitions.deadline import AsyncCallback, SyncCallback
+from airflow.sdk.execution_time.callback_supervisor import execute_callback
+from airflow.triggers.callback import CallbackTrigger
 from notifications.conftest import Inbox, Slack
 from operators.adjust_account import EVENT_TOKEN, device, purchase, reveals
 
@@ -105,6 +113,66 @@ def test_a_channel_that_fails_does_not_keep_the_other_from_being_told(
     with pytest.raises(Exception, match=r"(?i)connect|smtp"):
         notifier(after_a_delivery())
     assert len(slack.posts) == 1
+
+
+#: What Airflow's scheduler knows when a run has not ended in time: no task, and no numbers.
+LATE: dict[str, Any] = {
+    "dag_run": {"dag_id": "revenue", "dag_run_id": "night"},
+    "deadline": {"id": "1", "deadline_time": datetime(2026, 11, 19, 8, tzinfo=UTC)},
+}
+SUBJECT = "Adjust: revenue has not ended by its deadline, 2026-11-19 08:00:00+00:00"
+
+
+def test_airflow_still_says_as_much_of_a_late_run() -> None:
+    assert LATE["dag_run"].keys() <= DAGRunResponse.model_fields.keys()
+
+
+def test_the_triggerer_tells_of_a_missed_deadline(inbox: Inbox, slack: Slack) -> None:
+    channels = {
+        "email_to": "{{ dag_run.dag_id }}@example.com",
+        "slack_webhook_conn_id": "slack_webhook",
+        "slack_conn_id": "slack_api",
+        "slack_channel": "#revenue",
+    }
+    callback = AsyncCallback(AdjustDeliverySummaryNotifier, kwargs=channels)
+
+    async def run() -> list[Any]:
+        return [event async for event in CallbackTrigger(callback.path, callback.kwargs | {"context": LATE}).run()]
+
+    *_, last = asyncio.run(run())
+    assert last.payload["state"] == "success", last.payload
+    [message] = inbox.messages
+    assert (message["To"], message["Subject"]) == ("revenue@example.com", SUBJECT)
+    assert [post["text"] for _, post in slack.posts] == [f"*{SUBJECT}*\nRun night"] * 2
+
+
+def test_an_executor_tells_of_a_missed_deadline(slack: Slack) -> None:
+    callback = SyncCallback(AdjustDeliverySummaryNotifier, kwargs={"slack_webhook_conn_id": "slack_webhook"})
+    log = create_autospec(structlog.stdlib.BoundLogger, instance=True)
+    assert execute_callback(callback.path, callback.kwargs | {"context": LATE}, "", None, log) == (True, None)
+    [(_, post)] = slack.posts
+    assert post["text"] == f"*{SUBJECT}*\nRun night"
+
+
+def test_a_channel_that_fails_in_the_triggerer_does_not_keep_the_other_from_being_told(
+    slack: Slack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = {"conn_type": "smtp", "host": "127.0.0.1", "port": 9, "extra": {"disable_ssl": True, "retry_limit": 1}}
+    monkeypatch.setenv("AIRFLOW_CONN_SMTP_DEFAULT", json.dumps(nobody))
+
+    async def tell() -> None:
+        await AdjustDeliverySummaryNotifier(
+            email_to="a@example.com", email_from="b@example.com", slack_webhook_conn_id="slack_webhook", context=LATE
+        )
+
+    with pytest.raises(Exception, match=r"(?i)connect|smtp"):
+        asyncio.run(tell())
+    assert len(slack.posts) == 1
+
+
+def test_a_dags_own_callback_says_where_the_notifier_belongs() -> None:
+    with pytest.raises(AdjustConfigurationError, match="set the notifier on a task that sends"):
+        AdjustDeliverySummaryNotifier(email_to="a@example.com")({"dag": None, "run_id": "night", "reason": "failed"})
 
 
 @pytest.mark.parametrize(

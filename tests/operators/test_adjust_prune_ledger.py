@@ -11,58 +11,17 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from operators.adjust_account import START, Said, purchase, recorded
+from operators.old_ledger import at_the_first_batch, remember, remembered
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.operators.adjust_prune_ledger import AdjustPruneLedgerOperator
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.ledger_schema import VERSION, deliveries, prepare, versions
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, PruningStopped
+from airflow_provider_adjust.s2s.ledger_schema import VERSION, versions
 from airflow_provider_adjust.sandbox import SandboxServer
 
 SETTLED = ["delivered", "duplicate", "rejected"]
 OPEN = ["in_doubt", "sending"]
-
-
-@pytest.fixture
-def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> sa.Engine:
-    """An empty ledger in an SQLite file, which the connection `adjust_ledger` leads to."""
-    path = tmp_path / "ledger.db"
-    monkeypatch.setenv("AIRFLOW_CONN_ADJUST_LEDGER", json.dumps({"conn_type": "sqlite", "host": str(path)}))
-    engine = sa.create_engine(f"sqlite:///{path}")
-    prepare(engine)
-    return engine
-
-
-def remember(ledger: sa.Engine, *events: tuple[str, timedelta]) -> None:
-    """One row for each status and age; the event's id is made of both."""
-    now = datetime.now(UTC).replace(tzinfo=None)
-    rows: list[dict[str, Any]] = [
-        {
-            "app_token": "4w565xzmb54d",
-            "event_token": "f0ob4r",
-            "environment": "production",
-            "event_id": f"{status}, {age.days} days",
-            "status": status,
-            "reason": "",
-            "content": "0" * 32,
-            "occurred_at": now - age,
-            "claim": "0" * 32,
-            "dag_id": "sync",
-            "run_id": "run",
-            "task_id": "send",
-            "map_index": -1,
-            # Written just now: what counts is when the event happened.
-            "updated_at": now,
-        }
-        for status, age in events
-    ]
-    with ledger.begin() as connection:
-        connection.execute(deliveries.insert(), rows)
-
-
-def remembered(ledger: sa.Engine) -> set[str]:
-    with ledger.connect() as connection:
-        return set(connection.scalars(sa.select(deliveries.c.event_id)))
 
 
 def prune(**arguments: Any) -> int:
@@ -136,3 +95,15 @@ def test_a_ledger_of_a_newer_provider_fails_without_a_retry(ledger: sa.Engine) -
         connection.execute(versions.update().values(version=VERSION + 1))
     with pytest.raises(AirflowFailException, match="update the provider"):
         prune()
+
+
+def test_a_killed_task_finishes_its_batch_keeps_what_it_deleted_and_the_retry_deletes_the_rest(
+    ledger: sa.Engine, said: Said
+) -> None:
+    remember(ledger, *(("delivered", timedelta(days=91, seconds=second)) for second in range(1500)))
+    operator = AdjustPruneLedgerOperator(task_id="prune", ledger_conn_id="adjust_ledger")
+    with at_the_first_batch(operator.on_kill), pytest.raises(PruningStopped, match="had deleted 1,000 events"):
+        operator.execute({})
+    assert "1,000 settled events" in str(said)
+    assert len(remembered(ledger)) == 500
+    assert prune() == 500

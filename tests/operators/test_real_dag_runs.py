@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
-from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, S2S_TOKEN, device, purchase, recorded, reveals
-
-from airflow_provider_adjust.sandbox import SandboxServer
+from operators.adjust_account import device, purchase, reveals
+from operators.dag_run import DagRun, run_dag
+from operators.sending import jsonl
 
 pytestmark = pytest.mark.airflow
 
@@ -78,54 +73,33 @@ send_in_many_ways()
 """
 
 
-class Run(NamedTuple):
-    folder: Path
-    log: str
-    results: dict[str, Any]
-    recorded: list[str | None]
-    rendered: str
-
-
 @pytest.fixture(scope="module")
-def run(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> DagRun:
     """One run of the DAG above; the tests look at what it left behind."""
     folder = tmp_path_factory.mktemp("run")
-    (folder / "dags").mkdir()
-    (folder / "dags" / "send_in_many_ways.py").write_text(DAG)
     rows = [purchase(number) for number in range(12)]
     rows[9]["revenue"] = "-1"
     (folder / "purchases.json").write_text(json.dumps(rows))
-    rows = [purchase(number) for number in range(4, 6)]
-    (folder / "more.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with SandboxServer(tokens=[S2S_TOKEN], app_tokens=[APP_TOKEN], event_tokens=[EVENT_TOKEN]) as sandbox:
-        adjust = {"app_token": APP_TOKEN, "environment": "production"}
-        connection = {"conn_type": "adjust", "host": sandbox.url, "password": S2S_TOKEN, "extra": adjust}
-        environment = os.environ | {
-            "AIRFLOW__CORE__DAGS_FOLDER": str(folder / "dags"),
-            "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(connection),
-            "TEST_FOLDER": str(folder),
-        }
-        command = [sys.executable, "-m", "airflow", "dags", "test", "send_in_many_ways"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
-        events = recorded(sandbox)
-    log = done.stdout + done.stderr
-    (folder / "log.txt").write_text(log)
-    assert done.returncode == 0, [line for line in log.splitlines() if "error" in line.lower()]
-    with sqlite3.connect(airflow_db / "airflow.db") as database:
-        rendered = database.execute("SELECT task_id, map_index, rendered_fields FROM rendered_task_instance_fields")
-        shown = "\n".join(str(row) for row in rendered)
-    results = json.loads((folder / "results.json").read_text())
-    return Run(folder, log, results, events, shown)
+    (folder / "more.jsonl").write_text(jsonl([purchase(number) for number in range(4, 6)]))
+    run = run_dag(DAG, "send_in_many_ways", folder, airflow_db)
+    assert run.code == 0, [line for line in run.log.splitlines() if "error" in line.lower()]
+    return run
 
 
-def test_every_way_of_giving_events_delivers_them(run: Run) -> None:
+def shown(run: DagRun, task_id: str) -> list[str]:
+    """What Airflow shows of a task's rendered fields."""
+    where = f"WHERE dag_id = 'send_in_many_ways' AND task_id = '{task_id}'"
+    return [row[0] for row in run.kept(f"SELECT rendered_fields FROM rendered_task_instance_fields {where}")]
+
+
+def test_every_way_of_giving_events_delivers_them(run: DagRun) -> None:
     assert sorted(filter(None, run.recorded)) == [device(number) for number in range(12) if number != 9]
     delivered = {name: result["delivered"] for name, result in run.results.items() if name != "mapped"}
     assert delivered == {"output": 2, "template": 2, "path": 2, "lazy": 2}
     assert [result["delivered"] for result in run.results["mapped"]] == [2, 1]
 
 
-def test_a_mapped_task_writes_a_rejected_file_of_its_own(run: Run) -> None:
+def test_a_mapped_task_writes_a_rejected_file_of_its_own(run: DagRun) -> None:
     files = sorted(path.name for path in run.folder.glob("send_in_many_ways*"))
     assert files == ["send_in_many_ways.map1.jsonl"]
     [line] = (run.folder / files[0]).read_text().splitlines()
@@ -135,18 +109,18 @@ def test_a_mapped_task_writes_a_rejected_file_of_its_own(run: Run) -> None:
 
 
 @pytest.mark.parametrize("task_id", ["output", "template", "mapped", "lazy"])
-def test_rendered_fields_show_how_many_events_there_are_and_none_of_them(run: Run, task_id: str) -> None:
-    shown = [line for line in run.rendered.splitlines() if line.startswith(f"('{task_id}'")]
-    assert shown
-    assert all("events (not shown: they hold device ids)" in line for line in shown), shown
-    assert not reveals(shown)
+def test_rendered_fields_show_how_many_events_there_are_and_none_of_them(run: DagRun, task_id: str) -> None:
+    fields = shown(run, task_id)
+    assert fields
+    assert all("events (not shown: they hold device ids)" in each for each in fields), fields
+    assert not reveals(fields)
 
 
-def test_a_path_is_shown(run: Run) -> None:
-    [shown] = [line for line in run.rendered.splitlines() if line.startswith("('path'")]
-    assert (run.folder / "more.jsonl").as_uri() in shown
+def test_a_path_is_shown(run: DagRun) -> None:
+    [fields] = shown(run, "path")
+    assert (run.folder / "more.jsonl").as_uri() in fields
 
 
-def test_the_log_reveals_nothing(run: Run) -> None:
+def test_the_log_reveals_nothing(run: DagRun) -> None:
     assert "Delivery ended" in run.log
     assert not reveals(run.log)

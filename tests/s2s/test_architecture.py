@@ -41,8 +41,8 @@ STAGES: dict[str, tuple[set[str], set[str]]] = {
         {"ground", "transports", "answers", "receipts", "schedule", "intake", "outcomes"},
     ),
     "memory": (
-        {"ledger", "ledger_held", "ledger_races", "ledger_records", "ledger_schema", "ledger_table", "checkpoint"},
-        {"ground", "events", "answers", "receipts", "schedule", "outcomes", "delivery"},
+        {"checkpoint"} | {name for name in MODULES if name.partition("_")[0] == "ledger"},
+        {"ground", "events", "answers", "receipts", "schedule", "outcomes"},
     ),
     "told": ({"rejected", "reporting"}, {"ground", "rows", "answers", "receipts"}),
     "sender": (

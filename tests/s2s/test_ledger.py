@@ -18,7 +18,8 @@ from airflow_provider_adjust.s2s import verification
 from airflow_provider_adjust.s2s.device_api import DeviceApi, Standing
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, LedgerUnavailable
 from airflow_provider_adjust.s2s.events import EventParser
-from airflow_provider_adjust.s2s.ledger import CLAIM_EXPIRES, Ledger, TaskInstanceId, prune
+from airflow_provider_adjust.s2s.ledger import CLAIM_EXPIRES, Ledger, TaskInstanceId
+from airflow_provider_adjust.s2s.ledger_prune import prune
 from airflow_provider_adjust.s2s.ledger_schema import VERSION, deliveries, held, metadata, prepare, versions
 from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
 from airflow_provider_adjust.s2s.responses import Outcome

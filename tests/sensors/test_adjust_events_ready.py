@@ -13,7 +13,6 @@ import sqlalchemy as sa
 from airflow.sdk import DAG
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
-from airflow_provider_adjust.s2s.errors import InvalidEvent
 from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
 
 CONNECTION = "AIRFLOW_CONN_WAREHOUSE"
@@ -109,6 +108,12 @@ def test_no_row_and_no_count_are_no_events(sql: str) -> None:
     assert look(sql=sql, min_events=0) == (True, 0)
 
 
+@pytest.mark.parametrize("sql", ["SELECT 'many'", "SELECT x'00'", "SELECT 9e999"])
+def test_a_count_that_is_none_is_refused_in_words(sql: str) -> None:
+    with pytest.raises(AirflowFailException, match=r"the first column of the sql is a \w+; it must be the count"):
+        look(sql=sql)
+
+
 @pytest.mark.parametrize("sql", ["SELECT COUNT(*) FROM purchases", "SELECT 1, NULL", "SELECT 1, ''"])
 def test_settle_for_needs_a_load_time(warehouse: Path, sql: str) -> None:
     load(warehouse, "2026-05-01 00:00:00")
@@ -127,7 +132,7 @@ def test_settle_for_needs_a_load_time(warehouse: Path, sql: str) -> None:
 )
 def test_a_load_time_that_is_none_is_refused_in_words(warehouse: Path, loaded_at: Any, words: str) -> None:
     load(warehouse, loaded_at)
-    with pytest.raises(InvalidEvent, match=words):
+    with pytest.raises(AirflowFailException, match=f"AdjustConfigurationError: {words}"):
         look(settle_for=HOUR)
 
 

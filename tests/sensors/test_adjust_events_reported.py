@@ -126,6 +126,14 @@ def test_what_waiting_cannot_change_fails_at_once(
         sensor(timeout=3600, **arguments).execute({})
 
 
+@pytest.mark.parametrize("deferrable", [False, True])
+@pytest.mark.parametrize("flag", ["soft_fail", "never_fail"])
+def test_a_sensor_that_may_skip_skips_in_every_mode(connect_reader: Connect, flag: str, deferrable: bool) -> None:
+    connect_reader(api_token="another")
+    with pytest.raises(AirflowSkipException):
+        sensor(timeout=3600, deferrable=deferrable, **{flag: True}).execute({})
+
+
 def test_a_busy_report_service_is_no_failure(adjust: SandboxServer) -> None:
     adjust.configure(report_fault_plan=["429"] * 5, retry_after=0)
     receive(adjust, 3)

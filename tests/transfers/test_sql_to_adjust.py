@@ -4,152 +4,21 @@ from __future__ import annotations
 
 import json
 import sqlite3
-import sys
-from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-import airflow.sdk
 import pytest
-import sqlalchemy as sa
 from airflow.exceptions import AirflowNotFoundException
-from airflow.providers.common.sql.hooks.sql import DbApiHook
-from airflow.providers.postgres.hooks.postgres import PostgresHook
-from airflow.providers.sqlite.hooks.sqlite import SqliteHook
 from airflow.sdk import DAG
 from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, START, Said, TaskStateStore, device, recorded, reveals
+from operators.sending import has_task_state_store
+from transfers.warehouse import SQL, both, operator, postgres, sqlite
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.sandbox import SandboxServer
-from airflow_provider_adjust.sql_rows import column_names, sql_hook, stream_rows
-from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
-
-CONNECTION = "AIRFLOW_CONN_WAREHOUSE"
-WAREHOUSES = ["sqlite", "postgres"]
-SQL = """
-    SELECT order_id, gaid AS gps_adid, bought_at AS created_at, total AS revenue, currency
-    FROM purchases
-    ORDER BY bought_at, order_id
-"""
-
-
-def load(url: str, rows: int) -> None:
-    """A table of purchases, one a second, of ten devices, in no order."""
-    metadata = sa.MetaData()
-    purchases = sa.Table(
-        "purchases",
-        metadata,
-        sa.Column("number", sa.Integer, primary_key=True),
-        sa.Column("order_id", sa.String(20)),
-        sa.Column("gaid", sa.String(36)),
-        sa.Column("bought_at", sa.Integer),
-        sa.Column("total", sa.Numeric(12, 2, asdecimal=False)),
-        sa.Column("currency", sa.String(3)),
-    )
-    engine = sa.create_engine(url)
-    start = int(START.timestamp())
-    with engine.begin() as connection:
-        metadata.drop_all(connection)
-        metadata.create_all(connection)
-        values = [
-            {
-                "number": number,
-                "order_id": f"o-{number}",
-                "gaid": device(number % 10),
-                "bought_at": start + number,
-                "total": 0.1,
-                "currency": "EUR",
-            }
-            for number in sorted(range(rows), key=lambda number: number * 7919 % 101)
-        ]
-        connection.execute(purchases.insert(), values)
-    engine.dispose()
-
-
-def define_postgres(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    address = sa.make_url(url)
-    connection = {
-        "conn_type": "postgres",
-        "host": address.host or address.query["host"],
-        "login": address.username,
-        "schema": address.database,
-    }
-    monkeypatch.setenv(CONNECTION, json.dumps(connection))
-
-
-@pytest.fixture
-def sqlite_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """The connection `warehouse` is an SQLite file."""
-    path = tmp_path / "warehouse.db"
-    monkeypatch.setenv(CONNECTION, json.dumps({"conn_type": "sqlite", "host": str(path)}))
-    return path
-
-
-@pytest.fixture
-def warehouse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The connection `warehouse`, with 100 purchases; its kind is the parameter."""
-    if request.param == "sqlite":
-        load(f"sqlite:///{request.getfixturevalue('sqlite_path')}", 100)
-    else:
-        url = request.getfixturevalue("postgres_url")
-        define_postgres(monkeypatch, url)
-        load(url, 100)
-    return str(request.param)
-
-
-both = pytest.mark.parametrize("warehouse", WAREHOUSES, indirect=True)
-has_task_state_store = pytest.mark.skipif(
-    not hasattr(airflow.sdk, "NEVER_EXPIRE"), reason="Airflow has a task state store from 3.3 on"
-)
-postgres = pytest.mark.parametrize("warehouse", ["postgres"], indirect=True)
-sqlite = pytest.mark.parametrize("warehouse", ["sqlite"], indirect=True)
-
-
-def operator(sql: Any = SQL, **arguments: Any) -> SqlToAdjustOperator:
-    given = {"task_id": "send", "sql_conn_id": "warehouse", "event_token": EVENT_TOKEN, "id_field": "order_id"}
-    return SqlToAdjustOperator(sql=sql, **(given | arguments))
-
-
-class Recorder:
-    """Stands before a real connection and its cursors, and writes down what is asked of them."""
-
-    def __init__(self, inner: Any, calls: list[tuple[str, Any]], on_fetch: Callable[[], None]) -> None:
-        self._inner = inner
-        self._calls = calls
-        self._on_fetch = on_fetch
-
-    def __getattr__(self, name: str) -> Any:
-        attribute = getattr(self._inner, name)
-        if not callable(attribute):
-            return attribute
-
-        def call(*arguments: Any, **keywords: Any) -> Any:
-            self._calls.append((name, arguments))
-            if name.startswith("fetch"):
-                self._on_fetch()
-            result = attribute(*arguments, **keywords)
-            return Recorder(result, self._calls, self._on_fetch) if name == "cursor" else result
-
-        return call
-
-
-@pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch, adjust: SandboxServer) -> list[tuple[str, Any]]:
-    """What the operator asks of SQLite; each fetch is followed by how many events had been sent before it."""
-    calls: list[tuple[str, Any]] = []
-    get_conn = SqliteHook.get_conn
-
-    def on_fetch() -> None:
-        calls.append(("sent", adjust.stats()["requests"]))
-
-    monkeypatch.setattr(SqliteHook, "get_conn", lambda hook: Recorder(get_conn(hook), calls, on_fetch))
-    return calls
-
-
-# --- The query is the mapping -----------------------------------------------------------------------------------------
+from airflow_provider_adjust.sql_rows import column_names
 
 
 @both
@@ -269,90 +138,6 @@ def test_columns_that_the_database_folded_to_upper_case_are_folded_back(adjust: 
 )
 def test_only_columns_that_are_all_upper_case_are_folded(columns: list[str], names: list[str]) -> None:
     assert column_names([(column, None) for column in columns]) == names
-
-
-# --- Streaming --------------------------------------------------------------------------------------------------------
-
-
-@sqlite
-def test_rows_are_fetched_a_few_at_a_time_and_no_further_than_they_are_needed(
-    adjust: SandboxServer, warehouse: str, sqlite_path: Path, calls: list[tuple[str, Any]]
-) -> None:
-    load(f"sqlite:///{sqlite_path}", 400)
-    result = operator(fetch_size=10, max_in_flight=1).execute({})
-    assert result["delivered"] == 400
-    fetches = [arguments for name, arguments in calls if name.startswith("fetch")]
-    assert {name for name, _ in calls if name.startswith("fetch")} == {"fetchmany"}
-    assert fetches == [(10,)] * 41
-    sent = [count for name, count in calls if name == "sent"]
-    ahead = [number * 10 - count for number, count in enumerate(sent)]
-    # One request in flight has 32 events read ahead for it, and rows come ten at a time.
-    assert max(ahead) <= 32 + 10
-    assert [name for name, _ in calls if name == "close"] == ["close", "close"]  # the cursor and the connection
-
-
-@postgres
-def test_postgres_is_read_through_a_server_side_cursor(warehouse: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    connections = []
-    get_conn = PostgresHook.get_conn
-
-    def remember(hook: PostgresHook) -> Any:
-        connections.append(get_conn(hook))
-        return connections[-1]
-
-    monkeypatch.setattr(PostgresHook, "get_conn", remember)
-    sql = "SELECT generate_series(1, 100000000) AS number"
-    with stream_rows(PostgresHook("warehouse"), sql, None, 3) as rows:
-        assert [next(rows)["number"] for _ in range(4)] == [1, 2, 3, 4]
-        [connection] = connections
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT name FROM pg_cursors")
-            [(name,)] = cursor.fetchall()
-    assert name.startswith("adjust_")
-    assert connection.closed
-
-
-@both
-def test_the_hooks_arguments_reach_it(adjust: SandboxServer, warehouse: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    hooks: list[DbApiHook] = []
-    hook_class: type[DbApiHook] = SqliteHook if warehouse == "sqlite" else PostgresHook
-    get_conn = hook_class.get_conn
-    monkeypatch.setattr(hook_class, "get_conn", lambda hook: hooks.append(hook) or get_conn(hook))
-    operator(hook_params={"log_sql": False}).execute({})
-    assert [hook.log_sql for hook in hooks] == [False]
-
-
-@pytest.mark.parametrize(
-    ("conn_type", "conn_name_attr", "module", "name"),
-    [
-        ("databricks", "databricks_conn_id", "airflow.providers.databricks.hooks.databricks_sql", "DatabricksSqlHook"),
-        ("google_cloud_platform", "gcp_conn_id", "airflow.providers.google.cloud.hooks.bigquery", "BigQueryHook"),
-    ],
-)
-def test_a_connection_whose_own_hook_calls_an_api_is_queried_by_the_hook_that_can(
-    monkeypatch: pytest.MonkeyPatch, conn_type: str, conn_name_attr: str, module: str, name: str
-) -> None:
-    """The providers themselves are too large to install for this: a hook of SQLite's has the place of theirs."""
-
-    class HookThatQueries(SqliteHook):
-        def __init__(self, *, catalog: str, **keywords: Any) -> None:
-            self.catalog = catalog
-            self.conn_id = keywords.pop(conn_name_attr)
-            super().__init__(**keywords)
-
-    HookThatQueries.conn_name_attr = conn_name_attr
-    parent, _, leaf = module.rpartition(".")
-    for path in [parent, module]:
-        monkeypatch.setitem(sys.modules, path, ModuleType(path))
-    monkeypatch.setattr(sys.modules[parent], leaf, sys.modules[module], raising=False)
-    monkeypatch.setattr(sys.modules[module], name, HookThatQueries, raising=False)
-    monkeypatch.setenv(CONNECTION, json.dumps({"conn_type": conn_type}))
-    hook = sql_hook("warehouse", {"catalog": "main"})
-    assert isinstance(hook, HookThatQueries)
-    assert (hook.conn_id, hook.catalog) == ("warehouse", "main")
-
-
-# --- What goes wrong --------------------------------------------------------------------------------------------------
 
 
 @both

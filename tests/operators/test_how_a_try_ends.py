@@ -1,0 +1,204 @@
+"""Answers that end or hold a delivery, kills, timeouts, full disks: what the task fails with, and whether a retry may follow."""
+
+from __future__ import annotations
+
+import itertools
+import traceback
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.sdk.execution_time.timeout import timeout
+from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, Connect, Said, TaskStateStore, device, purchase, reveals
+from operators.sending import has_task_state_store, lines, operator, send
+
+from airflow_provider_adjust.airflow_versions import AirflowFailException
+from airflow_provider_adjust.decorators.adjust_events import AdjustEventsDecoratedOperator
+from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
+from airflow_provider_adjust.s2s import checkpoint
+from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryStopped, EventsUnresolved
+from airflow_provider_adjust.sandbox import SandboxServer
+
+EVENT: dict[str, Any] = {"event_token": EVENT_TOKEN, "id_field": "order_id"}
+
+HALTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    # settings of the stand-in, changes to the connection, cause and remedy
+    "wrong S2S token": ({}, {"token": "wrong"}, "not_authorized.*put the app's S2S security token into the connection"),
+    "wrong S2S token, 202": ({"enforce": False}, {"token": "wrong"}, "wrong_s2s_token; status 202.*S2S Security"),
+    "no S2S token": ({}, {"token": None}, "not_authorized.*put the app's S2S security token into the connection"),
+    "unknown app token": ({"app_tokens": ["other"]}, {}, "app_token_not_found.*check app_token in the connection"),
+    "unknown event token": ({"event_tokens": ["other"]}, {}, "invalid_event_token.*check event_token"),
+    "inactive app": ({"inactive_app_tokens": [APP_TOKEN]}, {}, "app_inactive.*activate the app"),
+    "a redirect": ({"fault_plan": ["redirect"]}, {}, "redirected.*check the connection's endpoint"),
+}
+
+
+@pytest.mark.parametrize("name", HALTS)
+def test_a_batch_that_adjust_condemns_costs_one_request_and_fails_for_good(
+    adjust: SandboxServer, connect: Connect, tmp_path: Path, said: Said, name: str
+) -> None:
+    settings, changes, words = HALTS[name]
+    adjust.configure(**settings)
+    connect(adjust.url, **changes)
+    rejected = tmp_path / "rejected.jsonl"
+    with pytest.raises(AirflowFailException, match=words) as failure:
+        operator([purchase(number) for number in range(20)], rejected_path=str(rejected)).execute({})
+    assert adjust.stats()["requests"] == 1
+    assert adjust.stats()["recorded"] == 0
+    # Every event that was read is listed, to be sent once the cause is mended.
+    assert sorted(line["position"] for line in lines(rejected)) == list(range(1, 21))
+    assert {line["outcome"] for line in lines(rejected)} <= {"held", "in_doubt"}
+    assert "Delivery stopped early" in str(said)
+    assert not reveals(said)
+    assert not reveals("".join(traceback.format_exception(failure.value)))
+
+
+def test_an_event_in_doubt_is_sent_again_before_what_follows_it(adjust: SandboxServer) -> None:
+    adjust.configure(fault_plan=[None, "reset_after"])
+    result = send([purchase(number, gps_adid=device(1)) for number in range(3)])
+    assert result["delivered"] == 3
+    assert adjust.stats()["repeated"] == 1
+    assert adjust.stats()["order_violations"] == 0
+
+
+@pytest.mark.parametrize("durable", [False, pytest.param(True, marks=has_task_state_store)])
+def test_an_event_in_doubt_can_be_held_with_all_that_follows_it(
+    adjust: SandboxServer, tmp_path: Path, durable: bool
+) -> None:
+    adjust.configure(fault_plan=[None, "reset_after"])
+    rejected = tmp_path / "rejected.jsonl"
+    rows = [purchase(number, gps_adid=device(1)) for number in range(4)]
+    task = operator(rows, on_in_doubt="hold", rejected_path=str(rejected), max_rejected=10)
+    # With a checkpoint a retry may resolve them; without one it would send the first event again.
+    context = {"task_state_store": TaskStateStore()} if durable else {}
+    with pytest.raises(EventsUnresolved if durable else AirflowFailException) as failure:
+        task.execute(context)
+    assert "3 of 4 events are held or in doubt, 0 were refused" in str(failure.value)
+    assert "what is in doubt may already be in Adjust" in str(failure.value)
+    assert [(line["event_id"], line["outcome"]) for line in lines(rejected)] == [
+        ("o-1", "in_doubt"),
+        ("o-2", "held"),
+        ("o-3", "held"),
+    ]
+    assert adjust.stats()["repeated"] == 0
+
+
+def test_an_adjust_that_never_settles_anything_ends_the_delivery_and_a_retry_may_go_on(
+    adjust: SandboxServer, said: Said
+) -> None:
+    adjust.configure(faults="503=1", retry_after=0)
+    with pytest.raises(AdjustUnreachable, match="no event could be settled in 7 attempts") as failure:
+        operator([purchase(number) for number in range(50)]).execute({})
+    assert adjust.stats()["requests"] == 7
+    assert not reveals(said)
+    assert not reveals("".join(traceback.format_exception(failure.value)))
+
+
+def test_a_killed_task_waits_for_what_is_in_flight_and_sends_nothing_more(adjust: SandboxServer) -> None:
+    def rows() -> Iterator[dict[str, Any]]:
+        yield from (purchase(number) for number in range(3))
+        task.on_kill()
+        yield from (purchase(number) for number in range(3, 1000))
+
+    task = operator(rows())
+    with pytest.raises(DeliveryStopped, match="the task was killed"):
+        task.execute({})
+    assert adjust.stats()["recorded"] <= 3
+    assert adjust.stats()["abandoned"] == 0
+
+
+def test_a_full_disk_is_what_the_task_fails_with(adjust: SandboxServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Any, line: str) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("airflow_provider_adjust.operators.receipt_files.ReceiptFile.write", full)
+    with pytest.raises(AirflowFailException, match="OSError: Part of the events was sent"):
+        operator([purchase(number) for number in range(50)], responses_path="/tmp/unused.jsonl").execute({})
+    assert adjust.stats()["recorded"] > 0
+
+
+def test_a_task_that_is_killed_before_it_sends_never_sends(adjust: SandboxServer) -> None:
+    task = operator([purchase(1)])
+    task.on_kill()
+    with pytest.raises(DeliveryStopped, match="the task was killed"):
+        task.execute({})
+    assert adjust.stats()["requests"] == 0
+
+
+@pytest.mark.parametrize("remembered", [False, pytest.param(True, marks=has_task_state_store)])
+def test_a_timeout_is_retried_only_where_the_retry_would_not_send_everything_again(
+    adjust: SandboxServer, tmp_path: Path, said: Said, remembered: bool
+) -> None:
+    """Airflow's timeout comes as a signal, at any place, and is no Exception."""
+    store = TaskStateStore()
+    rejected = tmp_path / "rejected.jsonl"
+    task = operator(purchase(n, revenue="-1") if n % 9 == 0 else purchase(n) for n in itertools.count())
+    task.rejected_path = str(rejected)
+    with (
+        pytest.raises(AirflowTaskTimeout if remembered else AirflowFailException) as failure,
+        timeout(0.7),
+    ):
+        task.execute({"task_state_store": store} if remembered else {})
+    if not remembered:
+        assert "AirflowTaskTimeout: Part of the events was sent" in str(failure.value)
+    assert "Delivery stopped early" in str(said)
+    assert task.delivery_result is not None
+    assert 0 < task.delivery_result["delivered"] <= adjust.stats()["recorded"]
+    assert task.delivery_result["rejected_path"] == str(rejected)
+    assert {line["reason"] for line in lines(rejected)} <= {"invalid_revenue", "delivery_stopped"}
+    assert bool(store.state) is remembered
+
+
+@has_task_state_store
+def test_a_checkpoint_knows_each_line_of_the_rejected_file_or_none_that_a_retry_writes_again(
+    adjust: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "WRITE_EVERY", 0)  # after each event, not each second
+    states: list[dict[str, Any]] = []
+
+    class Store(TaskStateStore):
+        def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+            states.append(value)
+
+    rows = [purchase(number, revenue="-1") for number in range(20)]
+    send(rows, {"task_state_store": Store()}, rejected_path=str(tmp_path / "rejected.jsonl"), max_rejected=20)
+    written = [(state["settled"]["outcomes"].get("invalid", 0), state["rejected_lines"]) for state in states]
+    assert written[-1] == (20, 20)
+    assert all(settled == listed for settled, listed in written), written
+
+
+def test_what_closing_meets_after_a_failure_hides_neither_its_cause_nor_what_was_sent(
+    adjust: SandboxServer, connect: Connect, said: Said
+) -> None:
+    def rows() -> Iterator[dict[str, Any]]:
+        try:
+            yield from (purchase(number) for number in range(1000))
+        finally:
+            raise ConnectionError("closed by postgres://user:password@warehouse")
+
+    connect(adjust.url, token="wrong")
+    task = AdjustEventsDecoratedOperator(task_id="send", python_callable=rows, op_args=[], op_kwargs={}, **EVENT)
+    with pytest.raises(AirflowFailException, match=r"DeliveryHalted.*not_authorized"):
+        task.execute({})
+    assert "Not everything could be closed after the failure (ConnectionError)" in str(said)
+    assert "user:password" not in str(said)
+    assert task.delivery_result is not None
+
+
+def test_what_cannot_be_closed_at_the_end_fails_the_task_and_is_counted_first(adjust: SandboxServer) -> None:
+    class Unclosable(AdjustSendEventsOperator):
+        def rows(self, context: Any, stack: ExitStack) -> Any:
+            stack.callback(self.break_off)
+            return super().rows(context, stack)
+
+        def break_off(self) -> None:
+            raise ConnectionError("the database went away")
+
+    task = Unclosable(task_id="send", events=[purchase(number) for number in range(5)], **EVENT)
+    with pytest.raises(AirflowFailException, match="ConnectionError: Part of the events was sent"):
+        task.execute({})
+    assert task.delivery_result is not None
+    assert task.delivery_result["delivered"] == adjust.stats()["recorded"] == 5

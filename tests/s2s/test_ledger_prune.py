@@ -1,0 +1,140 @@
+"""Old events leave the ledger batch by batch; on SQLite and on a real Postgres."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from airflow_provider_adjust.s2s.ledger_prune import prune
+from airflow_provider_adjust.s2s.ledger_schema import deliveries, held, prepare
+
+NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
+OLD = (NOW - timedelta(days=100)).replace(tzinfo=None)
+YOUNG = (NOW - timedelta(days=80)).replace(tzinfo=None)
+OWNER = {"dag_id": "sync", "run_id": "run", "task_id": "send", "map_index": -1}
+APPS = ("app1", "app2")
+
+
+@pytest.fixture
+def ledger(ledger_engine: sa.Engine) -> sa.Engine:
+    prepare(ledger_engine)
+    return ledger_engine
+
+
+def remember(ledger: sa.Engine, events: Iterable[tuple[str, datetime]], status: str = "delivered") -> None:
+    """Each event goes to one of two apps."""
+    rows: list[dict[str, Any]] = [
+        OWNER
+        | {
+            "app_token": APPS[place % 2],
+            "event_token": "event1",
+            "environment": "production",
+            "event_id": event_id,
+            "status": status,
+            "reason": "",
+            "content": "0" * 32,
+            "occurred_at": occurred_at,
+            "claim": "0" * 32,
+            "updated_at": occurred_at,
+        }
+        for place, (event_id, occurred_at) in enumerate(events)
+    ]
+    with ledger.begin() as connection:
+        connection.execute(deliveries.insert(), rows)
+
+
+def old_events(count: int, *, step: timedelta = timedelta(seconds=1)) -> list[tuple[str, datetime]]:
+    return [(f"old-{place}", OLD + place * step) for place in range(count)]
+
+
+def count(ledger: sa.Engine) -> int:
+    with ledger.connect() as connection:
+        return connection.scalar(sa.select(sa.func.count()).select_from(deliveries)) or 0
+
+
+def prune_all(ledger: sa.Engine, batch_size: int = 10, is_stopped: Callable[[], bool] = lambda: False) -> int:
+    return prune(ledger, older_than=timedelta(days=90), now=NOW, batch_size=batch_size, is_stopped=is_stopped)
+
+
+@pytest.mark.parametrize("events", [0, 1, 9, 10, 11, 30], ids=lambda number: f"{number} events")
+@pytest.mark.parametrize("step", [timedelta(seconds=1), timedelta(0)], ids=["one a second", "all at once"])
+def test_every_old_event_goes_however_many_fill_a_batch(ledger: sa.Engine, events: int, step: timedelta) -> None:
+    remember(ledger, [("young", YOUNG), *old_events(events, step=step)])
+    assert prune_all(ledger) == events
+    assert count(ledger) == 1
+
+
+def test_each_batch_is_kept_before_the_next_begins(ledger: sa.Engine) -> None:
+    """A look from another connection between two batches sees all that was deleted, and no lock stays."""
+    remember(ledger, old_events(25))
+    seen: list[int] = []
+
+    def look() -> bool:
+        with ledger.begin() as connection:
+            connection.execute(sa.update(deliveries).values(reason="nobody holds it"))
+        seen.append(count(ledger))
+        return False
+
+    assert prune_all(ledger, is_stopped=look) == 25
+    assert seen == [25, 15, 5]
+
+
+def test_what_is_stopped_keeps_what_it_deleted_and_says_how_much(ledger: sa.Engine) -> None:
+    remember(ledger, old_events(25))
+    asked = iter([False, False, True])
+    assert prune_all(ledger, is_stopped=lambda: next(asked)) == 20
+    assert count(ledger) == 5
+    assert prune_all(ledger) == 5
+
+
+def test_a_batch_that_fails_leaves_those_before_it_deleted(ledger: sa.Engine) -> None:
+    remember(ledger, old_events(25))
+    batches = iter(range(3))
+
+    @sa.event.listens_for(ledger, "before_cursor_execute")
+    def break_the_second(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("DELETE FROM adjust_delivery") and next(batches) == 2:
+            raise ConnectionError("the database went away")
+
+    with pytest.raises(ConnectionError):
+        prune_all(ledger)
+    sa.event.remove(ledger, "before_cursor_execute", break_the_second)
+    assert count(ledger) == 15
+
+
+@pytest.mark.parametrize("status", ["in_doubt", "sending"])
+def test_what_is_open_stays_and_holds_up_nothing(ledger: sa.Engine, status: str) -> None:
+    remember(ledger, ((f"open-{place}", OLD - timedelta(days=1)) for place in range(25)), status)
+    remember(ledger, old_events(12))
+    assert prune_all(ledger) == 12
+    assert count(ledger) == 25
+
+
+def test_counts_of_held_events_go_with_them(ledger: sa.Engine) -> None:
+    days = (date(2026, 7, 1), date(2026, 9, 1))
+    rows = [
+        OWNER | {"app_token": "app1", "event_token": "event1", "environment": "production", "events": 1, "day": day}
+        for day in days
+    ]
+    with ledger.begin() as connection:
+        connection.execute(held.insert(), rows)
+    prune_all(ledger)
+    with ledger.connect() as connection:
+        assert list(connection.scalars(sa.select(held.c.day))) == [days[1]]
+
+
+def test_two_that_prune_at_once_delete_each_event_once(ledger: sa.Engine) -> None:
+    remember(ledger, old_events(200))
+    counts: list[int] = []
+    threads = [threading.Thread(target=lambda: counts.append(prune_all(ledger, batch_size=7))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(counts) == 200
+    assert count(ledger) == 0
