@@ -1002,8 +1002,8 @@ def test_an_id_does_not_depend_on_how_a_value_was_spelled() -> None:
 def test_equal_events_are_told_apart_by_their_number() -> None:
     parser = EventParser()
     ids = [parser.parse(row(), now=NOW, count_equal=lambda *_, number=number: number).event_id for number in range(3)]
-    assert ids[0] == parse().event_id
-    assert len(set(ids)) == 3
+    # They are in ledgers, so they do not change between versions.
+    assert ids == [parse().event_id, "28304a2dcc3ee3133c4f189932c7789c", "dfe6f7f0f09fe35c134f4aca069a14d0"]
 
 
 def test_the_counter_is_asked_with_the_digest_and_the_time() -> None:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
-from s2s_case import refusal
+from s2s_case import NOW, ROW, SECOND, refusal
 
+from airflow_provider_adjust.s2s.errors import InvalidEvent
+from airflow_provider_adjust.s2s.events import parse_event
 from airflow_provider_adjust.s2s.responses import Outcome, classify, redact
+from airflow_provider_adjust.s2s.rows import MendedRow, UnreadableRow
 
-REFUSALS: list[tuple[dict[str, Any], str, str]] = [
+
+class Unreadable(str):
+    """A value that fails whoever looks at it."""
+
+    def __len__(self) -> int:
+        raise ZeroDivisionError
+
+
+REFUSALS: list[tuple[dict[Any, Any], str, str]] = [
     (
         {"environment": ...},
         "missing_environment",
@@ -36,13 +48,70 @@ REFUSALS: list[tuple[dict[str, Any], str, str]] = [
         "conflicting_att_status",
         "give att_status or tracking_enabled, never both",
     ),
+    (
+        {"created_at": ...},
+        "missing_created_at",
+        "the row has no created_at or created_at_unix; Adjust would book the time of receipt, and the order would be lost",
+    ),
+    (
+        {"created_at_unix": SECOND - 1},
+        "conflicting_created_at",
+        "created_at and created_at_unix name different seconds; give one",
+    ),
+    ({1: "x"}, "unknown_parameter", "a column is named by a int; names are text"),
+    (
+        {"callback_params": Unreadable()},
+        "unreadable_row",
+        "a value of the row cannot be read (ZeroDivisionError); cast it to text or to a number",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("changes", "reason", "detail"), REFUSALS, ids=[reason for _, reason, _ in REFUSALS])
-def test_a_refusal_names_the_remedy(changes: dict[str, Any], reason: str, detail: str) -> None:
-    refused = refusal(**changes)
-    assert (refused.reason, refused.detail) == (reason, detail)
+def test_a_refusal_names_the_remedy(changes: dict[Any, Any], reason: str, detail: str) -> None:
+    with pytest.raises(InvalidEvent) as caught:
+        parse_event({name: value for name, value in {**ROW, **changes}.items() if value is not ...}, now=NOW)
+    assert (caught.value.reason, caught.value.detail) == (reason, detail)
+
+
+@pytest.mark.parametrize(
+    ("given", "reason", "detail"),
+    [
+        (UnreadableRow("line 7 is not JSON"), "unreadable_row", "line 7 is not JSON"),
+        ([], "not_a_row", "a row is a mapping of parameter names to values, not a list"),
+        ({**ROW, "id": 1, "order": 2}, "repeated_parameter", "two columns give order; keep one"),
+        (
+            MendedRow(ROW, " "),
+            "missing_event_id",
+            "the event_id of the rejected line is empty; every event needs its id",
+        ),
+    ],
+)
+def test_what_is_no_row_is_named(given: Any, reason: str, detail: str) -> None:
+    with pytest.raises(InvalidEvent) as caught:
+        parse_event(given, now=NOW, column_map={"id": "order"}, extra_params=["order"])
+    assert (caught.value.reason, caught.value.detail) == (reason, detail)
+
+
+@pytest.mark.parametrize(
+    ("age", "detail"),
+    [
+        (timedelta(days=58, seconds=1), "the event is 58 days old; Adjust takes none older than 58"),
+        (
+            timedelta(minutes=-6),
+            "created_at lies 0:06:00 ahead of now; check its time zone (times without an offset are read in `timezone`)",
+        ),
+    ],
+    ids=["too old", "ahead"],
+)
+def test_a_refused_time_is_known_for_its_place_in_the_order(age: timedelta, detail: str) -> None:
+    refused = refusal(created_at=NOW - age)
+    assert (refused.detail, refused.occurred_at) == (detail, NOW - age)
+
+
+def test_a_row_that_cannot_be_read_keeps_its_id() -> None:
+    refused = refusal({"id_field": "order"}, order="A-1", callback_params=Unreadable())
+    assert refused.event_id == "A-1"
 
 
 def test_a_halt_at_a_proxy_names_the_remedy() -> None:
