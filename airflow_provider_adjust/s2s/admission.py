@@ -92,10 +92,12 @@ class Admission:
         """Whether the ledger has yet to answer."""
         return self._asked is not None
 
-    def wait_for_answer(self, seconds: float) -> None:
-        """Return when the ledger has answered, or after that time."""
-        if self._asked:
-            wait((self._asked[1],), seconds)
+    def wait_for_answer(self, seconds: float) -> bool:
+        """Return when the ledger has answered, or after that time; False, at once, where it was not asked."""
+        if self._asked is None:
+            return False
+        wait((self._asked[1],), seconds)
+        return True
 
     def close(self) -> None:
         """Take note of the last answer, however long it takes.

@@ -100,8 +100,7 @@ class Delivery:
             yield from self._take_receipts()
             if not self._in_flight and (self._stopped or (source.exhausted and not len(self._schedule))):
                 break
-            if self._admission.asking and not self._in_flight:
-                self._admission.wait_for_answer(self._patience(source))
+            if not self._in_flight and self._admission.wait_for_answer(self._patience(source)):
                 continue
             for completion in self._transport.poll(self._patience(source)):
                 self._take(completion)

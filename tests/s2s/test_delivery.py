@@ -746,6 +746,36 @@ def test_a_stop_waits_for_the_claim_that_is_on_its_way() -> None:
     assert claims.under_way == 0
 
 
+class LateAnswer(Future[list[Receipt | None]]):
+    """Comes only when it is waited for."""
+
+    def done(self) -> bool:
+        return False
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_claim_that_is_on_its_way_when_the_delivery_stops_has_its_events_held(fails: bool) -> None:
+    class Claims(FakeClaims):
+        def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Receipt | None]]:
+            if not self.batches:
+                return super().begin_claim(jobs)
+            delivery.stop(stop)
+            answer = LateAnswer()
+            if fails:
+                answer.set_exception(ConnectionError("the database is gone"))
+            else:
+                answer.set_result(self._claim(jobs))
+            return answer
+
+    stop = DeliveryStopped("the task was killed")
+    transport = FakeTransport()
+    delivery = _delivery(transport, claims=Claims(batch_size=3))
+    receipts, error = until_raised(delivery.run(_devices(9)), DeliveryStopped)
+    assert error is stop
+    assert transport.positions == [1]
+    assert by_outcome(receipts) == {"delivered": [1], "held": list(range(2, 10))}
+
+
 def test_what_a_look_up_settled_is_known_before_the_next_of_its_lane_is_claimed() -> None:
     """Else a kill leaves both as sending, and once the next one is in Adjust, the first can never be looked up again."""
     doubtful, following = (job(at, "a", params={"created_at_unix": str(SECOND + at)}) for at in (1, 2))

@@ -240,6 +240,6 @@ def test_the_ledger_is_saved_first_since_it_must_not_know_less(ledger: Ledger, l
     next(receipts := sender.send(_rows(1)))
     metadata.drop_all(ledger_engine)
     list(receipts)
-    with pytest.raises(sa.exc.DBAPIError):
+    with pytest.raises(LedgerUnavailable):
         sender.save()
     assert store.text is None
