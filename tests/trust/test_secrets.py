@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -157,7 +156,12 @@ def written(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Writt
     folder = tmp_path_factory.mktemp("secrets")
     home = folder / "airflow"
     (home / "dags").mkdir(parents=True)
-    shutil.copy(airflow_db / "airflow.db", home / "airflow.db")
+    # By SQLite itself: who opens and closes its file past it loses this process's locks on it, and it breaks.
+    with (
+        closing(sqlite3.connect(airflow_db / "airflow.db")) as empty,
+        closing(sqlite3.connect(home / "airflow.db")) as copy,
+    ):
+        empty.backup(copy)
     (home / "dags" / "every_failure.py").write_text(DAG)
     files = {"good": rows(), "bad": bad_rows(), "backwards": rows()[::-1]}
     for name, content in files.items():
