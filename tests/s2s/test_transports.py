@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import requests
 import urllib3
+from certificates import DAY, make_certificate, shown_by_a_server
 from raw_server import OK, Connection, RawServer
 from s2s_case import SECOND, parse
 
@@ -423,6 +424,18 @@ def test_a_certificate_that_the_worker_trusts_is_taken(
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     with RawServer(_answering(OK), tls=tls) as server:
         assert client.post(server.url).status == 200
+
+
+@pytest.mark.parametrize("wrong", [{"valid_for": -DAY}, {"address": "127.0.0.2"}], ids=["expired", "of another host"])
+def test_a_certificate_from_a_trusted_hand_must_be_in_date_and_this_hosts(
+    client: Client, wrong: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certificate = make_certificate(tmp_path / "server.pem", **wrong)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with RawServer(_answering(OK), tls=shown_by_a_server(certificate)) as server:
+        completion = client.post(server.url)
+    assert (completion.failure, completion.status) == (Failure.TLS, None)
+    assert server.requests == []
 
 
 # --- many requests ----------------------------------------------------------------------------------------------------
