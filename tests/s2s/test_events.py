@@ -1023,6 +1023,11 @@ def test_id_field_names_the_id_and_is_not_sent(value: Any, event_id: str) -> Non
     assert event.params == parse().params
 
 
+def test_id_field_is_the_rows_own_name_also_where_column_map_renames_it() -> None:
+    event = parse({"id_field": "order_no", "column_map": {"order_no": "order"}}, order_no="A-1001")
+    assert (event.event_id, event.params) == ("A-1001", parse().params)
+
+
 @pytest.mark.parametrize("value", [..., None, "", "  ", NAN, Other(), ["A"]], ids=repr)
 def test_a_row_without_its_id_is_refused(value: Any) -> None:
     assert refusal({"id_field": "order_no"}, order_no=value).reason == "missing_event_id"
