@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
+
+from serving import serving
 
 
 class _Page(BaseHTTPRequestHandler):
@@ -29,11 +30,5 @@ class _Page(BaseHTTPRequestHandler):
 @contextmanager
 def web_server(status: int) -> Iterator[str]:
     """A web server that is not Adjust, such as a proxy's log-in page."""
-    with HTTPServer(("127.0.0.1", 0), type("Page", (_Page,), {"status": status})) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(HTTPServer(("127.0.0.1", 0), type("Page", (_Page,), {"status": status}))) as url:
+        yield url

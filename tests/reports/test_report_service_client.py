@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from reports.report_case import API_TOKEN, APP_TOKEN, DAY, Hold, Pauses, receive
+from serving import serving
 
 from airflow_provider_adjust.reports.errors import ReportRefused, ReportUnavailable
 from airflow_provider_adjust.reports.report import Report, ReportRow
@@ -127,15 +127,10 @@ class _Handler(BaseHTTPRequestHandler):
 @contextmanager
 def server(status: int, body: bytes, **headers: str) -> Iterator[tuple[ReportService, _Server]]:
     """A web server with one answer for all."""
-    with _Server(("127.0.0.1", 0), _Handler) as listening:
-        listening.answer, listening.seen = (status, body, headers), []
-        thread = threading.Thread(target=listening.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield ReportService(f"http://127.0.0.1:{listening.server_port}", API_TOKEN, attempts=1), listening
-        finally:
-            listening.shutdown()
-            thread.join()
+    listening = _Server(("127.0.0.1", 0), _Handler)
+    listening.answer, listening.seen = (status, body, headers), []
+    with serving(listening) as url:
+        yield ReportService(url, API_TOKEN, attempts=1), listening
 
 
 def test_both_ways_send_the_same_request(hold: Hold) -> None:

@@ -7,7 +7,6 @@ import hashlib
 import logging
 import shutil
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -18,6 +17,7 @@ import pytest
 import requests
 from cryptography import x509
 from raw_server import OK, Connection, RawServer
+from serving import serving
 
 from airflow_provider_adjust.s2s.api_call import ApiAnswer, ApiCall, ApiUnreachable, _trusted_authorities
 
@@ -43,14 +43,8 @@ class _Echo(BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with HTTPServer(("127.0.0.1", 0), _Echo) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(HTTPServer(("127.0.0.1", 0), _Echo)) as url:
+        yield url
 
 
 @pytest.fixture(params=["on a worker", "in a trigger"])
