@@ -17,8 +17,8 @@ from airflow.sdk import Asset, BaseHook, ObjectStoragePath
 
 from airflow_provider_adjust.airflow_versions import get_hook_lineage_collector, send_sql_hook_lineage
 from airflow_provider_adjust.assets.adjust import convert_asset_to_openlineage, create_asset
-from airflow_provider_adjust.s2s.receipts import Receipt
-from airflow_provider_adjust.s2s.responses import Outcome
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.receipt import Receipt
 
 if TYPE_CHECKING:
     # Only where the OpenLineage provider is installed, which it need not be.

@@ -12,7 +12,7 @@ from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.shown import printable
+from airflow_provider_adjust.s2s.redaction import escape
 
 Parameters = Iterable[Any] | Mapping[str, Any] | None
 
@@ -89,6 +89,6 @@ def column_names(description: Iterable[Any] | None) -> list[str]:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise AdjustConfigurationError(
-            f"the sql returns more than one column named {printable(', '.join(repeated), 200)}; alias them apart"
+            f"the sql returns more than one column named {escape(', '.join(repeated), 200)}; alias them apart"
         )
     return names

@@ -28,15 +28,16 @@ from urllib.parse import parse_qsl
 import atheris
 
 with atheris.instrument_imports(include=["airflow_provider_adjust"]):
+    from airflow_provider_adjust.s2s.account.rejected import rejected_line, response_line
+    from airflow_provider_adjust.s2s.answers.classify import classify
+    from airflow_provider_adjust.s2s.answers.outcome import Outcome
+    from airflow_provider_adjust.s2s.answers.receipt import Receipt
     from airflow_provider_adjust.s2s.checkpoint import Checkpoint
-    from airflow_provider_adjust.s2s.echoes import without_echoes
-    from airflow_provider_adjust.s2s.endpoint import EVENT
-    from airflow_provider_adjust.s2s.events import EventParser
-    from airflow_provider_adjust.s2s.intake import Intake
-    from airflow_provider_adjust.s2s.receipts import Receipt
-    from airflow_provider_adjust.s2s.rejected import rejected_line, response_line
-    from airflow_provider_adjust.s2s.responses import Outcome, classify
-    from airflow_provider_adjust.s2s.rows import UnreadableRow
+    from airflow_provider_adjust.s2s.delivery.intake import Intake
+    from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+    from airflow_provider_adjust.s2s.events.parser import EventParser
+    from airflow_provider_adjust.s2s.events.rows import UnreadableRow
+    from airflow_provider_adjust.s2s.redaction import redact_event_values
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 _GOOD: dict[str, Any] = {
@@ -116,7 +117,7 @@ def answer(data: bytes) -> None:
     assert verdict.retry_after is None or verdict.retry_after >= 0
     assert verdict.outcome is not Outcome.DELIVERED or number == 200
     assert response_line(Receipt(verdict.outcome, verdict.reason, "", 1, answer=body)).isprintable()
-    assert "3f0b2f6c-8a51" not in without_echoes(verdict.message, {"gps_adid": "3f0b2f6c-8a51"}, None)
+    assert "3f0b2f6c-8a51" not in redact_event_values(verdict.message, {"gps_adid": "3f0b2f6c-8a51"}, None)
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from airflow_provider_adjust.s2s.endpoint import EVENT, Parameter
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Parameter
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "events.md"
 BEGIN = "<!-- generated: parameters -->"

@@ -17,12 +17,13 @@ import sqlalchemy as sa
 from own_postgres import own_postgres
 from stop_on_signals import stop_on_signals
 
-from airflow_provider_adjust.s2s.events import EventParser
-from airflow_provider_adjust.s2s.ledger import Ledger, TaskInstanceId
-from airflow_provider_adjust.s2s.ledger_prune import prune
-from airflow_provider_adjust.s2s.responses import Outcome
-from airflow_provider_adjust.s2s.schedule import Job
-from airflow_provider_adjust.s2s.verdicts import receipt_for
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.receipt import receipt_for
+from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.parser import EventParser
+from airflow_provider_adjust.s2s.ledger.ledger import Ledger
+from airflow_provider_adjust.s2s.ledger.prune import prune
+from airflow_provider_adjust.s2s.ledger.statements import TaskInstanceId
 
 _APP, _EVENT = "4w565xzmb54d", "f0ob4r"
 _DAYS = 4

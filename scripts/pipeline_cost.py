@@ -16,10 +16,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
-from airflow_provider_adjust.s2s.events import EventParser
-from airflow_provider_adjust.s2s.receipts import DeliverySummary
-from airflow_provider_adjust.s2s.sender import Route, Sender
+from airflow_provider_adjust.s2s.delivery.sender import Route, Sender
+from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.transports import Completion, Target
 
 

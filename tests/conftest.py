@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from hypothesis import settings
 from own_postgres import own_postgres
 
-from airflow_provider_adjust.s2s.ledger_schema import metadata
+from airflow_provider_adjust.s2s.ledger.schema import metadata
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

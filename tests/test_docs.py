@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
+from airflow_provider_adjust.reports import errors as report_errors
 
 from airflow_provider_adjust import s2s
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
@@ -22,10 +23,11 @@ from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOper
 from airflow_provider_adjust.operators.adjust_prune_ledger import AdjustPruneLedgerOperator
 from airflow_provider_adjust.operators.adjust_reconcile import AdjustReconcileOperator
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
-from airflow_provider_adjust.reports import errors as report_errors
-from airflow_provider_adjust.s2s import errors, responses
-from airflow_provider_adjust.s2s.endpoint import EVENT
-from airflow_provider_adjust.s2s.receipts import FINAL_OUTCOMES, DeliverySummary
+from airflow_provider_adjust.s2s import errors
+from airflow_provider_adjust.s2s.account.summary import DeliverySummary
+from airflow_provider_adjust.s2s.answers import classify as responses
+from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.sensors.adjust_device_event import AdjustDeviceEventSensor
 from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
@@ -144,8 +146,8 @@ def test_a_page_quotes_files_as_they_are(page: Path) -> None:
 
 def own_python() -> Iterator[Any]:
     """The Python blocks that are no excerpts."""
-    quoted = {textwrap.dedent(code) for page in PAGES for _, code in EXCERPT.findall(read(page))}
-    return (pytest.param(*block, id=block[0]) for block in blocks("python") if block[1] not in quoted)
+    quote = {textwrap.dedent(code) for page in PAGES for _, code in EXCERPT.findall(read(page))}
+    return (pytest.param(*block, id=block[0]) for block in blocks("python") if block[1] not in quote)
 
 
 #: What a block may import although the tests do not install it.

@@ -96,7 +96,7 @@ def test_the_wheel_holds_the_package_its_data_and_its_licence_and_nothing_else(w
     assert {name.partition("/")[0] for name in names} == {"airflow_provider_adjust", DIST_INFO}
     assert names >= {
         "airflow_provider_adjust/py.typed",
-        "airflow_provider_adjust/s2s/event.schema.json",
+        "airflow_provider_adjust/s2s/endpoints/event.schema.json",
         f"{DIST_INFO}/licenses/LICENSE",
         f"{DIST_INFO}/licenses/airflow_provider_adjust/deliveries_page/static/uplot/LICENSE",
     }

@@ -10,13 +10,14 @@ from typing import Any
 from airflow_provider_adjust.cli.definition import ExitCode
 from airflow_provider_adjust.cli.rows import hook_of, open_rows, parsing
 from airflow_provider_adjust.cli.terminal import Terminal
-from airflow_provider_adjust.s2s.endpoint import EVENT
-from airflow_provider_adjust.s2s.events import EventParser
-from airflow_provider_adjust.s2s.intake import Intake
-from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
-from airflow_provider_adjust.s2s.responses import Outcome
-from airflow_provider_adjust.s2s.schedule import Job
-from airflow_provider_adjust.s2s.sender import masked
+from airflow_provider_adjust.s2s.account.summary import DeliverySummary
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.delivery.intake import Intake
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.parser import EventParser
+from airflow_provider_adjust.s2s.redaction import mask_params
 
 #: Refused rows that are listed one by one.
 REFUSED_SHOWN = 20
@@ -66,7 +67,7 @@ def preview(options: Namespace, terminal: Terminal) -> int:
 
 def show_event(job: Job, terminal: Terminal, *, hidden: frozenset[str] = frozenset()) -> None:
     """Write one event as it would go out; device ids, tokens and whatever else may be personal are masked."""
-    params = masked(job.event.params, EVENT)
+    params = mask_params(job.event.params, EVENT)
     rows = [(name, text) for name, text in params.items() if name not in hidden]
     time = job.event.occurred_at.isoformat()
     terminal.table(f"Row {job.position:,}, event {job.event.event_id}, {time}", ("parameter", "value"), rows)

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NamedTuple
 
-from airflow_provider_adjust.cli.sandbox_options import SANDBOX_OPTIONS
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
+from airflow_provider_adjust.sandbox.options import SANDBOX_OPTIONS
 
 
 class ExitCode(IntEnum):

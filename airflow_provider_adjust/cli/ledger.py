@@ -10,9 +10,9 @@ from airflow_provider_adjust.cli.definition import ExitCode
 from airflow_provider_adjust.cli.rows import connection_must_exist
 from airflow_provider_adjust.cli.signals import stopped_by_signals
 from airflow_provider_adjust.cli.terminal import Terminal
-from airflow_provider_adjust.ledger_engine import ledger_engine
 from airflow_provider_adjust.operators.adjust_prune_ledger import check_age
-from airflow_provider_adjust.s2s.ledger_prune import prune
+from airflow_provider_adjust.routes import ledger_engine
+from airflow_provider_adjust.s2s.ledger.prune import prune
 
 
 def prune_ledger(options: Namespace, terminal: Terminal) -> int:

@@ -11,9 +11,9 @@ from typing import Any
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_adjust.airflow_versions import AirflowNotFoundException
+from airflow_provider_adjust.files.event_files import read_rows
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_send_events import as_rows
-from airflow_provider_adjust.operators.event_files import read_rows
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from argparse import Namespace
 
-from airflow_provider_adjust.cli.sandbox_options import SANDBOX_SETTINGS
 from airflow_provider_adjust.cli.terminal import Terminal
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.sandbox.__main__ import CANNOT_START, serve
+from airflow_provider_adjust.sandbox.options import SANDBOX_SETTINGS
 
 
 def sandbox(options: Namespace, terminal: Terminal) -> int:

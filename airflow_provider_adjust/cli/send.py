@@ -15,15 +15,15 @@ from airflow_provider_adjust.cli.definition import ExitCode
 from airflow_provider_adjust.cli.rows import connection_must_exist, hook_of, open_rows, parsing, path_of
 from airflow_provider_adjust.cli.signals import stopped_by_signals
 from airflow_provider_adjust.cli.terminal import Terminal
-from airflow_provider_adjust.operators.connections import open_ledger
-from airflow_provider_adjust.operators.delivery_run import DeliveryRun, closed_in_any_case
-from airflow_provider_adjust.operators.receipt_files import ReceiptFile
+from airflow_provider_adjust.delivery_run import DeliveryRun, exit_stack_preserving_error
+from airflow_provider_adjust.files.receipt_files import ReceiptFile
+from airflow_provider_adjust.routes import open_ledger
+from airflow_provider_adjust.s2s.account.budget import FailureBudget
+from airflow_provider_adjust.s2s.answers.outcome import UNDELIVERED, Outcome
+from airflow_provider_adjust.s2s.delivery.sender import Sender
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, DeliveryIncomplete
-from airflow_provider_adjust.s2s.ledger import Ledger, TaskInstanceId
-from airflow_provider_adjust.s2s.receipts import UNDELIVERED
-from airflow_provider_adjust.s2s.reporting import FailureBudget
-from airflow_provider_adjust.s2s.responses import Outcome
-from airflow_provider_adjust.s2s.sender import Sender
+from airflow_provider_adjust.s2s.ledger.ledger import Ledger
+from airflow_provider_adjust.s2s.ledger.statements import TaskInstanceId
 
 #: What the ledger notes as the task of an event that was sent from the command line.
 TASK_ID = "airflow adjust send"
@@ -35,7 +35,7 @@ def send(options: Namespace, terminal: Terminal) -> int:
     rejected_to = _rejected_path(options.rejected_path)
     hook = hook_of(options, max_in_flight=options.max_in_flight, max_events_per_second=options.max_events_per_second)
     route = hook.route(**parsing(options))
-    with closed_in_any_case() as stack:
+    with exit_stack_preserving_error() as stack:
         rows = stack.enter_context(open_rows(options.file))
         if options.dry_run:
             return check(route.parser, rows, terminal, title=f"Dry run of {options.file}", shown=5)

@@ -14,9 +14,9 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from airflow_provider_adjust.s2s.receipts import UNDELIVERED, UNRESOLVED, DeliverySummary
-from airflow_provider_adjust.s2s.reporting import outcome_rows, plain_table, reason_rows
-from airflow_provider_adjust.s2s.responses import Outcome
+from airflow_provider_adjust.s2s.account.summary import DeliverySummary
+from airflow_provider_adjust.s2s.account.tables import outcome_rows, plain_table, reason_rows
+from airflow_provider_adjust.s2s.answers.outcome import UNDELIVERED, UNRESOLVED, Outcome
 
 _STYLES = (
     {outcome.value: "red" for outcome in UNDELIVERED}

@@ -13,9 +13,9 @@ from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_d
 
 from airflow_provider_adjust.airflow_versions import determine_kwargs
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
-from airflow_provider_adjust.operators.adjust_send_events import mended_row
+from airflow_provider_adjust.operators.adjust_send_events import corrected_row
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.rows import Row
+from airflow_provider_adjust.s2s.events.rows import Row
 
 #: Arguments that say which rows to make, and are none themselves. Airflow may show them.
 _SHOWN = (type(None), bool, int, float, Decimal, date, timedelta, Asset)
@@ -55,7 +55,7 @@ class AdjustEventsDecoratedOperator(DecoratedOperator, AdjustDeliveryOperator):
         known = {**context, **self.op_kwargs}
         made = self.python_callable(*self.op_args, **determine_kwargs(self.python_callable, self.op_args, known))
         if isinstance(made, Sequence) and not isinstance(made, str | bytes):
-            return [mended_row(row) for row in made]
+            return [corrected_row(row) for row in made]
         if isinstance(made, Iterator):
             # A generator that is not read to its end closes what it has opened when the delivery ends.
             stack.callback(getattr(made, "close", lambda: None))

@@ -22,9 +22,9 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from airflow_provider_adjust.deliveries_page import queries
 from airflow_provider_adjust.deliveries_page.access import ReadableDagIds
-from airflow_provider_adjust.deliveries_page.choice import Choice, Name, NoSuchPlace
+from airflow_provider_adjust.deliveries_page.choice import Filters, Name, NoSuchPlace
 from airflow_provider_adjust.deliveries_page.configuration import ledger_conn_ids
-from airflow_provider_adjust.deliveries_page.ledgers import LedgerUnreadable, OpenLedger, open_ledger
+from airflow_provider_adjust.deliveries_page.ledgers import LedgerReadError, LedgerSession, open_ledger
 from airflow_provider_adjust.deliveries_page.plugin import PREFIX
 from airflow_provider_adjust.deliveries_page.rendering import render, root_of
 from airflow_provider_adjust.deliveries_page.summary import summarise
@@ -42,7 +42,7 @@ _HEADERS = {
 app = FastAPI(title="Adjust deliveries", docs_url=None, redoc_url=None, openapi_url=None)
 app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
 
-Chosen = Annotated[Choice, Query()]
+Chosen = Annotated[Filters, Query()]
 InAddress = Annotated[Name, InPath()]
 
 
@@ -50,7 +50,7 @@ InAddress = Annotated[Name, InPath()]
 def show_deliveries(request: Request, dag_ids: ReadableDagIds, chosen: Chosen) -> Response:
     """Events and revenue per day and kind of event, and a plot of them."""
     now = _now()
-    choice = chosen.within(now.date())
+    choice = chosen.with_default_days(now.date())
     with open_ledger(_ledger(choice)) as ledger:
         readable = _readable(ledger, dag_ids)
         counts = queries.counts(ledger.connection, readable, choice, now)
@@ -64,7 +64,7 @@ def show_deliveries(request: Request, dag_ids: ReadableDagIds, chosen: Chosen) -
 def show_runs(request: Request, dag_ids: ReadableDagIds, chosen: Chosen) -> Response:
     """Task instances, and what each came to."""
     now = _now()
-    choice = chosen.within(now.date())
+    choice = chosen.with_default_days(now.date())
     with open_ledger(_ledger(choice)) as ledger:
         readable = _readable(ledger, dag_ids)
         page = queries.runs(ledger.connection, readable, choice, now, with_held=ledger.has_held)
@@ -75,7 +75,7 @@ def show_runs(request: Request, dag_ids: ReadableDagIds, chosen: Chosen) -> Resp
 def show_events(request: Request, dag_ids: ReadableDagIds, chosen: Chosen) -> Response:
     """Events one by one, with their reasons and without their devices."""
     now = _now()
-    choice = chosen.within(now.date())
+    choice = chosen.with_default_days(now.date())
     with open_ledger(_ledger(choice)) as ledger:
         readable = _readable(ledger, dag_ids)
         page = queries.events(ledger.connection, readable, choice, now)
@@ -85,26 +85,26 @@ def show_events(request: Request, dag_ids: ReadableDagIds, chosen: Chosen) -> Re
 @app.get("/dags/{dag_id}", response_class=HTMLResponse)
 def show_dag(request: Request, dag_ids: ReadableDagIds, dag_id: InAddress) -> Response:
     """Lead from a DAG's tab to its deliveries."""
-    return _to_deliveries(request, dag_ids, Choice(dag_id=dag_id))
+    return _to_deliveries(request, dag_ids, Filters(dag_id=dag_id))
 
 
 @app.get("/dags/{dag_id}/runs/{run_id}", response_class=HTMLResponse)
 def show_run(request: Request, dag_ids: ReadableDagIds, dag_id: InAddress, run_id: InAddress) -> Response:
     """Lead from a run's tab to its deliveries."""
-    return _to_deliveries(request, dag_ids, Choice(dag_id=dag_id, run_id=run_id))
+    return _to_deliveries(request, dag_ids, Filters(dag_id=dag_id, run_id=run_id))
 
 
-def _to_deliveries(request: Request, dag_ids: frozenset[str], choice: Choice) -> Response:
+def _to_deliveries(request: Request, dag_ids: frozenset[str], choice: Filters) -> Response:
     """Lead to the deliveries in the ledger that knows the DAG; in the first, where none does or may be asked."""
     for conn_id in ledger_conn_ids():
-        with suppress(LedgerUnreadable), open_ledger(conn_id) as ledger:
+        with suppress(LedgerReadError), open_ledger(conn_id) as ledger:
             if choice.dag_id in _readable(ledger, dag_ids):
                 choice = choice.model_copy(update={"ledger": conn_id})
                 break
     return RedirectResponse(f"{root_of(request)}/?{urlencode(choice.query())}", status_code=303)
 
 
-def _ledger(choice: Choice) -> str:
+def _ledger(choice: Filters) -> str:
     """The connection of the ledger that is chosen: one of those that are configured, never any other."""
     configured = ledger_conn_ids()
     if not configured:
@@ -116,7 +116,7 @@ def _ledger(choice: Choice) -> str:
     return choice.ledger
 
 
-def _readable(ledger: OpenLedger, dag_ids: frozenset[str]) -> list[str]:
+def _readable(ledger: LedgerSession, dag_ids: frozenset[str]) -> list[str]:
     """The DAGs in the ledger that the user may read. What a task outside Airflow sent has no DAG, and is not shown."""
     return [dag_id for dag_id in queries.dags_in(ledger.connection) if dag_id in dag_ids]
 
@@ -132,10 +132,10 @@ class _NothingConfigured(Exception):
 
 @app.exception_handler(_NothingConfigured)
 def _say_how_to_configure(request: Request, error: Exception) -> Response:
-    return render(request, "configure.html", Choice())
+    return render(request, "configure.html", Filters())
 
 
-@app.exception_handler(LedgerUnreadable)
+@app.exception_handler(LedgerReadError)
 def _say_what_is_wrong(request: Request, error: Exception) -> Response:
     return _notice(request, 503, "The ledger cannot be shown", str(error))
 
@@ -163,7 +163,7 @@ def _answer(request: Request, error: AnyHTTPException) -> Response:
 
 
 def _notice(request: Request, status: int, title: str, text: str) -> Response:
-    return render(request, "notice.html", Choice(), status=status, title=title, text=text)
+    return render(request, "notice.html", Filters(), status=status, title=title, text=text)
 
 
 @app.middleware("http")

@@ -23,14 +23,14 @@ Name = Annotated[str, StringConstraints(max_length=250, pattern=r"^[^\x00]*$")]
 _Name = Annotated[Name | None, _empty_as_none]
 _Token = Annotated[Annotated[str, StringConstraints(max_length=64, pattern="^[A-Za-z0-9_]+$")] | None, _empty_as_none]
 _Day = Annotated[Annotated[date, Field(ge=date(2000, 1, 1), le=date(2199, 12, 31))] | None, _empty_as_none]
-Place = tuple[str | int | datetime, ...]
+Cursor = tuple[str | int | datetime, ...]
 
 
 class NoSuchPlace(ValueError):
     """``after`` is nothing that a page of this list has handed out."""
 
 
-class Choice(BaseModel):
+class Filters(BaseModel):
     """The filters of a page, all of which may be left out. Fields that stay None do not filter."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -50,7 +50,7 @@ class Choice(BaseModel):
     after: Annotated[Annotated[str, StringConstraints(max_length=4000)] | None, _empty_as_none] = None
 
     @model_validator(mode="after")
-    def _days_that_can_be_summed_up(self) -> Choice:
+    def _days_that_can_be_summed_up(self) -> Filters:
         if self.first_day and self.last_day:
             if self.first_day > self.last_day:
                 raise ValueError("first_day is after last_day")
@@ -58,7 +58,7 @@ class Choice(BaseModel):
                 raise ValueError(f"more than {MOST_DAYS} days were chosen")
         return self
 
-    def within(self, today: date) -> Choice:
+    def with_default_days(self, today: date) -> Filters:
         """The same with both days set. Only the events of one run may be from any day."""
         first, last = self.first_day, self.last_day
         if first is None and last is None and self.run_id is not None:
@@ -76,13 +76,13 @@ class Choice(BaseModel):
         return {name: str(value) for name, value in chosen.items() if value is not None}
 
 
-def page_after(place: Place) -> str:
+def page_after(place: Cursor) -> str:
     """Where the next page begins, in a form for an address."""
     text = json.dumps([part.isoformat() if isinstance(part, datetime) else part for part in place])
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def place_of(after: str, kinds: tuple[type, ...]) -> Place:
+def cursor_of(after: str, kinds: tuple[type, ...]) -> Cursor:
     """Read what ``page_after`` wrote.
 
     :raises NoSuchPlace: it is nothing that ``page_after`` wrote for a list of this kind.

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from airflow_provider_adjust.s2s.ledger_schema import VERSION, deliveries, held, versions
+from airflow_provider_adjust.s2s.ledger.schema import VERSION, deliveries, held, versions
 from airflow_provider_adjust.sql_rows import sql_hook
 
 #: Seconds after which Postgres gives up a query of the page, so that nobody's look slows the senders down for long.
-PATIENCE = 30
+STATEMENT_TIMEOUT_S = 30
 
 log = logging.getLogger(__name__)
 
 
-class LedgerUnreadable(Exception):
+class LedgerReadError(Exception):
     """A ledger cannot be shown; the message says why, and holds no part of its connection."""
 
 
 @dataclass(frozen=True, slots=True)
-class OpenLedger:
+class LedgerSession:
     """A connection to a ledger for the time of one answer."""
 
     connection: sa.Connection
@@ -31,7 +31,7 @@ class OpenLedger:
 
 
 @contextmanager
-def open_ledger(conn_id: str) -> Iterator[OpenLedger]:
+def open_ledger(conn_id: str) -> Iterator[LedgerSession]:
     """Open the ledger for one answer, so that a connection that was changed is used at once.
 
     :raises LedgerUnreadable: there is no such connection, its database fails, or no task has used the ledger yet.
@@ -40,7 +40,7 @@ def open_ledger(conn_id: str) -> Iterator[OpenLedger]:
     try:
         with engine.connect() as connection:
             _only_read(connection)
-            yield OpenLedger(connection, has_held=_has_held(connection, conn_id))
+            yield LedgerSession(connection, has_held=_has_held(connection, conn_id))
     except sa.exc.SQLAlchemyError as error:
         raise _unreadable(conn_id, error) from None
 
@@ -52,11 +52,11 @@ def _engine(conn_id: str) -> sa.Engine:
         raise _unreadable(conn_id, error) from None
 
 
-def _unreadable(conn_id: str, error: Exception) -> LedgerUnreadable:
+def _unreadable(conn_id: str, error: Exception) -> LedgerReadError:
     """Name the kind of error only: its text may have the statement and the database's address in it."""
     cause = type(getattr(error, "orig", None) or error).__name__
     log.warning("The ledger of connection %r could not be read: %s", conn_id, cause)
-    return LedgerUnreadable(
+    return LedgerReadError(
         f"The ledger of the connection {conn_id!r} could not be read ({cause}). "
         "Check that the API server has the connection, its database's provider, and a way to the database."
     )
@@ -67,7 +67,7 @@ def _only_read(connection: sa.Connection) -> None:
     if connection.dialect.name == "postgresql":
         connection.execution_options(postgresql_readonly=True)
         # For this transaction only: behind a pooler, the session may be somebody else's next.
-        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {PATIENCE * 1000}")
+        connection.exec_driver_sql(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_S * 1000}")
     elif connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA query_only = ON")
 
@@ -75,13 +75,13 @@ def _only_read(connection: sa.Connection) -> None:
 def _has_held(connection: sa.Connection, conn_id: str) -> bool:
     inspector = sa.inspect(connection)
     if not inspector.has_table(deliveries.name) or not inspector.has_table(versions.name):
-        raise LedgerUnreadable(
+        raise LedgerReadError(
             f"The database of the connection {conn_id!r} has no ledger yet. "
             "The first task that has it as ledger_conn_id makes one."
         )
     version = connection.scalar(sa.select(versions.c.version))
     if version is not None and version > VERSION:
-        raise LedgerUnreadable(
+        raise LedgerReadError(
             f"The ledger of the connection {conn_id!r} was made by a newer provider. Update the provider on the API server."
         )
     return inspector.has_table(held.name)

@@ -14,9 +14,9 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from airflow_provider_adjust.deliveries_page.choice import Choice, Place, page_after, place_of
-from airflow_provider_adjust.s2s.ledger import CLAIM_EXPIRES
-from airflow_provider_adjust.s2s.ledger_schema import deliveries, held
+from airflow_provider_adjust.deliveries_page.choice import Cursor, Filters, cursor_of, page_after
+from airflow_provider_adjust.s2s.ledger.ledger import CLAIM_EXPIRES
+from airflow_provider_adjust.s2s.ledger.schema import deliveries, held
 
 PAGE_SIZE = 50
 #: Days by kinds of events by reasons; a page with more would help nobody.
@@ -92,7 +92,7 @@ def dags_in(connection: sa.Connection) -> list[str]:
     return sorted(dag_id for dag_id in found if dag_id)
 
 
-def counts(connection: sa.Connection, dag_ids: Collection[str], choice: Choice, now: datetime) -> list[Count]:
+def counts(connection: sa.Connection, dag_ids: Collection[str], choice: Filters, now: datetime) -> list[Count]:
     """Events and revenue per day, kind of event, end and reason; at most ``MOST_COUNTS``, the latest first."""
     kind = (_c.app_token, _c.environment, _c.event_token)
     query = (
@@ -127,7 +127,7 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], choice: Choice, 
     ]
 
 
-def held_counts(connection: sa.Connection, dag_ids: Collection[str], choice: Choice) -> list[Count]:
+def held_counts(connection: sa.Connection, dag_ids: Collection[str], choice: Filters) -> list[Count]:
     """Events per day and kind that were held, and so are in no other count."""
     if choice.status is not None or choice.reason is not None:
         return []
@@ -146,7 +146,7 @@ def held_counts(connection: sa.Connection, dag_ids: Collection[str], choice: Cho
 
 
 def runs(
-    connection: sa.Connection, dag_ids: Collection[str], choice: Choice, now: datetime, *, with_held: bool
+    connection: sa.Connection, dag_ids: Collection[str], choice: Filters, now: datetime, *, with_held: bool
 ) -> Page[Run]:
     """Task instances and what they came to, by DAG and run, the last run first."""
     status = _status(now)
@@ -165,7 +165,7 @@ def runs(
         .limit(PAGE_SIZE + 1)
     )
     if choice.after is not None:
-        query = query.where(sa.tuple_(*_TASK) < sa.tuple_(*place_of(choice.after, (str, str, str, int))))
+        query = query.where(sa.tuple_(*_TASK) < sa.tuple_(*cursor_of(choice.after, (str, str, str, int))))
     found = connection.execute(query).all()
     were_held = _held_by(connection, found[:PAGE_SIZE], choice) if with_held else {}
     items = [
@@ -183,7 +183,7 @@ def runs(
     return Page(items, _after(found, 4))
 
 
-def _held_by(connection: sa.Connection, found: Iterable[Any], choice: Choice) -> dict[tuple[Any, ...], int]:
+def _held_by(connection: sa.Connection, found: Iterable[Any], choice: Filters) -> dict[tuple[Any, ...], int]:
     """What these task instances held."""
     pairs = {(record.dag_id, record.run_id) for record in found}
     task = (held.c.dag_id, held.c.run_id, held.c.task_id, held.c.map_index)
@@ -198,7 +198,7 @@ def _held_by(connection: sa.Connection, found: Iterable[Any], choice: Choice) ->
     return {tuple(record[:4]): int(record[4]) for record in connection.execute(query)}
 
 
-def events(connection: sa.Connection, dag_ids: Collection[str], choice: Choice, now: datetime) -> Page[Event]:
+def events(connection: sa.Connection, dag_ids: Collection[str], choice: Filters, now: datetime) -> Page[Event]:
     """Events one by one, the earliest first."""
     shown = (_c.reason, _c.http_status, _c.revenue, _c.currency, *_TASK)
     query = (
@@ -208,7 +208,7 @@ def events(connection: sa.Connection, dag_ids: Collection[str], choice: Choice, 
         .limit(PAGE_SIZE + 1)
     )
     if choice.after is not None:
-        place = place_of(choice.after, (datetime, str, str, str, str))
+        place = cursor_of(choice.after, (datetime, str, str, str, str))
         # The first of them by itself, too: not every database finds its place in an index by the whole.
         query = query.where(_c.occurred_at >= place[0], sa.tuple_(*_EVENT) > sa.tuple_(*place))
     found = connection.execute(query).all()
@@ -219,7 +219,7 @@ def _after(found: Any, width: int) -> str | None:
     """Where the next page begins: behind the last row that this one shows."""
     if len(found) <= PAGE_SIZE:
         return None
-    place: Place = tuple(found[PAGE_SIZE - 1][:width])
+    place: Cursor = tuple(found[PAGE_SIZE - 1][:width])
     return page_after(place)
 
 
@@ -228,7 +228,7 @@ def _status(now: datetime) -> sa.ColumnElement[str]:
     return sa.case((sa.and_(_c.status == "sending", _c.updated_at < now - CLAIM_EXPIRES), "in_doubt"), else_=_c.status)
 
 
-def _chosen(dag_ids: Collection[str], choice: Choice, now: datetime) -> Iterable[sa.ColumnElement[bool]]:
+def _chosen(dag_ids: Collection[str], choice: Filters, now: datetime) -> Iterable[sa.ColumnElement[bool]]:
     yield _c.dag_id.in_(sorted(dag_ids))
     for name in ("dag_id", "run_id", "task_id", "map_index", "app_token", "event_token", "environment", "reason"):
         if (value := getattr(choice, name)) is not None:
@@ -241,7 +241,7 @@ def _chosen(dag_ids: Collection[str], choice: Choice, now: datetime) -> Iterable
         yield _c.occurred_at < datetime.combine(choice.last_day, time()) + timedelta(days=1)
 
 
-def _chosen_of_held(dag_ids: Collection[str], choice: Choice) -> Iterable[sa.ColumnElement[bool]]:
+def _chosen_of_held(dag_ids: Collection[str], choice: Filters) -> Iterable[sa.ColumnElement[bool]]:
     yield held.c.dag_id.in_(sorted(dag_ids))
     for name in ("dag_id", "run_id", "task_id", "map_index", "app_token", "event_token", "environment"):
         if (value := getattr(choice, name)) is not None:

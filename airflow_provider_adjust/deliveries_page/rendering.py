@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode
 from fastapi import Request, Response
 from fastapi.templating import Jinja2Templates
 
-from airflow_provider_adjust.deliveries_page.choice import Choice
+from airflow_provider_adjust.deliveries_page.choice import Filters
 from airflow_provider_adjust.deliveries_page.configuration import ledger_conn_ids
 from airflow_provider_adjust.deliveries_page.plugin import PREFIX
 
@@ -28,7 +28,7 @@ _templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
 _templates.env.trim_blocks = _templates.env.lstrip_blocks = True
 
 
-def render(request: Request, template: str, choice: Choice, *, status: int = 200, **found: Any) -> Response:
+def render(request: Request, template: str, choice: Filters, *, status: int = 200, **found: Any) -> Response:
     """One page, which the browser does not keep: somebody else may sit down at it."""
     root = root_of(request)
 

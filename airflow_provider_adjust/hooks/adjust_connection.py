@@ -13,11 +13,11 @@ from airflow.sdk import BaseHook, Connection
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_adjust import connection_form
+from airflow_provider_adjust.adjust_api.device import DeviceApi
+from airflow_provider_adjust.adjust_api.reports import ReportService
 from airflow_provider_adjust.hooks.base_url import base_url
-from airflow_provider_adjust.reports.account import ReadingAccount
-from airflow_provider_adjust.reports.report_service import ReportService
-from airflow_provider_adjust.s2s.device_api import DeviceApi
-from airflow_provider_adjust.s2s.endpoint import EVENT
+from airflow_provider_adjust.reconcile.booked import ReadingAccount
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.transports import Target
 

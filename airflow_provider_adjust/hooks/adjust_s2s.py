@@ -14,24 +14,23 @@ import requests
 from airflow.sdk import BaseHook
 
 from airflow_provider_adjust import connection_form
+from airflow_provider_adjust.adjust_api.conversation import converse
+from airflow_provider_adjust.adjust_api.errors import ReportRefused, ReportUnavailable
+from airflow_provider_adjust.adjust_api.reports import Report
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
-from airflow_provider_adjust.reports.conversation import converse
-from airflow_provider_adjust.reports.errors import ReportRefused, ReportUnavailable
-from airflow_provider_adjust.reports.report import Report
-from airflow_provider_adjust.reports.totals import Days, EventTotals
+from airflow_provider_adjust.reconcile.totals import Days, EventTotals
+from airflow_provider_adjust.s2s.answers.classify import judge
+from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt, Outcome, Verdict
+from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.delivery.sender import Route, Sender
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.events import EventParser
-from airflow_provider_adjust.s2s.receipts import Receipt
-from airflow_provider_adjust.s2s.responses import Outcome, Verdict
-from airflow_provider_adjust.s2s.retries import OnInDoubt
-from airflow_provider_adjust.s2s.rows import Row
-from airflow_provider_adjust.s2s.sender import Route, Sender
-from airflow_provider_adjust.s2s.times import load_timezone
+from airflow_provider_adjust.s2s.events.parser import EventParser
+from airflow_provider_adjust.s2s.events.rows import Row
+from airflow_provider_adjust.s2s.events.times import load_timezone
 from airflow_provider_adjust.s2s.transports import Transport
 from airflow_provider_adjust.s2s.transports.choice import TransportName, open_transport
-from airflow_provider_adjust.s2s.transports.requests_transport import RequestsTransport
-from airflow_provider_adjust.s2s.transports.session import BearerToken, new_session
-from airflow_provider_adjust.s2s.verdicts import judge
+from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
+from airflow_provider_adjust.s2s.transports.settings import BearerToken, new_session
 
 #: How long ``test_connection`` waits at most: it runs in the API server, where a user waits for it.
 _TEST_TIMEOUT = (5.0, 10.0)
@@ -115,7 +114,8 @@ class AdjustS2SHook(BaseHook):
         """How rows are read and where they go; ``parsing`` are arguments of ``EventParser``."""
         settings = self.settings
         parser = EventParser(app_token=settings.app_token, environment=settings.environment, **parsing)
-        return Route(parser, settings.target, settings.device_api())
+        device_api = settings.device_api()
+        return Route(parser, settings.target, device_api.recorded if device_api else None)
 
     def inspect_device(self, device_id: str) -> dict[str, Any]:
         """What Adjust's Device API knows of a device, by its advertising id or adid: its last event times among others.

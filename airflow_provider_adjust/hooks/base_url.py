@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_adjust import connection_form
-from airflow_provider_adjust.s2s.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 _NO_URL = "must be a URL such as https://s2s.adjust.com"

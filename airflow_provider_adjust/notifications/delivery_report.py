@@ -12,9 +12,9 @@ from html import escape
 from typing import Any
 
 from airflow_provider_adjust.s2s import errors
+from airflow_provider_adjust.s2s.account.tables import plain_table
+from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.receipts import FINAL_OUTCOMES
-from airflow_provider_adjust.s2s.reporting import plain_table
 
 _OURS = frozenset(name for name, value in vars(errors).items() if isinstance(value, type))
 

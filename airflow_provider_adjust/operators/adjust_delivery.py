@@ -17,6 +17,8 @@ from airflow.sdk import Asset, BaseOperator, Context
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
+from airflow_provider_adjust.delivery_run import DeliveryRun, dry_run, exit_stack_preserving_error
+from airflow_provider_adjust.files.receipt_files import ReceiptFile
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.lineage import Destinations, run_lineage
 from airflow_provider_adjust.links.adjust_links import (
@@ -24,22 +26,21 @@ from airflow_provider_adjust.links.adjust_links import (
     AdjustDeliveriesLink,
     AdjustRejectedFileLink,
 )
-from airflow_provider_adjust.operators.connections import hooks_by_route, open_ledger, task_instance_id
-from airflow_provider_adjust.operators.delivery_run import DeliveryRun, closed_in_any_case
-from airflow_provider_adjust.operators.dry_run import dry_run
-from airflow_provider_adjust.operators.receipt_files import ReceiptFile
-from airflow_provider_adjust.operators.task_state import open_checkpoint
-from airflow_provider_adjust.s2s.checkpoint import Checkpoint
+from airflow_provider_adjust.routes import hooks_by_route, open_ledger, task_instance_id
+from airflow_provider_adjust.s2s.account.budget import FailureBudget
+from airflow_provider_adjust.s2s.account.tables import summary_table
+from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt
+from airflow_provider_adjust.s2s.checkpoint import STATE_KEY, Checkpoint
+from airflow_provider_adjust.s2s.delivery.sender import Sender
 from airflow_provider_adjust.s2s.errors import FINAL_ERRORS, AdjustError
-from airflow_provider_adjust.s2s.ledger import Ledger
-from airflow_provider_adjust.s2s.reporting import FailureBudget, summary_table
-from airflow_provider_adjust.s2s.retries import OnInDoubt
-from airflow_provider_adjust.s2s.rows import Row
-from airflow_provider_adjust.s2s.sender import Sender
+from airflow_provider_adjust.s2s.events.rows import Row
+from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.transports.choice import TransportName
 
 if TYPE_CHECKING:
     from airflow_provider_adjust.lineage import Lineage
+if TYPE_CHECKING:
+    from airflow.sdk.types import Logger
 
 AdjustRetryPolicy: Any
 try:
@@ -214,7 +215,7 @@ class AdjustDeliveryOperator(BaseOperator):
         self._run = None
         failure: BaseException | None = None
         try:
-            with closed_in_any_case() as stack:
+            with exit_stack_preserving_error() as stack:
                 run = self._open(context, stack, hooks)
                 rows = self.rows(context, stack)
                 if self.send_nothing:
@@ -296,3 +297,42 @@ class AdjustDeliveryOperator(BaseOperator):
         )
         # A ledger knows more than a checkpoint: it tells events apart, whatever has become of the input.
         return (open_checkpoint(context, self.log) if self.durable and ledger is None else None), ledger
+
+
+class TaskStateCheckpointStore:
+    """Keeps the checkpoint under one key. It never expires: between two tries there may be any time."""
+
+    def __init__(self, task_state_store: Any) -> None:
+        self._store = task_state_store
+
+    def load(self) -> Mapping[str, Any] | None:
+        state = self._store.get(STATE_KEY)
+        return state if isinstance(state, Mapping) else None
+
+    def save(self, state: dict[str, Any]) -> None:
+        # Only an Airflow that has the store has the constant.
+        from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
+
+        self._store.set(STATE_KEY, state, retention=NEVER_EXPIRE)
+
+
+def open_checkpoint(context: Context, log: Logger) -> Checkpoint | None:
+    """The checkpoint of the running task instance; None where Airflow has no task state store. The log says either.
+
+    :raises CheckpointMismatch: what an earlier try wrote cannot be read.
+    """
+    store = context.get("task_state_store")
+    if store is None:
+        log.warning(
+            "This Airflow has no task state store (3.3 has), so a try that fails after it has sent events is not retried"
+        )
+        return None
+    checkpoint = Checkpoint(TaskStateCheckpointStore(store))
+    if checkpoint.resumes:
+        log.info(
+            "An earlier try settled %s events; they are not sent again. To send everything again, delete the task's "
+            "state %s before clearing the task",
+            f"{checkpoint.resumes:,}",
+            STATE_KEY,
+        )
+    return checkpoint

@@ -9,10 +9,10 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
-from airflow_provider_adjust.ledger_engine import ledger_engine
-from airflow_provider_adjust.s2s.endpoint import EVENT
+from airflow_provider_adjust.routes import ledger_engine
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, PruningStopped
-from airflow_provider_adjust.s2s.ledger_prune import prune
+from airflow_provider_adjust.s2s.ledger.prune import prune
 
 
 class AdjustPruneLedgerOperator(BaseOperator):

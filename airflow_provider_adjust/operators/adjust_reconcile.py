@@ -9,11 +9,11 @@ from typing import Any, ClassVar
 
 from airflow.sdk import BaseOperator, Context
 
+from airflow_provider_adjust.adjust_api.errors import RevenueDiffers
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
-from airflow_provider_adjust.ledger_engine import ledger_engine
-from airflow_provider_adjust.reports.comparison import (
+from airflow_provider_adjust.reconcile.comparison import (
     Comparison,
     Tolerance,
     compared,
@@ -21,12 +21,12 @@ from airflow_provider_adjust.reports.comparison import (
     excerpt,
     shown_amount,
 )
-from airflow_provider_adjust.reports.errors import RevenueDiffers
-from airflow_provider_adjust.reports.expectations import read_expectations
-from airflow_provider_adjust.reports.ledger_totals import delivered_totals
-from airflow_provider_adjust.reports.totals import Days, EventTotals, merged, read_totals
+from airflow_provider_adjust.reconcile.expectations import read_expectations
+from airflow_provider_adjust.reconcile.ledger_totals import delivered_totals
+from airflow_provider_adjust.reconcile.totals import Days, EventTotals, merged, read_totals
+from airflow_provider_adjust.routes import ledger_engine
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.times import load_timezone
+from airflow_provider_adjust.s2s.events.times import load_timezone
 from airflow_provider_adjust.sql_rows import Parameters, sql_hook, stream_rows
 
 _FETCH_SIZE = 1000

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import Context, ObjectStoragePath
 
+from airflow_provider_adjust.files.event_files import read_rows
 from airflow_provider_adjust.lineage import file_lineage, report_file
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
-from airflow_provider_adjust.operators.event_files import read_rows
+from airflow_provider_adjust.s2s.account.rejected import ROW_KEY, is_rejected_line
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.rejected import ROW_KEY, is_rejected_line
-from airflow_provider_adjust.s2s.rows import MendedRow, Row
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row
 
 if TYPE_CHECKING:
     from airflow_provider_adjust.lineage import Lineage
@@ -79,7 +79,7 @@ def as_rows(events: Any) -> Sequence[Row] | Iterable[Row]:
     if not isinstance(events, Sequence):
         # The output of an upstream mapped task is a lazy sequence of its own kind; a file's rows are a stream.
         events = list(events) if hasattr(events, "__len__") else events
-    return [mended_row(row) for row in events] if isinstance(events, Sequence) else events
+    return [corrected_row(row) for row in events] if isinstance(events, Sequence) else events
 
 
 class UnshownEvents:
@@ -103,12 +103,12 @@ def _path(events: Any) -> ObjectStoragePath | None:
     return ObjectStoragePath(str(events)) if isinstance(events, ObjectStoragePath) or _is_path(events) else None
 
 
-def mended_row(row: Any) -> Any:
+def corrected_row(row: Any) -> Any:
     """The row itself, or, given a line of a rejected file, the row in it, which keeps the event id that it had."""
     if not is_rejected_line(row):
         return row
     # What was no row when it was rejected has no row to mend; it is refused again, in words.
-    return MendedRow(row[ROW_KEY], row["event_id"]) if isinstance(row[ROW_KEY], Mapping) else row[ROW_KEY]
+    return ResubmittedRow(row[ROW_KEY], row["event_id"]) if isinstance(row[ROW_KEY], Mapping) else row[ROW_KEY]
 
 
 def _load_json(text: str) -> Any:

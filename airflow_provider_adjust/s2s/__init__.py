@@ -1,1 +1,104 @@
-"""Adjust's server-to-server protocol in plain Python: rows in, receipts out. Imports nothing of Airflow."""
+"""Adjust's S2S protocol in plain Python: rows in, receipts out. Imports nothing of Airflow.
+
+This module is the public face. Its names stay where they are; the packages below may move between versions.
+
+.. code-block:: python
+
+    from airflow_provider_adjust.s2s import InvalidEvent, parse_event
+
+    try:
+        event = parse_event({"gps_adid": "...", "created_at": "2026-05-01T12:00:00Z"}, app_token="4w565xzmb54d",
+                            event_token="f0ob4r", environment="sandbox")
+    except InvalidEvent as refusal:
+        print(refusal.reason, refusal.detail)
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_adjust.s2s.answers.classify import classify
+    from airflow_provider_adjust.s2s.answers.outcome import Outcome, Verdict
+    from airflow_provider_adjust.s2s.answers.receipt import Receipt
+    from airflow_provider_adjust.s2s.checkpoint import Checkpoint, CheckpointStore
+    from airflow_provider_adjust.s2s.delivery.sender import Route, Sender
+    from airflow_provider_adjust.s2s.errors import (
+        AdjustConfigurationError,
+        AdjustError,
+        AdjustUnreachable,
+        CheckpointMismatch,
+        CountsMismatch,
+        DeliveryHalted,
+        DeliveryIncomplete,
+        DeliveryStopped,
+        EventsUnresolved,
+        InvalidEvent,
+        LedgerUnavailable,
+        PruningStopped,
+        RejectedBudgetExceeded,
+        StreamOutOfOrder,
+    )
+    from airflow_provider_adjust.s2s.events.event import Event, Lane
+    from airflow_provider_adjust.s2s.events.parser import EventParser, parse_event
+    from airflow_provider_adjust.s2s.ledger.ledger import Ledger
+    from airflow_provider_adjust.s2s.ledger.statements import TaskInstanceId
+
+__all__ = [
+    "AdjustConfigurationError",
+    "AdjustError",
+    "AdjustUnreachable",
+    "Checkpoint",
+    "CheckpointMismatch",
+    "CheckpointStore",
+    "CountsMismatch",
+    "DeliveryHalted",
+    "DeliveryIncomplete",
+    "DeliveryStopped",
+    "Event",
+    "EventParser",
+    "EventsUnresolved",
+    "InvalidEvent",
+    "Lane",
+    "Ledger",
+    "LedgerUnavailable",
+    "Outcome",
+    "PruningStopped",
+    "Receipt",
+    "RejectedBudgetExceeded",
+    "Route",
+    "Sender",
+    "StreamOutOfOrder",
+    "TaskInstanceId",
+    "Verdict",
+    "classify",
+    "parse_event",
+]
+
+#: Where each name is defined. A name is imported when it is first asked for, so that a trigger or a sensor, which import
+#: the errors only, load nothing that sends and no database library.
+_HOMES = {
+    "answers.classify": ("classify",),
+    "answers.outcome": ("Outcome", "Verdict"),
+    "answers.receipt": ("Receipt",),
+    "checkpoint": ("Checkpoint", "CheckpointStore"),
+    "delivery.sender": ("Route", "Sender"),
+    "events.event": ("Event", "Lane"),
+    "events.parser": ("EventParser", "parse_event"),
+    "ledger.ledger": ("Ledger",),
+    "ledger.statements": ("TaskInstanceId",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOME_OF.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

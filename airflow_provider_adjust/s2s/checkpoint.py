@@ -17,11 +17,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from typing import Any, Protocol
 
+from airflow_provider_adjust.s2s.account.summary import DeliverySummary
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.errors import CheckpointMismatch, DeliveryStopped
-from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
-from airflow_provider_adjust.s2s.responses import Outcome
-from airflow_provider_adjust.s2s.schedule import Job
-from airflow_provider_adjust.s2s.shown import row_text
+from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.redaction import row_repr
 
 #: Seconds between two writes: a write costs about 10 ms, a request to Adjust more.
 WRITE_EVERY = 1.0
@@ -180,7 +181,7 @@ class _Earlier:
 
 def _content(row: Any) -> bytes:
     """What a row holds, as bytes. The same input gives the columns in the same order again."""
-    text = row_text(row if isinstance(row, dict) or not isinstance(row, Mapping) else dict(row))
+    text = row_repr(row if isinstance(row, dict) or not isinstance(row, Mapping) else dict(row))
     return f"{text}\x1e".encode("utf-8", "backslashreplace")
 
 

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from airflow_provider_adjust.cli.sandbox_options import SANDBOX_OPTIONS
 from airflow_provider_adjust.sandbox.config import SandboxConfig
+from airflow_provider_adjust.sandbox.options import SANDBOX_OPTIONS
 from airflow_provider_adjust.sandbox.server import SandboxServer
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)

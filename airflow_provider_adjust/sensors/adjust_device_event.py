@@ -7,11 +7,10 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
-from airflow_provider_adjust.reports.look import Look, look_at_device
-from airflow_provider_adjust.reports.sealed import seal
-from airflow_provider_adjust.s2s.times import load_timezone, read_time
+from airflow_provider_adjust.reconcile.poll import Look, look_at_device
+from airflow_provider_adjust.s2s.events.times import load_timezone, read_time
 from airflow_provider_adjust.sensors.adjust_waiting import AdjustWaitingSensor
-from airflow_provider_adjust.triggers.adjust_device_event import AdjustDeviceEventTrigger
+from airflow_provider_adjust.triggers.adjust_device_event import AdjustDeviceEventTrigger, seal
 
 
 class AdjustDeviceEventSensor(AdjustWaitingSensor):

@@ -10,8 +10,8 @@ from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
-from airflow_provider_adjust.s2s.times import load_timezone, read_time
-from airflow_provider_adjust.s2s.values import is_missing
+from airflow_provider_adjust.s2s.events.times import load_timezone, read_time
+from airflow_provider_adjust.s2s.events.values import is_missing
 from airflow_provider_adjust.sql_rows import Parameters, sql_hook
 
 

@@ -7,13 +7,13 @@ from datetime import tzinfo
 from decimal import Decimal
 from typing import Any, ClassVar, Literal
 
+from airflow_provider_adjust.adjust_api.conversation import converse
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
-from airflow_provider_adjust.reports.comparison import Tolerance
-from airflow_provider_adjust.reports.conversation import converse
-from airflow_provider_adjust.reports.expectations import read_expectations
-from airflow_provider_adjust.reports.look import Look, look_for_events
-from airflow_provider_adjust.reports.totals import EventTotals
-from airflow_provider_adjust.s2s.times import load_timezone
+from airflow_provider_adjust.reconcile.comparison import Tolerance
+from airflow_provider_adjust.reconcile.expectations import read_expectations
+from airflow_provider_adjust.reconcile.poll import Look, look_for_events
+from airflow_provider_adjust.reconcile.totals import EventTotals
+from airflow_provider_adjust.s2s.events.times import load_timezone
 from airflow_provider_adjust.sensors.adjust_waiting import AdjustWaitingSensor
 from airflow_provider_adjust.triggers.adjust_events_reported import AdjustEventsReportedTrigger
 

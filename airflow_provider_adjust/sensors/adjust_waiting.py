@@ -10,12 +10,12 @@ from typing import Any, NoReturn
 
 from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 
+from airflow_provider_adjust.adjust_api.device import DeviceApiError, DeviceApiRefused
+from airflow_provider_adjust.adjust_api.errors import ReportUnavailable
 from airflow_provider_adjust.airflow_versions import AirflowFailException, AirflowSensorTimeout, conf
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
-from airflow_provider_adjust.reports.comparison import excerpt
-from airflow_provider_adjust.reports.errors import ReportUnavailable
-from airflow_provider_adjust.reports.look import Look
-from airflow_provider_adjust.s2s.device_api import DeviceApiError, DeviceApiRefused
+from airflow_provider_adjust.reconcile.comparison import excerpt
+from airflow_provider_adjust.reconcile.poll import Look
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.triggers.adjust_waiting import AdjustWaitingTrigger
 

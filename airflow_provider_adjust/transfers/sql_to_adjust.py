@@ -11,7 +11,7 @@ from airflow.sdk import Context
 from airflow_provider_adjust.lineage import query_lineage, report_query
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.rows import Row
+from airflow_provider_adjust.s2s.events.rows import Row
 from airflow_provider_adjust.sql_rows import Parameters, sql_hook, stream_rows
 
 if TYPE_CHECKING:

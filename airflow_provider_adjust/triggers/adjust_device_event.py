@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import datetime
+from hashlib import blake2b
 from typing import Any, ClassVar
 
+from cryptography.fernet import Fernet, InvalidToken
+
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
-from airflow_provider_adjust.reports.look import Look, look_at_device
-from airflow_provider_adjust.reports.sealed import unseal
+from airflow_provider_adjust.reconcile.poll import Look, look_at_device
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.triggers.adjust_waiting import AdjustWaitingTrigger
 
 
@@ -36,3 +40,28 @@ class AdjustDeviceEventTrigger(AdjustWaitingTrigger):
         device_id = unseal(self.sealed_device_id, api_token)
         device = await device_api.ainspect_device(device_id, app_token)
         return look_at_device(device, self.event_token, datetime.fromisoformat(self.since))
+
+
+def seal(text: str, api_token: str) -> str:
+    """Encrypt the text."""
+    return _fernet(api_token).encrypt(text.encode()).decode()
+
+
+def unseal(sealed: str, api_token: str) -> str:
+    """Decrypt what ``seal`` returned.
+
+    :raises AdjustConfigurationError: it was sealed with another API token.
+    """
+    try:
+        return _fernet(api_token).decrypt(sealed.encode()).decode()
+    except InvalidToken:
+        raise AdjustConfigurationError(
+            "the connection's API token was changed while the task waited; clear the task, so that it waits anew"
+        ) from None
+
+
+def _fernet(api_token: str) -> Fernet:
+    # The token is long and random, so one digest makes a good key of it.
+    return Fernet(
+        base64.urlsafe_b64encode(blake2b(api_token.encode(), digest_size=32, person=b"adjust-device").digest())
+    )

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from airflow_provider_adjust.adjust_api.conversation import aconverse
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
-from airflow_provider_adjust.reports.comparison import Tolerance
-from airflow_provider_adjust.reports.conversation import aconverse
-from airflow_provider_adjust.reports.look import Look, look_for_events
-from airflow_provider_adjust.reports.totals import read_totals
-from airflow_provider_adjust.s2s.times import load_timezone
+from airflow_provider_adjust.reconcile.comparison import Tolerance
+from airflow_provider_adjust.reconcile.poll import Look, look_for_events
+from airflow_provider_adjust.reconcile.totals import read_totals
+from airflow_provider_adjust.s2s.events.times import load_timezone
 from airflow_provider_adjust.triggers.adjust_waiting import AdjustWaitingTrigger
 
 

@@ -10,10 +10,10 @@ from typing import Any, ClassVar
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_adjust.reports.comparison import excerpt
-from airflow_provider_adjust.reports.errors import ReportUnavailable
-from airflow_provider_adjust.reports.look import Look
-from airflow_provider_adjust.s2s.device_api import DeviceApiError, DeviceApiRefused
+from airflow_provider_adjust.adjust_api.device import DeviceApiError, DeviceApiRefused
+from airflow_provider_adjust.adjust_api.errors import ReportUnavailable
+from airflow_provider_adjust.reconcile.comparison import excerpt
+from airflow_provider_adjust.reconcile.poll import Look
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 

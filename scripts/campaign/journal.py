@@ -21,7 +21,7 @@ class NotedTransport:
         self._transport.submit(key, target, body)
 
     def poll(self, timeout: float | None) -> list[Any]:
-        from airflow_provider_adjust.s2s.verdicts import judge
+        from airflow_provider_adjust.s2s.answers.classify import judge
 
         completions: list[Any] = self._transport.poll(timeout)
         for completion in completions:

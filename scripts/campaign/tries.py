@@ -121,10 +121,10 @@ def run_try(this: Try) -> None:
     keep_journal(this.journal)
     if this.clock_jumps:
         let_the_wall_clock_jump()
-    from airflow_provider_adjust.s2s import verification
+    from airflow_provider_adjust.s2s.delivery import lookup
 
     # The stand-in's Device API does not lag.
-    verification._VERIFY_FOR, verification._VERIFY_EVERY = 0.5, 0.1
+    lookup._VERIFY_FOR, lookup._VERIFY_EVERY = 0.5, 0.1
     operator = _operator(this)
     signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
     ti = SimpleNamespace(dag_id="campaign", run_id=this.name, task_id="send", map_index=-1, try_number=this.number)

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta, tzinfo
 
 def let_the_wall_clock_jump() -> None:
     """Half an hour forth and back, every fifty looks at it."""
-    from airflow_provider_adjust.s2s import intake, ledger
+    from airflow_provider_adjust.s2s.delivery import intake
+    from airflow_provider_adjust.s2s.ledger import ledger
 
     looks = iter(range(sys.maxsize))
     real_time = time.time

@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from operators.adjust_account import EVENT_TOKEN, device, purchase, recorded, reveals
 
-from airflow_provider_adjust.s2s.ledger_schema import deliveries
+from airflow_provider_adjust.s2s.ledger.schema import deliveries
 from airflow_provider_adjust.sandbox import SandboxServer
 
 Cli = Callable[..., Any]

@@ -9,7 +9,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from airflow_provider_adjust.s2s.ledger_schema import deliveries, prepare
+from airflow_provider_adjust.s2s.ledger.schema import deliveries, prepare
 
 DAGS = ("shop_purchases", "shop_subscriptions")
 TOKENS = ("f0ob4r", "sub5cr", "tr1al0")

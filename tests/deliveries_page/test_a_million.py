@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from deliveries_page.conftest import LAST, Visit
 from deliveries_page.made_ledger import DAGS, fill
 
-from airflow_provider_adjust.s2s.ledger_schema import metadata
+from airflow_provider_adjust.s2s.ledger.schema import metadata
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow]
 

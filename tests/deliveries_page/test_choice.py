@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from airflow_provider_adjust.deliveries_page.choice import MOST_DAYS, Choice
+from airflow_provider_adjust.deliveries_page.choice import MOST_DAYS, Filters
 
 TODAY = date(2026, 5, 31)
 
@@ -28,7 +28,7 @@ TODAY = date(2026, 5, 31)
     ],
 )
 def test_the_days_are_bounded(given: dict[str, str], days: tuple[date | None, date | None]) -> None:
-    choice = Choice.model_validate(given).within(TODAY)
+    choice = Filters.model_validate(given).with_default_days(TODAY)
     assert (choice.first_day, choice.last_day) == days
     if choice.first_day and choice.last_day:
         assert (choice.last_day - choice.first_day).days < MOST_DAYS
@@ -56,13 +56,13 @@ def test_the_days_are_bounded(given: dict[str, str], days: tuple[date | None, da
 )
 def test_what_makes_no_sense_is_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
-        Choice.model_validate(given)
+        Filters.model_validate(given)
 
 
 def test_a_field_that_a_form_left_empty_does_not_filter() -> None:
-    assert Choice.model_validate(dict.fromkeys(Choice.model_fields, "")) == Choice()
+    assert Filters.model_validate(dict.fromkeys(Filters.model_fields, "")) == Filters()
 
 
 def test_an_address_chooses_the_same_but_for_the_changes_and_begins_anew() -> None:
-    choice = Choice(dag_id="shop", status="rejected", first_day=TODAY, after="WzFd")
+    choice = Filters(dag_id="shop", status="rejected", first_day=TODAY, after="WzFd")
     assert choice.query(status=None, map_index=0) == {"dag_id": "shop", "first_day": "2026-05-31", "map_index": "0"}

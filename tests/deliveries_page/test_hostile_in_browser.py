@@ -18,7 +18,7 @@ from deliveries_page.browser import PAGE, Visitor
 from deliveries_page.conftest import LAST
 from deliveries_page.made_ledger import fill
 
-from airflow_provider_adjust.s2s.ledger_schema import deliveries
+from airflow_provider_adjust.s2s.ledger.schema import deliveries
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser

@@ -19,7 +19,7 @@ from deliveries_page.made_ledger import fill
 from deliveries_page.test_access import A_RUN, PURCHASES, VIEWS, total
 
 from airflow_provider_adjust.deliveries_page import plugin
-from airflow_provider_adjust.s2s.ledger_schema import VERSION, deliveries, prepare, versions
+from airflow_provider_adjust.s2s.ledger.schema import VERSION, deliveries, prepare, versions
 
 pytestmark = pytest.mark.airflow
 
@@ -245,13 +245,13 @@ def test_a_ledger_of_version_1_is_read_as_far_as_it_goes(visit: Visit, other_led
 
 
 def test_a_ledger_in_postgres_is_opened_to_read_only(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
-    from airflow_provider_adjust.deliveries_page.ledgers import LedgerUnreadable, open_ledger
+    from airflow_provider_adjust.deliveries_page.ledgers import LedgerReadError, open_ledger
 
     url = sa.make_url(postgres_url)
     prepare(sa.create_engine(url.set(drivername="postgresql+psycopg2")))
     connection = {"conn_type": "postgres", "host": url.query["host"], "login": "postgres", "schema": "postgres"}
     use_ledger(monkeypatch, connection)
-    with pytest.raises(LedgerUnreadable, match="ReadOnlySqlTransaction"), open_ledger("other") as ledger:
+    with pytest.raises(LedgerReadError, match="ReadOnlySqlTransaction"), open_ledger("other") as ledger:
         ledger.connection.execute(deliveries.delete())
 
 

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 from deliveries_page.made_ledger import DAGS, fill
 
 from airflow_provider_adjust.deliveries_page import queries
-from airflow_provider_adjust.deliveries_page.choice import Choice, NoSuchPlace
+from airflow_provider_adjust.deliveries_page.choice import Filters, NoSuchPlace
 from airflow_provider_adjust.deliveries_page.queries import PAGE_SIZE, Event, Run, counts, dags_in, held_counts
 from airflow_provider_adjust.deliveries_page.summary import summarise
-from airflow_provider_adjust.s2s.ledger_schema import deliveries, held
+from airflow_provider_adjust.s2s.ledger.schema import deliveries, held
 
 NOW = datetime(2026, 5, 6)
 DAYS = 5
@@ -74,7 +74,7 @@ def test_counts_and_revenue_add_up_per_day_and_kind(ledger: sa.Connection, dag_i
         expected[key] += 1
         revenue[key] += row.revenue
 
-    found = counts(ledger, dag_ids, Choice().within(NOW.date()), NOW)
+    found = counts(ledger, dag_ids, Filters().with_default_days(NOW.date()), NOW)
     keys = {(str(count.day), count.event_token, count.status, count.reason, count.currency): count for count in found}
     assert {key: count.events for key, count in keys.items()} == expected
     assert {key: round(count.revenue or 0, 6) for key, count in keys.items()} == {
@@ -90,20 +90,20 @@ def test_counts_and_revenue_add_up_per_day_and_kind(ledger: sa.Connection, dag_i
 @pytest.mark.parametrize(
     ("choice", "matches"),
     [
-        (Choice(event_token="sub5cr"), lambda row: row.event_token == "sub5cr"),
-        (Choice(status="rejected"), lambda row: row.status == "rejected"),
-        (Choice(reason="device_opted_out"), lambda row: row.reason == "device_opted_out"),
-        (Choice(dag_id=PURCHASES), lambda row: row.dag_id == PURCHASES),
-        (Choice(dag_id="unheard_of"), lambda row: False),
-        (Choice(map_index=2), lambda row: row.map_index == 2),
-        (Choice(environment="sandbox"), lambda row: False),
+        (Filters(event_token="sub5cr"), lambda row: row.event_token == "sub5cr"),
+        (Filters(status="rejected"), lambda row: row.status == "rejected"),
+        (Filters(reason="device_opted_out"), lambda row: row.reason == "device_opted_out"),
+        (Filters(dag_id=PURCHASES), lambda row: row.dag_id == PURCHASES),
+        (Filters(dag_id="unheard_of"), lambda row: False),
+        (Filters(map_index=2), lambda row: row.map_index == 2),
+        (Filters(environment="sandbox"), lambda row: False),
         (
-            Choice(run_id="scheduled__2026-05-03T00:00:00+00:00"),
+            Filters(run_id="scheduled__2026-05-03T00:00:00+00:00"),
             lambda row: row.run_id == "scheduled__2026-05-03T00:00:00+00:00",
         ),
-        (Choice(first_day=date(2026, 5, 2), last_day=date(2026, 5, 2)), lambda row: row.occurred_at.day == 2),
-        (Choice(first_day=date(2026, 5, 4)), lambda row: row.occurred_at.day >= 4),
-        (Choice(last_day=date(2026, 4, 30)), lambda row: False),
+        (Filters(first_day=date(2026, 5, 2), last_day=date(2026, 5, 2)), lambda row: row.occurred_at.day == 2),
+        (Filters(first_day=date(2026, 5, 4)), lambda row: row.occurred_at.day >= 4),
+        (Filters(last_day=date(2026, 4, 30)), lambda row: False),
     ],
     ids=[
         "token",
@@ -119,15 +119,15 @@ def test_counts_and_revenue_add_up_per_day_and_kind(ledger: sa.Connection, dag_i
         "before",
     ],
 )
-def test_what_is_chosen_filters_every_list(ledger: sa.Connection, choice: Choice, matches: Any) -> None:
+def test_what_is_chosen_filters_every_list(ledger: sa.Connection, choice: Filters, matches: Any) -> None:
     expected = {row.event_id for row in written(ledger, DAGS) if matches(row)}
-    chosen = choice.within(NOW.date())
+    chosen = choice.with_default_days(NOW.date())
     assert sum(count.events for count in counts(ledger, DAGS, chosen, NOW)) == len(expected)
     assert {event.event_id for event in all_events(ledger, chosen)} == expected
     assert sum(sum(run.events.values()) for run in all_runs(ledger, chosen, with_held=False)) == len(expected)
 
 
-def all_events(connection: sa.Connection, choice: Choice) -> list[Event]:
+def all_events(connection: sa.Connection, choice: Filters) -> list[Event]:
     """Every page after another."""
     found: list[Event] = []
     while True:
@@ -139,7 +139,7 @@ def all_events(connection: sa.Connection, choice: Choice) -> list[Event]:
         choice = choice.model_copy(update={"after": page.after})
 
 
-def all_runs(connection: sa.Connection, choice: Choice, *, with_held: bool) -> list[Run]:
+def all_runs(connection: sa.Connection, choice: Filters, *, with_held: bool) -> list[Run]:
     found: list[Run] = []
     while True:
         page = queries.runs(connection, DAGS, choice, NOW, with_held=with_held)
@@ -151,7 +151,7 @@ def all_runs(connection: sa.Connection, choice: Choice, *, with_held: bool) -> l
 
 def test_pages_have_every_event_once_in_order_even_at_one_time(ledger: sa.Connection) -> None:
     ledger.execute(deliveries.update().values(occurred_at=NOW - timedelta(days=1, microseconds=1)))
-    found = all_events(ledger, Choice().within(NOW.date()))
+    found = all_events(ledger, Filters().with_default_days(NOW.date()))
     places = [
         (event.occurred_at, event.app_token, event.event_token, event.environment, event.event_id) for event in found
     ]
@@ -161,7 +161,7 @@ def test_pages_have_every_event_once_in_order_even_at_one_time(ledger: sa.Connec
 
 def test_pages_have_every_task_instance_once(ledger: sa.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queries, "PAGE_SIZE", 3)
-    found = all_runs(ledger, Choice().within(NOW.date()), with_held=True)
+    found = all_runs(ledger, Filters().with_default_days(NOW.date()), with_held=True)
     keys = [(run.dag_id, run.run_id, run.task_id, run.map_index) for run in found]
     assert keys == sorted(set(keys), reverse=True)
     assert set(keys) == {(row.dag_id, row.run_id, row.task_id, row.map_index) for row in written(ledger, DAGS)}
@@ -173,7 +173,7 @@ def test_an_old_claim_is_in_doubt_and_a_fresh_one_is_being_sent(ledger: sa.Conne
     for event_id, age in ((first, timedelta(minutes=14)), (second, timedelta(minutes=16))):
         sending = deliveries.update().where(deliveries.c.event_id == event_id)
         ledger.execute(sending.values(status="sending", updated_at=NOW - age))
-    chosen = Choice().within(NOW.date())
+    chosen = Filters().with_default_days(NOW.date())
     assert [event.event_id for event in all_events(ledger, chosen.model_copy(update={"status": "sending"}))] == [first]
     assert second in {event.event_id for event in all_events(ledger, chosen.model_copy(update={"status": "in_doubt"}))}
     totals = summarise(counts(ledger, DAGS, chosen, NOW)).totals.events
@@ -183,19 +183,19 @@ def test_an_old_claim_is_in_doubt_and_a_fresh_one_is_being_sent(ledger: sa.Conne
 @pytest.mark.parametrize(
     ("dag_ids", "choice", "expected"),
     [
-        (DAGS, Choice(), 18),
-        ([PURCHASES], Choice(), 7),
-        ([], Choice(), 0),
-        ([PURCHASES], Choice(dag_id=SUBSCRIPTIONS), 0),
-        (DAGS, Choice(event_token="sub5cr"), 0),
-        (DAGS, Choice(first_day=date(2026, 5, 4)), 0),
-        (DAGS, Choice(status="rejected"), 0),
+        (DAGS, Filters(), 18),
+        ([PURCHASES], Filters(), 7),
+        ([], Filters(), 0),
+        ([PURCHASES], Filters(dag_id=SUBSCRIPTIONS), 0),
+        (DAGS, Filters(event_token="sub5cr"), 0),
+        (DAGS, Filters(first_day=date(2026, 5, 4)), 0),
+        (DAGS, Filters(status="rejected"), 0),
     ],
 )
 def test_held_events_are_counted_where_no_end_is_asked_for(
-    ledger: sa.Connection, dag_ids: Collection[str], choice: Choice, expected: int
+    ledger: sa.Connection, dag_ids: Collection[str], choice: Filters, expected: int
 ) -> None:
-    found = held_counts(ledger, dag_ids, choice.within(NOW.date()))
+    found = held_counts(ledger, dag_ids, choice.with_default_days(NOW.date()))
     assert sum(count.events for count in found) == expected
     assert {count.status for count in found} <= {"held"}
 
@@ -204,7 +204,7 @@ def test_held_events_are_counted_where_no_end_is_asked_for(
 def test_a_place_that_no_page_has_handed_out_is_refused(ledger: sa.Connection, after: str) -> None:
     for ask in (queries.events, lambda *args: queries.runs(*args, with_held=False)):
         with pytest.raises(NoSuchPlace):
-            ask(ledger, DAGS, Choice(after=after).within(NOW.date()), NOW)
+            ask(ledger, DAGS, Filters(after=after).with_default_days(NOW.date()), NOW)
 
 
 def test_there_is_no_device_to_show() -> None:

@@ -1,7 +1,7 @@
 """Lends the tests here the accounts at a local stand-in for Adjust."""
 
 from operators.adjust_account import adjust, connect, said
-from reports.reading_account import connect_reader
-from reports.report_case import reporting
+from reconcile.reading_account import connect_reader
+from reconcile.report_case import reporting
 
 __all__ = ["adjust", "connect", "connect_reader", "reporting", "said"]

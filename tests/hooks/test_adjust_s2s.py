@@ -20,13 +20,13 @@ from operators.adjust_account import (
 )
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.errors import (
     AdjustConfigurationError,
     AdjustUnreachable,
     DeliveryHalted,
     StreamOutOfOrder,
 )
-from airflow_provider_adjust.s2s.responses import Outcome
 from airflow_provider_adjust.sandbox import SandboxServer
 
 EVENT = {"event_token": EVENT_TOKEN, "id_field": "order_id"}

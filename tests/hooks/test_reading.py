@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 from airflow.sdk._shared.secrets_masker import redact
-from reports.reading_account import S2S_TOKEN, Connect
-from reports.report_case import API_TOKEN, DAY, EVENT_TOKEN, receive
+from reconcile.reading_account import S2S_TOKEN, Connect
+from reconcile.report_case import API_TOKEN, DAY, EVENT_TOKEN, receive
 
+from airflow_provider_adjust.adjust_api.errors import ReportRefused
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
-from airflow_provider_adjust.reports.errors import ReportRefused
-from airflow_provider_adjust.reports.totals import read_totals
+from airflow_provider_adjust.reconcile.totals import read_totals
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.sandbox import SandboxServer
 

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_adjust.adjust_api.device import last_event_time
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
-from airflow_provider_adjust.s2s import verification
-from airflow_provider_adjust.s2s.device_api import last_event_time
+from airflow_provider_adjust.s2s.delivery import lookup
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -22,8 +22,8 @@ START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
 @pytest.fixture(autouse=True)
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verification, "_VERIFY_FOR", 0.2)
-    monkeypatch.setattr(verification, "_VERIFY_EVERY", 0.05)
+    monkeypatch.setattr(lookup, "_VERIFY_FOR", 0.2)
+    monkeypatch.setattr(lookup, "_VERIFY_EVERY", 0.05)
 
 
 @pytest.fixture

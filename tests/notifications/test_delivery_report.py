@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from airflow_provider_adjust.notifications.delivery_report import DeliveryReport
+from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.errors import DeliveryHalted, RejectedBudgetExceeded
-from airflow_provider_adjust.s2s.receipts import DeliverySummary
 
 LOG_URL = "https://airflow.example.com/dags/revenue/runs/night/tasks/send?try_number=2"
 RESULT = DeliverySummary().as_result(seconds=1.0, rejected_path=None) | {

@@ -2,7 +2,7 @@
 
 from operators.adjust_account import adjust, connect, said
 from operators.old_ledger import ledger
-from reports.reading_account import connect_reader
-from reports.report_case import reporting
+from reconcile.reading_account import connect_reader
+from reconcile.report_case import reporting
 
 __all__ = ["adjust", "connect", "connect_reader", "ledger", "reporting", "said"]

@@ -17,7 +17,7 @@ from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.operators.adjust_prune_ledger import AdjustPruneLedgerOperator
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, PruningStopped
-from airflow_provider_adjust.s2s.ledger_schema import VERSION, versions
+from airflow_provider_adjust.s2s.ledger.schema import VERSION, versions
 from airflow_provider_adjust.sandbox import SandboxServer
 
 SETTLED = ["delivered", "duplicate", "rejected"]

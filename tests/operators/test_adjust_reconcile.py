@@ -14,13 +14,13 @@ import pytest
 import sqlalchemy as sa
 from airflow.sdk import DAG
 from operators.adjust_account import Said
-from reports.reading_account import Connect
-from reports.report_case import DAY, EVENT_TOKEN, receive
+from reconcile.reading_account import Connect
+from reconcile.report_case import DAY, EVENT_TOKEN, receive
 
+from airflow_provider_adjust.adjust_api.errors import ReportUnavailable, RevenueDiffers
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.operators.adjust_reconcile import AdjustReconcileOperator
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
-from airflow_provider_adjust.reports.errors import ReportUnavailable, RevenueDiffers
 from airflow_provider_adjust.sandbox import SandboxServer
 
 NEXT = DAY + timedelta(days=1)

@@ -6,15 +6,16 @@ import ssl
 from pathlib import Path
 
 import pytest
-from certificates import make_certificate, shown_by_a_server
+from s2s.certificates import make_certificate, shown_by_a_server
 
-from airflow_provider_adjust.s2s import columns, form_encoding, responses
+from airflow_provider_adjust.s2s.answers import classify
+from airflow_provider_adjust.s2s.events import event, parser
 
 
 @pytest.fixture(autouse=True)
 def nothing_is_remembered() -> None:
     """Each test meets the code, not what another test's answer left in a cache."""
-    for module in (columns, form_encoding, responses):
+    for module in (classify, event, parser):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
                 value.cache_clear()

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target
 
 #: How long an answer takes.

@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_adjust.s2s.events import Event, InvalidEvent, Lane, parse_event
-from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.s2s.errors import InvalidEvent
+from airflow_provider_adjust.s2s.events.event import Event, Lane
+from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.parser import parse_event
 
 #: The moment at which every test happens.
 NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)

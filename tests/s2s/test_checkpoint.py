@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from memory_store import MemoryStore
 from s2s_case import job
 
+from airflow_provider_adjust.s2s.account.summary import DeliverySummary
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.receipt import receipt_for
 from airflow_provider_adjust.s2s.checkpoint import MAX_BYTES, WRITE_EVERY, Checkpoint
+from airflow_provider_adjust.s2s.delivery.sender import Route, Sender
 from airflow_provider_adjust.s2s.errors import CheckpointMismatch, DeliveryStopped
-from airflow_provider_adjust.s2s.events import EventParser
-from airflow_provider_adjust.s2s.receipts import DeliverySummary
-from airflow_provider_adjust.s2s.responses import Outcome
-from airflow_provider_adjust.s2s.schedule import Job
-from airflow_provider_adjust.s2s.sender import Route, Sender
+from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.transports import Completion, Target
-from airflow_provider_adjust.s2s.verdicts import receipt_for
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 OK = b'{"status": "OK"}'

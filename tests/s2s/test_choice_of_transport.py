@@ -9,8 +9,8 @@ import pytest
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.transports import Transport
 from airflow_provider_adjust.s2s.transports.choice import TransportName, open_transport
-from airflow_provider_adjust.s2s.transports.curl_transport import CurlTransport
-from airflow_provider_adjust.s2s.transports.requests_transport import RequestsTransport
+from airflow_provider_adjust.s2s.transports.curl import CurlTransport
+from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
 
 
 def kind_of(name: str) -> type[Transport]:

@@ -36,8 +36,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from s2s_case import SECOND, job, until_raised
 
-from airflow_provider_adjust.s2s.delivery import Delivery
-from airflow_provider_adjust.s2s.device_api import DeviceApiError, Standing
+from airflow_provider_adjust.adjust_api.device import DeviceApiError
+from airflow_provider_adjust.s2s.account.summary import DeliverySummary
+from airflow_provider_adjust.s2s.answers.classify import judge
+from airflow_provider_adjust.s2s.answers.outcome import Outcome, Recorded, Verdict
+from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.delivery.loop import Delivery
+from airflow_provider_adjust.s2s.delivery.pacing import Pace, Retries
 from airflow_provider_adjust.s2s.errors import (
     AdjustConfigurationError,
     AdjustUnreachable,
@@ -45,13 +50,8 @@ from airflow_provider_adjust.s2s.errors import (
     DeliveryStopped,
     LedgerUnavailable,
 )
-from airflow_provider_adjust.s2s.pace import Pace
-from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
-from airflow_provider_adjust.s2s.responses import Outcome, Verdict
-from airflow_provider_adjust.s2s.retries import Retries
-from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target
-from airflow_provider_adjust.s2s.verdicts import judge
 
 #: Waits of 0.5, 1, 2 … seconds, without chance.
 NO_JITTER = Retries(jitter=lambda: 1.0)
@@ -582,7 +582,7 @@ def test_what_an_earlier_try_left_in_doubt_stays_so_and_holds_its_lanes() -> Non
 # --- looking up what is in doubt --------------------------------------------------------------------------------------
 
 #: What the Device API says while it lags, asked every five seconds for a minute.
-LAGS = [Standing.ABSENT] * 12
+LAGS = [Recorded.NO] * 12
 NO_ANSWER = DeviceApiError("the Device API answers status 500")
 
 
@@ -593,12 +593,12 @@ def _at(position: int, *devices: str) -> Job:
 class DeviceAnswers:
     """The Device API's answers about each event, one after the other, and when it was asked."""
 
-    def __init__(self, answers: Mapping[int, Sequence[Standing | Exception]], clock: Callable[[], float]) -> None:
+    def __init__(self, answers: Mapping[int, Sequence[Recorded | Exception]], clock: Callable[[], float]) -> None:
         self._answers = {position: list(planned) for position, planned in answers.items()}
         self._clock = clock
         self.asked: list[float] = []
 
-    def __call__(self, asked_for: Job) -> Standing:
+    def __call__(self, asked_for: Job) -> Recorded:
         self.asked.append(self._clock() - 1000.0 - ANSWER_SECONDS)
         answer = self._answers[asked_for.position].pop(0)
         if isinstance(answer, Exception):
@@ -607,26 +607,26 @@ class DeviceAnswers:
 
 
 @pytest.mark.parametrize(
-    ("standings", "sent", "asked_at", "ends"),
+    ("records", "sent", "asked_at", "ends"),
     [
-        pytest.param([Standing.RECORDED], 1, [0.0], {"delivered": [1, 2]}, id="Adjust has it"),
-        pytest.param([*LAGS[:2], Standing.RECORDED], 1, [0.0, 5.0, 10.0], {"delivered": [1, 2]}, id="it showed late"),
+        pytest.param([Recorded.YES], 1, [0.0], {"delivered": [1, 2]}, id="Adjust has it"),
+        pytest.param([*LAGS[:2], Recorded.YES], 1, [0.0, 5.0, 10.0], {"delivered": [1, 2]}, id="it showed late"),
         pytest.param(
-            [*LAGS, Standing.ABSENT], 2, [5.0 * n for n in range(13)], {"delivered": [1, 2]}, id="it never showed"
+            [*LAGS, Recorded.NO], 2, [5.0 * n for n in range(13)], {"delivered": [1, 2]}, id="it never showed"
         ),
-        pytest.param([NO_ANSWER, Standing.RECORDED], 1, [0.0, 5.0], {"delivered": [1, 2]}, id="an answer came late"),
-        pytest.param([Standing.UNKNOWN], 1, [0.0], {"in_doubt": [1], "held": [2]}, id="it cannot be told"),
+        pytest.param([NO_ANSWER, Recorded.YES], 1, [0.0, 5.0], {"delivered": [1, 2]}, id="an answer came late"),
+        pytest.param([Recorded.UNKNOWN], 1, [0.0], {"in_doubt": [1], "held": [2]}, id="it cannot be told"),
         pytest.param(
             [NO_ANSWER] * 13, 1, [5.0 * n for n in range(13)], {"in_doubt": [1], "held": [2]}, id="no answer ever came"
         ),
     ],
 )
 def test_an_event_in_doubt_is_looked_up_until_it_is_known(
-    standings: Sequence[Standing | Exception], sent: int, asked_at: list[float], ends: dict[str, list[int]]
+    records: Sequence[Recorded | Exception], sent: int, asked_at: list[float], ends: dict[str, list[int]]
 ) -> None:
     transport = FakeTransport({1: [LOST]})
-    device_api = DeviceAnswers({1: standings}, transport.clock)
-    receipts, error = _run(transport, [_at(1, "a"), _at(2, "a")], on_in_doubt="verify", standing_of=device_api)
+    device_api = DeviceAnswers({1: records}, transport.clock)
+    receipts, error = _run(transport, [_at(1, "a"), _at(2, "a")], on_in_doubt="verify", lookup=device_api)
     assert (by_outcome(receipts), error) == (ends, None)
     assert transport.positions.count(1) == sent
     assert device_api.asked == asked_at
@@ -635,25 +635,23 @@ def test_an_event_in_doubt_is_looked_up_until_it_is_known(
 def test_what_stays_in_doubt_says_why() -> None:
     transport = FakeTransport({1: [LOST]})
     device_api = DeviceAnswers({1: [NO_ANSWER] * 13}, transport.clock)
-    (receipt,), _ = _run(transport, [_at(1, "a")], on_in_doubt="verify", standing_of=device_api)
+    (receipt,), _ = _run(transport, [_at(1, "a")], on_in_doubt="verify", lookup=device_api)
     assert (receipt.reason, receipt.detail) == ("not_verified", str(NO_ANSWER))
 
 
 def test_an_event_that_adjust_lacks_after_its_last_attempt_is_held_not_in_doubt() -> None:
     transport = FakeTransport({1: [LOST]})
-    device_api = DeviceAnswers({1: [*LAGS, Standing.ABSENT]}, transport.clock)
-    receipts, _ = _run(
-        transport, [_at(1, "a")], on_in_doubt="verify", standing_of=device_api, retries=Retries(attempts=1)
-    )
+    device_api = DeviceAnswers({1: [*LAGS, Recorded.NO]}, transport.clock)
+    receipts, _ = _run(transport, [_at(1, "a")], on_in_doubt="verify", lookup=device_api, retries=Retries(attempts=1))
     assert by_outcome(receipts) == {"held": [1]}
     assert transport.positions == [1]
 
 
 def test_others_go_on_while_an_event_is_looked_up() -> None:
     transport = FakeTransport({1: [OK], 2: [LOST]})
-    device_api = DeviceAnswers({2: [*LAGS, Standing.ABSENT]}, transport.clock)
+    device_api = DeviceAnswers({2: [*LAGS, Recorded.NO]}, transport.clock)
     jobs = [_at(1, "a"), _at(2, "a"), _at(3, "b"), _at(4, "a")]
-    receipts, _ = _run(transport, jobs, on_in_doubt="verify", standing_of=device_api)
+    receipts, _ = _run(transport, jobs, on_in_doubt="verify", lookup=device_api)
     assert [receipt.position for receipt in receipts] == [1, 3, 2, 4]
     assert transport.times_of(2)[1] - transport.times_of(2)[0] == pytest.approx(60.0 + ANSWER_SECONDS)
 
@@ -755,7 +753,7 @@ class LateAnswer(Future[list[Receipt | None]]):
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_claim_that_is_on_its_way_when_the_delivery_stops_has_its_events_held(fails: bool) -> None:
-    class Claims(FakeClaims):
+    class ClaimStore(FakeClaims):
         def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Receipt | None]]:
             if not self.batches:
                 return super().begin_claim(jobs)
@@ -769,7 +767,7 @@ def test_a_claim_that_is_on_its_way_when_the_delivery_stops_has_its_events_held(
 
     stop = DeliveryStopped("the task was killed")
     transport = FakeTransport()
-    delivery = _delivery(transport, claims=Claims(batch_size=3))
+    delivery = _delivery(transport, claims=ClaimStore(batch_size=3))
     receipts, error = until_raised(delivery.run(_devices(9)), DeliveryStopped)
     assert error is stop
     assert transport.positions == [1]
@@ -782,14 +780,12 @@ def test_what_a_look_up_settled_is_known_before_the_next_of_its_lane_is_claimed(
     doubtful.doubtful = True
     settled: list[int] = []
 
-    class Claims(FakeClaims):
+    class ClaimStore(FakeClaims):
         def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Receipt | None]]:
             assert settled == ([] if not self.batches else [1])
             return super().begin_claim(jobs)
 
-    delivery = _delivery(
-        FakeTransport(), claims=Claims(), on_in_doubt="verify", standing_of=lambda _: Standing.RECORDED
-    )
+    delivery = _delivery(FakeTransport(), claims=ClaimStore(), on_in_doubt="verify", lookup=lambda _: Recorded.YES)
     for receipt in delivery.run([doubtful, following]):
         settled.append(receipt.position)
     assert settled == [1, 2]

@@ -21,12 +21,12 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from s2s_case import APP, GPS_ADID, NA, NAT, NOW, ROW, SECOND, TOKEN, parse, refusal, row
 
-from airflow_provider_adjust.s2s import columns
-from airflow_provider_adjust.s2s.endpoint import EVENT
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.events import Event, EventParser, InvalidEvent, Lane, parse_event
-from airflow_provider_adjust.s2s.rows import MendedRow, UnreadableRow
-from airflow_provider_adjust.s2s.violations import check_schema
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
+from airflow_provider_adjust.s2s.events import parser as event_parser
+from airflow_provider_adjust.s2s.events.event import Event, Lane
+from airflow_provider_adjust.s2s.events.parser import EventParser, check_schema, parse_event
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, UnreadableRow
 
 NAN = float("nan")
 ZERO_ID = "00000000-0000-0000-0000-000000000000"
@@ -132,7 +132,7 @@ def test_missing_revenue_is_an_event_without_revenue(missing: Any) -> None:
 
 def test_missing_values_are_found_without_pandas() -> None:
     parse(os_version=NA)
-    assert "pandas" not in vars(sys.modules["airflow_provider_adjust.s2s.values"])
+    assert "pandas" not in vars(sys.modules["airflow_provider_adjust.s2s.events.values"])
 
 
 def test_an_extra_or_event_column_may_be_missing_too() -> None:
@@ -948,7 +948,7 @@ def test_what_is_no_row_is_refused(given: Any, reason: str) -> None:
 
 
 def test_rows_of_ever_new_shapes_take_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(columns, "_MOST_SHAPES", 3)
+    monkeypatch.setattr(event_parser, "_MOST_SHAPES", 3)
     parser = EventParser()
     for names in itertools.permutations(row()):
         assert parser.parse({name: row()[name] for name in names}, now=NOW).params == parse().params
@@ -1045,7 +1045,7 @@ def test_an_id_of_ones_own_is_not_numbered() -> None:
 
 
 def test_a_mended_row_keeps_the_id_that_it_had() -> None:
-    mended = MendedRow(row(revenue="2.00", currency="USD"), "first-id")
+    mended = ResubmittedRow(row(revenue="2.00", currency="USD"), "first-id")
     assert EventParser(id_field="order_no").parse(mended, now=NOW).event_id == "first-id"
 
 

@@ -17,19 +17,20 @@ from hypothesis import strategies as st
 from raw_server import Connection, RawServer
 from s2s_case import parse
 
-from airflow_provider_adjust.s2s.bounds import MAX_ANSWER_BYTES
-from airflow_provider_adjust.s2s.delivery import Delivery
-from airflow_provider_adjust.s2s.device_api import DeviceApi, DeviceApiError
-from airflow_provider_adjust.s2s.echoes import without_echoes
-from airflow_provider_adjust.s2s.receipts import Receipt
-from airflow_provider_adjust.s2s.rejected import response_line
-from airflow_provider_adjust.s2s.responses import Outcome, classify, read_answer, redact
-from airflow_provider_adjust.s2s.retries import Retries
-from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.adjust_api.device import DeviceApi, DeviceApiError
+from airflow_provider_adjust.s2s.account.rejected import response_line
+from airflow_provider_adjust.s2s.answers.classify import classify, judge, read_answer
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.delivery.loop import Delivery
+from airflow_provider_adjust.s2s.delivery.pacing import Retries
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.redaction import redact, redact_event_values
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target, Transport
-from airflow_provider_adjust.s2s.transports.curl_transport import CurlTransport
-from airflow_provider_adjust.s2s.transports.requests_transport import RequestsTransport
-from airflow_provider_adjust.s2s.verdicts import judge
+from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
+from airflow_provider_adjust.s2s.transports.curl import CurlTransport
+from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
 
 Script = Callable[[Connection], None]
 #: Seconds until a request is given up: to connect and to answer, as a connection says them.
@@ -259,13 +260,13 @@ SENT = {
     ],
 )
 def test_an_answer_that_repeats_what_was_sent_is_not_quoted(echoed: str) -> None:
-    message = without_echoes(f"no such thing as {echoed} here", SENT, S2S_TOKEN)
+    message = redact_event_values(f"no such thing as {echoed} here", SENT, EVENT, S2S_TOKEN)
     assert message == "no such thing as *** here"
 
 
 def test_what_is_no_secret_stays() -> None:
     message = "revenue 1000.25 of 7 is refused"
-    assert without_echoes(message, SENT, None) == message
+    assert redact_event_values(message, SENT, EVENT, None) == message
 
 
 @pytest.mark.parametrize("status", [400, 404, 401, 200, 500])

@@ -16,17 +16,18 @@ from hypothesis import strategies as st
 from memory_store import MemoryStore
 from s2s_case import GPS_ADID, NOW, job, parse, row
 
+from airflow_provider_adjust.s2s.account.rejected import rejected_line
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
-from airflow_provider_adjust.s2s.endpoint import EVENT
+from airflow_provider_adjust.s2s.delivery.intake import Intake
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import InvalidEvent, StreamOutOfOrder
-from airflow_provider_adjust.s2s.events import EventParser
-from airflow_provider_adjust.s2s.intake import Intake
-from airflow_provider_adjust.s2s.ledger import Ledger, TaskInstanceId
-from airflow_provider_adjust.s2s.receipts import Receipt
-from airflow_provider_adjust.s2s.rejected import rejected_line
-from airflow_provider_adjust.s2s.responses import Outcome
-from airflow_provider_adjust.s2s.rows import MendedRow
-from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.parser import EventParser
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow
+from airflow_provider_adjust.s2s.ledger.ledger import Ledger
+from airflow_provider_adjust.s2s.ledger.statements import TaskInstanceId
 
 
 def _nested(depth: int) -> list[Any]:
@@ -177,12 +178,12 @@ def test_a_name_smuggles_nothing(name: str) -> None:
 @pytest.mark.parametrize("event_id", [None, "", ["o-1"], Unspeakable()], ids=lambda value: type(value).__name__)
 def test_an_event_id_that_was_mended_away_refuses_its_line(event_id: Any) -> None:
     with pytest.raises(InvalidEvent) as refused:
-        EventParser().parse(MendedRow(row(), event_id), now=NOW)
+        EventParser().parse(ResubmittedRow(row(), event_id), now=NOW)
     assert refused.value.reason in {"missing_event_id", "unreadable_row"}
 
 
 def test_an_event_id_that_was_mended_into_a_number_is_its_text() -> None:
-    assert EventParser().parse(MendedRow(row(), 5), now=NOW).event_id == "5"  # type: ignore[arg-type]
+    assert EventParser().parse(ResubmittedRow(row(), 5), now=NOW).event_id == "5"  # type: ignore[arg-type]
 
 
 def test_an_event_id_forges_no_line_in_a_message() -> None:

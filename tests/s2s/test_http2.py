@@ -14,7 +14,7 @@ from hypercorn.asyncio import serve
 from hypercorn.config import Config
 
 from airflow_provider_adjust.s2s.transports import Completion, Target
-from airflow_provider_adjust.s2s.transports.curl_transport import CurlTransport
+from airflow_provider_adjust.s2s.transports.curl import CurlTransport
 
 TOGETHER = 20
 

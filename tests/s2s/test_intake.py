@@ -11,13 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from s2s_case import GPS_ADID, NOW, SECOND, row, until_raised
 
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.delivery.intake import Intake, row_digest, utc_now
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, StreamOutOfOrder
-from airflow_provider_adjust.s2s.events import EventParser
-from airflow_provider_adjust.s2s.intake import Intake, row_digest, utc_now
-from airflow_provider_adjust.s2s.receipts import Receipt
-from airflow_provider_adjust.s2s.responses import Outcome
-from airflow_provider_adjust.s2s.rows import MendedRow, UnreadableRow
-from airflow_provider_adjust.s2s.schedule import Job
+from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.parser import EventParser
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, UnreadableRow
 
 
 def _intake(**options: Any) -> Intake:
@@ -211,7 +211,7 @@ def test_a_stream_remembers_one_second_only() -> None:
 
 
 def test_mended_rows_of_one_second_keep_their_ids() -> None:
-    rows = [MendedRow(row(), "first"), MendedRow(row(), "second"), MendedRow(row(), "first")]
+    rows = [ResubmittedRow(row(), "first"), ResubmittedRow(row(), "second"), ResubmittedRow(row(), "first")]
     items = list(_intake().sorted(rows))
     assert [item.event.event_id for item in items if isinstance(item, Job)] == ["first", "second"]
     assert [item.position for item in items if isinstance(item, Receipt)] == [3]

@@ -14,19 +14,19 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_adjust.s2s import verification
-from airflow_provider_adjust.s2s.device_api import DeviceApi, Standing
+from airflow_provider_adjust.adjust_api.device import DeviceApi
+from airflow_provider_adjust.s2s.account.summary import DeliverySummary
+from airflow_provider_adjust.s2s.answers.outcome import Outcome, Recorded
+from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
+from airflow_provider_adjust.s2s.delivery import lookup
+from airflow_provider_adjust.s2s.delivery.sender import Route, Sender
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, LedgerUnavailable
-from airflow_provider_adjust.s2s.events import EventParser
-from airflow_provider_adjust.s2s.ledger import CLAIM_EXPIRES, Ledger, TaskInstanceId
-from airflow_provider_adjust.s2s.ledger_prune import prune
-from airflow_provider_adjust.s2s.ledger_schema import VERSION, deliveries, held, metadata, prepare, versions
-from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
-from airflow_provider_adjust.s2s.responses import Outcome
-from airflow_provider_adjust.s2s.schedule import Job
-from airflow_provider_adjust.s2s.sender import Route, Sender
+from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.parser import EventParser
+from airflow_provider_adjust.s2s.ledger.ledger import CLAIM_EXPIRES, Ledger, TaskInstanceId
+from airflow_provider_adjust.s2s.ledger.prune import prune
+from airflow_provider_adjust.s2s.ledger.schema import VERSION, deliveries, held, metadata, prepare, versions
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target
-from airflow_provider_adjust.s2s.verdicts import receipt_for
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 OK = b'{"status": "OK"}'
@@ -55,7 +55,7 @@ class Adjust:
     def device_api(self) -> Any:
         """Stands for the Device API of this Adjust, which knows at once."""
         api = create_autospec(DeviceApi, instance=True)
-        api.standing.side_effect = lambda event: Standing.RECORDED if self.received[event.event_id] else Standing.ABSENT
+        api.recorded.side_effect = lambda event: Recorded.YES if self.received[event.event_id] else Recorded.NO
         return api
 
     def submit(self, key: Any, target: Target, body: str) -> None:
@@ -112,7 +112,7 @@ def send(
     ledger_options.setdefault("batch_size", 4)
     ledger = Ledger(engine, TaskInstanceId("dag", run, "send"), now=lambda: now, **ledger_options)
     sender = Sender(
-        {None: Route(parser, Target("http://127.0.0.1/event"), adjust.device_api)},
+        {None: Route(parser, Target("http://127.0.0.1/event"), adjust.device_api.recorded)},
         adjust,
         max_in_flight=2,
         on_in_doubt=ledger_options.get("on_in_doubt", "resend"),
@@ -215,7 +215,7 @@ def test_what_is_looked_up_is_sent_exactly_once(engine: sa.Engine, kills: list[i
         connection.execute(deliveries.delete())
     adjust, rows = Adjust(), make_rows(count)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verification, "_VERIFY_FOR", 0.0)
+        patch.setattr(lookup, "_VERIFY_FOR", 0.0)
         for kill_after in [*kills, None]:
             try:
                 summary = send(engine, rows, adjust, kill_after=kill_after, on_in_doubt="verify")

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_adjust.s2s.ledger_prune import prune
-from airflow_provider_adjust.s2s.ledger_schema import deliveries, held, prepare
+from airflow_provider_adjust.s2s.ledger.prune import prune
+from airflow_provider_adjust.s2s.ledger.schema import deliveries, held, prepare
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 OLD = (NOW - timedelta(days=100)).replace(tzinfo=None)

@@ -8,7 +8,7 @@ from datetime import datetime
 import pytest
 import sqlalchemy as sa
 
-from airflow_provider_adjust.s2s.ledger_schema import VERSION, deliveries, held, prepare, versions
+from airflow_provider_adjust.s2s.ledger.schema import VERSION, deliveries, held, prepare, versions
 
 #: What version 1 wrote to a database.
 VERSION_1 = (

@@ -12,12 +12,11 @@ import sqlalchemy as sa
 from s2s_case import NOW, job
 from sqlalchemy.exc import DBAPIError
 
-from airflow_provider_adjust.s2s.ledger import CLAIM_EXPIRES, WRITE_EVERY, Ledger, TaskInstanceId
-from airflow_provider_adjust.s2s.ledger_schema import deliveries, metadata
-from airflow_provider_adjust.s2s.receipts import Receipt
-from airflow_provider_adjust.s2s.responses import Outcome
-from airflow_provider_adjust.s2s.schedule import Job
-from airflow_provider_adjust.s2s.verdicts import receipt_for
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
+from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.ledger.ledger import CLAIM_EXPIRES, WRITE_EVERY, Ledger, TaskInstanceId
+from airflow_provider_adjust.s2s.ledger.schema import deliveries, metadata
 
 #: How often a write is tried that others keep coming in between.
 ATTEMPTS = 20

@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from s2s_case import NA, NAT, NOW, SECOND, row
 
-from airflow_provider_adjust.s2s.events import Event, EventParser, InvalidEvent
-from airflow_provider_adjust.s2s.receipts import Receipt
-from airflow_provider_adjust.s2s.rejected import ROW_KEY, is_rejected_line, rejected_line, response_line
-from airflow_provider_adjust.s2s.responses import Outcome
-from airflow_provider_adjust.s2s.rows import MendedRow, UnreadableRow
+from airflow_provider_adjust.s2s.account.rejected import ROW_KEY, is_rejected_line, rejected_line, response_line
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.errors import InvalidEvent
+from airflow_provider_adjust.s2s.events.event import Event
+from airflow_provider_adjust.s2s.events.parser import EventParser
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, UnreadableRow
 
 NAN = float("nan")
 
@@ -107,7 +109,7 @@ def _outcome(given_row: Any, parser: EventParser) -> Event | str:
 def test_a_line_given_back_is_the_same_event_with_the_same_id(columns: dict[str, Any]) -> None:
     parser = EventParser()
     original = parser.parse(row(**columns), now=NOW)
-    mended = MendedRow(_back(row(**columns), original.event_id), original.event_id)
+    mended = ResubmittedRow(_back(row(**columns), original.event_id), original.event_id)
     again = parser.parse(mended, now=NOW)
     assert again == original
 
@@ -129,14 +131,14 @@ def test_a_line_given_back_is_the_same_event_with_the_same_id(columns: dict[str,
 def test_a_refused_line_given_back_unmended_is_refused_again(columns: dict[str, Any], reason: str) -> None:
     parser = EventParser()
     assert _outcome(row(**columns), parser) == reason
-    assert _outcome(MendedRow(_back(row(**columns)), "an-id"), parser) == reason
+    assert _outcome(ResubmittedRow(_back(row(**columns)), "an-id"), parser) == reason
 
 
 def test_a_mended_line_keeps_its_id() -> None:
     parser = EventParser()
     broken = row(revenue=Decimal("12.50"), gps_adid=None, currency="USD")
     mended = {**_back(broken), "gps_adid": "now-known"}
-    event = parser.parse(MendedRow(mended, "an-id"), now=NOW)
+    event = parser.parse(ResubmittedRow(mended, "an-id"), now=NOW)
     assert event.event_id == "an-id"
     assert event.params["revenue"] == "12.50"
 
@@ -183,4 +185,4 @@ def test_any_row_given_back_means_the_same(columns: dict[str, Any]) -> None:
     given_row = row(currency="USD", **columns)
     original = _outcome(given_row, parser)
     event_id = original.event_id if isinstance(original, Event) else "an-id"
-    assert _outcome(MendedRow(_back(given_row, event_id), event_id), parser) == original
+    assert _outcome(ResubmittedRow(_back(given_row, event_id), event_id), parser) == original

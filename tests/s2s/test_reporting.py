@@ -13,21 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from s2s_case import GPS_ADID, NOW, parse
 
+from airflow_provider_adjust.s2s.account.budget import FailureBudget
+from airflow_provider_adjust.s2s.account.summary import DeliverySummary
+from airflow_provider_adjust.s2s.account.tables import progress_line, summary_table
+from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES, UNDELIVERED, UNRESOLVED, Outcome
+from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.errors import (
     AdjustConfigurationError,
     CountsMismatch,
     EventsUnresolved,
     RejectedBudgetExceeded,
 )
-from airflow_provider_adjust.s2s.receipts import (
-    FINAL_OUTCOMES,
-    UNDELIVERED,
-    UNRESOLVED,
-    DeliverySummary,
-    Receipt,
-)
-from airflow_provider_adjust.s2s.reporting import FailureBudget, progress_line, summary_table
-from airflow_provider_adjust.s2s.responses import Outcome
 
 DUPLICATES = frozenset({"duplicate"})
 

@@ -14,19 +14,22 @@ from fake_transport import FakeTransport
 from memory_store import MemoryStore
 from s2s_case import GPS_ADID, NOW, SECOND, parse, row, until_raised
 
+from airflow_provider_adjust.s2s.account.summary import DeliverySummary
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
-from airflow_provider_adjust.s2s.endpoint import EVENT
+from airflow_provider_adjust.s2s.delivery.pacing import Retries
+from airflow_provider_adjust.s2s.delivery.sender import Route, Sender
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import DeliveryStopped, LedgerUnavailable, StreamOutOfOrder
-from airflow_provider_adjust.s2s.events import EventParser
-from airflow_provider_adjust.s2s.ledger import Ledger, TaskInstanceId
-from airflow_provider_adjust.s2s.ledger_schema import deliveries, metadata
-from airflow_provider_adjust.s2s.receipts import DeliverySummary, Receipt
-from airflow_provider_adjust.s2s.responses import Outcome
-from airflow_provider_adjust.s2s.retries import Retries
-from airflow_provider_adjust.s2s.schedule import Job
-from airflow_provider_adjust.s2s.sender import Route, Sender, masked
+from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.parser import EventParser
+from airflow_provider_adjust.s2s.ledger.ledger import Ledger
+from airflow_provider_adjust.s2s.ledger.schema import deliveries, metadata
+from airflow_provider_adjust.s2s.ledger.statements import TaskInstanceId
+from airflow_provider_adjust.s2s.redaction import mask_params
 from airflow_provider_adjust.s2s.transports import Target
-from airflow_provider_adjust.s2s.transports.requests_transport import RequestsTransport
+from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
 from airflow_provider_adjust.sandbox import SandboxServer
 
 AT_ONCE = Retries(attempts=10, jitter=lambda: 0.0)
@@ -176,7 +179,7 @@ def test_a_log_may_show_parameters_that_are_masked() -> None:
     event = parse(
         {"extra_params": ["mail"]}, revenue="5.00", currency="USD", ip_address="192.0.2.1", mail="ann@example.test"
     )
-    shown = masked(event.params, EVENT)
+    shown = mask_params(event.params, EVENT)
     assert (shown["revenue"], shown["currency"], shown["environment"]) == ("5.00", "USD", "sandbox")
     assert shown["gps_adid"] == f"{GPS_ADID[:4]}…"
     assert shown.keys() == event.params.keys()

@@ -18,13 +18,14 @@ from raw_server import OK, Connection, RawServer
 from s2s_case import SECOND, parse
 
 from airflow_provider_adjust import __version__
-from airflow_provider_adjust.s2s.bounds import MAX_ANSWER_BYTES
-from airflow_provider_adjust.s2s.responses import Outcome
-from airflow_provider_adjust.s2s.transports import Completion, Failure, Target, Transport, requests_transport
-from airflow_provider_adjust.s2s.transports.curl_transport import CurlTransport
-from airflow_provider_adjust.s2s.transports.requests_transport import RequestsTransport
-from airflow_provider_adjust.s2s.transports.session import new_session
-from airflow_provider_adjust.s2s.verdicts import judge
+from airflow_provider_adjust.s2s.answers.classify import judge
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.transports import Completion, Failure, Target, Transport
+from airflow_provider_adjust.s2s.transports import requests as requests_transport
+from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
+from airflow_provider_adjust.s2s.transports.curl import CurlTransport
+from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
+from airflow_provider_adjust.s2s.transports.settings import new_session
 from airflow_provider_adjust.sandbox import SandboxServer
 
 TIMEOUT = (5.0, 5.0)

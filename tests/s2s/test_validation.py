@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from airflow_provider_adjust.s2s import endpoint
-from airflow_provider_adjust.s2s.endpoint import EVENT, Endpoint
+from airflow_provider_adjust.s2s.endpoints import endpoint
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
 from airflow_provider_adjust.s2s.errors import InvalidEvent
-from airflow_provider_adjust.s2s.events import EventParser
+from airflow_provider_adjust.s2s.events.parser import EventParser
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 WHOLE = {

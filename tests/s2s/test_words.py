@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from s2s_case import NOW, ROW, SECOND, refusal
 
+from airflow_provider_adjust.s2s.answers.classify import classify
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.errors import InvalidEvent
-from airflow_provider_adjust.s2s.events import parse_event
-from airflow_provider_adjust.s2s.responses import Outcome, classify, redact
-from airflow_provider_adjust.s2s.rows import MendedRow, UnreadableRow
+from airflow_provider_adjust.s2s.events.parser import parse_event
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, UnreadableRow
+from airflow_provider_adjust.s2s.redaction import redact
 
 
 class Unreadable(str):
@@ -81,7 +83,7 @@ def test_a_refusal_names_the_remedy(changes: dict[Any, Any], reason: str, detail
         ([], "not_a_row", "a row is a mapping of parameter names to values, not a list"),
         ({**ROW, "id": 1, "order": 2}, "repeated_parameter", "two columns give order; keep one"),
         (
-            MendedRow(ROW, " "),
+            ResubmittedRow(ROW, " "),
             "missing_event_id",
             "the event_id of the rejected line is empty; every event needs its id",
         ),

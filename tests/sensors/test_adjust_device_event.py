@@ -11,12 +11,12 @@ from airflow.sdk import DAG
 from airflow.sdk._shared.secrets_masker import redact
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, TaskDeferred
 from operators.adjust_account import Said
-from reports.reading_account import Connect
-from reports.report_case import API_TOKEN, EVENT_TOKEN, receive
+from reconcile.reading_account import Connect
+from reconcile.report_case import API_TOKEN, EVENT_TOKEN, receive
 
-from airflow_provider_adjust.reports.sealed import unseal
 from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.sensors.adjust_device_event import AdjustDeviceEventSensor, UnshownDeviceId
+from airflow_provider_adjust.triggers.adjust_device_event import unseal
 
 DEVICE = "660e1d86-6796-463a-be86-897993136018"
 SENT_AT = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)

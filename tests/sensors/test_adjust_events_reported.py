@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from airflow.sdk.exceptions import AirflowFailException, AirflowSensorTimeout, AirflowSkipException, TaskDeferred
-from reports.reading_account import S2S_TOKEN, Connect
-from reports.report_case import API_TOKEN, DAY, EVENT_TOKEN, receive
+from reconcile.reading_account import S2S_TOKEN, Connect
+from reconcile.report_case import API_TOKEN, DAY, EVENT_TOKEN, receive
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator

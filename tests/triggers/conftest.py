@@ -1,7 +1,7 @@
 """Lends the tests here an app at a local stand-in for Adjust, a connection with an API token, and what was logged."""
 
 from operators.adjust_account import said
-from reports.reading_account import connect_reader
-from reports.report_case import reporting
+from reconcile.reading_account import connect_reader
+from reconcile.report_case import reporting
 
 __all__ = ["connect_reader", "reporting", "said"]

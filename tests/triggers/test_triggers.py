@@ -17,13 +17,12 @@ import pytest
 from airflow.sdk.module_loading import import_string
 from airflow.triggers.base import BaseTrigger
 from operators.adjust_account import Said
-from reports.reading_account import Connect
-from reports.report_case import API_TOKEN, DAY, EVENT_TOKEN, receive
+from reconcile.reading_account import Connect
+from reconcile.report_case import API_TOKEN, DAY, EVENT_TOKEN, receive
 
 import airflow_provider_adjust.triggers
-from airflow_provider_adjust.reports.sealed import seal
 from airflow_provider_adjust.sandbox import SandboxServer
-from airflow_provider_adjust.triggers.adjust_device_event import AdjustDeviceEventTrigger
+from airflow_provider_adjust.triggers.adjust_device_event import AdjustDeviceEventTrigger, seal
 from airflow_provider_adjust.triggers.adjust_events_reported import AdjustEventsReportedTrigger
 
 DEVICE = "660e1d86-6796-463a-be86-897993136018"

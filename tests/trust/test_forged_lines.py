@@ -12,8 +12,8 @@ from s2s.s2s_case import row
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
-from airflow_provider_adjust.s2s.bounds import within
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.transports.base import within
 from airflow_provider_adjust.sql_rows import column_names
 
 

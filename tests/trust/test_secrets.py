@@ -25,7 +25,7 @@ from s2s.raw_server import Connection as RawConnection
 from s2s.raw_server import RawServer
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
-from airflow_provider_adjust.s2s.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.sandbox import SandboxServer
 
 pytestmark = pytest.mark.airflow
@@ -43,9 +43,9 @@ from pathlib import Path
 from airflow.sdk import DAG
 
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
-from airflow_provider_adjust.s2s import verification
+from airflow_provider_adjust.s2s.delivery import lookup
 
-verification._VERIFY_FOR = 0.1  # the stand-in's Device API does not lag
+lookup._VERIFY_FOR = 0.1  # the stand-in's Device API does not lag
 for name in ("urllib3", "requests", "sqlalchemy", "sqlalchemy.engine", "airflow_provider_adjust"):
     logging.getLogger(name).setLevel("DEBUG")
 FOLDER = Path(os.environ["TEST_FOLDER"])

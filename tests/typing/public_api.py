@@ -8,9 +8,11 @@ from typing import Any, assert_type
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
-from airflow_provider_adjust.s2s.events import Event, parse_event
-from airflow_provider_adjust.s2s.receipts import Receipt
-from airflow_provider_adjust.s2s.responses import Outcome, Verdict, classify
+from airflow_provider_adjust.s2s.answers.classify import classify
+from airflow_provider_adjust.s2s.answers.outcome import Outcome, Verdict
+from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.events.event import Event
+from airflow_provider_adjust.s2s.events.parser import parse_event
 from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 

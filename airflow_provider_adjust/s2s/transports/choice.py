@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.transports.base import Transport
-from airflow_provider_adjust.s2s.transports.requests_transport import RequestsTransport
+from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
 
 TransportName = Literal["auto", "curl", "requests"]
 
@@ -27,6 +27,6 @@ def open_transport(name: TransportName, *, max_in_flight: int, timeout: tuple[fl
         raise AdjustConfigurationError(
             "transport='curl' needs pycurl, which is not installed: pip install 'airflow-provider-adjust[curl]'"
         )
-    from airflow_provider_adjust.s2s.transports.curl_transport import CurlTransport
+    from airflow_provider_adjust.s2s.transports.curl import CurlTransport
 
     return CurlTransport(max_in_flight=max_in_flight, timeout=timeout)

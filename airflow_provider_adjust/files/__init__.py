@@ -1,0 +1,1 @@
+"""Files of events and of receipts, local or on object storage."""

@@ -1,0 +1,88 @@
+"""JSON Lines files of a task's tries, each made when its first line is written, on any storage that Airflow reaches."""
+
+from __future__ import annotations
+
+import json
+import logging
+from itertools import islice
+from types import TracebackType
+from typing import Any, Self
+
+from airflow.sdk import ObjectStoragePath
+
+from airflow_provider_adjust.s2s.answers.outcome import UNRESOLVED
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+
+log = logging.getLogger(__name__)
+
+
+class ReceiptFile:
+    """Collects lines at a path; without a path it takes them and keeps nothing."""
+
+    def __init__(self, path: ObjectStoragePath | None) -> None:
+        self._path = path
+        self._file: Any = None
+        self.lines = 0
+
+    @classmethod
+    def of_try(cls, path: str | None, ti: Any) -> Self:
+        """The file of this try of this task instance: neither a retry nor a mapped sibling overwrites what is there.
+
+        :raises AdjustConfigurationError: the path's name has another ending.
+        """
+        if not path:
+            return cls(None)
+        target = ObjectStoragePath(path)
+        if target.suffix != ".jsonl":
+            raise AdjustConfigurationError(
+                f"{target.name!r} must end in .jsonl, as rejected_path and responses_path do"
+            )
+        map_index, try_number = getattr(ti, "map_index", -1), getattr(ti, "try_number", 1)
+        marks = f".map{map_index}" if isinstance(map_index, int) and map_index >= 0 else ""
+        marks += f".try{try_number}" if isinstance(try_number, int) and try_number > 1 else ""
+        return cls(target.with_name(f"{target.stem}{marks}{target.suffix}") if marks else target)
+
+    @property
+    def written_to(self) -> str | None:
+        """Where the lines are; None while there are none."""
+        return None if self._file is None else str(self._path)
+
+    def write(self, line: str) -> None:
+        if self._path is None:
+            return
+        if self._file is None:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = self._path.open("w", encoding="utf-8")  # type: ignore[no-untyped-call]
+        self._file.write(line + "\n")
+        self.lines += 1
+
+    def flush(self) -> None:
+        """Hand what was written to the storage, as far as it takes part of a file."""
+        if self._file is not None:
+            self._file.flush()
+
+    def carry_over(self, earlier: str, lines: int) -> None:
+        """Begin with the settled among the first ``lines`` lines of an earlier try's file.
+
+        What was held or in doubt is not settled: this try looks at it again.
+        """
+        path = ObjectStoragePath(earlier)
+        if self._path is None:
+            return
+        if not path.exists():
+            log.warning("What an earlier try listed in %s is no longer there", earlier)
+            return
+        with path.open("r", encoding="utf-8") as file:  # type: ignore[no-untyped-call]
+            kept = [line for line in islice(file, lines) if json.loads(line)["outcome"] not in UNRESOLVED]
+        for line in kept:
+            self.write(line.rstrip("\n"))
+        self.flush()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._file is not None:
+            self._file.close()

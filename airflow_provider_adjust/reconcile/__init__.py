@@ -1,0 +1,1 @@
+"""Adjust's reports against what was sent. Imports nothing of Airflow."""

@@ -1,0 +1,190 @@
+"""Expected against booked: how far they may lie apart, whether they do, and a table that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+from airflow_provider_adjust.reconcile.totals import EventTotals
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+
+#: Rows of a table that an error carries; the log has them all.
+SHOWN_ROWS = 40
+_PLACES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Tolerance:
+    """How far a total may be off: a share when it is a float below 1, otherwise a count of events, an amount of revenue."""
+
+    events: Decimal = Decimal(0)
+    events_share: Decimal = Decimal(0)
+    revenue: Decimal = Decimal(0)
+    revenue_share: Decimal = Decimal(0)
+
+    @classmethod
+    def of(cls, events: float, revenue: float | Decimal | str) -> Tolerance:
+        """What an operator's ``tolerance`` and ``revenue_tolerance`` say.
+
+        :raises AdjustConfigurationError: one of them is no number, or is negative.
+        """
+        count, share = _amount_or_share(events, "tolerance")
+        amount, revenue_share = _amount_or_share(revenue, "revenue_tolerance")
+        return cls(count, share, amount, revenue_share)
+
+    def events_off(self, expected: int) -> int:
+        # Rounded down, as decimals: 0.29 of 100 is 29, while the product of the floats is just below.
+        return int(self.events + self.events_share * abs(expected))
+
+    def revenue_off(self, expected: Decimal) -> Decimal:
+        return self.revenue + self.revenue_share * abs(expected)
+
+
+def _amount_or_share(value: float | Decimal | str, name: str) -> tuple[Decimal, Decimal]:
+    try:
+        number = Decimal(str(value))
+    except InvalidOperation:
+        number = Decimal("NaN")
+    if isinstance(value, bool) or not number.is_finite() or number < 0:
+        raise AdjustConfigurationError(f"{name} is {value!r}; give a number, or a share as a float below 1 (0.02)")
+    return (Decimal(0), number) if isinstance(value, float) and value < 1 else (number, Decimal(0))
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """One event token over some days. ``delivered`` is what the ledger has, where there is one."""
+
+    expected: EventTotals
+    booked: EventTotals
+    delivered: EventTotals | None = None
+
+    def falls_short(self, tolerance: Tolerance) -> bool:
+        """Tell whether Adjust has less than expected."""
+        return _is_less(self.booked, self.expected, tolerance)
+
+    def differs(self, tolerance: Tolerance) -> bool:
+        """Tell whether Adjust has less or more than expected."""
+        return _is_less(self.booked, self.expected, tolerance) or _is_more(self.booked, self.expected, tolerance)
+
+    def shortfall(self, tolerance: Tolerance) -> str:
+        """What Adjust has less than expected, in words; empty when it has enough."""
+        return _gap(self.expected, self.booked, tolerance, ("missing in Adjust", ""))
+
+    def verdict(self, tolerance: Tolerance) -> str:
+        """In words, where the two part: between warehouse and ledger, or between ledger and Adjust."""
+        whole = _gap(self.expected, self.booked, tolerance, ("missing in Adjust", "too many in Adjust"))
+        if self.delivered is None:
+            return whole
+        parts = (
+            _gap(self.expected, self.delivered, tolerance, ("not sent", "sent, not in the warehouse")),
+            _gap(self.delivered, self.booked, tolerance, ("sent, not booked by Adjust", "booked, not sent by us")),
+        )
+        return "; ".join(filter(None, parts)) or whole
+
+
+def compared(
+    expected: Sequence[EventTotals],
+    booked: Sequence[EventTotals],
+    *,
+    baseline: Iterable[EventTotals] = (),
+    delivered: Sequence[EventTotals] | None = None,
+) -> list[Comparison]:
+    """Put side by side what belongs together; ``booked`` is counted less what there was before, the ``baseline``."""
+    before = {each.key: each for each in baseline}
+    return [
+        Comparison(one, other.less(before.get(one.key)), None if delivered is None else delivered[place])
+        for place, (one, other) in enumerate(zip(expected, booked, strict=True))
+    ]
+
+
+def comparison_table(
+    comparisons: Sequence[Comparison], verdict: Callable[[Comparison], str], *, expected_name: str
+) -> str:
+    """A line for each event token and day, with the verdict on it."""
+    with_ledger = any(each.delivered for each in comparisons)
+    with_revenue = any(each.expected.currency for each in comparisons)
+    sources = (expected_name, *(["ledger"] if with_ledger else []), "Adjust")
+    head = ["days", "event token", *(f"events {name}" for name in sources)]
+    if with_revenue:
+        head += [*(f"revenue {name}" for name in sources), ""]
+    rows = []
+    for each in comparisons:
+        row = [str(each.expected.days), each.expected.event_token]
+        row += [f"{totals.events:,}" for totals in _sources(each)]
+        if with_revenue:
+            row += ["" if totals.revenue is None else shown_amount(totals.revenue) for totals in _sources(each)]
+            row.append(each.expected.currency or "")
+        rows.append([*row, verdict(each)])
+    return _table([*head, ""], rows, numbers=range(2, 2 + len(sources) * (1 + with_revenue)))
+
+
+def excerpt(table: str) -> str:
+    """The table as an error carries it."""
+    lines = table.splitlines()
+    if len(lines) <= SHOWN_ROWS + 2:
+        return table
+    return "\n".join(
+        [*lines[: SHOWN_ROWS + 2], f"… and {len(lines) - SHOWN_ROWS - 2:,} more lines, all in the task's log"]
+    )
+
+
+def shown_amount(amount: Decimal) -> str:
+    """To the cent, or as far as there is something beyond: databases add zeros, and the noise of binary fractions."""
+    rounded = round(amount, _PLACES)
+    return f"{rounded:,.2f}" if rounded == round(rounded, 2) else f"{rounded:,f}".rstrip("0")
+
+
+def _sources(comparison: Comparison) -> tuple[EventTotals, ...]:
+    middle = () if comparison.delivered is None else (comparison.delivered,)
+    return (comparison.expected, *middle, comparison.booked)
+
+
+def _is_less(one: EventTotals, other: EventTotals, tolerance: Tolerance) -> bool:
+    """Tell whether ``one`` has less than ``other``, which the tolerance is measured by."""
+    if one.events < other.events - tolerance.events_off(other.events):
+        return True
+    if one.revenue is None or other.revenue is None:
+        return False
+    return one.revenue < other.revenue - tolerance.revenue_off(other.revenue)
+
+
+def _is_more(one: EventTotals, other: EventTotals, tolerance: Tolerance) -> bool:
+    if one.events > other.events + tolerance.events_off(other.events):
+        return True
+    if one.revenue is None or other.revenue is None:
+        return False
+    return one.revenue > other.revenue + tolerance.revenue_off(other.revenue)
+
+
+def _gap(left: EventTotals, right: EventTotals, tolerance: Tolerance, words: tuple[str, str]) -> str:
+    """What is missing on the right, and what is too many there; both where events and revenue disagree."""
+    missing, extra = words
+    parts = [
+        f"{_difference(bigger, smaller)} {what}"
+        for bigger, smaller, what, is_so in (
+            (left, right, missing, _is_less(right, left, tolerance)),
+            (right, left, extra, _is_more(right, left, tolerance)),
+        )
+        if what and is_so
+    ]
+    return ", ".join(parts)
+
+
+def _difference(bigger: EventTotals, smaller: EventTotals) -> str:
+    events = bigger.events - smaller.events
+    parts = [f"{events:,} event{'' if events == 1 else 's'}"] if events > 0 else []
+    if bigger.revenue is not None and smaller.revenue is not None and bigger.revenue > smaller.revenue:
+        parts.append(f"{shown_amount(bigger.revenue - smaller.revenue)} {bigger.currency}")
+    return " and ".join(parts)
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: range) -> str:
+    widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            f"{cell:>{width}}" if column in numbers else f"{cell:<{width}}"
+            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ).rstrip()
+        for line in (head, ["-" * width for width in widths], *rows)
+    )

@@ -1,0 +1,96 @@
+"""What is expected of Adjust, in the forms in which a DAG has it: rows, JSON text, or what a sending task returned."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime, tzinfo
+from decimal import Decimal
+from typing import Any
+
+from airflow_provider_adjust.reconcile.totals import Days, EventTotals, merged, read_totals
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+
+#: Keys by which the result of a sending task is recognised.
+_RESULT_KEYS = frozenset({"delivered", "first_event_at", "last_event_at", "revenue"})
+
+
+def read_expectations(
+    value: Any,
+    name: str,
+    *,
+    zone: tzinfo,
+    date_period: Any = None,
+    event_token: str | None = None,
+    with_revenue: bool = True,
+) -> list[EventTotals]:
+    """Read one expectation or a list of them, and add up those of the same event token and days.
+
+    A result of a sending task counts events of one run, not of an event token, so it needs ``event_token``. Its days are
+    those of its first and last event in ``zone``, unless ``date_period`` names others.
+
+    :raises AdjustConfigurationError: something is missing, contradicts itself or is not what it should be.
+    """
+    given = None if date_period in (None, "") else date_period
+    rows = [_without_revenue(row) if not with_revenue else row for row in _rows(value, name)]
+    return merged(
+        total
+        for row in rows
+        for total in (
+            _of_result(row, zone, given, event_token)
+            if row.keys() >= _RESULT_KEYS
+            else [read_totals(row, name, period=given, event_token=event_token)]
+        )
+    )
+
+
+def _rows(value: Any, name: str) -> list[Mapping[str, Any]]:
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except ValueError:
+            raise AdjustConfigurationError(
+                f"{name} is text that is not JSON; in a template, end the expression with `| tojson`, or pass the upstream "
+                "task's output itself"
+            ) from None
+    rows = [value] if isinstance(value, Mapping) else list(value) if isinstance(value, Iterable) else [value]
+    if not all(isinstance(row, Mapping) for row in rows):
+        raise AdjustConfigurationError(
+            f"{name} must be rows such as {{'day': '2026-05-01', 'event_token': 'f0ob4r', 'events': 10}}, or the result of "
+            "a sending task"
+        )
+    return rows
+
+
+def _without_revenue(row: Mapping[str, Any]) -> Mapping[str, Any]:
+    if row.keys() >= _RESULT_KEYS:
+        return {**row, "revenue": {}}
+    return {key: value for key, value in row.items() if key not in {"revenue", "currency"}}
+
+
+def _of_result(
+    result: Mapping[str, Any], zone: tzinfo, date_period: Any, event_token: str | None
+) -> Iterator[EventTotals]:
+    if event_token is None:
+        raise AdjustConfigurationError(
+            "expected is the result of a sending task, which does not tell its event tokens apart; name the one that it "
+            "sent as event_token. If it sent several, count them per event token in the warehouse and expect that"
+        )
+    revenue = result["revenue"] or {}
+    if len(revenue) > 1:
+        raise AdjustConfigurationError(
+            f"expected is the result of a task that sent revenue in {', '.join(sorted(revenue))}. Adjust's report converts "
+            "all of it into one currency, so it cannot be compared; set with_revenue=False to compare events only"
+        )
+    events = int(result["delivered"])
+    if not events:
+        return  # a night without a delivery has nothing to wait for
+    days = (
+        Days(
+            *(datetime.fromisoformat(result[at]).astimezone(zone).date() for at in ("first_event_at", "last_event_at"))
+        )
+        if date_period is None
+        else Days.parse(date_period, "date_period")
+    )
+    currency, amount = next(iter(revenue.items()), (None, None))
+    yield EventTotals(event_token, days, events, None if amount is None else Decimal(str(amount)), currency)

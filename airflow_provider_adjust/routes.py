@@ -1,0 +1,90 @@
+"""Opens the hooks of a sending task, one per route, and its ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
+from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.ledger.ledger import Ledger
+from airflow_provider_adjust.s2s.ledger.statements import TaskInstanceId
+from airflow_provider_adjust.sql_rows import sql_hook
+
+
+def hooks_by_route(
+    adjust_conn_id: str | Mapping[str, str], route_by: str | None, **arguments: Any
+) -> dict[str | None, AdjustS2SHook]:
+    """The hook of each value that the column ``route_by`` may have; a single one is named None.
+
+    :param arguments: those of the hooks.
+    :raises AdjustConfigurationError: there are several connections without the column, or the column without them.
+    """
+    if isinstance(adjust_conn_id, str):
+        if route_by is not None:
+            raise AdjustConfigurationError(
+                "route_by needs adjust_conn_id to be a mapping of the column's values to connections"
+            )
+        return {None: AdjustS2SHook(adjust_conn_id, **arguments)}
+    if route_by is None or not adjust_conn_id:
+        raise AdjustConfigurationError("several connections need route_by, the column that names a row's connection")
+    return {route: AdjustS2SHook(conn_id, **arguments) for route, conn_id in adjust_conn_id.items()}
+
+
+def task_instance_id(ti: Any, task_id: str) -> TaskInstanceId:
+    """Who sends, as the ledger notes it; outside of Airflow there may be no task instance."""
+    return TaskInstanceId(
+        dag_id=getattr(ti, "dag_id", ""),
+        run_id=getattr(ti, "run_id", ""),
+        task_id=getattr(ti, "task_id", task_id),
+        map_index=getattr(ti, "map_index", -1),
+    )
+
+
+@contextmanager
+def open_ledger(
+    ledger_conn_id: str | None,
+    sender: TaskInstanceId,
+    *,
+    max_in_flight: int,
+    on_in_doubt: OnInDoubt,
+    retry_unknown_devices: timedelta | None = None,
+) -> Iterator[Ledger | None]:
+    """The ledger, for as long as the context lasts; None where no connection leads to one.
+
+    :raises AdjustConfigurationError: without a ledger nobody remembers the unknown devices; or the connection is not one
+        to a database, or its ledger is of a newer provider.
+    """
+    if ledger_conn_id is None:
+        if retry_unknown_devices is not None:
+            raise AdjustConfigurationError("retry_unknown_devices needs ledger_conn_id, which remembers the devices")
+        yield None
+        return
+    with ledger_engine(ledger_conn_id) as engine:
+        ledger = Ledger(
+            engine,
+            sender,
+            on_in_doubt=on_in_doubt,
+            retry_unknown_devices=retry_unknown_devices,
+            batch_size=max(64, 2 * max_in_flight),
+        )
+        with closing(ledger):
+            yield ledger
+
+
+@contextmanager
+def ledger_engine(ledger_conn_id: str) -> Iterator[sa.Engine]:
+    """The engine; its connections are closed when the context ends.
+
+    :raises AdjustConfigurationError: the connection is not one to a database that Airflow can query.
+    """
+    engine = sql_hook(ledger_conn_id, None).get_sqlalchemy_engine()
+    try:
+        yield engine
+    finally:
+        engine.dispose()

@@ -1,0 +1,1 @@
+"""The result of a delivery: counts, revenue, the failure budget and the rejected file."""

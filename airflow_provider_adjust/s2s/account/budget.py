@@ -1,0 +1,75 @@
+"""The failure budget: how much may be refused before the task fails."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from decimal import Decimal
+
+from airflow_provider_adjust.s2s.account.summary import DeliverySummary
+from airflow_provider_adjust.s2s.account.tables import summary_table
+from airflow_provider_adjust.s2s.answers.outcome import UNDELIVERED, UNRESOLVED, Outcome
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, EventsUnresolved, RejectedBudgetExceeded
+
+#: What ``max_rejected`` counts; duplicates are tolerated by default.
+_REFUSED = (UNDELIVERED - UNRESOLVED) | {Outcome.DUPLICATE}
+
+
+@dataclass(frozen=True, slots=True)
+class FailureBudget:
+    """How much may go wrong before the task fails: never green over lost revenue.
+
+    ``max_rejected`` limits what was refused (rejected, invalid, expired): a count, or a share of the rows read when it is
+    a float below 1. Events that are held or in doubt are no refusals: they fail the task unless tolerated by name, since
+    a retry may still deliver them. ``tolerate`` names outcomes or reasons that do not count.
+    """
+
+    max_rejected: float = 0
+    tolerate: frozenset[str] = frozenset({Outcome.DUPLICATE.value})
+
+    def __post_init__(self) -> None:
+        if (
+            isinstance(self.max_rejected, bool)
+            or not isinstance(self.max_rejected, int | float)
+            or not self.max_rejected >= 0
+        ):
+            raise AdjustConfigurationError("max_rejected is a count (0, 1, 2 …) or a share below 1 (0.02)")
+        if isinstance(self.max_rejected, float) and self.max_rejected >= 1 and not self.max_rejected.is_integer():
+            raise AdjustConfigurationError("max_rejected is a count (0, 1, 2 …) or a share below 1 (0.02)")
+
+    @classmethod
+    def of(cls, max_rejected: float, tolerate: Collection[str]) -> FailureBudget:
+        """The budget that an operator's arguments describe."""
+        if isinstance(tolerate, str):
+            raise AdjustConfigurationError(f"tolerate is a list of outcomes and reasons, such as [{tolerate!r}]")
+        return cls(max_rejected, frozenset(tolerate))
+
+    def check(self, summary: DeliverySummary, *, rejected_path: str | None) -> None:
+        """Raise when more is missing than allowed; the message says what, how much revenue, and what to do.
+
+        :raises EventsUnresolved: events are held or in doubt.
+        :raises RejectedBudgetExceeded: more were refused than allowed.
+        """
+        unresolved = summary.count(UNRESOLVED, self.tolerate)
+        refused = summary.count(_REFUSED, self.tolerate)
+        if unresolved:
+            raise EventsUnresolved(
+                f"{unresolved:,} of {summary.read:,} events are held or in doubt, {refused:,} were refused.\n"
+                + self._report(summary, rejected_path, "retry the task; what is in doubt may already be in Adjust")
+            )
+        if refused > self.allowed(summary.read):
+            raise RejectedBudgetExceeded(
+                f"{refused:,} of {summary.read:,} events were refused; max_rejected allows {self.allowed(summary.read):,}."
+                + "\n"
+                + self._report(summary, rejected_path, "mend the rows by their reasons and send those again")
+            )
+
+    def allowed(self, read: int) -> int:
+        share = isinstance(self.max_rejected, float) and self.max_rejected < 1
+        # As decimals: 0.29 of 100 is 29, while the product of the floats is just below.
+        return int(Decimal(str(self.max_rejected)) * read) if share else int(self.max_rejected)
+
+    @staticmethod
+    def _report(summary: DeliverySummary, rejected_path: str | None, remedy: str) -> str:
+        where = f"they are in {rejected_path}" if rejected_path else "set rejected_path to have them listed in a file"
+        return f"{summary_table(summary)}\nWhat to do: {remedy}; {where}."

@@ -1,0 +1,86 @@
+"""The rejected file: one JSON line for each event that Adjust does not have, with the reason and the row.
+
+It is the user's own data to mend, so the row is in it, device ids included. What was mended can be given back as
+``events``: a line is recognised by its keys, and keeps the event id that it had.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.events.values import is_missing, is_nan, scalar_text
+from airflow_provider_adjust.s2s.redaction import safe_repr
+
+#: The key of a rejected line that holds the row.
+ROW_KEY = "row"
+_ENVELOPE = frozenset({"position", "event_id", "outcome", "reason", "detail", ROW_KEY})
+
+
+def rejected_line(receipt: Receipt) -> str:
+    """Return the receipt and its row as one line of JSON, without the line's end."""
+    entry = {
+        "position": receipt.position,
+        "event_id": receipt.event_id,
+        "outcome": receipt.outcome.value,
+        "reason": receipt.reason,
+        "detail": receipt.detail,
+        "http_status": receipt.http_status,
+        "attempts": receipt.attempts,
+    }
+    try:
+        return json.dumps({**entry, ROW_KEY: _plain_row(receipt.row, _plain)})
+    except Exception:  # a number of 5,000 digits, lists in lists without end
+        return json.dumps({**entry, ROW_KEY: _plain_row(receipt.row, _plain_or_text)})
+
+
+def response_line(receipt: Receipt) -> str:
+    """Return Adjust's answer to the event as one line of JSON, without the line's end."""
+    return json.dumps({"event_id": receipt.event_id, "response": receipt.response})
+
+
+def is_rejected_line(row: Any) -> bool:
+    """Tell a line of a rejected file from a row."""
+    return isinstance(row, Mapping) and row.keys() >= _ENVELOPE
+
+
+def _plain_row(row: Any, plain: Callable[[Any], Any]) -> Any:
+    """The row in JSON's types. An amount that is NaN stays one: read as missing, its event would go without revenue."""
+    if not isinstance(row, Mapping):
+        return plain(row)
+    return {
+        name if isinstance(name, str) else safe_repr(name): "NaN" if _is_nan_amount(name, value) else plain(value)
+        for name, value in row.items()
+    }
+
+
+def _is_nan_amount(name: Any, value: Any) -> bool:
+    return name in EVENT.parameters and EVENT.parameters[name].kind == "money" and is_nan(value)
+
+
+def _plain_or_text(value: Any) -> Any:
+    try:
+        json.dumps(plain := _plain(value))
+        return plain
+    except Exception:
+        return safe_repr(value)
+
+
+def _plain(value: Any) -> Any:
+    """The value in JSON's types, so that reading it back gives the same event."""
+    if is_missing(value) and not isinstance(value, str):
+        return None
+    if isinstance(value, str | bool | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    text = scalar_text(value)
+    return str(value) if text is None else text

@@ -1,0 +1,137 @@
+"""Counts and exact revenue over the receipts of one delivery."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES, UNDELIVERED, Outcome
+from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.errors import CountsMismatch
+
+
+@dataclass
+class DeliverySummary:
+    """Counts over receipts, with exact revenue. Its size does not depend on how many receipts it has seen."""
+
+    read: int = 0
+    outcomes: Counter[str] = field(default_factory=Counter)
+    reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
+    adjusted: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    revenue: dict[str, Decimal] = field(default_factory=dict)
+    revenue_by_reason: dict[tuple[str, str], dict[str, Decimal]] = field(default_factory=dict)
+    first_event_at: datetime | None = None
+    last_event_at: datetime | None = None
+
+    def add(self, receipt: Receipt) -> None:
+        self.outcomes[receipt.outcome.value] += 1
+        key = (receipt.outcome.value, receipt.reason)
+        if receipt.reason:
+            self.reasons[key] += 1
+        event = receipt.event
+        if event is None:
+            return
+        if event.left_out:
+            self.adjusted += 1
+            self.left_out.update(event.left_out)
+        if self.first_event_at is None or event.occurred_at < self.first_event_at:
+            self.first_event_at = event.occurred_at
+        if self.last_event_at is None or event.occurred_at > self.last_event_at:
+            self.last_event_at = event.occurred_at
+        amount = event.revenue
+        if amount is not None:
+            currency = event.params["currency"]
+            if receipt.outcome is Outcome.DELIVERED:
+                self.revenue[currency] = self.revenue.get(currency, Decimal(0)) + amount
+            elif receipt.outcome in UNDELIVERED:
+                affected = self.revenue_by_reason.setdefault(key, {})
+                affected[currency] = affected.get(currency, Decimal(0)) + amount
+
+    @property
+    def settled(self) -> int:
+        return sum(self.outcomes.values())
+
+    def check(self) -> None:
+        """Raise ``CountsMismatch`` unless every row that was read has exactly one outcome."""
+        if self.settled != self.read:
+            raise CountsMismatch(
+                f"{self.read} rows were read but {self.settled} have an outcome ({dict(self.outcomes)}); "
+                "this is a defect of the provider: please report it, and compare Adjust with the warehouse"
+            )
+
+    def count(self, outcomes: frozenset[Outcome], tolerated: frozenset[str] = frozenset()) -> int:
+        """Events with one of the outcomes, less those whose outcome or reason is tolerated."""
+        total = sum(self.outcomes[outcome.value] for outcome in outcomes if outcome.value not in tolerated)
+        forgiven = sum(
+            count
+            for (outcome, reason), count in self.reasons.items()
+            if outcome in outcomes and outcome not in tolerated and reason in tolerated
+        )
+        return total - forgiven
+
+    def copy(self) -> DeliverySummary:
+        return DeliverySummary.from_state(self.as_state())
+
+    def as_state(self) -> dict[str, Any]:
+        """Everything in JSON's types, for ``from_state``."""
+        return {
+            "read": self.read,
+            "outcomes": dict(self.outcomes),
+            "reasons": [[outcome, reason, count] for (outcome, reason), count in self.reasons.items()],
+            "adjusted": self.adjusted,
+            "left_out": dict(self.left_out),
+            "revenue": _as_text(self.revenue),
+            "revenue_by_reason": [
+                [outcome, reason, _as_text(amounts)] for (outcome, reason), amounts in self.revenue_by_reason.items()
+            ],
+            "first_event_at": self.first_event_at.isoformat() if self.first_event_at else None,
+            "last_event_at": self.last_event_at.isoformat() if self.last_event_at else None,
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> DeliverySummary:
+        """The summary that ``as_state`` described."""
+        first, last = state["first_event_at"], state["last_event_at"]
+        return cls(
+            read=state["read"],
+            outcomes=Counter(state["outcomes"]),
+            reasons=Counter({(outcome, reason): count for outcome, reason, count in state["reasons"]}),
+            adjusted=state["adjusted"],
+            left_out=Counter(state["left_out"]),
+            revenue=_as_decimals(state["revenue"]),
+            revenue_by_reason={
+                (outcome, reason): _as_decimals(amounts) for outcome, reason, amounts in state["revenue_by_reason"]
+            },
+            first_event_at=datetime.fromisoformat(first) if first else None,
+            last_event_at=datetime.fromisoformat(last) if last else None,
+        )
+
+    def as_result(self, *, seconds: float, rejected_path: str | None) -> dict[str, Any]:
+        """The small dict that goes to XCom, the outlet asset's event and the log; JSON types only."""
+        by_reason: Counter[str] = Counter()
+        for (_, reason), count in self.reasons.items():
+            by_reason[reason] += count
+        return {
+            "read": self.read,
+            **{outcome.value: self.outcomes[outcome.value] for outcome in FINAL_OUTCOMES},
+            "adjusted": self.adjusted,
+            "by_reason": dict(by_reason.most_common()),
+            "revenue": {currency: format(amount, "f") for currency, amount in sorted(self.revenue.items())},
+            "first_event_at": self.first_event_at.isoformat() if self.first_event_at else None,
+            "last_event_at": self.last_event_at.isoformat() if self.last_event_at else None,
+            "seconds": round(seconds, 3),
+            "rejected_path": rejected_path,
+        }
+
+
+def _as_text(amounts: Mapping[str, Decimal]) -> dict[str, str]:
+    return {currency: format(amount, "f") for currency, amount in amounts.items()}
+
+
+def _as_decimals(amounts: Mapping[str, str]) -> dict[str, Decimal]:
+    return {currency: Decimal(amount) for currency, amount in amounts.items()}

@@ -1,0 +1,81 @@
+"""The texts of a delivery: a progress line while it runs, tables when it ends."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from decimal import Decimal
+
+from airflow_provider_adjust.s2s.account.summary import DeliverySummary
+from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES, UNDELIVERED, Outcome
+
+
+def progress_line(
+    summary: DeliverySummary, *, seconds: float, expected: int | None = None, slowed_to: int | None = None
+) -> str:
+    """One line for a long run: counts, share and time left where the total is known, rate, rejects."""
+    settled = summary.settled
+    rate = settled / seconds if seconds > 0 else 0.0
+    parts = [f"{settled:,} events settled"]
+    if expected:
+        parts[0] = f"{settled:,} of {expected:,} events settled ({settled / expected:.0%})"
+    parts.append(f"{summary.outcomes[Outcome.DELIVERED.value]:,} delivered")
+    parts.append(f"{summary.count(UNDELIVERED):,} not delivered")
+    parts.append(f"{rate:,.0f}/s")
+    if slowed_to is not None:
+        parts.append(f"slowed down by Adjust to {slowed_to} in flight")
+    if expected and rate > 0:
+        parts.append(f"about {_duration(max(0, expected - settled) / rate)} left")
+    return ", ".join(parts)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def summary_table(summary: DeliverySummary) -> str:
+    """Counts by outcome, then what was not delivered by reason, with the revenue that it carries."""
+    table = plain_table(("outcome", "events", "revenue"), outcome_rows(summary), right=("events",))
+    if reasons := reason_rows(summary):
+        table += "\n\n" + plain_table(("reason", "events", "revenue affected"), reasons, right=("events",))
+    if summary.first_event_at and summary.last_event_at:
+        table += f"\nevents from {summary.first_event_at.isoformat()} to {summary.last_event_at.isoformat()}"
+    return table
+
+
+def outcome_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
+    """Outcome, count and delivered revenue of each outcome that there was."""
+    rows = [("read", f"{summary.read:,}", "")]
+    for outcome in FINAL_OUTCOMES:
+        if count := summary.outcomes[outcome.value]:
+            rows.append((outcome.value, f"{count:,}", _money(summary.revenue) if outcome is Outcome.DELIVERED else ""))
+    if summary.adjusted:
+        left_out = ", ".join(f"{name} {count:,}" for name, count in summary.left_out.most_common())
+        rows.append(("adjusted", f"{summary.adjusted:,}", f"left out: {left_out}"))
+    return rows
+
+
+def reason_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
+    """Outcome and reason, count and affected revenue of each reason, the most frequent first."""
+    return [
+        (f"{outcome}: {reason}", f"{count:,}", _money(summary.revenue_by_reason.get((outcome, reason), {})))
+        for (outcome, reason), count in summary.reasons.most_common()
+    ]
+
+
+def _money(amounts: dict[str, Decimal]) -> str:
+    return ", ".join(f"{amount:,f} {currency}" for currency, amount in sorted(amounts.items()))
+
+
+def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()) -> str:
+    """Lines of columns two spaces apart; those named in ``right`` are aligned to the right."""
+    widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
+    lines = [
+        "  ".join(
+            f"{text:>{width}}" if name in right else f"{text:<{width}}"
+            for name, text, width in zip(head, line, widths, strict=True)
+        ).rstrip()
+        for line in (head, tuple("-" * width for width in widths), *rows)
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,201 @@
+"""Status and body of an answer in, a verdict out.
+
+Adjust's codes do not always fit its table (a 401 has been seen with ``device not found``, a 202 with a refused token),
+so the message decides first and the status second. Messages are matched as case-insensitive substrings: the prefix
+differs by endpoint, and a second bracket group may follow (Adjust S2S API, response codes).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
+from typing import Any
+
+from airflow_provider_adjust.s2s.answers.outcome import Outcome, Verdict
+from airflow_provider_adjust.s2s.redaction import redact
+from airflow_provider_adjust.s2s.transports import Completion, Failure
+
+_FIX_AUTHORIZATION = (
+    "put the app's S2S security token into the connection "
+    "(Adjust: AppView > All apps > app > Protection > S2S Security)"
+)
+_FIX_APP = "check app_token in the connection or the operator against the app's page in Adjust"
+_FIX_EVENT = "check event_token; it must belong to the app of app_token"
+#: The first substring that an answer's message contains decides.
+_BY_MESSAGE: tuple[tuple[str, Outcome, str, str], ...] = (
+    ("earlier unique event tracked", Outcome.DUPLICATE, "earlier_unique_event", ""),
+    ("event supposed to be unique", Outcome.DUPLICATE, "earlier_unique_event", ""),
+    ("device not found", Outcome.REJECTED, "device_not_found", ""),
+    ("device is opted out", Outcome.REJECTED, "device_opted_out", ""),
+    ("app token not found", Outcome.HALT, "app_token_not_found", _FIX_APP),
+    ("invalid app token", Outcome.HALT, "invalid_app_token", _FIX_APP),
+    ("invalid event token", Outcome.HALT, "invalid_event_token", _FIX_EVENT),
+    ("event token for wrong app", Outcome.HALT, "invalid_event_token", _FIX_EVENT),
+    ("event token blocklisted", Outcome.REJECTED, "event_token_blocklisted", ""),
+    ("app is inactive", Outcome.HALT, "app_inactive", "activate the app in Adjust's dashboard"),
+    (
+        "tracking disabled",
+        Outcome.HALT,
+        "tracking_disabled",
+        "have measurement enabled for the app's platform in Adjust",
+    ),
+    ("missing authentication token", Outcome.HALT, "missing_s2s_token", _FIX_AUTHORIZATION),
+    ("wrong authentication token", Outcome.HALT, "wrong_s2s_token", _FIX_AUTHORIZATION),
+    ("failed to authorize request", Outcome.HALT, "not_authorized", _FIX_AUTHORIZATION),
+    ("session failed", Outcome.HALT, "insufficient_scope", "give the S2S token the Events scope in Adjust"),
+    ("invalid revenue", Outcome.REJECTED, "invalid_revenue", ""),
+    ("invalid callback parameters", Outcome.REJECTED, "invalid_callback_params", ""),
+    ("bad event state", Outcome.REJECTED, "bad_event_state", ""),
+    ("request size too large", Outcome.REJECTED, "too_large", ""),
+    ("internal error", Outcome.RETRY, "internal_error", ""),
+)
+#: A year, in milliseconds. JSON's numbers have no limit, a wait needs one.
+_LONGEST_RETRY_IN = 365 * 86_400_000
+_RETRY_STATUSES = frozenset({408, 425, 429})
+_SLOW_DOWN_STATUSES = frozenset({429, 503})
+#: Objects and lists in an answer; Adjust's have a handful.
+_MOST_BRACKETS = 400
+#: Characters of an answer whose verdict is remembered.
+_LONGEST_REMEMBERED = 300
+_FIX_ENDPOINT = "check the connection's endpoint; Adjust's is https://s2s.adjust.com"
+
+
+def classify(
+    status: int, body: str | bytes, *, retry_after: str | None = None, now: Callable[[], datetime] | None = None
+) -> Verdict:
+    """Return what the answer means.
+
+    :param status: the HTTP status.
+    :param body: the body as it came. Its content type is not trusted.
+    :param retry_after: the ``Retry-After`` header, seconds or a date.
+    :param now: the clock, for a date in ``retry_after``.
+    """
+    if retry_after is None and len(body) <= _LONGEST_REMEMBERED:
+        return _classify_again(status, body)
+    return _classify(status, body, retry_after, now)
+
+
+def _classify(
+    status: int, body: str | bytes, retry_after: str | None = None, now: Callable[[], datetime] | None = None
+) -> Verdict:
+    text = _text(body)
+    response = _parse(text)
+    message = _message(response, text)
+    outcome, reason, remedy = _decide(status, text, response, message)
+    return Verdict(
+        outcome=outcome,
+        reason=reason,
+        message=redact(message) if message else "",
+        remedy=remedy,
+        retry_after=_wait(response, retry_after, now) if outcome is Outcome.RETRY else None,
+        slow_down=status in _SLOW_DOWN_STATUSES and outcome is Outcome.RETRY,
+        http_status=status,
+    )
+
+
+#: Nearly all answers are the same few, and verdicts are values.
+_classify_again = lru_cache(maxsize=512)(_classify)
+
+
+def read_answer(body: str | bytes) -> Any:
+    """Adjust's whole answer, parsed where it is JSON. For iOS 14+ it holds the SKAdNetwork conversion values that the
+    app's server must apply (Adjust S2S events, iOS 14+)."""
+    text = _text(body)
+    response = _parse(text)
+    return text if response is None else response
+
+
+def _text(body: str | bytes) -> str:
+    return (body.decode("utf-8", "replace") if isinstance(body, bytes) else body).strip()
+
+
+def _decide(status: int, text: str, response: Any, message: str) -> tuple[Outcome, str, str]:
+    if message:
+        lowered = message.lower()
+        for fragment, outcome, reason, remedy in _BY_MESSAGE:
+            if fragment in lowered:
+                return outcome, reason, remedy
+    if status == 200:
+        return _decide_success(text, response, message)
+    if status in _RETRY_STATUSES or status >= 500:
+        return Outcome.RETRY, f"http_{status}", ""
+    if status == 202:
+        return Outcome.HALT, "accepted_not_recorded", f"Adjust answers 202 to a refused token: {_FIX_AUTHORIZATION}"
+    if 300 <= status < 400:
+        return (
+            Outcome.HALT,
+            "redirected",
+            f"redirects are not followed, lest the token goes elsewhere: {_FIX_ENDPOINT}",
+        )
+    if status == 401:
+        return Outcome.HALT, "not_authorized", _FIX_AUTHORIZATION
+    if status == 407:
+        return Outcome.HALT, "proxy_not_authorized", "give the proxy's credentials in the worker's proxy settings"
+    if status in {404, 405} and not message:
+        return Outcome.HALT, "endpoint_not_found", _FIX_ENDPOINT
+    if 400 <= status < 500:
+        return Outcome.REJECTED, f"http_{status}", ""
+    return Outcome.IN_DOUBT, f"http_{status}", ""
+
+
+def _decide_success(text: str, response: Any, message: str) -> tuple[Outcome, str, str]:
+    if isinstance(response, dict):
+        return (Outcome.REJECTED, "unknown_error", "") if response.get("error") else (Outcome.DELIVERED, "", "")
+    if not text or "OK" in (text, response):
+        return Outcome.DELIVERED, "", ""
+    if text.startswith("<"):
+        return Outcome.HALT, "not_adjust", f"a web page answered instead of Adjust (a proxy?): {_FIX_ENDPOINT}"
+    return Outcome.IN_DOUBT, "unreadable_answer", ""
+
+
+def _parse(text: str) -> Any:
+    if text.count("[") + text.count("{") > _MOST_BRACKETS:
+        return None  # what can be read so deep could not be written again
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _message(response: Any, text: str) -> str:
+    """Adjust's own words, from the JSON's ``error``, else its ``message``; a web page has none."""
+    if isinstance(response, dict):
+        found = response.get("error") or response.get("message") or ""
+        return found if isinstance(found, str) else json.dumps(found)
+    return "" if response is not None or text.startswith("<") or text == "OK" or len(text) > 1000 else text
+
+
+def _wait(response: Any, header: str | None, now: Callable[[], datetime] | None) -> float | None:
+    retry_in = response.get("retry_in") if isinstance(response, dict) else None
+    if isinstance(retry_in, int | float) and not isinstance(retry_in, bool) and retry_in >= 0:
+        return min(retry_in, _LONGEST_RETRY_IN) / 1000  # Adjust's SDKs read it as milliseconds
+    if header is None:
+        return None
+    header = header.strip()
+    if re.fullmatch(r"[0-9]{1,9}", header):
+        return float(header)
+    try:
+        until = parsedate_to_datetime(header)
+    except (ValueError, TypeError, OverflowError):
+        return None
+    until = until if until.tzinfo else until.replace(tzinfo=UTC)
+    return max(0.0, (until - (now() if now else datetime.now(UTC))).total_seconds())
+
+
+def judge(completion: Completion) -> Verdict:
+    """Return the verdict on an answer, or on the lack of one."""
+    if completion.failure is None:
+        return classify(completion.status or 0, completion.body, retry_after=completion.retry_after)
+    message = completion.failure_name
+    if completion.failure is Failure.NOT_SENT:
+        return Verdict(Outcome.RETRY, "connection_failed", message)
+    if completion.failure is Failure.TLS:
+        remedy = "check the connection's endpoint and the certificates that the worker trusts"
+        return Verdict(Outcome.HALT, "tls_refused", message, remedy)
+    if completion.status is not None and completion.status >= 500:
+        return Verdict(Outcome.RETRY, f"http_{completion.status}", message, http_status=completion.status)
+    return Verdict(Outcome.IN_DOUBT, "no_answer", message, http_status=completion.status)

@@ -1,0 +1,66 @@
+"""The ends an event can have, and what an answer means for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, StrEnum
+from typing import Literal
+
+
+class Outcome(StrEnum):
+    """What became of an event. A receipt has one of the first eight; ``retry`` and ``halt`` are verdicts on the way."""
+
+    DELIVERED = "delivered"
+    DUPLICATE = "duplicate"
+    REJECTED = "rejected"
+    INVALID = "invalid"
+    EXPIRED = "expired"
+    IN_DOUBT = "in_doubt"
+    HELD = "held"
+    SKIPPED = "skipped"
+    RETRY = "retry"
+    HALT = "halt"
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What an answer means for the event that it answers.
+
+    ``reason`` is a short code to count by, ``message`` Adjust's own words without tokens and device ids, ``remedy`` what
+    to do about a halt. ``retry_after`` is in seconds; ``slow_down`` asks all lanes to slow down.
+    """
+
+    outcome: Outcome
+    reason: str
+    message: str = ""
+    remedy: str = ""
+    retry_after: float | None = None
+    slow_down: bool = False
+    http_status: int | None = None
+
+
+#: What is done with an event in doubt: sent again, left to a person, or looked up in the Device API first.
+OnInDoubt = Literal["resend", "hold", "verify"]
+#: The order in which outcomes are shown; together they count every row that was read.
+FINAL_OUTCOMES = (
+    Outcome.DELIVERED,
+    Outcome.DUPLICATE,
+    Outcome.SKIPPED,
+    Outcome.REJECTED,
+    Outcome.INVALID,
+    Outcome.EXPIRED,
+    Outcome.IN_DOUBT,
+    Outcome.HELD,
+)
+#: Outcomes that leave Adjust without the event.
+UNDELIVERED = frozenset({Outcome.REJECTED, Outcome.INVALID, Outcome.EXPIRED, Outcome.IN_DOUBT, Outcome.HELD})
+#: Outcomes that a later try may turn into a delivery.
+UNRESOLVED = frozenset({Outcome.IN_DOUBT, Outcome.HELD})
+
+
+class Recorded(Enum):
+    """How an event in doubt stands with Adjust."""
+
+    YES = "recorded"
+    NO = "absent"
+    UNKNOWN = "unknown"

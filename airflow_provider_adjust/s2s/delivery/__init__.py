@@ -1,0 +1,1 @@
+"""The loop that sends events, from intake to receipt."""

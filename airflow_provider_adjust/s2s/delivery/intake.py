@@ -1,0 +1,157 @@
+"""Rows in, jobs out: parsed, numbered, and in the order in which they are to be sent.
+
+A list is sorted by time here. A stream is not, since that would take all of it: it must come in time order, and the first
+row that does not ends it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent, StreamOutOfOrder
+from airflow_provider_adjust.s2s.events.event import Event
+from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.parser import EventParser
+from airflow_provider_adjust.s2s.events.rows import Row
+from airflow_provider_adjust.s2s.redaction import escape, quote, row_repr
+
+Now = Callable[[], datetime]
+_NO_TIME = datetime.min.replace(tzinfo=UTC)
+#: What the operator or the connection normally says for all rows.
+_MISSING_DEFAULTS = frozenset({"missing_environment", "missing_app_token", "missing_event_token"})
+_LONGEST_SHOWN_ID = 80
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+class Intake:
+    """Turns rows into jobs, and rows that are no events into receipts.
+
+    :param parsers: the parser of each route; a single route is named None.
+    :param route_by: the column whose value names a row's route.
+    """
+
+    def __init__(
+        self, parsers: Mapping[str | None, EventParser], *, route_by: str | None = None, now: Now = utc_now
+    ) -> None:
+        self._parsers = parsers
+        self._route_by = route_by
+        self._now = now
+        #: Rows that were handed on; each of them gets a receipt.
+        self.read = 0
+
+    def sorted(self, rows: Sequence[Row]) -> Iterator[Job | Receipt]:
+        """Everything by time, what has none first; equal times keep the order of their rows.
+
+        An event that is refused for its age keeps its place, so that the order does not depend on when it is looked at.
+        """
+        count_equal = _EqualEvents(bounded=False)
+        items = [self._take(row, position, count_equal) for position, row in enumerate(rows, start=1)]
+        for _, item in sorted(items, key=lambda timed: timed[0]):
+            self.read += 1
+            yield item
+
+    def stream(self, rows: Iterable[Row]) -> Iterator[Job | Receipt]:
+        """Jobs as the rows come.
+
+        :raises StreamOutOfOrder: a row is older than one before it; it was not passed on.
+        """
+        count_equal = _EqualEvents(bounded=True)
+        latest: Job | None = None
+        for position, row in enumerate(rows, start=1):
+            _, item = self._take(row, position, count_equal)
+            if isinstance(item, Job):
+                if latest is not None and item.event.occurred_at < latest.event.occurred_at:
+                    raise StreamOutOfOrder(_out_of_order(item, latest))
+                latest = item
+            self.read += 1
+            yield item
+
+    def _take(self, row: Row, position: int, count_equal: _EqualEvents) -> tuple[datetime, Job | Receipt]:
+        """The row's time, and the job or the refusal that it becomes."""
+        try:
+            route = self._route_of(row)
+            event = self._parsers[route].parse(row, now=self._now(), count_equal=count_equal)
+            count_equal.check(event, position)
+        except InvalidEvent as error:
+            if error.reason in _MISSING_DEFAULTS and position == 1:
+                # Not one row's mistake: nothing has been sent yet, and nothing should be.
+                raise AdjustConfigurationError(error.detail) from None
+            outcome = Outcome.EXPIRED if error.reason == "expired" else Outcome.INVALID
+            event_id = error.event_id or row_digest(row)
+            refusal = Receipt(outcome, error.reason, event_id, position, detail=error.detail, row=row)
+            return error.occurred_at or _NO_TIME, refusal
+        return event.occurred_at, Job(event, position, row, route)
+
+    def _route_of(self, row: Any) -> str | None:
+        if self._route_by is None:
+            return None
+        route = row.get(self._route_by) if isinstance(row, Mapping) else None
+        if not isinstance(route, str) or route not in self._parsers:
+            known = ", ".join(sorted(str(name) for name in self._parsers))
+            raise InvalidEvent("unknown_route", f"{self._route_by} is {quote(route)}; adjust_conn_id has {known}")
+        return route
+
+
+class _EqualEvents:
+    """Tells equal purchases of one second apart, and finds a row that was joined twice.
+
+    Equal events have equal times, so a stream in time order needs to remember one second only.
+    """
+
+    def __init__(self, *, bounded: bool) -> None:
+        self._bounded = bounded
+        self._second = -1
+        self._digests: Counter[str] = Counter()
+        self._positions: dict[str, int] = {}
+
+    def __call__(self, digest: str, occurred_at: datetime) -> int:
+        self._turn_to(occurred_at)
+        before = self._digests[digest]
+        self._digests[digest] += 1
+        return before
+
+    def check(self, event: Event, position: int) -> None:
+        """Refuse an event whose id another row of the same second already has: sent, it would count twice."""
+        self._turn_to(event.occurred_at)
+        first = self._positions.setdefault(event.event_id, position)
+        if first != position:
+            raise InvalidEvent(
+                "repeated_event_id",
+                f"row {first} has the same event id; remove the duplicate from the query (a join may have doubled it)",
+                event_id=event.event_id,
+            )
+
+    def _turn_to(self, occurred_at: datetime) -> None:
+        second = int(occurred_at.timestamp())
+        if self._bounded and second != self._second:
+            self._second = second
+            self._digests.clear()
+            self._positions.clear()
+
+
+def row_digest(row: Any) -> str:
+    """Name a row by what it holds, without revealing it."""
+    try:
+        content = repr(sorted(row.items(), key=lambda item: str(item[0]))) if isinstance(row, Mapping) else repr(row)
+    except Exception:  # a value that has no text
+        content = row_repr(row)
+    return blake2b(content.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+
+
+def _out_of_order(job: Job, latest: Job) -> str:
+    event_id, latest_id = (escape(each.event.event_id, _LONGEST_SHOWN_ID) for each in (job, latest))
+    return (
+        f"row {job.position} (event {event_id}) happened at {job.event.occurred_at.isoformat()}, before row "
+        f"{latest.position} (event {latest_id}) at {latest.event.occurred_at.isoformat()}; a stream must come "
+        "in time order, since Adjust refuses an event older than the device's last one: add ORDER BY on the column that "
+        "is sent as created_at. The row and all after it were not sent"
+    )

@@ -1,0 +1,114 @@
+"""Which event may be sent now: chronological order per device and event token.
+
+Adjust rejects an event whose time is earlier than one it already has for the same device and event token, so a lane
+(device id name, device id value, event token) has one event in flight at a time. An event with several device ids is in
+several lanes and waits until it is the oldest in all of them. Lanes do not wait for one another.
+
+Events are added in the order in which they are to be sent. Nothing here reads a clock or sends anything.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterable
+
+from airflow_provider_adjust.s2s.events.event import Lane
+from airflow_provider_adjust.s2s.events.job import Job
+
+
+class Schedule:
+    """The events that have been read and not yet settled."""
+
+    def __init__(self) -> None:
+        self._lanes: dict[Lane, deque[Job]] = {}
+        self._ready: list[tuple[int, Job]] = []
+        self._added = 0
+        self._waiting = 0
+        self._held: set[Lane] = set()
+
+    def __len__(self) -> int:
+        """Events that were added and neither settled nor held."""
+        return self._waiting
+
+    def add(self, job: Job) -> bool:
+        """Queue the event behind all that share a lane with it. False: a lane is held, and so is the event."""
+        if self._held and not self._held.isdisjoint(job.event.lanes):
+            self._hold([job])
+            return False
+        self._waiting += 1
+        self._added += 1
+        job.turn = self._added
+        job.ahead = 0
+        for lane in job.event.lanes:
+            queue = self._lanes.get(lane)
+            if queue is None:
+                self._lanes[lane] = deque((job,))
+            else:
+                queue.append(job)
+                job.ahead += 1
+        if job.ahead == 0:
+            self.make_ready(job)
+        return True
+
+    def make_ready(self, job: Job) -> None:
+        """Offer an event that is the oldest in its lanes, for the first time or again."""
+        heapq.heappush(self._ready, (job.turn, job))
+
+    @property
+    def ready(self) -> int:
+        """How many events may be sent now."""
+        return len(self._ready)
+
+    def next_ready(self) -> Job | None:
+        """Take the earliest event that may be sent now. It keeps its lanes until it is settled or held."""
+        return heapq.heappop(self._ready)[1] if self._ready else None
+
+    def settle(self, job: Job) -> None:
+        """Let the lanes of a resolved event go on."""
+        self._waiting -= 1
+        for lane in job.event.lanes:
+            queue = self._lanes[lane]
+            if queue.popleft() is not job:
+                raise AssertionError("an event was settled before the older ones of its lane")
+            if not queue:
+                del self._lanes[lane]
+                continue
+            follower = queue[0]
+            follower.ahead -= 1
+            if follower.ahead == 0:
+                self.make_ready(follower)
+
+    def close(self, job: Job) -> None:
+        """Close the lanes behind an event that is not to be sent. It was not added; older events go on."""
+        self._hold([job])
+
+    def hold(self, job: Job) -> list[Job]:
+        """Close the lanes of an unresolved event and return what waited behind it, oldest first.
+
+        A held event closes its other lanes too: sending what follows there would put it out of order next time.
+        """
+        held = self._hold([job])
+        self._waiting -= len(held)
+        held.remove(job)
+        return sorted(held, key=lambda other: other.turn)
+
+    def _hold(self, jobs: Iterable[Job]) -> list[Job]:
+        held = list(jobs)
+        known = set(map(id, held))
+        for job in held:  # grows while it is walked
+            for lane in job.event.lanes:
+                self._held.add(lane)
+                queue = self._lanes.get(lane)
+                if queue is None or job not in queue:
+                    continue
+                while True:
+                    last = queue.pop()
+                    if last is job:
+                        break
+                    if id(last) not in known:
+                        known.add(id(last))
+                        held.append(last)
+                if not queue:
+                    del self._lanes[lane]
+        return held

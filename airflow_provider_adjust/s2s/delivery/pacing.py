@@ -1,0 +1,114 @@
+"""When the next request may start: the window of requests in flight, the rate, retries and pauses.
+
+The window shrinks when Adjust says that it is too much and grows back while it answers, as TCP's does: halved on 429, cut
+by a quarter on 503, one more for every eight good answers. Occasional 503s are ignored: the window shrinks only when more
+than 5 % of the last 64 answers or so are 429 or 503. Until the first answer that is not a halt the window is one, so that
+a wrong token costs one request.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from airflow_provider_adjust.s2s.answers.outcome import Verdict
+from airflow_provider_adjust.s2s.events.job import Job
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often an event is sent, and how long it waits in between: exponential, with full jitter, in seconds.
+
+    Adjust's own wish (``Retry-After``, ``retry_in``) replaces the wait. A wish longer than ``max_retry_after`` ends the
+    delivery, so that the task does not hold a worker for it.
+    """
+
+    attempts: int = 7
+    first_wait: float = 0.5
+    longest_wait: float = 30.0
+    max_retry_after: float = 120.0
+    jitter: Callable[[], float] = field(default=random.random, repr=False)
+
+    def wait(self, attempts: int) -> float:
+        return self.jitter() * min(self.longest_wait, self.first_wait * 2.0 ** (attempts - 1))
+
+
+class DelayQueue:
+    """Events that wait for a moment on the delivery's clock."""
+
+    def __init__(self) -> None:
+        self._jobs: list[tuple[float, int, Job]] = []
+        self._added = 0
+
+    def __iter__(self) -> Iterator[Job]:
+        return (job for _, _, job in self._jobs)
+
+    @property
+    def next_due(self) -> float | None:
+        """When the first of them is due; None while nobody waits."""
+        return self._jobs[0][0] if self._jobs else None
+
+    def add(self, job: Job, due: float) -> None:
+        self._added += 1
+        heapq.heappush(self._jobs, (due, self._added, job))
+
+    def take_due(self, now: float) -> Iterator[Job]:
+        """Those whose wait is over, the earliest first."""
+        while self._jobs and self._jobs[0][0] <= now:
+            yield heapq.heappop(self._jobs)[2]
+
+
+_CUT = {429: 0.5, 503: 0.75}
+_GROWTH = 1 / 8
+#: The share of 503 among the latest answers that is taken as noise, and how many answers are the latest, about.
+_NOISE = 0.05
+_LATEST = 64
+#: How far a late start may be made up for, in seconds: enough for a busy worker, too little for a burst.
+_CATCH_UP = 0.05
+
+
+class Pace:
+    """The brake of one delivery. Times are monotonic seconds, given by the caller."""
+
+    def __init__(self, max_in_flight: int, max_events_per_second: float | None = None) -> None:
+        self._most = max_in_flight
+        self._window = float(max_in_flight)
+        self._answers_to_next_cut = 0
+        self._slow_share = 0.0
+        self._interval = 1 / max_events_per_second if max_events_per_second else 0.0
+        self._next_slot = 0.0
+        self._paused_until = 0.0
+        self._proven = False
+
+    @property
+    def window(self) -> int:
+        """Requests that may be in flight now."""
+        return int(self._window) if self._proven else 1
+
+    def wait(self, now: float) -> float:
+        """Seconds until the next request may start, as far as rate and pauses go; 0 is now."""
+        return max(0.0, self._next_slot - now, self._paused_until - now)
+
+    def sent(self, now: float) -> None:
+        if self._interval:
+            self._next_slot = max(self._next_slot, now - max(_CATCH_UP, self._interval)) + self._interval
+
+    def prove(self) -> None:
+        """The first answer has shown that the endpoint and the token work."""
+        self._proven = True
+
+    def pause(self, now: float, seconds: float) -> None:
+        """Start nothing for that long."""
+        self._paused_until = max(self._paused_until, now + seconds)
+
+    def answered(self, verdict: Verdict) -> None:
+        """Shrink or grow by the answer. A burst of refusals that were in flight together counts once."""
+        self._answers_to_next_cut -= 1
+        self._slow_share += (verdict.slow_down - self._slow_share) / _LATEST
+        if not verdict.slow_down:
+            self._window = min(float(self._most), self._window + _GROWTH)
+        elif self._answers_to_next_cut <= 0 and (verdict.http_status == 429 or self._slow_share > _NOISE):
+            self._window = max(1.0, self._window * _CUT.get(verdict.http_status or 0, 1.0))
+            self._answers_to_next_cut = int(self._window) + 1

@@ -1,0 +1,1 @@
+"""Adjust's endpoints as values."""

@@ -1,0 +1,75 @@
+"""An event, ready to be sent: its parameters, its form-encoded body and its lanes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import NamedTuple
+from urllib.parse import quote_plus
+
+
+class Lane(NamedTuple):
+    """Within a lane events are sent one at a time, in the order of their times (Adjust S2S events, event timestamp)."""
+
+    id_name: str
+    id_value: str
+    event_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One event, ready to be sent.
+
+    ``params`` is exactly what goes on the wire, before form encoding. ``occurred_at`` is in UTC and keeps the full
+    precision, which decides the order; ``params["created_at_unix"]`` has whole seconds. ``event_id`` is what logs,
+    ledger and receipts carry; it reveals no device. ``left_out`` names parameters whose value Adjust would not take and
+    which were therefore not sent.
+    """
+
+    params: dict[str, str] = field(repr=False)
+    occurred_at: datetime
+    event_id: str
+    lanes: tuple[Lane, ...] = field(repr=False)
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def body(self) -> str:
+        """The form-encoded body, the only kind that Adjust documents."""
+        return form_encoded(self.params)
+
+    @property
+    def revenue(self) -> Decimal | None:
+        amount = self.params.get("revenue")
+        return None if amount is None else Decimal(amount)
+
+
+_needs_no_encoding = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
+_ENCODED = {code: quote_plus(chr(code)) for code in range(128)}
+#: Percent-encoding makes at most 12 bytes of a character.
+_BYTES_PER_CHARACTER = 12
+
+
+def form_encoded(params: Mapping[str, str]) -> str:
+    """As ``urllib.parse.urlencode`` does it, in a fraction of its time for ASCII, which nearly everything is."""
+    return "&".join([f"{_encoded_name(name)}={_encoded(text)}" for name, text in params.items()])
+
+
+def size_above(limit: int, params: Mapping[str, str]) -> int | None:
+    """How many bytes the body has where that is more than the limit; seldom does it have to be made to know."""
+    longest = len("".join((*params, *params.values()))) * _BYTES_PER_CHARACTER
+    if longest > limit and (size := len(form_encoded(params))) > limit:
+        return size
+    return None
+
+
+def _encoded(text: str) -> str:
+    if _needs_no_encoding(text):
+        return text
+    return text.translate(_ENCODED) if text.isascii() else quote_plus(text)
+
+
+_encoded_name = lru_cache(maxsize=1024)(quote_plus)

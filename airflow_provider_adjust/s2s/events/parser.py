@@ -1,0 +1,395 @@
+"""Turns a row into an event: normalised, validated, identified, with its lanes named.
+
+A row is a mapping whose keys are Adjust's own parameter names, so that the SQL's aliases are the mapping.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+from jsonschema import ValidationError
+
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint, Parameter
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
+from airflow_provider_adjust.s2s.events import times, values
+from airflow_provider_adjust.s2s.events.event import Event, Lane, size_above
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row, UnreadableRow
+from airflow_provider_adjust.s2s.events.values import refuse
+from airflow_provider_adjust.s2s.redaction import quote
+
+#: How many events with these very parameters came before this one: two equal purchases in one second are two events.
+CountEqual = Callable[[str, datetime], int]
+
+
+class EventParser:
+    """Parses rows that share their defaults; ``parse_event`` has the meaning of every argument."""
+
+    def __init__(
+        self,
+        *,
+        app_token: str | None = None,
+        event_token: str | None = None,
+        event_tokens: Mapping[str, str] | None = None,
+        environment: str | None = None,
+        timezone: str = "UTC",
+        column_map: Mapping[str, str] | None = None,
+        extra_params: Sequence[str] = (),
+        id_field: str | None = None,
+        event_id_param: str | None = None,
+        ignored: Sequence[str] = (),
+        endpoint: Endpoint = EVENT,
+    ) -> None:
+        self.endpoint = endpoint
+        self._zone: tzinfo = times.load_timezone(timezone)
+        self._names = dict(column_map or {})
+        self._event_tokens = dict(event_tokens or {})
+        self._id_field = id_field
+        self._event_id_param = event_id_param
+        self._columns = Columns(
+            endpoint,
+            names=self._names,
+            extra=extra_params,
+            ignored=ignored if id_field is None else (*ignored, self._names.get(id_field, id_field)),
+            has_event_names=bool(event_tokens),
+        )
+        self._defaults = {"s2s": "1"}
+        for name, default in (("app_token", app_token), ("event_token", event_token), ("environment", environment)):
+            if not values.is_missing(default):
+                self._defaults[name] = self._default(name, default)
+        for event, token in self._event_tokens.items():
+            self._default("event_token", token, f"event_tokens[{event!r}]")
+        if id_field is not None and self._names.get(id_field, id_field) in endpoint.personal:
+            raise AdjustConfigurationError(
+                f"id_field={id_field!r} holds a device's id or other personal data; event ids appear in logs, so "
+                "name a column such as the order's number"
+            )
+
+    def _default(self, name: str, value: Any, argument: str | None = None) -> str:
+        parameter = self.endpoint.parameters[name]
+        try:
+            return values.NORMALISERS[parameter.kind](parameter, value) or ""
+        except InvalidEvent as error:
+            raise AdjustConfigurationError(f"{argument or name}: {error.detail}") from None
+
+    def renamed(self, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The row under Adjust's names."""
+        return {self._names.get(column, column): value for column, value in row.items()}
+
+    def parse(self, row: Row, *, now: datetime | None = None, count_equal: CountEqual | None = None) -> Event:
+        """Return the event that the row describes, or raise ``InvalidEvent``."""
+        if isinstance(row, UnreadableRow):
+            raise InvalidEvent("unreadable_row", row.problem)
+        if not isinstance(row, Mapping):
+            raise InvalidEvent(
+                "not_a_row", f"a row is a mapping of parameter names to values, not a {type(row).__name__}"
+            )
+        event_id = None
+        try:
+            event_id = self.row_id(row)
+            return self._parse(row, event_id, now or datetime.now(UTC), count_equal)
+        except InvalidEvent as error:
+            error.event_id = event_id
+            raise
+        except Exception as error:
+            # Whatever a row holds (a number of 5,000 digits, an object that raises), it spoils only itself.
+            raise InvalidEvent(
+                "unreadable_row",
+                f"a value of the row cannot be read ({type(error).__name__}); cast it to text or to a number",
+                event_id=event_id,
+            ) from None
+
+    def row_id(self, row: Row) -> str | None:
+        """The row's own id where ``id_field`` names one, or the one that a rejected file kept."""
+        value: Any
+        if isinstance(row, ResubmittedRow):
+            value, where = row.event_id, "event_id of the rejected line"
+        elif self._id_field is None:
+            return None
+        else:
+            value, where = row.get(self._id_field), f"id_field {self._id_field}"
+        text = None if values.is_missing(value) else values.scalar_text(value)
+        if not text or not text.strip():
+            raise InvalidEvent("missing_event_id", f"the {where} is empty; every event needs its id")
+        return text.strip()
+
+    def _parse(self, row: Row, event_id: str | None, now: datetime, count_equal: CountEqual | None) -> Event:
+        params: dict[str, str] = {}
+        left_out: list[str] = []
+        moments: dict[str, datetime] = {}
+        named: dict[str, str] = {}
+        for (name, kind, parameter, normalise), value in zip(self._columns.of(row), row.values(), strict=True):
+            if value is None or (values.is_missing(value) and not (kind == "money" and values.is_nan(value))):
+                continue
+            if normalise is not None:
+                text = normalise(parameter, value)
+                if text:
+                    params[name] = text
+                elif text is None:
+                    left_out.append(name)
+            elif kind == "time":
+                moments[name] = times.read_time(name, value, self._zone)
+            elif kind == "event":
+                named["event_token"] = self._event_token_of(value)
+        # What the row says itself goes before the token of its event's name, and that before the defaults.
+        params = {**self._defaults, **named, **params}
+        occurred_at = self._check_time(moments, now)
+        params["created_at_unix"] = str(int(occurred_at.timestamp()))
+        check_schema(params, self.endpoint)
+
+        if event_id is None:
+            event_id = _digest(params)
+            equal_before = count_equal(event_id, occurred_at) if count_equal else 0
+            if equal_before:
+                event_id = _digest({"first": event_id, "ordinal": str(equal_before)})
+        if self._event_id_param is not None:
+            self._add_event_id(params, event_id)
+        self._check_size(params)
+        return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out))
+
+    def _event_token_of(self, event: Any) -> str:
+        try:
+            return self._event_tokens[event]
+        except (KeyError, TypeError):
+            known = ", ".join(sorted(self._event_tokens))
+            raise InvalidEvent(
+                "unknown_event", f"event {quote(event)} has no token in event_tokens; known: {known}"
+            ) from None
+
+    def _check_time(self, moments: dict[str, datetime], now: datetime) -> datetime:
+        if not moments:
+            raise InvalidEvent(
+                "missing_created_at",
+                "the row has no created_at or created_at_unix; Adjust would book the time of receipt, and the order "
+                "would be lost",
+            )
+        # Of two that name the same second, the later one has the fraction that decides the order.
+        occurred_at = max(moments.values())
+        if len(moments) > 1 and int(min(moments.values()).timestamp()) != int(occurred_at.timestamp()):
+            raise InvalidEvent(
+                "conflicting_created_at", "created_at and created_at_unix name different seconds; give one"
+            )
+        age = now - occurred_at
+        if -self.endpoint.max_ahead <= age <= self.endpoint.max_age:
+            return occurred_at
+        if age > self.endpoint.max_age:
+            raise InvalidEvent(
+                "expired",
+                f"the event is {age.days} days old; Adjust takes none older than {self.endpoint.max_age.days}",
+                occurred_at=occurred_at,
+            )
+        raise InvalidEvent(
+            "created_at_in_future",
+            f"created_at lies {-age} ahead of now; check its time zone (times without an offset are read in `timezone`)",
+            occurred_at=occurred_at,
+        )
+
+    def _add_event_id(self, params: dict[str, str], event_id: str) -> None:
+        parameter = self.endpoint.parameters["callback_params"]
+        sent = params.get("callback_params")
+        entries = values.load_object("callback_params", sent) if sent else {}
+        if self._event_id_param in entries:
+            raise InvalidEvent(
+                "invalid_callback_params",
+                f"callback_params already has the key {self._event_id_param}, which event_id_param is to fill",
+            )
+        params["callback_params"] = values.flat_object(parameter, {**entries, self._event_id_param: event_id})
+
+    def _check_size(self, params: Mapping[str, str]) -> None:
+        size = size_above(self.endpoint.max_bytes, params)
+        if size is not None:
+            raise InvalidEvent(
+                "too_large", f"the request would have {size:,} bytes; Adjust takes {self.endpoint.max_bytes:,}"
+            )
+
+    def _lanes(self, params: Mapping[str, str]) -> tuple[Lane, ...]:
+        device_ids = self.endpoint.device_ids
+        token = params["event_token"]
+        return tuple([Lane(name, text, token) for name, text in params.items() if name in device_ids])
+
+
+def parse_event(
+    row: Row,
+    *,
+    app_token: str | None = None,
+    event_token: str | None = None,
+    event_tokens: Mapping[str, str] | None = None,
+    environment: str | None = None,
+    timezone: str = "UTC",
+    now: datetime | None = None,
+    column_map: Mapping[str, str] | None = None,
+    extra_params: Sequence[str] = (),
+    id_field: str | None = None,
+    event_id_param: str | None = None,
+) -> Event:
+    """Turn one row into an event, or raise ``InvalidEvent`` with a reason and the remedy.
+
+    :param row: a mapping of Adjust's parameter names to values; None, NaN and empty text leave a parameter out.
+    :param app_token: used where the row has none.
+    :param event_token: used where the row has none.
+    :param event_tokens: event tokens by the name that a row's ``event`` column holds.
+    :param environment: ``production`` or ``sandbox``, used where the row has none. There is no other default.
+    :param timezone: IANA name of the zone in which times without an offset are read.
+    :param now: the time from which age is measured; the clock's by default.
+    :param column_map: Adjust's names by the row's, ``{"gaid": "gps_adid"}``.
+    :param extra_params: names to send although the schema does not know them.
+    :param id_field: the column that identifies a row; it is not sent. Without one, the event's id is a digest of what
+        is sent.
+    :param event_id_param: the key under which ``callback_params`` carries the event's id, so that raw data exports can
+        be joined back.
+    :raises InvalidEvent: the row is no event that Adjust would take.
+    :raises AdjustConfigurationError: a default is unusable, whatever the row.
+    """
+    parser = EventParser(
+        app_token=app_token,
+        event_token=event_token,
+        event_tokens=event_tokens,
+        environment=environment,
+        timezone=timezone,
+        column_map=column_map,
+        extra_params=extra_params,
+        id_field=id_field,
+        event_id_param=event_id_param,
+    )
+    return parser.parse(row, now=now)
+
+
+def _digest(params: Mapping[str, str]) -> str:
+    canonical = "\x1e".join(f"{name}\x1f{params[name]}" for name in sorted(params))
+    return blake2b(canonical.encode(), digest_size=16).hexdigest()
+
+
+#: Row shapes that are remembered; a query has one, a file of JSON lines may have many.
+_MOST_SHAPES = 1024
+#: Characters of an unknown name that are looked at, and remembered.
+_LONGEST_NAME = 100
+
+
+class Column(NamedTuple):
+    """What is to be done with a column's values."""
+
+    name: str
+    kind: str
+    parameter: Parameter
+    normalise: values.Normalise | None
+
+
+class Columns:
+    """The columns of every shape of row that was met.
+
+    :param names: Adjust's names by the row's.
+    :param extra: names that are sent although the endpoint does not know them.
+    :param ignored: columns that are not sent.
+    :param has_event_names: a column ``event`` holds the name of an event, whose token is looked up.
+    """
+
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        *,
+        names: Mapping[str, str],
+        extra: Collection[str],
+        ignored: Collection[str],
+        has_event_names: bool,
+    ) -> None:
+        self._endpoint = endpoint
+        self._names = names
+        self._extra = frozenset(extra) - endpoint.parameters.keys()
+        self._ignored = frozenset(ignored) - endpoint.parameters.keys()
+        self._has_event_names = has_event_names
+        self._shapes: dict[tuple[Any, ...], list[Column]] = {}
+
+    def of(self, row: Row) -> list[Column]:
+        """The row's columns, in its order.
+
+        :raises InvalidEvent: a column has a name that Adjust does not know, or two columns have one.
+        """
+        given = tuple(row)
+        shape = self._shapes.get(given)
+        if shape is None:
+            shape = [self._column(column) for column in given]
+            names = [column.name for column in shape]
+            if len(set(names)) < len(names):
+                repeated = next(name for name in names if names.count(name) > 1)
+                raise InvalidEvent("repeated_parameter", f"two columns give {repeated}; keep one")
+            if len(self._shapes) >= _MOST_SHAPES:
+                self._shapes.clear()
+            self._shapes[given] = shape
+        return shape
+
+    def _column(self, column: Any) -> Column:
+        name = self._names.get(column, column)
+        parameter = self._endpoint.parameters.get(name)
+        if parameter is not None:
+            return Column(name, parameter.kind, parameter, values.NORMALISERS.get(parameter.kind))
+        if not isinstance(name, str):
+            raise InvalidEvent("unknown_parameter", f"a column is named by a {type(name).__name__}; names are text")
+        if name in self._extra:
+            return Column(name, "text", _unknown_parameter(name), values.text)
+        if name == "event" and self._has_event_names:
+            return Column(name, "event", _unknown_parameter(name), None)
+        if name in self._ignored:
+            return Column(name, "ignored", _unknown_parameter(name), None)
+        raise InvalidEvent("unknown_parameter", _did_you_mean(name[:_LONGEST_NAME], self._endpoint))
+
+
+@lru_cache(maxsize=1024)
+def _unknown_parameter(name: str) -> Parameter:
+    return Parameter(
+        name=name,
+        kind="text",
+        description="",
+        source="",
+        choices=(),
+        letter_case=None,
+        hyphens=True,
+        personal=True,
+        sent_as=None,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _did_you_mean(name: str, endpoint: Endpoint) -> str:
+    by_lower_case = {known.lower(): known for known in endpoint.parameters}
+    near = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
+    meant = (
+        f"did you mean {by_lower_case[near[0]]} (names are case-sensitive)?" if near else "rename or drop the column."
+    )
+    return f"Adjust knows no parameter {quote(name)}; {meant} To send it as it is, name it in extra_params"
+
+
+_WHERE_TO_SET = {
+    "environment": "set it to production or sandbox in the connection, the operator or the row",
+    "app_token": "set it in the connection, the operator or the row",
+}
+
+
+def check_schema(params: Mapping[str, str], endpoint: Endpoint) -> None:
+    """Raise ``InvalidEvent`` for the first thing that the endpoint's schema finds."""
+    if endpoint.is_valid(params):
+        return
+    error = next(endpoint.validator.iter_errors(params), None)
+    if error is not None:
+        raise _explain(error, params)
+
+
+def _explain(error: ValidationError, params: Mapping[str, str]) -> InvalidEvent:
+    if error.validator == "required" and isinstance(error.validator_value, list):
+        name = next(name for name in error.validator_value if name not in params)
+        where = _WHERE_TO_SET.get(name, "set it in the operator or the row")
+        return InvalidEvent(f"missing_{name}", f"the event has no {name}; {where}")
+    if error.validator == "anyOf":
+        return InvalidEvent(
+            "missing_device_id",
+            "the row has no usable device id; give at least one, such as gps_adid, idfa, idfv or adid",
+        )
+    if error.validator == "dependentRequired":
+        return InvalidEvent("missing_currency", "revenue needs currency, an ISO 4217 code such as USD")
+    if error.validator == "not":
+        return InvalidEvent("conflicting_att_status", "give att_status or tracking_enabled, never both")
+    name = str(error.absolute_path[0]) if error.absolute_path else "row"
+    return refuse(name, "is not of the form that Adjust documents")

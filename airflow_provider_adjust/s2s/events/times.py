@@ -1,0 +1,87 @@
+"""When an event happened: every form a warehouse gives, read into one aware datetime.
+
+Adjust's own pages spell ``created_at`` in three ways and contradict each other on milliseconds, so the provider reads
+them all and always sends ``created_at_unix`` in whole seconds (Adjust S2S events, event timestamp).
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, tzinfo
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import Any
+
+import pendulum
+
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
+from airflow_provider_adjust.s2s.events.values import real_decimal, refuse
+from airflow_provider_adjust.s2s.redaction import quote
+
+_EPOCH_TEXT = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+_ZULU_THEN_OFFSET = re.compile(r"Z(?=[+-][0-9]{2}:?[0-9]{2}$)")
+_BARE_DATE = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}|[0-9]{4}-?W[0-9]{2}(?:-?[0-9])?")
+#: Epoch seconds lie between 2001 and 5138; larger numbers are milliseconds or finer, smaller ones no event's time.
+_FIRST_SECOND = Decimal(1_000_000_000)
+_FIRST_MILLISECOND = Decimal(100_000_000_000)
+
+
+def load_timezone(name: str) -> tzinfo:
+    """The zone in which times without an offset are read, by its IANA name."""
+    try:
+        return pendulum.timezone(name)
+    except (ValueError, TypeError, OSError, LookupError):
+        raise AdjustConfigurationError(f"timezone {name!r} is not an IANA name such as UTC or Europe/Berlin") from None
+
+
+def read_time(name: str, value: Any, zone: tzinfo) -> datetime:
+    """Return the time in UTC with the precision it came with."""
+    if isinstance(value, datetime):
+        moment = value
+    elif isinstance(value, date):
+        raise _bare_date(name)
+    elif isinstance(value, str):
+        moment = _read_text(name, value.strip(), zone)
+    elif isinstance(value, bool):
+        raise refuse(name, "is a boolean; give a time")
+    elif isinstance(value, Real | Decimal):
+        moment = _read_epoch(name, value)
+    else:
+        raise refuse(name, f"is a {type(value).__name__}; give a timestamp, ISO 8601 text or epoch seconds")
+    try:
+        moment = (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+    except (OverflowError, ValueError):
+        raise refuse(name, "is out of the calendar's range") from None
+    if type(moment) is datetime:
+        return moment
+    # pandas and pendulum hand out subclasses, whose differences and comparisons are slower and read otherwise.
+    return datetime.combine(moment.date(), moment.time(), UTC)
+
+
+def _read_text(name: str, text: str, zone: tzinfo) -> datetime:
+    if _EPOCH_TEXT.fullmatch(text):
+        return _read_epoch(name, Decimal(text))
+    if _BARE_DATE.fullmatch(text):
+        raise _bare_date(name)
+    try:
+        return datetime.fromisoformat(_ZULU_THEN_OFFSET.sub("", text))
+    except ValueError:
+        raise refuse(name, f"is {quote(text)}; give ISO 8601 text such as 2026-05-01T12:30:00+00:00") from None
+
+
+def _read_epoch(name: str, value: Real | Decimal) -> datetime:
+    seconds = Decimal(int(value)) if isinstance(value, Integral) else real_decimal(value)
+    if seconds is None or not seconds.is_finite() or seconds < _FIRST_SECOND:
+        raise refuse(name, f"is {quote(str(value))}, which is no epoch time in seconds of this century")
+    if seconds >= _FIRST_MILLISECOND:
+        raise refuse(
+            name, "is in milliseconds or finer; Adjust takes seconds: divide it by 1000 (or 1000000) in the query"
+        )
+    whole = int(seconds)
+    # The difference is rounded to 28 digits, so that a long row of nines would make a whole second.
+    microsecond = min(999_999, int((seconds - whole) * 1_000_000))
+    return datetime.fromtimestamp(whole, UTC).replace(microsecond=microsecond)
+
+
+def _bare_date(name: str) -> InvalidEvent:
+    return refuse(name, "is a date without a time of day; cast it to a timestamp, at midnight if that is what it means")

@@ -1,0 +1,298 @@
+"""How one value of a row becomes the text that goes on the wire, one function per kind of parameter.
+
+A function gets the parameter and a value that is not missing and returns its text. ``""`` leaves the parameter out;
+``None`` leaves it out and has that counted (an IPv6 address, an all-zero device id). What cannot be sent raises
+``InvalidEvent`` with the remedy. Values of personal parameters are never quoted.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time
+from decimal import Decimal, InvalidOperation
+from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from numbers import Integral, Real
+from typing import Any
+
+from airflow_provider_adjust.s2s.endpoints.endpoint import Parameter
+from airflow_provider_adjust.s2s.errors import InvalidEvent
+from airflow_provider_adjust.s2s.redaction import quote
+
+Normalise = Callable[[Parameter, Any], str | None]
+#: Adjust S2S events, revenue parameters: the smallest amount accepted, and the limit above which it is refused.
+MIN_REVENUE = Decimal("0.001")
+MAX_REVENUE = Decimal(100_000_000_000)
+_PLAIN_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+_LONGEST_NUMBER = 100
+_LETTERS_AND_DIGITS = re.compile(r"[A-Za-z0-9]+")
+_compact_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+_ALL_ZERO = re.compile(r"[0-]*0[0-]*")
+
+
+def is_missing(value: Any) -> bool:
+    """Tell None, an empty text, NaN, NaT and pandas' NA, without importing pandas or numpy."""
+    if value is None:
+        return True
+    if isinstance(value, str):
+        return not value
+    if isinstance(value, int):
+        return False
+    if isinstance(value, Decimal):
+        return value.is_nan()
+    if isinstance(value, float):
+        return value != value
+    return type(value).__name__ in {"NaTType", "NAType"} or (
+        isinstance(value, Real) and not isinstance(value, Integral) and bool(value != value)
+    )
+
+
+def is_nan(value: Any) -> bool:
+    """Tell a number that is not a number from a value that is not there."""
+    return isinstance(value, Real | Decimal) and not isinstance(value, Integral) and is_missing(value)
+
+
+def refuse(parameter: str, detail: str) -> InvalidEvent:
+    return InvalidEvent(f"invalid_{parameter}", f"{parameter} {detail}")
+
+
+def scalar_text(value: Any) -> str | None:
+    """Plain text of a scalar: ``true``/``false``, plain numbers, ISO times. None for anything that is no scalar."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool) or type(value).__name__ in {"bool", "bool_"}:
+        return "true" if value else "false"
+    if isinstance(value, Integral):
+        return str(int(value))
+    if isinstance(value, Decimal):
+        return format(value, "f") if value.is_finite() and abs(value.adjusted()) <= _LONGEST_NUMBER else None
+    if isinstance(value, Real):
+        return _plain_float(value)
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, uuid.UUID | IPv4Address | IPv6Address):
+        return str(value)
+    return None
+
+
+def real_decimal(value: Real | Decimal) -> Decimal | None:
+    """A number's shortest exact spelling, so that 0.1 does not become 0.1000000000000000055…; None for a fraction."""
+    try:
+        return Decimal(str(value))
+    except InvalidOperation:
+        return None
+
+
+def _plain_float(value: Real) -> str | None:
+    number = real_decimal(value)
+    if number is None or not number.is_finite() or abs(number.adjusted()) > _LONGEST_NUMBER:
+        return None
+    return str(int(number)) if number == number.to_integral_value() else format(number, "f")
+
+
+def _check_unicode(name: str, text: str) -> str:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise refuse(name, "is not valid Unicode (it holds a lone surrogate); repair its encoding") from None
+    return text
+
+
+def text(parameter: Parameter, value: Any) -> str:
+    result = scalar_text(value)
+    if result is None:
+        raise refuse(parameter.name, f"is a {type(value).__name__}; give text")
+    return _check_unicode(parameter.name, result)
+
+
+def choice(parameter: Parameter, value: Any) -> str:
+    result = (scalar_text(value) or "").strip()
+    if result not in parameter.choices:
+        raise refuse(parameter.name, f"is {quote(value)}; it must be one of {', '.join(parameter.choices)}")
+    return result
+
+
+def constant(parameter: Parameter, value: Any) -> str:
+    if scalar_text(value) not in {"1", "true"}:
+        raise refuse(parameter.name, "is always 1; leave it out")
+    return "1"
+
+
+def flag(parameter: Parameter, value: Any) -> str:
+    known = {"0": "0", "1": "1", "false": "0", "true": "1"}
+    result = known.get((scalar_text(value) or "").strip().lower())
+    if result is None:
+        raise refuse(parameter.name, f"is {quote(value)}; it must be true, false, 1 or 0")
+    return result
+
+
+def integer(parameter: Parameter, value: Any) -> str:
+    result = (scalar_text(value) or "").strip()
+    if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,18}", result):
+        raise refuse(parameter.name, f"is {quote(value)}; it must be a whole number, not negative")
+    return str(int(result))
+
+
+def token(parameter: Parameter, value: Any) -> str:
+    result = value.strip() if isinstance(value, str) else scalar_text(value) or ""
+    if not _LETTERS_AND_DIGITS.fullmatch(result):
+        raise refuse(parameter.name, "must be letters and digits only, as Adjust's dashboard shows it")
+    return result
+
+
+def device_id(parameter: Parameter, value: Any) -> str | None:
+    if isinstance(value, str):
+        result = value.strip()
+    elif isinstance(value, uuid.UUID) or (isinstance(value, Integral) and not isinstance(value, bool)):
+        result = str(value)
+    else:
+        raise refuse(parameter.name, f"is a {type(value).__name__}; cast it to text")
+    if not result:
+        return ""
+    if _ALL_ZERO.fullmatch(result):
+        return None
+    if len(result) > 512:
+        raise refuse(parameter.name, f"is {len(result)} characters long; no device id is longer than 512")
+    if parameter.letter_case == "upper":
+        result = result.upper()
+    elif parameter.letter_case == "lower":
+        result = result.lower()
+    if not parameter.hyphens:
+        result = result.replace("-", "")
+    return _check_unicode(parameter.name, result)
+
+
+def ipv4(parameter: Parameter, value: Any) -> str | None:
+    address = value.strip() if isinstance(value, str) else str(value)
+    try:
+        return str(IPv4Address(address))
+    except AddressValueError:
+        pass
+    try:
+        IPv6Address(address)
+    except AddressValueError:
+        raise refuse(
+            parameter.name, "is no IP address; give one IPv4 address such as 192.0.2.1, no port, no list"
+        ) from None
+    return None
+
+
+def money(parameter: Parameter, value: Any) -> str:
+    number = _decimal(parameter.name, value)
+    if not number.is_finite():
+        raise refuse(parameter.name, f"is {quote(str(value))}; leave it out (NULL) where there is no amount")
+    if number < MIN_REVENUE:
+        raise refuse(
+            parameter.name,
+            f"is {quote(str(value))}; Adjust takes no amount below {MIN_REVENUE}: send free purchases, trials and "
+            "refunds without revenue (NULL), or leave them out of the query",
+        )
+    if number > MAX_REVENUE:
+        raise refuse(parameter.name, f"is {quote(str(value))}; Adjust takes no amount above {MAX_REVENUE:,}")
+    result = format(number, "f")
+    if len(result) > _LONGEST_NUMBER:
+        raise refuse(parameter.name, f"has {len(result)} digits; give a number that a currency can have")
+    return result
+
+
+def _decimal(name: str, value: Any) -> Decimal:
+    if isinstance(value, Decimal):
+        return value
+    if isinstance(value, Real) and not isinstance(value, bool) and (number := real_decimal(value)) is not None:
+        return number
+    if isinstance(value, str):
+        digits = value.strip()
+        if len(digits) <= _LONGEST_NUMBER and _PLAIN_NUMBER.fullmatch(digits):
+            return Decimal(digits)
+        raise refuse(
+            name, f"is {quote(value)}; write plain digits with a point, such as 1234.50, no separators, no sign"
+        )
+    raise refuse(name, f"is a {type(value).__name__}; give a number or its text")
+
+
+def currency(parameter: Parameter, value: Any) -> str:
+    result = value.strip().upper() if isinstance(value, str) else ""
+    if result not in parameter.choices:
+        raise refuse(parameter.name, f"is {quote(value)}; give an ISO 4217 code such as USD")
+    return result
+
+
+def flat_object(parameter: Parameter, value: Any) -> str:
+    """One flat JSON object of text to text, from a mapping or from JSON text of one.
+
+    Adjust takes no nested objects, and an array only as the text of its JSON (S2S developer guide, custom data).
+    """
+    entries = load_object(parameter.name, value) if isinstance(value, str) else value
+    if not isinstance(entries, Mapping):
+        raise refuse(parameter.name, "must be one flat object, a mapping or the JSON text of one")
+    flat = {
+        key: _entry_text(parameter.name, key, entry)
+        for key, entry in entries.items()
+        if isinstance(entry, str) or not is_missing(entry)
+    }
+    if not flat:
+        return ""
+    return _check_unicode(parameter.name, _compact_json(flat))
+
+
+def load_object(name: str, value: str) -> Any:
+    """Read JSON text as ``json.loads`` does, but refuse repeated keys and NaN, and keep every digit."""
+
+    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
+        result = dict(items)
+        if len(result) != len(items):
+            raise refuse(name, "names a key twice")
+        return result
+
+    def no_number(literal: str) -> Any:
+        raise refuse(name, f"holds {literal}, which is not JSON")
+
+    if not value.strip():
+        return {}
+    try:
+        return json.loads(value, object_pairs_hook=pairs, parse_float=Decimal, parse_constant=no_number)
+    except InvalidEvent:
+        raise
+    except (ValueError, ArithmeticError, RecursionError):
+        raise refuse(name, 'is not valid JSON; give one flat object such as {"order_id": "1001"}') from None
+
+
+def _entry_text(name: str, key: Any, entry: Any) -> str:
+    if not isinstance(key, str):
+        raise refuse(name, f"has a key that is a {type(key).__name__}; keys are text")
+    if isinstance(entry, list | tuple):
+        try:
+            return json.dumps(entry, ensure_ascii=False, separators=(",", ":"), default=_json_scalar, allow_nan=False)
+        except (ValueError, TypeError, RecursionError):
+            raise refuse(name, f"has a list under {quote(key)} that JSON cannot hold") from None
+    result = scalar_text(entry)
+    if result is None:
+        remedy = "flatten it" if isinstance(entry, Mapping) else "give text or a finite number"
+        raise refuse(name, f"has a {type(entry).__name__} under {quote(key)}; Adjust takes no nested values: {remedy}")
+    return result
+
+
+def _json_scalar(value: Any) -> Any:
+    if isinstance(value, Decimal) and value.is_finite() and Decimal(str(float(value))) == value:
+        return float(value)  # a number stays a number where a float can hold it, else it becomes text
+    result = scalar_text(value)
+    if result is None:
+        raise TypeError
+    return result
+
+
+NORMALISERS: Mapping[str, Normalise] = {
+    "choice": choice,
+    "constant": constant,
+    "currency": currency,
+    "device_id": device_id,
+    "flag": flag,
+    "integer": integer,
+    "ipv4": ipv4,
+    "money": money,
+    "object": flat_object,
+    "text": text,
+    "token": token,
+}

@@ -1,0 +1,1 @@
+"""A SQL table of what was delivered."""

@@ -1,0 +1,73 @@
+"""Old events leave the ledger, in small transactions: no sending task waits long, and a kill undoes the last one only."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy as sa
+
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.ledger.schema import deliveries, prepare
+from airflow_provider_adjust.s2s.ledger.statements import Scope, delete_where, prune_held
+
+#: Events that one transaction deletes; some databases take no longer list in a statement.
+BATCH_SIZE = 1000
+#: No event of a ledger is older.
+_FIRST = datetime(1970, 1, 1)
+_SETTLED = (Outcome.DELIVERED.value, Outcome.DUPLICATE.value, Outcome.REJECTED.value)
+_columns = deliveries.c
+
+
+def prune(
+    engine: sa.Engine,
+    *,
+    older_than: timedelta,
+    now: datetime | None = None,
+    batch_size: int = BATCH_SIZE,
+    is_stopped: Callable[[], bool] = lambda: False,
+) -> int:
+    """Delete settled events that happened before that; return how many.
+
+    Adjust takes no event older than 58 days, so what is older cannot be sent twice. Events in doubt stay. Counts of held
+    events that are as old go, too.
+
+    :param batch_size: events that one transaction deletes.
+    :param is_stopped: asked before each batch. What is deleted by then stays so, and the rest goes another time.
+    """
+    prepare(engine)
+    before = ((now or datetime.now(UTC)) - older_than).replace(tzinfo=None)
+    with engine.begin() as connection:
+        prune_held(connection, before.date())
+    deleted = 0
+    reached: datetime | None = _FIRST
+    while reached is not None and not is_stopped():
+        with engine.begin() as connection:
+            count, reached = _prune_batch(connection, reached, before, batch_size)
+        deleted += count
+    return deleted
+
+
+def _prune_batch(
+    connection: sa.Connection, since: datetime, before: datetime, batch_size: int
+) -> tuple[int, datetime | None]:
+    """Delete the oldest; return how many, and the time to go on from, None if no more are left.
+
+    The next batch begins where this one ended: to find it from the start would lead through all that was deleted before.
+    """
+    is_old = (_columns.occurred_at < before, _columns.status.in_(_SETTLED))
+    oldest = (
+        sa.select(*(_columns[name] for name in (*Scope._fields, "event_id", "occurred_at")))
+        .where(_columns.occurred_at >= since, *is_old)
+        .order_by(_columns.occurred_at)
+        .limit(batch_size)
+    )
+    found = connection.execute(oldest).all()
+    by_scope: dict[Scope, list[str]] = defaultdict(list)
+    for *scope, event_id, _ in found:
+        by_scope[Scope(*scope)].append(event_id)
+    # The conditions once more: a task may have claimed a mended event since it was looked up. In one order, or two that
+    # prune at once would wait for each other.
+    deleted = sum(delete_where(connection, scope, ids, *is_old) for scope, ids in sorted(by_scope.items()))
+    return deleted, found[-1].occurred_at if len(found) == batch_size else None

@@ -1,0 +1,221 @@
+"""The faster transport: libcurl's multi interface, all requests in one thread, HTTP/2 where the server speaks it.
+
+Needs the extra ``curl``. Proxies, certificates and headers are those that requests would use.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pycurl
+import requests
+from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
+
+from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES, Completion, Failure, Target
+from airflow_provider_adjust.s2s.transports.settings import new_session, request_settings
+
+#: libcurl waits with select(), which takes no file descriptor above 1023; requests beyond that wait for a connection.
+_MOST_CONNECTIONS = 512
+_LONGEST_WAIT = 0.5
+_CERTIFICATE_ERRORS = frozenset(
+    {pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_INVALIDCERTSTATUS}
+)
+_FAILURE_NAMES = {
+    getattr(pycurl, name): name.removeprefix("E_")
+    for name in sorted(dir(pycurl))
+    if name.startswith("E_") and not name.startswith("E_MULTI_")
+}
+
+
+class _WatchedClock:
+    """Seconds in which somebody looked for answers: a longer break between two looks counts as one wait.
+
+    The delivery does not look while its source or its ledger keeps it waiting. libcurl's own timeout would then throw an
+    answer away that has long been there, and the event would be sent twice.
+    """
+
+    def __init__(self) -> None:
+        self._seconds = 0.0
+        self._looked = time.monotonic()
+
+    def now(self) -> float:
+        before, self._looked = self._looked, time.monotonic()
+        self._seconds += min(self._looked - before, _LONGEST_WAIT)
+        return self._seconds
+
+
+class _Exchange:
+    """One request at a time: libcurl's handle, the body on its way out, and the answer on its way in."""
+
+    def __init__(self, connect_timeout: float) -> None:
+        handle = self.handle = pycurl.Curl()
+        handle.setopt(pycurl.NOSIGNAL, 1)
+        handle.setopt(pycurl.POST, 1)
+        handle.setopt(pycurl.CONNECTTIMEOUT_MS, round(connect_timeout * 1000))
+        handle.setopt(pycurl.ACCEPT_ENCODING, "gzip, deflate")
+        # A body that is read through a function cannot be rewound, so libcurl does not send it a second time by itself
+        # when a kept connection breaks under it.
+        handle.setopt(pycurl.READFUNCTION, self._read)
+        handle.setopt(pycurl.WRITEFUNCTION, self._write)
+        self._head: list[bytes] = []
+        handle.setopt(pycurl.HEADERFUNCTION, self._head.append)
+        self._target: Target | None = None
+        self.key: Any = None
+        self.deadline = 0.0
+        self.body = b""
+        self.was_read = False
+        self.answer: list[bytes] = []
+        self._received = 0
+
+    def begin(self, key: Any, body: bytes, deadline: float) -> None:
+        self.key = key
+        self.deadline = deadline
+        self.body = body
+        self.was_read = False
+        self.answer = []
+        self._head.clear()
+        self._received = 0
+        self.handle.setopt(pycurl.POSTFIELDSIZE, len(body))
+
+    def set_target(self, target: Target, session: requests.Session) -> None:
+        """Send to this target from now on."""
+        if target == self._target:
+            return
+        way = request_settings(session, target)
+        handle = self.handle
+        handle.setopt(pycurl.URL, target.url)
+        # Without the last one libcurl asks before it sends a large body, which costs a round trip.
+        handle.setopt(pycurl.HTTPHEADER, [*(f"{name}: {value}" for name, value in way.headers.items()), "Expect:"])
+        # The delivery sends its first event alone, so by the second it is known whether a connection takes many.
+        handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
+        proxy = select_proxy(target.url, way.proxies)
+        handle.setopt(pycurl.PROXY, proxy or "")
+        handle.setopt(pycurl.NOPROXY, "" if proxy else "*")
+        authorities = DEFAULT_CA_BUNDLE_PATH if way.verify is True else str(way.verify)
+        handle.setopt(pycurl.CAPATH if Path(authorities).is_dir() else pycurl.CAINFO, authorities)
+        self._target = target
+
+    def _read(self, size: int) -> bytes:
+        self.was_read = True
+        part, self.body = self.body[:size], self.body[size:]
+        return part
+
+    def _write(self, part: bytes) -> int:
+        self.answer.append(part)
+        self._received += len(part)
+        return -1 if self.is_cut else len(part)
+
+    @property
+    def is_cut(self) -> bool:
+        return self._received > MAX_ANSWER_BYTES
+
+    def answered(self) -> Completion:
+        status = self.handle.getinfo(pycurl.RESPONSE_CODE)
+        if not self.answer and (self._head[-1:] != [b"\r\n"] or self._header(b"content-encoding")):
+            # Broken off in its headers, or packed so that nothing could be unpacked.
+            return Completion(self.key, status, failure=Failure.NO_ANSWER, failure_name="TruncatedHeaders")
+        retry_after = self._header(b"retry-after") if status >= 400 else None
+        return Completion(self.key, status, b"".join(self.answer), retry_after)
+
+    def _header(self, wanted: bytes) -> str | None:
+        for line in self._head:
+            name, _, value = line.partition(b":")
+            if name.lower() == wanted:
+                return value.strip().decode("latin-1")
+        return None
+
+    def failed(self, code: int) -> Completion:
+        if code == pycurl.E_WRITE_ERROR and self.is_cut:
+            return self.answered()
+        status = self.handle.getinfo(pycurl.RESPONSE_CODE) or None
+        name = _FAILURE_NAMES.get(code, f"CURLE_{code}")
+        before = Failure.TLS if code in _CERTIFICATE_ERRORS else Failure.NOT_SENT
+        return Completion(self.key, status, failure=Failure.NO_ANSWER if self.was_read else before, failure_name=name)
+
+
+class CurlTransport:
+    """Runs all requests from the thread that polls.
+
+    :param timeout: seconds to connect, and to wait for the answer. Their sum caps the whole request.
+    """
+
+    def __init__(
+        self, *, max_in_flight: int, timeout: tuple[float, float], session: requests.Session | None = None
+    ) -> None:
+        self._session = session or new_session()
+        self._multi = pycurl.CurlMulti()
+        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, min(max_in_flight, _MOST_CONNECTIONS))
+        self._multi.setopt(pycurl.M_MAXCONNECTS, min(max_in_flight, _MOST_CONNECTIONS))
+        self._new_exchange = partial(_Exchange, timeout[0])
+        self._longest = sum(timeout)
+        self._clock = _WatchedClock()
+        self._idle: deque[_Exchange] = deque()
+        #: What is in flight, oldest first.
+        self._open: dict[Any, _Exchange] = {}
+        self._never_sent: list[Completion] = []
+
+    def submit(self, key: Any, target: Target, body: str) -> None:
+        exchange = self._idle.pop() if self._idle else self._new_exchange()
+        try:
+            exchange.set_target(target, self._session)
+        except (requests.RequestException, pycurl.error, ValueError) as error:
+            self._never_sent.append(Completion(key, failure=Failure.NOT_SENT, failure_name=type(error).__name__))
+            return
+        exchange.begin(key, body.encode(), self._clock.now() + self._longest)
+        self._open[exchange.handle] = exchange
+        self._multi.add_handle(exchange.handle)
+
+    def poll(self, timeout: float | None) -> list[Completion]:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            completions = self._collect()
+            left = _LONGEST_WAIT if deadline is None else min(_LONGEST_WAIT, deadline - time.monotonic())
+            if completions or left <= 0:
+                return completions
+            self._wait(left)
+
+    def _wait(self, seconds: float) -> None:
+        if not self._open:
+            time.sleep(seconds)
+            return
+        due = self._multi.timeout()  # libcurl's own timers, in milliseconds; -1 is none
+        if due >= 0:
+            seconds = min(seconds, due / 1000)
+        self._multi.select(max(0.0, min(seconds, self._oldest().deadline - self._clock.now())))
+
+    def _oldest(self) -> _Exchange:
+        return next(iter(self._open.values()))
+
+    def _collect(self) -> list[Completion]:
+        completions, self._never_sent = self._never_sent, []
+        if not self._open:
+            return completions
+        self._multi.perform()
+        left = 1
+        while left:
+            left, answered, failed = self._multi.info_read()
+            for handle in answered:
+                completions.append(self._end(handle).answered())
+            for handle, code, _ in failed:
+                completions.append(self._end(handle).failed(code))
+        # Only now: what has come while nobody looked has been read.
+        now = self._clock.now()
+        while self._open and (late := self._oldest()).deadline <= now:
+            completions.append(self._end(late.handle).failed(pycurl.E_OPERATION_TIMEDOUT))
+        return completions
+
+    def _end(self, handle: Any) -> _Exchange:
+        self._multi.remove_handle(handle)
+        exchange = self._open.pop(handle)
+        self._idle.append(exchange)
+        return exchange
+
+    def close(self) -> None:
+        for exchange in (*self._open.values(), *self._idle):
+            exchange.handle.close()
+        self._multi.close()
+        self._session.close()

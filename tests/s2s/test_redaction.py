@@ -1,0 +1,63 @@
+"""What a log shows of a value that came from elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from airflow_provider_adjust.s2s.redaction import escape, quote, row_repr, safe_repr
+
+
+class Unspeakable:
+    def __repr__(self) -> str:
+        raise RuntimeError("nobody may see this")
+
+
+@pytest.mark.parametrize(
+    ("text", "longest", "shown"),
+    [
+        ("Zoë paid 5 €", None, "Zoë paid 5 €"),
+        ("a\r\nb\x1b[2J\u202e\udcff", None, r"a\r\nb\x1b[2J\u202e\udcff"),
+        ("12345", 5, "12345"),
+        ("123456", 5, "1234…"),
+        ("123\n56", 5, r"123\n…"),
+        ("", 5, ""),
+    ],
+)
+def test_a_text_is_shown_on_one_line_and_cut(text: str, longest: int | None, shown: str) -> None:
+    assert escape(text, longest) == shown
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("x", "'x'"), (None, "None"), (10**5000, "<int>"), (Unspeakable(), "<Unspeakable>"), ([Unspeakable()], "<list>")],
+    ids=["text", "nothing", "5,000 digits", "unspeakable", "unspeakable in a list"],
+)
+def test_a_value_that_has_no_text_is_shown_as_its_type(value: Any, text: str) -> None:
+    assert safe_repr(value) == text
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [("x\n", r"'x\n'"), ("x" * 50, "'" + "x" * 38 + "…"), ("\u202e", r"'\u202e'"), (Unspeakable(), "<Unspeakable>")],
+    ids=["a line's end", "too long", "bidi", "unspeakable"],
+)
+def test_a_value_in_a_message_is_quoted_and_short(value: Any, text: str) -> None:
+    assert quote(value) == text
+
+
+@pytest.mark.parametrize(
+    ("row", "text"),
+    [
+        pytest.param({"a": 1, "b": "x"}, "{'a': 1, 'b': 'x'}", id="a row"),
+        pytest.param(
+            {"a": 1, "b": Unspeakable()}, repr({"'a'": "1", "'b'": "<Unspeakable>"}), id="a row with what has no text"
+        ),
+        pytest.param({Unspeakable(): 1}, repr({"<Unspeakable>": "1"}), id="a column that has no text"),
+        pytest.param("text", "'text'", id="no row"),
+        pytest.param(Unspeakable(), "<Unspeakable>", id="no row, and no text"),
+    ],
+)
+def test_a_value_without_a_text_spoils_only_itself_in_the_text_of_its_row(row: Any, text: str) -> None:
+    assert row_repr(row) == text
