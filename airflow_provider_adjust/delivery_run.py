@@ -1,4 +1,4 @@
-"""One run of a delivery: sends the rows, counts and lists each receipt, and saves what is settled."""
+"""One run of a delivery, for an operator's task and for the command line: opened, sent or only checked, and concluded."""
 
 from __future__ import annotations
 
@@ -9,19 +9,21 @@ from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from airflow_provider_adjust.files.receipt_files import ReceiptFile
+from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.lineage import Destinations
-from airflow_provider_adjust.s2s.account.rejected import rejected_line, response_line
+from airflow_provider_adjust.s2s.account.budget import FailureBudget
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
-from airflow_provider_adjust.s2s.account.tables import progress_line, summary_table
-from airflow_provider_adjust.s2s.answers.outcome import UNDELIVERED, Outcome
+from airflow_provider_adjust.s2s.account.tables import progress_line
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
+from airflow_provider_adjust.s2s.delivery.options import SendOptions
+from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.sender import Sender
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.events.job import Job
-from airflow_provider_adjust.s2s.events.parser import EventParser
+from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.rows import Row
-from airflow_provider_adjust.s2s.redaction import escape, mask_params
+from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
@@ -32,102 +34,144 @@ PROGRESS_EVERY = 10.0
 
 
 class DeliveryRun:
-    """A sender's receipts, and what is kept of them.
+    """A sender with its files and its memory, and what its receipts add up to.
 
-    :param parser: knows the rows' names and Adjust's: a rejected row is listed under the latter, so that it can be sent
-        again without ``column_map``.
-    :param rejected: takes what was not delivered.
-    :param responses: takes Adjust's answers.
-    :param has_ledger: the sender has one, so nothing is forgotten even without a checkpoint.
+    :param rejected: lists what was not delivered.
     """
 
     def __init__(
         self,
         sender: Sender,
-        parser: EventParser,
+        hooks: Mapping[str | None, AdjustS2SHook],
         *,
+        max_in_flight: int,
         rejected: ReceiptFile,
-        responses: ReceiptFile | None = None,
-        checkpoint: Checkpoint | None = None,
-        has_ledger: bool = False,
+        checkpoint: Checkpoint | None,
+        has_memory: bool,
     ) -> None:
         self.sender = sender
         self.rejected = rejected
-        self.destinations = Destinations()
-        #: What earlier tries have settled, and this one so far.
-        self.summary = checkpoint.earlier.copy() if checkpoint else DeliverySummary()
-        self._parser = parser
-        self._responses = responses or ReceiptFile(None)
+        self.summary = sender.sink.summary
+        self._destinations = Destinations()
+        self._hooks = hooks
+        self._max_in_flight = max_in_flight
         self._checkpoint = checkpoint
-        self._has_ledger = has_ledger
-        self._has_sent = False
+        self._has_memory = has_memory
+        self._was_interrupted = False
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls,
+        hooks: Mapping[str | None, AdjustS2SHook],
+        routes: Mapping[str | None, Route],
+        options: RowOptions,
+        sending: SendOptions,
+        *,
+        route_by: str | None = None,
+        rejected: ReceiptFile,
+        responses: ReceiptFile | None = None,
+        checkpoint: Checkpoint | None = None,
+        ledger: Ledger | None = None,
+    ) -> Iterator[DeliveryRun]:
+        """A run over the routes of the hooks; its connections are closed at the end."""
+        with next(iter(hooks.values())).open_transport(sending) as transport:
+            sender = Sender(
+                routes,
+                transport,
+                sending,
+                route_by=route_by,
+                rejected=rejected,
+                responses=responses,
+                column_map=options.column_map,
+                checkpoint=checkpoint,
+                ledger=ledger,
+            )
+            yield cls(
+                sender,
+                hooks,
+                max_in_flight=sending.max_in_flight,
+                rejected=rejected,
+                checkpoint=checkpoint,
+                has_memory=checkpoint is not None or ledger is not None,
+            )
+
+    @property
+    def destinations(self) -> Destinations:
+        """The apps and events that were delivered to, for lineage."""
+        return self._destinations
 
     @property
     def would_send_twice(self) -> bool:
         """Adjust may have events of this try, and nothing would keep a retry from sending them again."""
-        return self._has_sent and self._checkpoint is None and not self._has_ledger
+        return (self._was_interrupted or self.sender.sink.has_sent) and not self._has_memory
 
     def receipts(self, rows: Sequence[Row] | Iterable[Row]) -> Generator[Receipt]:
-        """Send the rows; yield each receipt once it is counted and listed. However it ends, what is known is saved."""
+        """Send the rows; yield each receipt once the sink has taken it. However it ends, what is known is saved."""
         if self._checkpoint and self._checkpoint.rejected_path:
             self.rejected.carry_over(self._checkpoint.rejected_path, self._checkpoint.rejected_lines)
         try:
             for receipt in self.sender.send(rows):
-                if self._checkpoint and self._checkpoint.due():
-                    # Not once this one is listed: it is settled later, so a retry might list it again.
-                    self._save()
-                self._keep(receipt)
+                self._destinations.add(receipt)
                 yield receipt
-            self._save()
+            self.sender.save()
         except BaseException as error:
-            # A timeout of Airflow's is no Exception. It leaves requests without a receipt that are on their way.
-            self._has_sent |= not isinstance(error, Exception)
+            # A timeout of Airflow's is not an Exception. It leaves requests under way without a receipt.
+            self._was_interrupted |= not isinstance(error, Exception)
             with suppress(Exception):  # why it ended comes first
-                self._save()
+                self.sender.save()
             raise
         finally:
             self.summary.read = self.sender.read
 
-    def _keep(self, receipt: Receipt) -> None:
-        self._has_sent |= receipt.attempts > 0 and receipt.outcome is not Outcome.HELD
-        self.summary.add(receipt)
-        self.destinations.add(receipt)
-        if receipt.outcome in UNDELIVERED:
-            row = receipt.row
-            renamed = receipt.with_row(self._parser.renamed(row)) if isinstance(row, Mapping) else receipt
-            self.rejected.write(rejected_line(renamed))
-        elif receipt.answer is not None:
-            self._responses.write(response_line(receipt))
-
-    def _save(self) -> None:
-        """What a checkpoint calls settled must be in the files before it says so."""
-        self.rejected.flush()
-        self._responses.flush()
-        if self._checkpoint:
-            self._checkpoint.rejected_path = self.rejected.written_to
-            self._checkpoint.rejected_lines = self.rejected.lines
-        self.sender.save()
-
-    def deliver(self, rows: Sequence[Row] | Iterable[Row], task_log: Logger, *, max_in_flight: int) -> None:
+    def deliver(self, rows: Sequence[Row] | Iterable[Row], task_log: Logger) -> None:
         """Send the rows to their end; a line in the log says every few seconds how far it is."""
         expected = len(rows) if isinstance(rows, Sequence) else None
-        started = said = time.monotonic()
+        started = reported = time.monotonic()
         with closing(self.receipts(rows)) as receipts:
             for _ in receipts:
                 now = time.monotonic()
-                if now - said >= PROGRESS_EVERY:
-                    said = now
-                    slowed_to = self.sender.slowed_to if self.sender.slowed_to < max_in_flight else None
+                if now - reported >= PROGRESS_EVERY:
+                    reported = now
+                    slowed_to = self.sender.slowed_to if self.sender.slowed_to < self._max_in_flight else None
                     line = progress_line(self.summary, seconds=now - started, expected=expected, slowed_to=slowed_to)
                     task_log.info("%s", line)
+
+    def dry_run(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Job | Receipt]:
+        """Read, check and order the rows, and send nothing; yield each item once it is counted."""
+        return counted_unsent(self.sender.jobs(rows), self.summary)
+
+    def report_lineage(self) -> None:
+        """Tell Airflow which apps and events were delivered to."""
+        self._destinations.report(next(iter(self._hooks.values())))
+
+    def check(self, budget: FailureBudget) -> None:
+        """Raise when the counts do not add up, or more is missing than allowed.
+
+        :raises CountsMismatch: a row has no outcome.
+        :raises EventsUnresolved: events are held or in doubt.
+        :raises RejectedBudgetExceeded: more were refused than allowed.
+        """
+        self.summary.check()
+        budget.check(self.summary, rejected_path=self.rejected.written_to)
+
+
+def counted_unsent(items: Iterable[Job | Receipt], summary: DeliverySummary) -> Iterator[Job | Receipt]:
+    """Count what would be sent as skipped, and what would not by its reason; yield each item once it is counted."""
+    for item in items:
+        summary.read += 1
+        if isinstance(item, Receipt):
+            summary.add(item)
+        else:
+            summary.add(Receipt(Outcome.SKIPPED, "dry_run", item.event.event_id, item.position, event=item.event))
+        yield item
 
 
 @contextmanager
 def exit_stack_preserving_error() -> Iterator[ExitStack]:
-    """A stack of what must be closed at the end.
+    """An exit stack. If the body failed, its exception is raised, and errors while closing are only logged.
 
-    After a failure that failure is raised, whatever closing meets because of it: a full disk also keeps a file from being
-    closed, and a database that is gone a cursor.
+    A full disk, for one, also keeps a file from being closed, and would hide why the delivery failed.
     """
     stack = ExitStack()
     try:
@@ -140,29 +184,3 @@ def exit_stack_preserving_error() -> Iterator[ExitStack]:
             log.warning("Not everything could be closed after the failure (%s)", type(error).__name__)
         raise
     stack.close()
-
-
-#: Events that a dry run shows.
-SHOWN = 5
-
-
-def dry_run(sender: Sender, rows: Sequence[Row] | Iterable[Row], log: Logger) -> DeliverySummary:
-    """Count what would be sent as skipped, and what would not by its reason; log the first events with ids masked."""
-    summary = DeliverySummary()
-    for item in sender.jobs(rows):
-        if isinstance(item, Receipt):
-            summary.add(item)
-            continue
-        if summary.outcomes[Outcome.SKIPPED.value] < SHOWN:
-            _show(item, log)
-        summary.add(Receipt(Outcome.SKIPPED, "dry_run", item.event.event_id, item.position, event=item.event))
-    summary.read = sender.read
-    log.info("Dry run, nothing was sent\n%s", summary_table(summary))
-    summary.check()
-    return summary
-
-
-def _show(job: Job, log: Logger) -> None:
-    params = mask_params(job.event.params, EVENT)
-    lines = "\n".join(f"  {name}={text}" for name, text in params.items())
-    log.info("Row %d would be sent as event %s\n%s", job.position, escape(job.event.event_id, 80), lines)

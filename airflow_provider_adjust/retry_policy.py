@@ -11,14 +11,14 @@ from typing import Any
 
 from airflow.sdk import RetryDecision, RetryPolicy
 
-from airflow_provider_adjust.s2s.errors import FINAL_ERRORS, DeliveryStopped
+from airflow_provider_adjust.s2s.errors import DeliveryStopped, FinalError
 
 
 class AdjustRetryPolicy(RetryPolicy):
     """The default policy of the sending operators; everything else is Airflow's default."""
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
-        if isinstance(exception, FINAL_ERRORS):
+        if isinstance(exception, FinalError):
             return RetryDecision.fail(f"{type(exception).__name__}: a retry would end the same way")
         if isinstance(exception, DeliveryStopped) and exception.retry_after is not None:
             return RetryDecision.retry(

@@ -10,19 +10,19 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
-from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt
+from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.statements import TaskInstanceId
 from airflow_provider_adjust.sql_rows import sql_hook
 
 
 def hooks_by_route(
-    adjust_conn_id: str | Mapping[str, str], route_by: str | None, **arguments: Any
+    adjust_conn_id: str | Mapping[str, str], route_by: str | None, options: RowOptions
 ) -> dict[str | None, AdjustS2SHook]:
     """The hook of each value that the column ``route_by`` may have; a single one is named None.
 
-    :param arguments: those of the hooks.
     :raises AdjustConfigurationError: there are several connections without the column, or the column without them.
     """
     if isinstance(adjust_conn_id, str):
@@ -30,14 +30,18 @@ def hooks_by_route(
             raise AdjustConfigurationError(
                 "route_by needs adjust_conn_id to be a mapping of the column's values to connections"
             )
-        return {None: AdjustS2SHook(adjust_conn_id, **arguments)}
+        return {None: _hook(adjust_conn_id, options)}
     if route_by is None or not adjust_conn_id:
         raise AdjustConfigurationError("several connections need route_by, the column that names a row's connection")
-    return {route: AdjustS2SHook(conn_id, **arguments) for route, conn_id in adjust_conn_id.items()}
+    return {route: _hook(conn_id, options) for route, conn_id in adjust_conn_id.items()}
+
+
+def _hook(conn_id: str, options: RowOptions) -> AdjustS2SHook:
+    return AdjustS2SHook(conn_id, app_token=options.app_token, environment=options.environment)
 
 
 def task_instance_id(ti: Any, task_id: str) -> TaskInstanceId:
-    """Who sends, as the ledger notes it; outside of Airflow there may be no task instance."""
+    """The Airflow task instance that claims events; outside of Airflow there may be none."""
     return TaskInstanceId(
         dag_id=getattr(ti, "dag_id", ""),
         run_id=getattr(ti, "run_id", ""),
@@ -50,9 +54,8 @@ def task_instance_id(ti: Any, task_id: str) -> TaskInstanceId:
 def open_ledger(
     ledger_conn_id: str | None,
     sender: TaskInstanceId,
+    sending: SendOptions,
     *,
-    max_in_flight: int,
-    on_in_doubt: OnInDoubt,
     retry_unknown_devices: timedelta | None = None,
 ) -> Iterator[Ledger | None]:
     """The ledger, for as long as the context lasts; None where no connection leads to one.
@@ -69,9 +72,9 @@ def open_ledger(
         ledger = Ledger(
             engine,
             sender,
-            on_in_doubt=on_in_doubt,
+            on_in_doubt=sending.on_in_doubt,
             retry_unknown_devices=retry_unknown_devices,
-            batch_size=max(64, 2 * max_in_flight),
+            batch_size=max(64, 2 * sending.max_in_flight),
         )
         with closing(ledger):
             yield ledger

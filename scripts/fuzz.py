@@ -27,6 +27,8 @@ from urllib.parse import parse_qsl
 
 import atheris
 
+from airflow_provider_adjust.s2s import RowOptions
+
 with atheris.instrument_imports(include=["airflow_provider_adjust"]):
     from airflow_provider_adjust.s2s.account.rejected import rejected_line, response_line
     from airflow_provider_adjust.s2s.answers.classify import classify
@@ -87,7 +89,9 @@ def parse(data: bytes) -> None:
     if isinstance(row, dict):
         row = _GOOD | {"order_id": "o-2"} | row
     parser = EventParser(
-        id_field="order_id", event_id_param="event_id", extra_params=["extra"], event_tokens={"purchase": "f0ob4r"}
+        RowOptions(
+            id_field="order_id", event_id_param="event_id", extra_params=["extra"], event_tokens={"purchase": "f0ob4r"}
+        )
     )
     items = Checkpoint(_Nowhere()).resume(Intake({None: parser}, now=lambda: NOW).sorted([_GOOD, row]))
     _, item = sorted(items, key=lambda each: each.position)

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from own_postgres import own_postgres
 from stop_on_signals import stop_on_signals
 
+from airflow_provider_adjust.s2s import RowOptions
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import receipt_for
 from airflow_provider_adjust.s2s.events.job import Job
@@ -33,7 +34,7 @@ def jobs(events: int) -> Iterator[Job]:
     """Purchases of four days, the order's number their id."""
     now = datetime.now(UTC)
     start = now - timedelta(days=_DAYS)
-    parser = EventParser(app_token=_APP, event_token=_EVENT, environment="production", id_field="order_id")
+    parser = EventParser(RowOptions(app_token=_APP, event_token=_EVENT, environment="production", id_field="order_id"))
     for number in range(events):
         row = {
             "order_id": f"order-{number:09}",

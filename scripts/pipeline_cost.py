@@ -16,9 +16,9 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from airflow_provider_adjust.s2s import Route, RowOptions, Sender, SendOptions
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
-from airflow_provider_adjust.s2s.delivery.sender import Route, Sender
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.transports import Completion, Target
 
@@ -65,14 +65,16 @@ def rows(events: int) -> Iterator[dict[str, Any]]:
 
 def send(events: list[dict[str, Any]]) -> DeliverySummary:
     parser = EventParser(
-        app_token="4w565xzmb54d",  # noqa: S106 - the example in Adjust's documentation
-        event_token="f0ob4r",  # noqa: S106
-        environment="sandbox",
-        id_field="order_id",
-        event_id_param="event_id",
+        RowOptions(
+            app_token="4w565xzmb54d",
+            event_token="f0ob4r",
+            environment="sandbox",
+            id_field="order_id",
+            event_id_param="event_id",
+        )
     )
     route = Route(parser, Target("http://127.0.0.1/event", "token"))
-    sender = Sender({None: route}, NoNetwork(), max_in_flight=64, checkpoint=Checkpoint(NoStore()))
+    sender = Sender({None: route}, NoNetwork(), SendOptions(max_in_flight=64), checkpoint=Checkpoint(NoStore()))
     summary = DeliverySummary()
     for receipt in sender.send(iter(events)):
         summary.add(receipt)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 from typing import Any
 
 from airflow_provider_adjust.cli.definition import ExitCode
-from airflow_provider_adjust.cli.rows import hook_of, open_rows, parsing
+from airflow_provider_adjust.cli.rows import given, hook_of, open_rows
 from airflow_provider_adjust.cli.terminal import Terminal
+from airflow_provider_adjust.delivery_run import counted_unsent
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.delivery.intake import Intake
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.redaction import mask_params
 
@@ -38,16 +41,14 @@ def check(
     """Check the rows, show the first ``shown`` events, and say what is refused; sends nothing."""
     summary = DeliverySummary()
     refused: list[Receipt] = []
-    for item in in_order(parser, rows):
-        summary.read += 1
+    unshown = shown
+    for item in counted_unsent(in_order(parser, rows), summary):
         if isinstance(item, Receipt):
-            summary.add(item)
             if len(refused) < REFUSED_SHOWN:
                 refused.append(item)
-            continue
-        if summary.outcomes[Outcome.SKIPPED.value] < shown:
+        elif unshown:
+            unshown -= 1
             show_event(item, terminal)
-        summary.add(Receipt(Outcome.SKIPPED, "", item.event.event_id, item.position, event=item.event))
     _show_refused(refused, terminal)
     terminal.summary(f"{title}, of which nothing was sent", summary, words={Outcome.SKIPPED.value: "valid"})
     return ExitCode.REFUSED if summary.outcomes[Outcome.SKIPPED.value] < summary.read else ExitCode.OK
@@ -89,14 +90,16 @@ def _events(items: Iterable[Job | Receipt], refused: list[Receipt]) -> Iterator[
 
 def _parser(options: Namespace) -> tuple[EventParser, frozenset[str]]:
     """How rows are read, and which parameters are not the user's but taken as given."""
+    row_options = given(options, RowOptions)
     if options.adjust_conn_id:
-        return hook_of(options).route(**parsing(options)).parser, frozenset()
-    parser = EventParser(
-        app_token=options.app_token or _TAKEN_AS_GIVEN["app_token"],
-        environment=options.environment or _TAKEN_AS_GIVEN["environment"],
-        **parsing(options),
+        return hook_of(options).route(row_options).parser, frozenset()
+    assumed = frozenset(name for name in _TAKEN_AS_GIVEN if not getattr(row_options, name))
+    row_options = replace(
+        row_options,
+        app_token=row_options.app_token or _TAKEN_AS_GIVEN["app_token"],
+        environment=row_options.environment or _TAKEN_AS_GIVEN["environment"],
     )
-    return parser, frozenset(name for name in _TAKEN_AS_GIVEN if not getattr(options, name))
+    return EventParser(row_options), assumed
 
 
 def _show_refused(refused: Sequence[Receipt], terminal: Terminal) -> None:

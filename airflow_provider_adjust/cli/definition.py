@@ -6,12 +6,16 @@ when it runs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass
 from enum import IntEnum
-from typing import Any, NamedTuple
+from types import UnionType
+from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
+from airflow_provider_adjust.option_arguments import argument_fields
+from airflow_provider_adjust.s2s.delivery.options import SendOptions
+from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.sandbox.options import SANDBOX_OPTIONS
 
 
@@ -59,33 +63,34 @@ def _option(*flags: str, **settings: Any) -> Option:
 
 _FILE = _option("file", help="a .jsonl, .json, .csv or .parquet file, local or s3://..., .gz included")
 
-#: How rows are read: the operators' parameters under their names.
-_PARSING = (
-    _option("--event-token", metavar="TOKEN", help="used where a row has none"),
-    _option(
-        "--event-tokens",
-        action="append",
-        metavar="NAME=TOKEN",
-        help="the token of the events that a row's event column calls NAME; may be repeated",
-    ),
-    _option("--app-token", metavar="TOKEN", help="used where a row has none; takes the place of the connection's"),
-    _option("--environment", help="production or sandbox; takes the place of the connection's"),
-    _option(
-        "--column-map",
-        action="append",
-        metavar="COLUMN=PARAMETER",
-        help="Adjust's name of a column, such as gaid=gps_adid; may be repeated",
-    ),
-    _option("--id-field", metavar="COLUMN", help="the column that identifies a row; it is not sent"),
-    _option("--event-id-param", metavar="KEY", help="the key in callback_params under which the event's id is sent"),
-    _option("--timezone", default="UTC", metavar="ZONE", help="zone of times without an offset (default: UTC)"),
-    _option(
-        "--extra-params",
-        action="append",
-        metavar="NAME",
-        help="a name to send although the provider does not know it; may be repeated",
-    ),
-)
+
+def _options(options: type[Any]) -> tuple[Option, ...]:
+    """An argument for each field of an options class: its name, its type, its default and its help."""
+    hints = get_type_hints(options)
+    return tuple(_argument(field, hints[field.name]) for field in argument_fields(options))
+
+
+def _argument(field: Field[Any], hint: Any) -> Option:
+    flag = f"--{field.name.replace('_', '-')}"
+    settings: dict[str, Any] = {"help": field.metadata["help"]}
+    if get_origin(hint) is Literal:
+        settings |= {"choices": get_args(hint), "default": field.default}
+    else:
+        settings["metavar"] = field.metadata["metavar"]
+        kinds = {get_origin(each) or each for each in (get_args(hint) if isinstance(hint, UnionType) else (hint,))}
+        if kinds & {Mapping, Sequence}:
+            settings["action"] = "append"
+            settings["help"] += "; may be repeated"
+        else:
+            settings |= {"type": next(kind for kind in (int, float, str) if kind in kinds), "default": field.default}
+    if settings.get("default") is not None:
+        settings["help"] += f" (default: {field.default})"
+    settings["help"] = settings["help"].replace("%", "%%")
+    return _option(flag, **settings)
+
+
+#: How rows are read.
+_PARSING = _options(RowOptions)
 
 _CHECKING = (
     _option(
@@ -113,16 +118,7 @@ _SENDING = (
         metavar="REASON",
         help="an outcome or a reason that is no failure (default: duplicate); may be repeated",
     ),
-    _option(
-        "--max-in-flight", type=int, default=32, metavar="NUMBER", help="requests that may wait for an answer (32)"
-    ),
-    _option("--max-events-per-second", type=float, metavar="NUMBER", help="upper limit of the rate"),
-    _option(
-        "--on-in-doubt",
-        choices=("resend", "hold", "verify"),
-        default="resend",
-        help="what to do with an event whose answer was lost (default: resend)",
-    ),
+    *_options(SendOptions),
 )
 
 _SHOWN = _option("-n", "--events", type=int, default=5, metavar="NUMBER", help="how many events to show (default: 5)")

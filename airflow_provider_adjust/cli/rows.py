@@ -6,7 +6,7 @@ import os
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 from airflow.sdk import ObjectStoragePath
 
@@ -14,7 +14,10 @@ from airflow_provider_adjust.airflow_versions import AirflowNotFoundException
 from airflow_provider_adjust.files.event_files import read_rows
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_send_events import as_rows
+from airflow_provider_adjust.option_arguments import argument_fields
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+
+_Options = TypeVar("_Options")
 
 
 @contextmanager
@@ -39,27 +42,26 @@ def path_of(file: str) -> ObjectStoragePath:
     return ObjectStoragePath(file if "://" in file else os.path.abspath(file))
 
 
-def parsing(options: Namespace) -> dict[str, Any]:
-    """The arguments of ``EventParser`` that the options name, but for what a connection has."""
-    return {
-        "event_token": options.event_token,
-        "event_tokens": _pairs(options.event_tokens, "--event-tokens"),
-        "column_map": _pairs(options.column_map, "--column-map"),
-        "id_field": options.id_field,
-        "event_id_param": options.event_id_param,
-        "timezone": options.timezone,
-        "extra_params": tuple(options.extra_params or ()),
-    }
+def given(options: Namespace, kind: type[_Options]) -> _Options:
+    """The row options or sending options that the command line names."""
+    hints = get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for field in argument_fields(kind):
+        value = getattr(options, field.name)
+        if "Mapping" in str(hints[field.name]):
+            value = _pairs(value, f"--{field.name.replace('_', '-')}")
+        elif value is None:
+            continue
+        values[field.name] = tuple(value) if isinstance(value, list) else value
+    return kind(**values)
 
 
-def hook_of(options: Namespace, **arguments: Any) -> AdjustS2SHook:
+def hook_of(options: Namespace) -> AdjustS2SHook:
     """The connection that the options name, read.
 
     :raises AdjustConfigurationError: there is no such connection, or it cannot be used.
     """
-    hook = AdjustS2SHook(
-        options.adjust_conn_id, app_token=options.app_token, environment=options.environment, **arguments
-    )
+    hook = AdjustS2SHook(options.adjust_conn_id, app_token=options.app_token, environment=options.environment)
     with connection_must_exist(options.adjust_conn_id):
         hook.settings  # noqa: B018 it is read once, here
     return hook

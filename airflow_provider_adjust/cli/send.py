@@ -12,7 +12,7 @@ from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_adjust.cli.check import check
 from airflow_provider_adjust.cli.definition import ExitCode
-from airflow_provider_adjust.cli.rows import connection_must_exist, hook_of, open_rows, parsing, path_of
+from airflow_provider_adjust.cli.rows import connection_must_exist, given, hook_of, open_rows, path_of
 from airflow_provider_adjust.cli.signals import stopped_by_signals
 from airflow_provider_adjust.cli.terminal import Terminal
 from airflow_provider_adjust.delivery_run import DeliveryRun, exit_stack_preserving_error
@@ -20,8 +20,9 @@ from airflow_provider_adjust.files.receipt_files import ReceiptFile
 from airflow_provider_adjust.routes import open_ledger
 from airflow_provider_adjust.s2s.account.budget import FailureBudget
 from airflow_provider_adjust.s2s.answers.outcome import UNDELIVERED, Outcome
-from airflow_provider_adjust.s2s.delivery.sender import Sender
+from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, DeliveryIncomplete
+from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.statements import TaskInstanceId
 
@@ -33,23 +34,18 @@ def send(options: Namespace, terminal: Terminal) -> int:
     """Send the file's events, or with ``--dry-run`` only check and show them."""
     budget = FailureBudget.of(options.max_rejected, options.tolerate or ("duplicate",))
     rejected_to = _rejected_path(options.rejected_path)
-    hook = hook_of(options, max_in_flight=options.max_in_flight, max_events_per_second=options.max_events_per_second)
-    route = hook.route(**parsing(options))
+    hook, row_options, sending = hook_of(options), given(options, RowOptions), given(options, SendOptions)
+    route = hook.route(row_options)
     with exit_stack_preserving_error() as stack:
         rows = stack.enter_context(open_rows(options.file))
         if options.dry_run:
             return check(route.parser, rows, terminal, title=f"Dry run of {options.file}", shown=5)
         rejected = stack.enter_context(ReceiptFile(rejected_to))
-        sender = Sender(
-            {None: route},
-            stack.enter_context(hook.open_transport()),
-            max_in_flight=options.max_in_flight,
-            max_events_per_second=options.max_events_per_second,
-            on_in_doubt=options.on_in_doubt,
-            ledger=_ledger(options, stack),
+        ledger = _ledger(options, sending, stack)
+        run = stack.enter_context(
+            DeliveryRun.open({None: hook}, {None: route}, row_options, sending, rejected=rejected, ledger=ledger)
         )
-        stack.enter_context(stopped_by_signals(sender.stop))
-        run = DeliveryRun(sender, route.parser, rejected=rejected)
+        stack.enter_context(stopped_by_signals(run.sender.stop))
         total = len(rows) if isinstance(rows, Sequence) else None
         progress = stack.enter_context(terminal.progress("Sending", total))
         receipts = stack.enter_context(closing(run.receipts(rows)))
@@ -63,27 +59,19 @@ def send(options: Namespace, terminal: Terminal) -> int:
             terminal.summary(f"Sent from {options.file}", run.summary)
             if rejected.written_to:
                 terminal.say(f"What was not delivered is listed with reasons in {rejected.written_to}")
-    run.summary.check()
     try:
-        budget.check(run.summary, rejected_path=rejected.written_to)
+        run.check(budget)
     except DeliveryIncomplete as error:
         # Its first line says how many; the tables that follow are on the terminal already.
         raise type(error)(str(error).partition("\n")[0]) from None
     return ExitCode.OK
 
 
-def _ledger(options: Namespace, stack: ExitStack) -> Ledger | None:
+def _ledger(options: Namespace, sending: SendOptions, stack: ExitStack) -> Ledger | None:
     # Two commands at once must not take each other's events under way for their own.
     sender = TaskInstanceId(run_id=f"{datetime.now(UTC).isoformat()} {uuid4().hex[:8]}", task_id=TASK_ID)
     with connection_must_exist(options.ledger_conn_id):
-        return stack.enter_context(
-            open_ledger(
-                options.ledger_conn_id,
-                sender,
-                max_in_flight=options.max_in_flight,
-                on_in_doubt=options.on_in_doubt,
-            )
-        )
+        return stack.enter_context(open_ledger(options.ledger_conn_id, sender, sending))
 
 
 def _rejected_path(path: str | None) -> ObjectStoragePath | None:

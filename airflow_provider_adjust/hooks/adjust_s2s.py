@@ -20,15 +20,18 @@ from airflow_provider_adjust.adjust_api.reports import Report
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
 from airflow_provider_adjust.reconcile.totals import Days, EventTotals
 from airflow_provider_adjust.s2s.answers.classify import judge
-from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt, Outcome, Verdict
+from airflow_provider_adjust.s2s.answers.outcome import Outcome, Verdict
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
-from airflow_provider_adjust.s2s.delivery.sender import Route, Sender
+from airflow_provider_adjust.s2s.delivery.options import SendOptions
+from airflow_provider_adjust.s2s.delivery.route import Route
+from airflow_provider_adjust.s2s.delivery.sender import Sender
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.events.rows import Row
 from airflow_provider_adjust.s2s.events.times import load_timezone
 from airflow_provider_adjust.s2s.transports import Transport
-from airflow_provider_adjust.s2s.transports.choice import TransportName, open_transport
+from airflow_provider_adjust.s2s.transports.choice import open_transport
 from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
 from airflow_provider_adjust.s2s.transports.settings import BearerToken, new_session
 
@@ -43,9 +46,6 @@ class AdjustS2SHook(BaseHook):
     :param app_token: takes the place of the connection's.
     :param environment: ``production`` or ``sandbox``; takes the place of the connection's. Nothing is assumed: without
         one, each row must name it.
-    :param transport: ``curl`` (fast, needs the extra of that name), ``requests``, or ``auto``: curl where it is installed.
-    :param max_in_flight: requests that may wait for an answer at once.
-    :param max_events_per_second: upper limit of the rate; None sets none.
     :param timeout: seconds to connect and to wait for an answer; takes the place of the connection's.
 
     .. seealso:: Adjust's documentation of `S2S events <https://dev.adjust.com/en/api/s2s-api/events>`__.
@@ -62,18 +62,12 @@ class AdjustS2SHook(BaseHook):
         *,
         app_token: str | None = None,
         environment: str | None = None,
-        transport: TransportName = "auto",
-        max_in_flight: int = 32,
-        max_events_per_second: float | None = None,
         timeout: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         self.adjust_conn_id = adjust_conn_id
         self.app_token = app_token
         self.environment = environment
-        self.transport = transport
-        self.max_in_flight = max_in_flight
-        self.max_events_per_second = max_events_per_second
         self.timeout = timeout
         self._settings: AdjustConnection | None = None
 
@@ -110,12 +104,21 @@ class AdjustS2SHook(BaseHook):
         session.auth = BearerToken(self.settings.s2s_token)
         return session
 
-    def route(self, **parsing: Any) -> Route:
-        """How rows are read and where they go; ``parsing`` are arguments of ``EventParser``."""
-        settings = self.settings
-        parser = EventParser(app_token=settings.app_token, environment=settings.environment, **parsing)
+    def route(self, options: RowOptions | None = None, *, ignored: Sequence[str] = ()) -> Route:
+        """How rows are read and where their events go.
+
+        :param options: how the rows are read; the connection's app token and environment fill in where it names none.
+        :param ignored: columns that are not sent.
+        """
+        options, settings = options or RowOptions(), self.settings
+        options = replace(
+            options,
+            app_token=options.app_token or settings.app_token,
+            environment=options.environment or settings.environment,
+        )
         device_api = settings.device_api()
-        return Route(parser, settings.target, device_api.recorded if device_api else None)
+        lookup = device_api.recorded if device_api else None
+        return Route(EventParser(options, ignored=ignored), settings.target, lookup)
 
     def inspect_device(self, device_id: str) -> dict[str, Any]:
         """What Adjust's Device API knows of a device, by its advertising id or adid: its last event times among others.
@@ -180,9 +183,11 @@ class AdjustS2SHook(BaseHook):
         return converse(self.settings.reading_account().booked(wanted, zone))
 
     @contextmanager
-    def open_transport(self) -> Iterator[Transport]:
-        """A transport for ``max_in_flight`` requests, closed at the end; that waits for what is in flight."""
-        transport = open_transport(self.transport, max_in_flight=self.max_in_flight, timeout=self.settings.timeout)
+    def open_transport(self, options: SendOptions) -> Iterator[Transport]:
+        """A transport for ``max_in_flight`` requests, closed at the end."""
+        transport = open_transport(
+            options.transport, max_in_flight=options.max_in_flight, timeout=self.settings.timeout
+        )
         try:
             yield transport
         finally:
@@ -191,38 +196,36 @@ class AdjustS2SHook(BaseHook):
     def send_events(
         self,
         rows: Sequence[Row] | Iterable[Row],
-        *,
-        on_in_doubt: OnInDoubt = "resend",
-        **parsing: Any,
+        options: RowOptions | None = None,
+        sending: SendOptions | None = None,
     ) -> Iterator[Receipt]:
         """Send rows and yield a receipt for each as it settles.
 
         A list is sorted by time; any other iterable must come in time order. Events of one device and event token are
-        sent one after another, others at the same time. ``parsing`` are arguments of ``EventParser``, such as
-        ``event_token``, ``column_map`` or ``timezone``.
+        sent one after another, others at the same time.
 
-        :raises DeliveryHalted: an answer condemns the whole batch, such as one to a wrong token.
+        .. code-block:: python
+
+            for receipt in AdjustS2SHook().send_events(rows, RowOptions(event_token="f0ob4r", id_field="order_id")):
+                print(receipt.position, receipt.outcome, receipt.reason)
+
+        :param options: how the rows are read.
+        :param sending: how the events are sent.
+        :raises DeliveryHalted: Adjust rejected the credentials or the app, so no event of this batch can succeed.
         :raises AdjustUnreachable: no event could be settled while one used up its attempts.
         :raises StreamOutOfOrder: a stream is not in time order.
         """
-        route = self.route(**parsing)
-        with self.open_transport() as transport:
-            sender = Sender(
-                {None: route},
-                transport,
-                max_in_flight=self.max_in_flight,
-                max_events_per_second=self.max_events_per_second,
-                on_in_doubt=on_in_doubt,
-            )
-            yield from sender.send(rows)
+        route, sending = self.route(options), sending or SendOptions()
+        with self.open_transport(sending) as transport:
+            yield from Sender({None: route}, transport, sending).send(rows)
 
-    def send_event(self, row: Row, **parsing: Any) -> Receipt:
-        """Send one row and return its receipt; a row that is no event gets one too.
+    def send_event(self, row: Row, options: RowOptions | None = None, sending: SendOptions | None = None) -> Receipt:
+        """Send one row and return its receipt; a row that is not an event gets one too.
 
         :raises DeliveryHalted: the token, the app or the endpoint is wrong.
         :raises AdjustUnreachable: no answer came within the attempts.
         """
-        [receipt] = self.send_events([row], **parsing)
+        [receipt] = self.send_events([row], options, sending)
         return receipt
 
     def test_connection(self) -> tuple[bool, str]:

@@ -17,25 +17,27 @@ from airflow.sdk import Asset, BaseOperator, Context
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
-from airflow_provider_adjust.delivery_run import DeliveryRun, dry_run, exit_stack_preserving_error
+from airflow_provider_adjust.delivery_run import DeliveryRun, exit_stack_preserving_error
 from airflow_provider_adjust.files.receipt_files import ReceiptFile
-from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.lineage import Destinations, run_lineage
 from airflow_provider_adjust.links.adjust_links import (
     AdjustDashboardLink,
     AdjustDeliveriesLink,
     AdjustRejectedFileLink,
 )
+from airflow_provider_adjust.option_arguments import options_of, takes_options, templated
 from airflow_provider_adjust.routes import hooks_by_route, open_ledger, task_instance_id
 from airflow_provider_adjust.s2s.account.budget import FailureBudget
 from airflow_provider_adjust.s2s.account.tables import summary_table
-from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt
 from airflow_provider_adjust.s2s.checkpoint import STATE_KEY, Checkpoint
-from airflow_provider_adjust.s2s.delivery.sender import Sender
-from airflow_provider_adjust.s2s.errors import FINAL_ERRORS, AdjustError
+from airflow_provider_adjust.s2s.delivery.options import SendOptions
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.errors import AdjustError, FinalError
+from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.rows import Row
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
-from airflow_provider_adjust.s2s.transports.choice import TransportName
+from airflow_provider_adjust.s2s.redaction import escape, mask_params
 
 if TYPE_CHECKING:
     from airflow_provider_adjust.lineage import Lineage
@@ -49,25 +51,19 @@ except ImportError:  # Airflow before 3.3 has no retry policies
     AdjustRetryPolicy = None
 
 
+#: Events that a dry run shows.
+_DRY_RUN_SHOWS = 5
+
+
 class AdjustDeliveryOperator(BaseOperator):
     """Base of the operators that send events; a subclass says where the rows come from.
+
+    Beside those below, it takes every option of :class:`~airflow_provider_adjust.s2s.RowOptions` (how rows are read) and
+    of :class:`~airflow_provider_adjust.s2s.SendOptions` (how events are sent) as an argument.
 
     :param adjust_conn_id: the ``adjust`` connection, or, with ``route_by``, connections by the value of that column.
         (templated)
     :param route_by: the column that names a row's connection, for several apps in one query.
-    :param event_token: used where a row has none. (templated)
-    :param event_tokens: event tokens by the name that a row's ``event`` column holds. (templated)
-    :param app_token: used where a row has none; takes the place of the connection's. (templated)
-    :param environment: ``production`` or ``sandbox``; takes the place of the connection's. (templated)
-    :param column_map: Adjust's names by the rows', ``{"gaid": "gps_adid"}``.
-    :param id_field: the column that identifies a row, such as the order's number. It is not sent.
-    :param event_id_param: the key under which ``callback_params`` carries the event's id, to join raw exports back.
-    :param timezone: IANA name of the zone in which times without an offset are read.
-    :param extra_params: names to send although the provider does not know them.
-    :param max_in_flight: requests that may wait for an answer at once.
-    :param max_events_per_second: upper limit of the rate; None sets none.
-    :param on_in_doubt: what to do with an event whose answer was lost: ``resend`` it, at the risk of counting it twice;
-        ``hold`` it and what follows in its lanes; or ``verify`` in Adjust's Device API whether it is there.
     :param max_rejected: how many events may be refused before the task fails: a count, or a share below 1.
     :param tolerate: outcomes or reasons that do not count as failures.
     :param rejected_path: where to write what was not delivered, as JSON Lines; local or object storage. The try number
@@ -77,18 +73,14 @@ class AdjustDeliveryOperator(BaseOperator):
         (templated)
     :param retry_unknown_devices: how old an event may be that Adjust refused as ``device_not_found`` and that is offered
         again; it needs the ledger.
-    :param durable: keep a checkpoint in Airflow's task state store (Airflow 3.3), so that a retry goes on where the last
+    :param durable: keep a checkpoint in Airflow's task state store (Airflow 3.3), so that a retry resumes where the last
         try stopped.
     :param dry_run: parse and order the events, log the first of them with ids masked, send nothing.
-    :param transport: ``curl`` (fast, needs the extra of that name), ``requests``, or ``auto``: curl where it is installed.
     """
 
     template_fields: Sequence[str] = (
         "adjust_conn_id",
-        "event_token",
-        "event_tokens",
-        "app_token",
-        "environment",
+        *templated(RowOptions, SendOptions),
         "rejected_path",
         "responses_path",
         "ledger_conn_id",
@@ -98,23 +90,12 @@ class AdjustDeliveryOperator(BaseOperator):
     #: The result of the try that has just run, failed or not, for links and notifiers; None before it could count.
     delivery_result: dict[str, Any] | None = None
 
+    @takes_options(RowOptions, SendOptions)
     def __init__(
         self,
         *,
         adjust_conn_id: str | Mapping[str, str] = DEFAULT_CONN_ID,
         route_by: str | None = None,
-        event_token: str | None = None,
-        event_tokens: Mapping[str, str] | None = None,
-        app_token: str | None = None,
-        environment: str | None = None,
-        column_map: Mapping[str, str] | None = None,
-        id_field: str | None = None,
-        event_id_param: str | None = None,
-        timezone: str = "UTC",
-        extra_params: Sequence[str] = (),
-        max_in_flight: int = 32,
-        max_events_per_second: float | None = None,
-        on_in_doubt: OnInDoubt = "resend",
         max_rejected: float = 0,
         tolerate: Sequence[str] = ("duplicate",),
         rejected_path: str | None = None,
@@ -123,7 +104,6 @@ class AdjustDeliveryOperator(BaseOperator):
         retry_unknown_devices: timedelta | None = None,
         durable: bool = True,
         dry_run: bool = False,
-        transport: TransportName = "auto",
         **kwargs: Any,
     ) -> None:
         if AdjustRetryPolicy is not None and kwargs.get("retry_policy") is None:
@@ -133,18 +113,6 @@ class AdjustDeliveryOperator(BaseOperator):
         super().__init__(**kwargs)
         self.adjust_conn_id = adjust_conn_id
         self.route_by = route_by
-        self.event_token = event_token
-        self.event_tokens = event_tokens
-        self.app_token = app_token
-        self.environment = environment
-        self.column_map = column_map
-        self.id_field = id_field
-        self.event_id_param = event_id_param
-        self.timezone = timezone
-        self.extra_params = extra_params
-        self.max_in_flight = max_in_flight
-        self.max_events_per_second = max_events_per_second
-        self.on_in_doubt = on_in_doubt
         self.max_rejected = max_rejected
         self.tolerate = tolerate
         self.rejected_path = rejected_path
@@ -153,8 +121,6 @@ class AdjustDeliveryOperator(BaseOperator):
         self.retry_unknown_devices = retry_unknown_devices
         self.durable = durable
         self.send_nothing = dry_run
-        self.transport = transport
-        self._sender: Sender | None = None
         self._run: DeliveryRun | None = None
         self._killed = False
 
@@ -162,17 +128,25 @@ class AdjustDeliveryOperator(BaseOperator):
     def rows(self, context: Context, stack: ExitStack) -> Sequence[Row] | Iterable[Row]:
         """The rows to send: a list, or a stream in time order. What must be closed is put on ``stack``."""
 
+    def row_options(self) -> RowOptions:
+        """How the rows are read, from the rendered arguments."""
+        return options_of(self, RowOptions)
+
+    def send_options(self) -> SendOptions:
+        """How the events are sent, from the rendered arguments. Override it to change what is not an argument."""
+        return options_of(self, SendOptions)
+
     def execute(self, context: Context) -> dict[str, Any]:
         try:
             result = self._deliver(context)
-        except FINAL_ERRORS as error:
+        except FinalError as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
-        except BaseException as error:  # Airflow's timeout, after which it retries, is no Exception
+        except BaseException as error:  # Airflow's timeout, after which it retries, is not an Exception
             if self._run is None or not self._run.would_send_twice:
                 raise
-            words = f"{error}\n" if isinstance(error, AdjustError) else ""
+            message = f"{error}\n" if isinstance(error, AdjustError) else ""
             raise AirflowFailException(
-                f"{type(error).__name__}: {words}Part of the events was sent, and without a checkpoint (durable, Airflow "
+                f"{type(error).__name__}: {message}Part of the events was sent, and without a checkpoint (durable, Airflow "
                 "3.3) or a ledger a retry would send it again, so there is none. Send what is missing: see rejected_path, "
                 "and compare Adjust with the source"
             ) from error
@@ -182,8 +156,8 @@ class AdjustDeliveryOperator(BaseOperator):
     def on_kill(self) -> None:
         # Airflow calls this in a signal handler, maybe before there is anything to stop.
         self._killed = True
-        if self._sender is not None:
-            self._sender.stop("the task was killed")
+        if self._run is not None:
+            self._run.sender.stop("the task was killed")
 
     def source_lineage(self) -> Lineage | None:
         """What OpenLineage is told of where the rows came from; asked for only where its provider is installed."""
@@ -202,101 +176,93 @@ class AdjustDeliveryOperator(BaseOperator):
 
     def _deliver(self, context: Context) -> dict[str, Any]:
         started = time.monotonic()
-        budget = FailureBudget.of(self.max_rejected, self.tolerate)
-        hooks = hooks_by_route(
-            self.adjust_conn_id,
-            self.route_by,
-            app_token=self.app_token,
-            environment=self.environment,
-            transport=self.transport,
-            max_in_flight=self.max_in_flight,
-            max_events_per_second=self.max_events_per_second,
-        )
         self._run = None
+        budget = FailureBudget.of(self.max_rejected, self.tolerate)
         failure: BaseException | None = None
         try:
             with exit_stack_preserving_error() as stack:
-                run = self._open(context, stack, hooks)
+                run = self._open(context, stack)
                 rows = self.rows(context, stack)
                 if self.send_nothing:
-                    summary = dry_run(run.sender, rows, self.log)
-                    return summary.as_result(seconds=time.monotonic() - started, rejected_path=None)
+                    self._show_dry_run(run, rows)
+                    return run.summary.as_result(seconds=time.monotonic() - started, rejected_path=None)
                 self._run = run
-                run.deliver(rows, self.log, max_in_flight=self.max_in_flight)
+                if self._killed:
+                    self.on_kill()
+                run.deliver(rows, self.log)
         except BaseException as error:
             if self._run is None:
                 raise
             failure = error
-        run.destinations.report(next(iter(hooks.values())))
+        run.report_lineage()
         return self._conclude(run, failure, budget, seconds=time.monotonic() - started)
 
     def _conclude(
         self, run: DeliveryRun, failure: BaseException | None, budget: FailureBudget, *, seconds: float
     ) -> dict[str, Any]:
-        """Say how it ended; the result of a success, or the failure."""
+        """Log how it ended; return the result of a success, or raise the failure."""
         rejected_path = run.rejected.written_to
         self.delivery_result = result = run.summary.as_result(seconds=seconds, rejected_path=rejected_path)
         self.log.info("%s\n%s", "Delivery stopped early" if failure else "Delivery ended", summary_table(run.summary))
         if rejected_path:
             self.log.info("What was not delivered is listed with reasons in %s", rejected_path)
         if failure:
-            # Its cause comes first: what was under way when, say, the disk was full has no outcome to count.
+            # Its cause comes first: what was under way when, for example, the disk was full has no outcome to count.
             raise failure
-        run.summary.check()
-        budget.check(run.summary, rejected_path=rejected_path)
+        run.check(budget)
         return result
 
-    def _open(self, context: Context, stack: ExitStack, hooks: Mapping[str | None, AdjustS2SHook]) -> DeliveryRun:
+    def _open(self, context: Context, stack: ExitStack) -> DeliveryRun:
         """Everything that a try needs but its rows."""
-        parsing = {
-            "event_token": self.event_token,
-            "event_tokens": self.event_tokens,
-            "column_map": self.column_map,
-            "id_field": self.id_field,
-            "event_id_param": self.event_id_param,
-            "timezone": self.timezone,
-            "extra_params": tuple(self.extra_params),
-            "ignored": () if self.route_by is None else (self.route_by,),
-        }
-        routes = {route: hook.route(**parsing) for route, hook in hooks.items()}
+        options, sending = self.row_options(), self.send_options()
+        hooks = hooks_by_route(self.adjust_conn_id, self.route_by, options)
+        ignored = () if self.route_by is None else (self.route_by,)
+        # First, so that a mistake in a connection or an option shows before anything is opened.
+        routes = {name: hook.route(options, ignored=ignored) for name, hook in hooks.items()}
         ti = context.get("ti")
         rejected = stack.enter_context(ReceiptFile.of_try(self.rejected_path, ti))
         responses = stack.enter_context(ReceiptFile.of_try(self.responses_path, ti))
-        transport = stack.enter_context(next(iter(hooks.values())).open_transport())
-        checkpoint, ledger = (None, None) if self.send_nothing else self._memory(context, stack)
-        self._sender = Sender(
-            routes,
-            transport,
-            route_by=self.route_by,
-            max_in_flight=self.max_in_flight,
-            max_events_per_second=self.max_events_per_second,
-            on_in_doubt=self.on_in_doubt,
-            checkpoint=checkpoint,
-            ledger=ledger,
-        )
-        if self._killed:
-            self.on_kill()
-        return DeliveryRun(
-            self._sender,
-            next(iter(routes.values())).parser,
-            rejected=rejected,
-            responses=responses,
-            checkpoint=checkpoint,
-            has_ledger=ledger is not None,
+        checkpoint, ledger = (None, None) if self.send_nothing else self._memory(context, stack, sending)
+        return stack.enter_context(
+            DeliveryRun.open(
+                hooks,
+                routes,
+                options,
+                sending,
+                route_by=self.route_by,
+                rejected=rejected,
+                responses=responses,
+                checkpoint=checkpoint,
+                ledger=ledger,
+            )
         )
 
-    def _memory(self, context: Context, stack: ExitStack) -> tuple[Checkpoint | None, Ledger | None]:
+    def _memory(
+        self, context: Context, stack: ExitStack, sending: SendOptions
+    ) -> tuple[Checkpoint | None, Ledger | None]:
         ledger = stack.enter_context(
             open_ledger(
                 self.ledger_conn_id,
                 task_instance_id(context.get("ti"), self.task_id),
-                max_in_flight=self.max_in_flight,
-                on_in_doubt=self.on_in_doubt,
+                sending,
                 retry_unknown_devices=self.retry_unknown_devices,
             )
         )
-        # A ledger knows more than a checkpoint: it tells events apart, whatever has become of the input.
+        # A ledger knows more than a checkpoint: it tells events apart, also after the input has changed.
         return (open_checkpoint(context, self.log) if self.durable and ledger is None else None), ledger
+
+    def _show_dry_run(self, run: DeliveryRun, rows: Sequence[Row] | Iterable[Row]) -> None:
+        """Log the first events with ids masked, and what would be sent and what would not."""
+        shown = 0
+        for item in run.dry_run(rows):
+            if isinstance(item, Job) and shown < _DRY_RUN_SHOWS:
+                shown += 1
+                params = mask_params(item.event.params, EVENT)
+                lines = "\n".join(f"  {name}={text}" for name, text in params.items())
+                event_id = escape(item.event.event_id, 80)
+                self.log.info("Row %d would be sent as event %s\n%s", item.position, event_id, lines)
+        self.log.info("Dry run, nothing was sent\n%s", summary_table(run.summary))
+        run.summary.check()
 
 
 class TaskStateCheckpointStore:

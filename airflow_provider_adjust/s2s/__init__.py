@@ -4,11 +4,12 @@ This module is the public face. Its names stay where they are; the packages belo
 
 .. code-block:: python
 
-    from airflow_provider_adjust.s2s import InvalidEvent, parse_event
+    from airflow_provider_adjust.s2s import InvalidEvent, RowOptions, parse_event
+
+    options = RowOptions(app_token="4w565xzmb54d", event_token="f0ob4r", environment="sandbox")
 
     try:
-        event = parse_event({"gps_adid": "...", "created_at": "2026-05-01T12:00:00Z"}, app_token="4w565xzmb54d",
-                            event_token="f0ob4r", environment="sandbox")
+        event = parse_event({"gps_adid": "...", "created_at": "2026-05-01T12:00:00Z"}, options)
     except InvalidEvent as refusal:
         print(refusal.reason, refusal.detail)
 """
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from airflow_provider_adjust.s2s.answers.outcome import Outcome, Verdict
     from airflow_provider_adjust.s2s.answers.receipt import Receipt
     from airflow_provider_adjust.s2s.checkpoint import Checkpoint, CheckpointStore
-    from airflow_provider_adjust.s2s.delivery.sender import Route, Sender
+    from airflow_provider_adjust.s2s.delivery.options import LookupPolicy, Retries, SendOptions
+    from airflow_provider_adjust.s2s.delivery.route import Route
+    from airflow_provider_adjust.s2s.delivery.sender import Sender
     from airflow_provider_adjust.s2s.errors import (
         AdjustConfigurationError,
         AdjustError,
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
         StreamOutOfOrder,
     )
     from airflow_provider_adjust.s2s.events.event import Event, Lane
+    from airflow_provider_adjust.s2s.events.options import RowOptions
     from airflow_provider_adjust.s2s.events.parser import EventParser, parse_event
     from airflow_provider_adjust.s2s.ledger.ledger import Ledger
     from airflow_provider_adjust.s2s.ledger.statements import TaskInstanceId
@@ -63,11 +67,15 @@ __all__ = [
     "Lane",
     "Ledger",
     "LedgerUnavailable",
+    "LookupPolicy",
     "Outcome",
     "PruningStopped",
     "Receipt",
     "RejectedBudgetExceeded",
+    "Retries",
     "Route",
+    "RowOptions",
+    "SendOptions",
     "Sender",
     "StreamOutOfOrder",
     "TaskInstanceId",
@@ -83,8 +91,11 @@ _HOMES = {
     "answers.outcome": ("Outcome", "Verdict"),
     "answers.receipt": ("Receipt",),
     "checkpoint": ("Checkpoint", "CheckpointStore"),
-    "delivery.sender": ("Route", "Sender"),
+    "delivery.options": ("LookupPolicy", "Retries", "SendOptions"),
+    "delivery.route": ("Route",),
+    "delivery.sender": ("Sender",),
     "events.event": ("Event", "Lane"),
+    "events.options": ("RowOptions",),
     "events.parser": ("EventParser", "parse_event"),
     "ledger.ledger": ("Ledger",),
     "ledger.statements": ("TaskInstanceId",),

@@ -14,6 +14,7 @@ import json
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, Protocol
 
@@ -88,7 +89,7 @@ class Checkpoint:
             self._admit(item)
             if item.position in before.pending:
                 if isinstance(item, Job) and item.position in before.doubtful:
-                    item.doubtful = True
+                    item = replace(item, sent_before=True)
                 waiting.append(item)
             else:
                 self._pending.discard(item.position)

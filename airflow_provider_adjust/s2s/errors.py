@@ -1,5 +1,23 @@
 """Every exception that a user of the provider can meet.
 
+.. code-block:: text
+
+    AdjustError
+    ├── FinalError                  a retry meets the same end
+    │   ├── AdjustConfigurationError
+    │   ├── InvalidEvent
+    │   ├── StreamOutOfOrder
+    │   ├── DeliveryHalted          (DeliveryStopped)
+    │   ├── RejectedBudgetExceeded  (DeliveryIncomplete)
+    │   ├── CountsMismatch
+    │   └── CheckpointMismatch
+    ├── DeliveryStopped             sending ended before the input did; a retry may help
+    │   ├── AdjustUnreachable
+    │   └── LedgerUnavailable
+    ├── DeliveryIncomplete          everything that could be sent was, and too much is missing
+    │   └── EventsUnresolved        a retry may help
+    └── PruningStopped              the next run deletes the rest
+
 Each says what happened, to which row where one is to blame, and what to do. None carries a device id, an IP address or
 a token: messages end up in task logs.
 """
@@ -13,11 +31,15 @@ class AdjustError(Exception):
     """Base of all errors of this provider."""
 
 
-class AdjustConfigurationError(AdjustError, ValueError):
+class FinalError(AdjustError):
+    """A retry meets the same end, so there is none."""
+
+
+class AdjustConfigurationError(FinalError, ValueError):
     """A connection, an operator's argument or a default is wrong; nothing was sent."""
 
 
-class InvalidEvent(AdjustError, ValueError):
+class InvalidEvent(FinalError, ValueError):
     """A row is no event that Adjust would take, so it is never sent.
 
     ``reason`` is a short code that counts can be grouped by, ``detail`` a sentence with the remedy. ``event_id`` is the
@@ -34,7 +56,7 @@ class InvalidEvent(AdjustError, ValueError):
         self.occurred_at = occurred_at
 
 
-class StreamOutOfOrder(AdjustError):
+class StreamOutOfOrder(FinalError):
     """A row of a stream is older than one before it. It was not sent, nor was anything after it."""
 
 
@@ -49,7 +71,7 @@ class DeliveryStopped(AdjustError):
         self.retry_after = retry_after
 
 
-class DeliveryHalted(DeliveryStopped):
+class DeliveryHalted(DeliveryStopped, FinalError):
     """Adjust's answer condemns the whole batch: a wrong token, an inactive app. A retry would meet the same answer."""
 
 
@@ -75,7 +97,7 @@ class DeliveryIncomplete(AdjustError):
     """Everything that could be sent was, and yet more events than allowed did not arrive."""
 
 
-class RejectedBudgetExceeded(DeliveryIncomplete):
+class RejectedBudgetExceeded(DeliveryIncomplete, FinalError):
     """More events were refused than ``max_rejected`` allows. A retry would see the same refusals."""
 
 
@@ -83,20 +105,9 @@ class EventsUnresolved(DeliveryIncomplete):
     """Some events are in doubt, or held behind one that is unresolved. A retry may resolve them."""
 
 
-class CountsMismatch(AdjustError):
+class CountsMismatch(FinalError):
     """The outcomes do not add up to the rows that were read: a defect of this provider, never to be passed over."""
 
 
-class CheckpointMismatch(AdjustError):
+class CheckpointMismatch(FinalError):
     """The input is not the one that an earlier try read in part; nothing was sent by this try."""
-
-
-#: What a retry could not change: the same input would meet the same end.
-FINAL_ERRORS = (
-    AdjustConfigurationError,
-    CheckpointMismatch,
-    CountsMismatch,
-    DeliveryHalted,
-    RejectedBudgetExceeded,
-    StreamOutOfOrder,
-)

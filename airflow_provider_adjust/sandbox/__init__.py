@@ -6,7 +6,23 @@ nor Airflow: a mistake in those cannot hide a mistake of the same kind here.
 
 from __future__ import annotations
 
-from airflow_provider_adjust.sandbox.config import SandboxConfig
-from airflow_provider_adjust.sandbox.server import SandboxServer
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from airflow_provider_adjust.sandbox.config import SandboxConfig
+    from airflow_provider_adjust.sandbox.server import SandboxServer
 
 __all__ = ["SandboxConfig", "SandboxServer"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import the server when it is asked for: Airflow's command line reads the sandbox's options at every start."""
+    if name == "SandboxConfig":
+        from airflow_provider_adjust.sandbox.config import SandboxConfig
+
+        return SandboxConfig
+    if name == "SandboxServer":
+        from airflow_provider_adjust.sandbox.server import SandboxServer
+
+        return SandboxServer
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -105,7 +105,7 @@ def provider(url: str, events: int, in_flight: int) -> None:
         sql_conn_id="warehouse",
         sql="SELECT order_id, created_at, revenue, currency, gps_adid FROM purchases ORDER BY created_at LIMIT %(events)s",
         parameters={"events": events},
-        event_token="f0ob4r",  # noqa: S106 - the example in Adjust's documentation
+        event_token="f0ob4r",
         id_field="order_id",
         event_id_param="event_id",
         max_in_flight=in_flight,

@@ -28,7 +28,7 @@ def send(arguments: argparse.Namespace) -> None:
         task_id="send",
         sql_conn_id="warehouse",
         sql="SELECT order_id, created_at, revenue, currency, gps_adid FROM purchases ORDER BY created_at",
-        event_token="f0ob4r",  # noqa: S106 - the example in Adjust's documentation
+        event_token="f0ob4r",
         id_field="order_id",
         event_id_param="event_id",
         max_in_flight=arguments.in_flight,

@@ -8,12 +8,13 @@ import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from airflow_provider_adjust.s2s import LookupPolicy
 from campaign.journal import keep_journal
 from campaign.wall_clock import let_the_wall_clock_jump
 
@@ -121,11 +122,10 @@ def run_try(this: Try) -> None:
     keep_journal(this.journal)
     if this.clock_jumps:
         let_the_wall_clock_jump()
-    from airflow_provider_adjust.s2s.delivery import lookup
-
-    # The stand-in's Device API does not lag.
-    lookup._VERIFY_FOR, lookup._VERIFY_EVERY = 0.5, 0.1
     operator = _operator(this)
+    # The stand-in's Device API does not lag.
+    sending = replace(operator.send_options(), lookups=LookupPolicy(wait=0.5, every=0.1))
+    operator.send_options = lambda: sending
     signal.signal(signal.SIGTERM, lambda *_: operator.on_kill())
     ti = SimpleNamespace(dag_id="campaign", run_id=this.name, task_id="send", map_index=-1, try_number=this.number)
     try:

@@ -12,6 +12,7 @@ from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, Connect, Said, purc
 
 from airflow_provider_adjust import connection_form
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
+from airflow_provider_adjust.s2s import RowOptions, SendOptions
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -193,7 +194,7 @@ def test_tokens_and_environment_that_cannot_be_are_refused_before_anything_is_se
 ) -> None:
     monkeypatch.setenv(CONNECTION, connection(host=adjust.url, **fields))
     with pytest.raises(AdjustConfigurationError, match=problem) as refusal:
-        AdjustS2SHook().send_event(purchase(1), **EVENT)
+        AdjustS2SHook().send_event(purchase(1), RowOptions(**EVENT))
     assert not reveals(refusal.value)
     works, message = AdjustS2SHook().test_connection()
     assert not works
@@ -204,8 +205,8 @@ def test_tokens_and_environment_that_cannot_be_are_refused_before_anything_is_se
 def test_no_object_of_the_hook_shows_a_token(connect: Connect, said: Said) -> None:
     connect(None)
     hook = AdjustS2SHook(app_token=APP_TOKEN)
-    route = hook.route(**EVENT)
-    with hook.open_transport() as transport, hook.get_conn() as session:
+    route = hook.route(RowOptions(**EVENT))
+    with hook.open_transport(SendOptions()) as transport, hook.get_conn() as session:
         shown = [hook, hook.settings, hook.settings.target, route, route.parser, transport, session, session.auth]
         for thing in shown:
             assert not reveals(f"{thing!r} {thing}"), type(thing)
@@ -213,9 +214,9 @@ def test_no_object_of_the_hook_shows_a_token(connect: Connect, said: Said) -> No
 
 
 def test_airflow_finds_the_hook_by_the_connections_type(adjust: SandboxServer) -> None:
-    hook = BaseHook.get_hook("adjust_default", hook_params={"max_in_flight": 3})
+    hook = BaseHook.get_hook("adjust_default", hook_params={"timeout": (1.0, 2.0)})
     assert isinstance(hook, AdjustS2SHook)
-    assert (hook.adjust_conn_id, hook.max_in_flight) == ("adjust_default", 3)
+    assert (hook.adjust_conn_id, hook.timeout) == ("adjust_default", (1.0, 2.0))
     assert Connection.get("adjust_default").test_connection()[0]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from airflow_provider_adjust.adjust_api.device import last_event_time
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
-from airflow_provider_adjust.s2s.delivery import lookup
+from airflow_provider_adjust.s2s import LookupPolicy, RowOptions, SendOptions
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -20,10 +20,8 @@ DEVICE = "660e1d86-6796-463a-be86-897993136018"
 START = datetime.now(UTC).replace(microsecond=0) - timedelta(hours=1)
 
 
-@pytest.fixture(autouse=True)
-def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lookup, "_VERIFY_FOR", 0.2)
-    monkeypatch.setattr(lookup, "_VERIFY_EVERY", 0.05)
+#: The stand-in's Device API does not lag.
+VERIFY = SendOptions(on_in_doubt="verify", lookups=LookupPolicy(wait=0.2, every=0.05))
 
 
 @pytest.fixture
@@ -79,7 +77,9 @@ def test_a_lost_answer_ends_in_one_record(connect: Any, adjust_sandbox: SandboxS
     adjust_sandbox.configure(fault_plan=[None, fault])
     receipts = list(
         hook.send_events(
-            rows(3), on_in_doubt="verify", event_token="f0ob4r", id_field="order_id", event_id_param="event_id"
+            rows(3),
+            RowOptions(event_token="f0ob4r", id_field="order_id", event_id_param="event_id"),
+            VERIFY,
         )
     )
     assert {receipt.outcome.value for receipt in receipts} == {"delivered"}
@@ -91,7 +91,11 @@ def test_a_predecessor_of_the_same_second_leaves_it_in_doubt(connect: Any, adjus
     hook = connect()
     adjust_sandbox.configure(fault_plan=[None, "reset_before"])
     receipts = list(
-        hook.send_events(rows(3, same_second=True), on_in_doubt="verify", event_token="f0ob4r", id_field="order_id")
+        hook.send_events(
+            rows(3, same_second=True),
+            RowOptions(event_token="f0ob4r", id_field="order_id"),
+            VERIFY,
+        )
     )
     assert [receipt.outcome.value for receipt in receipts] == ["delivered", "in_doubt", "held"]
     assert adjust_sandbox.stats()["recorded"] == 1
@@ -100,7 +104,7 @@ def test_a_predecessor_of_the_same_second_leaves_it_in_doubt(connect: Any, adjus
 def test_a_refused_api_token_leaves_it_in_doubt_and_is_named(connect: Any, adjust_sandbox: SandboxServer) -> None:
     hook = connect(api_token="another-token")
     adjust_sandbox.configure(fault_plan=["reset_after"])
-    (receipt,) = hook.send_events(rows(1), on_in_doubt="verify", event_token="f0ob4r", id_field="order_id")
+    (receipt,) = hook.send_events(rows(1), RowOptions(event_token="f0ob4r", id_field="order_id"), VERIFY)
     assert (receipt.outcome.value, receipt.reason) == ("in_doubt", "not_verified")
     assert receipt.detail == "the Device API answers status 401; check the connection's API token"
 
@@ -108,13 +112,13 @@ def test_a_refused_api_token_leaves_it_in_doubt_and_is_named(connect: Any, adjus
 def test_without_an_api_token_nothing_is_sent(connect: Any, adjust_sandbox: SandboxServer) -> None:
     hook = connect(api_token="")
     with pytest.raises(AdjustConfigurationError, match="needs the API token"):
-        list(hook.send_events(rows(1), on_in_doubt="verify", event_token="f0ob4r"))
+        list(hook.send_events(rows(1), RowOptions(event_token="f0ob4r"), VERIFY))
     assert adjust_sandbox.stats()["requests"] == 0
 
 
 def test_the_hook_inspects_a_device(connect: Any, caplog: pytest.LogCaptureFixture) -> None:
     hook = connect()
-    hook.send_event(rows(1)[0], event_token="f0ob4r", id_field="order_id")
+    hook.send_event(rows(1)[0], RowOptions(event_token="f0ob4r", id_field="order_id"))
     with caplog.at_level(logging.DEBUG, logger="airflow_provider_adjust"):
         found = hook.inspect_device(DEVICE)
     assert last_event_time(found, "f0ob4r") == START

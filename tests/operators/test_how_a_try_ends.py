@@ -114,7 +114,7 @@ def test_a_full_disk_is_what_the_task_fails_with(adjust: SandboxServer, monkeypa
     def full(self: Any, line: str) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("airflow_provider_adjust.operators.receipt_files.ReceiptFile.write", full)
+    monkeypatch.setattr("airflow_provider_adjust.files.receipt_files.ReceiptFile.write", full)
     with pytest.raises(AirflowFailException, match="OSError: Part of the events was sent"):
         operator([purchase(number) for number in range(50)], responses_path="/tmp/unused.jsonl").execute({})
     assert adjust.stats()["recorded"] > 0

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_adjust.s2s import RowOptions
+from airflow_provider_adjust.s2s.delivery.lanes import Pending
 from airflow_provider_adjust.s2s.errors import InvalidEvent
 from airflow_provider_adjust.s2s.events.event import Event, Lane
 from airflow_provider_adjust.s2s.events.job import Job
@@ -60,7 +62,7 @@ def row(**changes: Any) -> dict[str, Any]:
 
 
 def parse(options: dict[str, Any] | None = None, **changes: Any) -> Event:
-    return parse_event(row(**changes), now=NOW, **(options or {}))
+    return parse_event(row(**changes), RowOptions(**options or {}), now=NOW)
 
 
 def refusal(options: dict[str, Any] | None = None, **changes: Any) -> InvalidEvent:
@@ -100,3 +102,7 @@ def event(
 
 def job(position: int, *devices: str, **facts: Any) -> Job:
     return Job(event(*devices, at=facts.pop("at", position), **facts), position)
+
+
+def pending(position: int, *devices: str, **facts: Any) -> Pending:
+    return Pending(job(position, *devices, **facts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,11 +15,11 @@ from hypothesis import strategies as st
 from memory_store import MemoryStore
 from s2s_case import job
 
+from airflow_provider_adjust.s2s import Route, RowOptions, Sender, SendOptions
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import receipt_for
 from airflow_provider_adjust.s2s.checkpoint import MAX_BYTES, WRITE_EVERY, Checkpoint
-from airflow_provider_adjust.s2s.delivery.sender import Route, Sender
 from airflow_provider_adjust.s2s.errors import CheckpointMismatch, DeliveryStopped
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.parser import EventParser
@@ -85,15 +86,14 @@ def run_try(
     stream: bool = True,
     on_in_doubt: Any = "resend",
 ) -> DeliverySummary:
-    parser = EventParser(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id")
+    parser = EventParser(RowOptions(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id"))
     adjust.hang_up()
     checkpoint = Checkpoint(store)
     sender = Sender(
         {None: Route(parser, Target("http://127.0.0.1/event"))},
         adjust,
-        max_in_flight=2,
+        SendOptions(max_in_flight=2, on_in_doubt=on_in_doubt),
         checkpoint=checkpoint,
-        on_in_doubt=on_in_doubt,
         now=lambda: NOW,
     )
     summary = checkpoint.earlier.copy()
@@ -195,7 +195,9 @@ def test_a_try_that_is_killed_while_it_catches_up_forgets_nothing() -> None:
     checkpoint = Checkpoint(store)
 
     def broken() -> Iterator[Any]:
-        parser = EventParser(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id")
+        parser = EventParser(
+            RowOptions(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id")
+        )
         yield from list(
             Sender({None: Route(parser, Target("http://127.0.0.1/event"))}, adjust, now=lambda: NOW).jobs(rows)
         )[:1]
@@ -222,7 +224,7 @@ def test_a_state_that_cannot_be_read_is_an_error_with_the_remedy(state: dict[str
 def test_too_many_open_events_stop_the_run_instead_of_losing_track() -> None:
     store = MemoryStore()
     checkpoint = Checkpoint(store)
-    parser = EventParser(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id")
+    parser = EventParser(RowOptions(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id"))
     jobs = list(
         Sender({None: Route(parser, Target("http://127.0.0.1/event"))}, Adjust(), now=lambda: NOW).jobs(
             iter(make_rows([1]))
@@ -230,8 +232,7 @@ def test_too_many_open_events_stop_the_run_instead_of_losing_track() -> None:
     )
     # Irregular gaps, since regular ones compress to almost nothing.
     for position in random.Random(1).sample(range(10_000_000), 50_000):
-        jobs[0].position = position
-        checkpoint._admit(jobs[0])
+        checkpoint._admit(replace(jobs[0], position=position))
     with pytest.raises(DeliveryStopped, match="too many to go on"):
         checkpoint.save()
     assert store.text is None

@@ -7,6 +7,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -37,12 +38,15 @@ from hypothesis import strategies as st
 from s2s_case import SECOND, job, until_raised
 
 from airflow_provider_adjust.adjust_api.device import DeviceApiError
+from airflow_provider_adjust.s2s import Event, EventParser, Retries, Route, SendOptions
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.classify import judge
 from airflow_provider_adjust.s2s.answers.outcome import Outcome, Recorded, Verdict
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.delivery.loop import Delivery
-from airflow_provider_adjust.s2s.delivery.pacing import Pace, Retries
+from airflow_provider_adjust.s2s.delivery.pacing import Pace
+from airflow_provider_adjust.s2s.delivery.route import Lookup
+from airflow_provider_adjust.s2s.delivery.sink import Sink
 from airflow_provider_adjust.s2s.errors import (
     AdjustConfigurationError,
     AdjustUnreachable,
@@ -50,7 +54,7 @@ from airflow_provider_adjust.s2s.errors import (
     DeliveryStopped,
     LedgerUnavailable,
 )
-from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target
 
 #: Waits of 0.5, 1, 2 … seconds, without chance.
@@ -58,8 +62,17 @@ NO_JITTER = Retries(jitter=lambda: 1.0)
 TARGET = Target("https://s2s.adjust.test/event", "T")
 
 
-def _delivery(transport: FakeTransport, **options: Any) -> Delivery:
-    return Delivery(transport, lambda _: TARGET, **{"retries": NO_JITTER, "clock": transport.clock, **options})
+def _delivery(
+    transport: FakeTransport,
+    *,
+    lookup: Lookup | None = None,
+    claims: Any = None,
+    sink: Sink | None = None,
+    **options: Any,
+) -> Delivery:
+    routes = {None: Route(EventParser(), TARGET, lookup)}
+    sending = SendOptions(**{"retries": NO_JITTER, **options})
+    return Delivery(transport, routes, sending, sink=sink or Sink(), claims=claims, clock=transport.clock)
 
 
 def _run(
@@ -85,8 +98,7 @@ def _devices(count: int, **facts: Any) -> list[Job]:
 
 def test_a_delivered_event_and_its_receipt() -> None:
     transport = FakeTransport({1: [Answer(200, '{"skadn_conv_value": 3}')]})
-    given_job = job(1, "a")
-    given_job.row = {"the": "row"}
+    given_job = replace(job(1, "a"), row={"the": "row"})
     (receipt,), error = _run(transport, [given_job])
     assert error is None
     assert receipt == Receipt(
@@ -360,7 +372,7 @@ def _answers(pace: Pace, *statuses: int) -> None:
 )
 def test_the_window_of_requests_in_flight(statuses: list[int], window: int) -> None:
     pace = Pace(32)
-    pace.prove()
+    pace.endpoint_ok()
     _answers(pace, *statuses)
     assert pace.window == window
 
@@ -561,9 +573,7 @@ def test_a_consumer_that_stops_reading_stops_the_sending() -> None:
 
 
 def _doubtful(position: int, *devices: str) -> Job:
-    made = job(position, *devices)
-    made.doubtful = True
-    return made
+    return replace(job(position, *devices), sent_before=True)
 
 
 def test_what_an_earlier_try_left_in_doubt_is_sent_again() -> None:
@@ -598,9 +608,9 @@ class DeviceAnswers:
         self._clock = clock
         self.asked: list[float] = []
 
-    def __call__(self, asked_for: Job) -> Recorded:
+    def __call__(self, event: Event) -> Recorded:
         self.asked.append(self._clock() - 1000.0 - ANSWER_SECONDS)
-        answer = self._answers[asked_for.position].pop(0)
+        answer = self._answers[int(event.params["created_at_unix"]) - SECOND].pop(0)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -677,21 +687,21 @@ class FakeClaims:
     def positions(self) -> list[int]:
         return [position for batch in self.batches for position in batch]
 
-    def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Receipt | None]]:
-        answer: Future[list[Receipt | None]] = Future()
+    def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Claim | Receipt]]:
+        answer: Future[list[Claim | Receipt]] = Future()
         if len(self.batches) + 1 == self._fails_at:
             answer.set_exception(ConnectionError("the database is gone"))
         else:
             answer.set_result(self._claim(jobs))
         return answer
 
-    def _claim(self, jobs: Sequence[Job]) -> list[Receipt | None]:
+    def _claim(self, jobs: Sequence[Job]) -> list[Claim | Receipt]:
         assert 0 < len(jobs) <= self.batch_size
         self.batches.append([each.position for each in jobs])
         return [
             Receipt(self._answers[each.position], "said_so", each.event.event_id, each.position, event=each.event)
             if each.position in self._answers
-            else None
+            else Claim()
             for each in jobs
         ]
 
@@ -713,12 +723,12 @@ class SlowClaims(FakeClaims):
         self._thread = ThreadPoolExecutor(1)
         self.under_way = 0
 
-    def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Receipt | None]]:
+    def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Claim | Receipt]]:
         self.under_way += 1
         assert self.under_way == 1, "one claim at a time, so that what is claimed and unsent stays small"
         return self._thread.submit(self._answer, jobs)
 
-    def _answer(self, jobs: Sequence[Job]) -> list[Receipt | None]:
+    def _answer(self, jobs: Sequence[Job]) -> list[Claim | Receipt]:
         self.under_way -= 1
         return self._claim(jobs)
 
@@ -744,7 +754,7 @@ def test_a_stop_waits_for_the_claim_that_is_on_its_way() -> None:
     assert claims.under_way == 0
 
 
-class LateAnswer(Future[list[Receipt | None]]):
+class LateAnswer(Future[list[Claim | Receipt]]):
     """Comes only when it is waited for."""
 
     def done(self) -> bool:
@@ -754,7 +764,7 @@ class LateAnswer(Future[list[Receipt | None]]):
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_claim_that_is_on_its_way_when_the_delivery_stops_has_its_events_held(fails: bool) -> None:
     class ClaimStore(FakeClaims):
-        def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Receipt | None]]:
+        def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Claim | Receipt]]:
             if not self.batches:
                 return super().begin_claim(jobs)
             delivery.stop(stop)
@@ -776,18 +786,21 @@ def test_a_claim_that_is_on_its_way_when_the_delivery_stops_has_its_events_held(
 
 def test_what_a_look_up_settled_is_known_before_the_next_of_its_lane_is_claimed() -> None:
     """Else a kill leaves both as sending, and once the next one is in Adjust, the first can never be looked up again."""
-    doubtful, following = (job(at, "a", params={"created_at_unix": str(SECOND + at)}) for at in (1, 2))
-    doubtful.doubtful = True
+    doubtful, following = replace(_at(1, "a"), sent_before=True), _at(2, "a")
     settled: list[int] = []
 
+    class Settled(Sink):
+        def take(self, receipt: Receipt) -> None:
+            settled.append(receipt.position)
+
     class ClaimStore(FakeClaims):
-        def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Receipt | None]]:
+        def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Claim | Receipt]]:
             assert settled == ([] if not self.batches else [1])
             return super().begin_claim(jobs)
 
-    delivery = _delivery(FakeTransport(), claims=ClaimStore(), on_in_doubt="verify", lookup=lambda _: Recorded.YES)
-    for receipt in delivery.run([doubtful, following]):
-        settled.append(receipt.position)
+    recorded = {"lookup": lambda _: Recorded.YES, "on_in_doubt": "verify"}
+    delivery = _delivery(FakeTransport(), claims=ClaimStore(), sink=Settled(), **recorded)
+    assert len(list(delivery.run([doubtful, following]))) == 2
     assert settled == [1, 2]
 
 

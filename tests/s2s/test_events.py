@@ -21,12 +21,13 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from s2s_case import APP, GPS_ADID, NA, NAT, NOW, ROW, SECOND, TOKEN, parse, refusal, row
 
+from airflow_provider_adjust.s2s import RowOptions
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events import parser as event_parser
 from airflow_provider_adjust.s2s.events.event import Event, Lane
 from airflow_provider_adjust.s2s.events.parser import EventParser, check_schema, parse_event
-from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, UnreadableRow
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, UnreadableRow, renamed
 
 NAN = float("nan")
 ZERO_ID = "00000000-0000-0000-0000-000000000000"
@@ -177,7 +178,7 @@ def test_the_columns_order_does_not_decide_which_token_wins() -> None:
     options = {"event_tokens": {"purchase": "named1"}}
     columns = {**ROW, "event": "purchase"}
     backwards = dict(reversed(columns.items()))
-    tokens = {parse_event(each, now=NOW, **options).params["event_token"] for each in (columns, backwards)}
+    tokens = {parse_event(each, RowOptions(**options), now=NOW).params["event_token"] for each in (columns, backwards)}
     assert tokens == {TOKEN}
 
 
@@ -247,7 +248,7 @@ def test_an_unknown_event_is_told_which_are_known() -> None:
 )
 def test_an_unusable_default_is_a_configuration_error(options: dict[str, Any], names: str) -> None:
     with pytest.raises(AdjustConfigurationError) as caught:
-        EventParser(**options)
+        EventParser(RowOptions(**options))
     assert names in str(caught.value)
     assert "a b" not in str(caught.value)
 
@@ -923,8 +924,9 @@ def test_a_column_map_renames() -> None:
     assert event.params["revenue"] == "1.00"
 
 
-def test_renamed_gives_the_row_under_adjusts_names() -> None:
-    assert EventParser(column_map={"gaid": "gps_adid"}).renamed({"gaid": "x", "a": 1}) == {"gps_adid": "x", "a": 1}
+def test_a_row_is_renamed_to_adjusts_names() -> None:
+    assert renamed({"gaid": "x", "a": 1}, {"gaid": "gps_adid"}) == {"gps_adid": "x", "a": 1}
+    assert renamed("not a row", {"gaid": "gps_adid"}) == "not a row"
 
 
 def test_two_columns_for_one_parameter_are_refused() -> None:
@@ -1040,13 +1042,13 @@ def test_a_refused_row_keeps_its_id() -> None:
 
 
 def test_an_id_of_ones_own_is_not_numbered() -> None:
-    parser = EventParser(id_field="order_no")
+    parser = EventParser(RowOptions(id_field="order_no"))
     assert parser.parse(row(order_no="A-1"), now=NOW, count_equal=lambda *_: 7).event_id == "A-1"
 
 
 def test_a_mended_row_keeps_the_id_that_it_had() -> None:
     mended = ResubmittedRow(row(revenue="2.00", currency="USD"), "first-id")
-    assert EventParser(id_field="order_no").parse(mended, now=NOW).event_id == "first-id"
+    assert EventParser(RowOptions(id_field="order_no")).parse(mended, now=NOW).event_id == "first-id"
 
 
 @pytest.mark.parametrize(
@@ -1148,7 +1150,7 @@ def test_no_refusal_tells_a_device_an_address_or_a_token(values: dict[str, Any],
 def _detail(given_row: dict[str, Any]) -> str:
     """What is said of a row that is refused."""
     try:
-        parse_event(given_row, now=NOW, extra_params=["sku"])
+        parse_event(given_row, RowOptions(extra_params=["sku"]), now=NOW)
     except InvalidEvent as refused:
         return f"{refused} {refused.detail}"
     return ""
@@ -1217,7 +1219,9 @@ GOOD_ROWS = st.fixed_dictionaries(
 def _parsed(given_row: dict[str, Any]) -> Event | None:
     try:
         return parse_event(
-            given_row, now=NOW, extra_params=["sku"], app_token=APP, event_token=TOKEN, environment="sandbox"
+            given_row,
+            RowOptions(extra_params=["sku"], app_token=APP, event_token=TOKEN, environment="sandbox"),
+            now=NOW,
         )
     except InvalidEvent:
         return None
@@ -1244,7 +1248,7 @@ def test_what_is_sent_reads_back_as_what_is_sent(given_row: dict[str, Any]) -> N
     event = _parsed(given_row)
     assume(event is not None)
     assert event is not None
-    again = parse_event(event.params, now=NOW, extra_params=["sku"])
+    again = parse_event(event.params, RowOptions(extra_params=["sku"]), now=NOW)
     assert again.params == event.params
     assert again.event_id == event.event_id
     assert set(again.lanes) == set(event.lanes)

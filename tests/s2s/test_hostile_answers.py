@@ -18,12 +18,13 @@ from raw_server import Connection, RawServer
 from s2s_case import parse
 
 from airflow_provider_adjust.adjust_api.device import DeviceApi, DeviceApiError
+from airflow_provider_adjust.s2s import EventParser, Retries, Route, SendOptions
 from airflow_provider_adjust.s2s.account.rejected import response_line
 from airflow_provider_adjust.s2s.answers.classify import classify, judge, read_answer
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.delivery.loop import Delivery
-from airflow_provider_adjust.s2s.delivery.pacing import Retries
+from airflow_provider_adjust.s2s.delivery.sink import Sink
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.redaction import redact, redact_event_values
@@ -277,7 +278,8 @@ def test_a_delivery_repeats_no_echo(status: int) -> None:
     head = b"HTTP/1.1 %d X\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
     with RawServer(answering(head, body=body)) as server:
         transport = RequestsTransport(max_in_flight=1, timeout=(5, 5))
-        delivery = Delivery(transport, lambda _: Target(server.url, S2S_TOKEN), retries=Retries(attempts=1))
+        routes = {None: Route(EventParser(), Target(server.url, S2S_TOKEN))}
+        delivery = Delivery(transport, routes, SendOptions(retries=Retries(attempts=1)), sink=Sink())
         said: list[Any] = []
         try:
             said.extend(delivery.run([Job(event, 1)]))

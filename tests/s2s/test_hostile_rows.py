@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from memory_store import MemoryStore
 from s2s_case import GPS_ADID, NOW, job, parse, row
 
+from airflow_provider_adjust.s2s import RowOptions
 from airflow_provider_adjust.s2s.account.rejected import rejected_line
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
@@ -23,7 +24,7 @@ from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.delivery.intake import Intake
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import InvalidEvent, StreamOutOfOrder
-from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
@@ -109,7 +110,7 @@ OPTIONS: dict[str, Any] = {"id_field": "order_id", "extra_params": ["extra"], "e
 
 def take(rows: list[Any], *, route_by: str | None = None) -> list[Job | Receipt]:
     """What becomes of rows on their way in, the checkpoint included, and each of them as a rejected line."""
-    parser = EventParser(**OPTIONS, ignored=() if route_by is None else (route_by,))
+    parser = EventParser(RowOptions(**OPTIONS), ignored=() if route_by is None else (route_by,))
     intake = Intake({None if route_by is None else "android": parser}, route_by=route_by, now=lambda: NOW)
     checkpoint = Checkpoint(MemoryStore())
     items = list(checkpoint.resume(intake.stream(iter(rows))))
@@ -201,19 +202,19 @@ def test_an_event_id_forges_no_line_in_a_message() -> None:
     "event_id", ["o\x00-1", "o\udcff-1", "o\r\n-1", "'; DROP TABLE adjust_delivery; --", "o" * 9999]
 )
 def test_the_ledger_keeps_any_event_id(ledger_engine: sa.Engine, event_id: str) -> None:
-    def first_claim(run_id: str) -> Receipt | None:
+    def first_claim(run_id: str) -> Claim | Receipt:
         ledger = Ledger(ledger_engine, TaskInstanceId("dag", run_id, "task"))
         sent = job(1, "a", event_id=event_id, params={"environment": "sandbox"})
-        (receipt,) = ledger.claim([sent])
-        if receipt is None:
+        (answer,) = ledger.begin_claim([sent]).result()
+        if isinstance(answer, Claim):
             ledger.settle(Receipt(Outcome.DELIVERED, "", event_id, 1, event=sent.event))
             ledger.flush()
         ledger.close()
-        return receipt
+        return answer
 
-    assert first_claim("one") is None
+    assert first_claim("one") == Claim()
     again = first_claim("two")
-    assert again is not None
+    assert isinstance(again, Receipt)
     assert again.outcome is Outcome.SKIPPED
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from s2s_case import GPS_ADID, NOW, SECOND, row, until_raised
 
+from airflow_provider_adjust.s2s import RowOptions
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.delivery.intake import Intake, row_digest, utc_now
@@ -21,7 +22,7 @@ from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, UnreadableRo
 
 
 def _intake(**options: Any) -> Intake:
-    return Intake({None: EventParser(**options)}, now=lambda: NOW)
+    return Intake({None: EventParser(RowOptions(**options))}, now=lambda: NOW)
 
 
 def _at(seconds: float, **changes: Any) -> dict[str, Any]:
@@ -219,7 +220,10 @@ def test_mended_rows_of_one_second_keep_their_ids() -> None:
 
 # --- routes -----------------------------------------------------------------------------------------------------------
 
-ROUTES = {"ios": EventParser(app_token="iosapp"), "android": EventParser(app_token="androidapp")}
+ROUTES = {
+    "ios": EventParser(RowOptions(app_token="iosapp")),
+    "android": EventParser(RowOptions(app_token="androidapp")),
+}
 
 
 def test_a_row_goes_its_own_route() -> None:

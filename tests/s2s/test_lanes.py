@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from s2s_case import job
+from s2s_case import pending as job
 
-from airflow_provider_adjust.s2s.delivery.lanes import Schedule
-from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.delivery.lanes import Pending, Schedule
 
 
 def _ready(schedule: Schedule) -> list[int]:
@@ -21,7 +20,7 @@ def _ready(schedule: Schedule) -> list[int]:
     return positions
 
 
-def _filled(*jobs: Job) -> Schedule:
+def _filled(*jobs: Pending) -> Schedule:
     schedule = Schedule()
     for each in jobs:
         assert schedule.add(each)
@@ -212,7 +211,7 @@ class SlowModel:
 @given(st.data())
 def test_the_schedule_does_what_the_slow_model_does(data: st.DataObject) -> None:
     schedule, model = Schedule(), SlowModel()
-    jobs: dict[int, Job] = {}
+    jobs: dict[int, Pending] = {}
     to_add = data.draw(
         st.lists(st.lists(st.sampled_from("abcde"), min_size=1, max_size=3, unique=True), min_size=1, max_size=14),
         label="events",

@@ -15,13 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from airflow_provider_adjust.adjust_api.device import DeviceApi
+from airflow_provider_adjust.s2s import LookupPolicy, Route, RowOptions, Sender, SendOptions
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import Outcome, Recorded
 from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
-from airflow_provider_adjust.s2s.delivery import lookup
-from airflow_provider_adjust.s2s.delivery.sender import Route, Sender
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, LedgerUnavailable
-from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.ledger.ledger import CLAIM_EXPIRES, Ledger, TaskInstanceId
 from airflow_provider_adjust.s2s.ledger.prune import prune
@@ -107,15 +106,20 @@ def send(
     now: datetime = NOW,
     **ledger_options: Any,
 ) -> DeliverySummary:
-    parser = EventParser(app_token="app1", event_token=event_token, environment="sandbox", id_field="order_id")
+    parser = EventParser(
+        RowOptions(app_token="app1", event_token=event_token, environment="sandbox", id_field="order_id")
+    )
     adjust.hang_up()
     ledger_options.setdefault("batch_size", 4)
     ledger = Ledger(engine, TaskInstanceId("dag", run, "send"), now=lambda: now, **ledger_options)
     sender = Sender(
         {None: Route(parser, Target("http://127.0.0.1/event"), adjust.device_api.recorded)},
         adjust,
-        max_in_flight=2,
-        on_in_doubt=ledger_options.get("on_in_doubt", "resend"),
+        SendOptions(
+            max_in_flight=2,
+            on_in_doubt=ledger_options.get("on_in_doubt", "resend"),
+            lookups=LookupPolicy(wait=0.0),  # the double does not lag
+        ),
         ledger=ledger,
         now=lambda: NOW,
     )
@@ -214,14 +218,12 @@ def test_what_is_looked_up_is_sent_exactly_once(engine: sa.Engine, kills: list[i
     with engine.begin() as connection:
         connection.execute(deliveries.delete())
     adjust, rows = Adjust(), make_rows(count)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lookup, "_VERIFY_FOR", 0.0)
-        for kill_after in [*kills, None]:
-            try:
-                summary = send(engine, rows, adjust, kill_after=kill_after, on_in_doubt="verify")
-                break
-            except Killed:
-                continue
+    for kill_after in [*kills, None]:
+        try:
+            summary = send(engine, rows, adjust, kill_after=kill_after, on_in_doubt="verify")
+            break
+        except Killed:
+            continue
     assert summary.outcomes == Counter(delivered=count)
     assert adjust.received == Counter({row["order_id"]: 1 for row in rows})
 
@@ -329,10 +331,10 @@ def test_a_ledger_of_a_newer_provider_is_refused(engine: sa.Engine) -> None:
 def test_a_ledger_that_fails_ends_the_delivery_before_anything_more_is_sent(tmp_path: Path) -> None:
     engine = sa.create_engine(f"sqlite:///{tmp_path}/ledger.db")
     adjust = Adjust()
-    parser = EventParser(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id")
+    parser = EventParser(RowOptions(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id"))
     ledger = Ledger(engine, TaskInstanceId("dag", "run", "send"), now=lambda: NOW, batch_size=4)
     route = Route(parser, Target("http://127.0.0.1/event"))
-    sender = Sender({None: route}, adjust, max_in_flight=2, ledger=ledger, now=lambda: NOW)
+    sender = Sender({None: route}, adjust, SendOptions(max_in_flight=2), ledger=ledger, now=lambda: NOW)
     receipts: list[Receipt] = []
 
     def deliver() -> None:
@@ -390,10 +392,10 @@ def test_counts_of_held_events_are_pruned_with_the_events(engine: sa.Engine) -> 
 def test_what_a_failed_write_gave_back_is_written_by_the_next(
     engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parser = EventParser(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id")
+    parser = EventParser(RowOptions(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id"))
     ledger = Ledger(engine, TaskInstanceId("dag", "run", "send"), now=lambda: NOW, batch_size=1)
     jobs = [Job(parser.parse(row, now=NOW), place) for place, row in enumerate(make_rows(3))]
-    assert ledger.claim(jobs) == [None] * 3
+    assert ledger.begin_claim(jobs).result() == [Claim()] * 3
     write = ledger._write_settled
 
     def fail_once(*_: Any) -> None:

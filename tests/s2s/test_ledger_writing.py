@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
-from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.ledger.ledger import CLAIM_EXPIRES, WRITE_EVERY, Ledger, TaskInstanceId
 from airflow_provider_adjust.s2s.ledger.schema import deliveries, metadata
 
@@ -63,7 +63,7 @@ def test_what_is_settled_is_written_by_two_batches_and_by_the_second(
 ) -> None:
     clock, jobs = Clock(), jobs_of(settled)
     ledger = ledger_of(ledger_engine, batch_size=2, clock=clock)
-    ledger.claim(jobs)
+    ledger.begin_claim(jobs).result()
     clock.now += seconds
     for each in jobs:
         ledger.settle(ended(each))
@@ -82,9 +82,9 @@ def test_what_was_not_claimed_has_no_record(ledger_engine: sa.Engine) -> None:
 
 def test_what_is_not_ours_to_send_keeps_the_record_of_who_sent_it(ledger_engine: sa.Engine) -> None:
     lost, (shared,) = ledger_of(ledger_engine, "lost"), jobs_of(1)
-    lost.claim([shared])
+    lost.begin_claim([shared]).result()
     mine = ledger_of(ledger_engine, on_in_doubt="hold", now=lambda: NOW + CLAIM_EXPIRES)
-    (receipt,) = mine.claim([shared])
+    (receipt,) = mine.begin_claim([shared]).result()
     assert receipt is not None
     assert receipt.outcome is Outcome.IN_DOUBT
     mine.settle(receipt)
@@ -97,21 +97,21 @@ def test_what_is_not_ours_to_send_keeps_the_record_of_who_sent_it(ledger_engine:
 def test_what_was_claimed_and_never_sent_is_forgotten(ledger_engine: sa.Engine) -> None:
     """Else it would be in doubt for the next task, although it surely did not reach Adjust."""
     mine, other, jobs = ledger_of(ledger_engine), ledger_of(ledger_engine, "other"), jobs_of(3)
-    assert mine.claim(jobs[:2]) == [None, None]
-    assert other.claim(jobs[2:]) == [None]
+    assert mine.begin_claim(jobs[:2]).result() == [Claim(), Claim()]
+    assert other.begin_claim(jobs[2:]).result() == [Claim()]
     mine.settle(ended(jobs[0]))
     mine.settle(ended(jobs[1], Outcome.HELD))
     mine.flush()
     assert statuses(ledger_engine) == {"delivered": 1, "sending": 1}
     following = ledger_of(ledger_engine, "following", on_in_doubt="hold")
-    assert following.claim(jobs[1:2]) == [None]
+    assert following.begin_claim(jobs[1:2]).result() == [Claim()]
     for each in (mine, other, following):
         each.close()
 
 
 def test_a_claim_that_another_took_over_is_not_forgotten_for_it(ledger_engine: sa.Engine) -> None:
     late, (shared,) = ledger_of(ledger_engine), jobs_of(1)
-    late.claim([shared])
+    late.begin_claim([shared]).result()
     with ledger_engine.begin() as connection:
         connection.execute(deliveries.update().values(claim="of another"))
     late.settle(ended(shared, Outcome.HELD))
@@ -122,7 +122,7 @@ def test_a_claim_that_another_took_over_is_not_forgotten_for_it(ledger_engine: s
 
 def test_what_is_settled_while_a_write_is_under_way_goes_with_the_next(ledger_engine: sa.Engine) -> None:
     ledger, jobs = ledger_of(ledger_engine, batch_size=1), jobs_of(6)
-    ledger.claim(jobs)
+    ledger.begin_claim(jobs).result()
     database, writes = threading.Event(), []
 
     def take_time(_: sa.Connection) -> None:
@@ -145,7 +145,7 @@ def test_what_is_settled_while_a_write_is_under_way_goes_with_the_next(ledger_en
 
 def test_a_write_that_failed_is_told_by_the_next(ledger_engine: sa.Engine) -> None:
     ledger, jobs = ledger_of(ledger_engine, batch_size=1), jobs_of(4)
-    ledger.claim(jobs)
+    ledger.begin_claim(jobs).result()
 
     def fail(_: sa.Connection) -> None:
         raise OSError("the database is away")
@@ -191,7 +191,7 @@ class Rival:
 
     def _before(self, _: sa.Connection, __: Any, statement: str, *___: Any) -> None:
         if statement.startswith("INSERT INTO adjust_delivery") and self.claims < self._wins:
-            assert self._ledger.claim([self._shared]) == [None]
+            assert self._ledger.begin_claim([self._shared]).result() == [Claim()]
             self.claims += 1
         elif statement.startswith("UPDATE adjust_delivery") and 0 < self.claims < self._wins:
             self._ledger.settle(ended(self._shared, Outcome.HELD))
@@ -205,7 +205,7 @@ class Rival:
 @pytest.mark.parametrize("lost", [1, 2, ATTEMPTS - 1, ATTEMPTS])
 def test_who_loses_a_race_looks_again_so_many_times(strict: sa.Engine, lost: int) -> None:
     (first, shared), ledger = jobs_of(2), ledger_of(strict)
-    ledger.claim([first])
+    ledger.begin_claim([first]).result()
     ledger.settle(ended(first))
     rival = Rival(strict, shared, wins=lost)
     answer = ledger.begin_claim([shared])

@@ -32,7 +32,7 @@ def test_a_type_checker_sees_the_same_names() -> None:
 
 def test_every_error_is_there() -> None:
     defined = {name for name, value in vars(errors).items() if isinstance(value, type) and name[0] != "_"}
-    assert defined - {"datetime"} <= set(s2s.__all__)
+    assert defined - {"FinalError", "datetime"} <= set(s2s.__all__)
 
 
 def test_an_unknown_name_is_refused() -> None:

@@ -14,12 +14,11 @@ from fake_transport import FakeTransport
 from memory_store import MemoryStore
 from s2s_case import GPS_ADID, NOW, SECOND, parse, row, until_raised
 
+from airflow_provider_adjust.s2s import Retries, Route, RowOptions, Sender, SendOptions
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
-from airflow_provider_adjust.s2s.delivery.pacing import Retries
-from airflow_provider_adjust.s2s.delivery.sender import Route, Sender
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import DeliveryStopped, LedgerUnavailable, StreamOutOfOrder
 from airflow_provider_adjust.s2s.events.job import Job
@@ -60,9 +59,10 @@ def transport() -> Iterator[RequestsTransport]:
     transport.close()
 
 
-def _sender(url: str, transport: Any, **options: Any) -> Sender:
+def _sender(url: str, transport: Any, *, on_in_doubt: Any = "resend", **options: Any) -> Sender:
     routes = {None: Route(EventParser(), Target(f"{url}/event", "T"))}
-    return Sender(routes, transport, max_in_flight=8, retries=AT_ONCE, now=lambda: NOW, **options)
+    sending = SendOptions(max_in_flight=8, retries=AT_ONCE, on_in_doubt=on_in_doubt)
+    return Sender(routes, transport, sending, now=lambda: NOW, **options)
 
 
 def _summarised(sender: Sender, receipts: list[Receipt]) -> DeliverySummary:
@@ -139,8 +139,8 @@ def test_a_stream_out_of_order_delivers_what_came_before(sandbox: SandboxServer,
 def test_each_route_has_its_own_target() -> None:
     transport = FakeTransport()
     routes = {
-        "ios": Route(EventParser(app_token="iosapp"), Target("https://ios.test/event", "I")),
-        "android": Route(EventParser(app_token="androidapp"), Target("https://android.test/event", "A")),
+        "ios": Route(EventParser(RowOptions(app_token="iosapp")), Target("https://ios.test/event", "I")),
+        "android": Route(EventParser(RowOptions(app_token="androidapp")), Target("https://android.test/event", "A")),
     }
     rows = [
         row(app_token=..., os_name=name, gps_adid=f"d{n}") for n, name in enumerate(["ios", "android", "ios", "tv"])
@@ -239,10 +239,14 @@ def test_saving_writes_what_there_is(
 
 def test_the_ledger_is_saved_first_since_it_must_not_know_less(ledger: Ledger, ledger_engine: sa.Engine) -> None:
     store = MemoryStore()
-    sender = _sender("https://s2s.adjust.test", FakeTransport(), ledger=ledger, checkpoint=Checkpoint(store))
-    next(receipts := sender.send(_rows(1)))
-    metadata.drop_all(ledger_engine)
-    list(receipts)
-    with pytest.raises(LedgerUnavailable):
+    transport = FakeTransport()
+    transport.on_poll = lambda: metadata.drop_all(ledger_engine)  # after the claim, before the answer
+    sender = _sender("https://s2s.adjust.test", transport, ledger=ledger, checkpoint=Checkpoint(store))
+
+    def deliver() -> None:
+        list(sender.send(_rows(1)))
         sender.save()
+
+    with pytest.raises(LedgerUnavailable):
+        deliver()
     assert store.text is None

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from airflow_provider_adjust.s2s import RowOptions
 from airflow_provider_adjust.s2s.endpoints import endpoint
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
 from airflow_provider_adjust.s2s.errors import InvalidEvent
@@ -99,7 +100,7 @@ def test_the_words_do_not_depend_on_the_extra(without_the_extra: Endpoint, row: 
 
 
 def _parse(where: Endpoint, row: dict[str, Any]) -> Any:
-    parser = EventParser(app_token="4w565xzmb54d", environment="sandbox", endpoint=where)
+    parser = EventParser(RowOptions(app_token="4w565xzmb54d", environment="sandbox"), endpoint=where)
     try:
         return parser.parse(row, now=NOW)
     except InvalidEvent as error:

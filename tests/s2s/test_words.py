@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from s2s_case import NOW, ROW, SECOND, refusal
 
+from airflow_provider_adjust.s2s import RowOptions
 from airflow_provider_adjust.s2s.answers.classify import classify
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.errors import InvalidEvent
@@ -91,7 +92,7 @@ def test_a_refusal_names_the_remedy(changes: dict[Any, Any], reason: str, detail
 )
 def test_what_is_no_row_is_named(given: Any, reason: str, detail: str) -> None:
     with pytest.raises(InvalidEvent) as caught:
-        parse_event(given, now=NOW, column_map={"id": "order"}, extra_params=["order"])
+        parse_event(given, RowOptions(column_map={"id": "order"}, extra_params=["order"]), now=NOW)
     assert (caught.value.reason, caught.value.detail) == (reason, detail)
 
 

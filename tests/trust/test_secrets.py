@@ -38,14 +38,20 @@ CALLBACK, PARTNER = "marked callback value 7c1e", "marked partner value 7c1e"
 
 DAG = """
 import json, logging, os
+from dataclasses import replace
 from pathlib import Path
 
 from airflow.sdk import DAG
 
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
-from airflow_provider_adjust.s2s.delivery import lookup
+from airflow_provider_adjust.s2s import LookupPolicy
 
-lookup._VERIFY_FOR = 0.1  # the stand-in's Device API does not lag
+
+class Send(AdjustSendEventsOperator):
+    def send_options(self):
+        return replace(super().send_options(), lookups=LookupPolicy(wait=0.1))  # the stand-in's Device API does not lag
+
+
 for name in ("urllib3", "requests", "sqlalchemy", "sqlalchemy.engine", "airflow_provider_adjust"):
     logging.getLogger(name).setLevel("DEBUG")
 FOLDER = Path(os.environ["TEST_FOLDER"])
@@ -57,7 +63,7 @@ with DAG(
     user_defined_macros={"rows": lambda: (FOLDER / "good.json").read_text()},
 ):
     for task_id, arguments in json.loads((FOLDER / "tasks.json").read_text()).items():
-        AdjustSendEventsOperator(task_id=task_id, **{"event_token": "f0ob4r", "id_field": "order_id"} | arguments)
+        Send(task_id=task_id, **{"event_token": "f0ob4r", "id_field": "order_id"} | arguments)
 """
 
 

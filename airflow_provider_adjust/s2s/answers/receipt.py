@@ -10,41 +10,8 @@ from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Job
 
 
-def receipt_for(
-    job: Job, outcome: Outcome, reason: str, detail: str, *, http_status: int | None = None, answer: bytes | None = None
-) -> Receipt:
-    """The receipt of an event that ends so."""
-    return Receipt(
-        outcome,
-        reason,
-        job.event.event_id,
-        job.position,
-        detail,
-        http_status,
-        answer,
-        job.attempts,
-        job.event,
-        job.row,
-    )
-
-
-def held_behind_another(job: Job) -> Receipt:
-    detail = "an earlier event of the same device and event token is unresolved; this one goes after it next time"
-    return receipt_for(job, Outcome.HELD, "lane_held", detail)
-
-
-def still_in_doubt(job: Job) -> Receipt:
-    detail = "an earlier try sent this event and got no answer; look into Adjust, then send it as a row of its own"
-    return receipt_for(job, Outcome.IN_DOUBT, "no_answer", detail)
-
-
-def stopped_before_sent(job: Job) -> Receipt:
-    outcome = Outcome.IN_DOUBT if job.doubtful else Outcome.HELD
-    return receipt_for(job, outcome, "stopped", "the delivery stopped before this event was sent")
-
-
 class Receipt(NamedTuple):
-    """The end of one event's way.
+    """How one event ended.
 
     ``position`` is its row's place in the input, from 1. ``reason`` is a short code, empty for a delivery; ``detail`` a
     sentence. ``answer`` is Adjust's last answer as it came. ``attempts`` counts requests.
@@ -77,3 +44,43 @@ class Receipt(NamedTuple):
     def __repr__(self) -> str:
         shown = (f"{name}={value!r}" for name, value in zip(self._fields[:6], self, strict=False))
         return f"Receipt({', '.join(shown)}, attempts={self.attempts})"
+
+
+def receipt_for(
+    job: Job,
+    outcome: Outcome,
+    reason: str,
+    detail: str,
+    *,
+    http_status: int | None = None,
+    answer: bytes | None = None,
+    attempts: int = 0,
+) -> Receipt:
+    """The receipt of a job's event."""
+    return Receipt(
+        outcome,
+        reason,
+        job.event.event_id,
+        job.position,
+        detail,
+        http_status,
+        answer,
+        attempts,
+        job.event,
+        job.row,
+    )
+
+
+def held_behind_another(job: Job) -> Receipt:
+    detail = "an earlier event of the same device and event token is unresolved; this one goes after it next time"
+    return receipt_for(job, Outcome.HELD, "lane_held", detail)
+
+
+def still_in_doubt(job: Job) -> Receipt:
+    detail = "an earlier try sent this event and got no answer; look into Adjust, then send it as a row of its own"
+    return receipt_for(job, Outcome.IN_DOUBT, "no_answer", detail)
+
+
+def stopped_before_sent(job: Job, *, doubtful: bool, attempts: int) -> Receipt:
+    outcome = Outcome.IN_DOUBT if doubtful else Outcome.HELD
+    return receipt_for(job, outcome, "stopped", "the delivery stopped before this event was sent", attempts=attempts)

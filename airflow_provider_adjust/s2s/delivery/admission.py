@@ -8,173 +8,153 @@ works while others are in flight.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, wait
 from typing import Protocol
 
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
-from airflow_provider_adjust.s2s.delivery.lanes import Schedule
+from airflow_provider_adjust.s2s.delivery.lanes import Pending, Schedule
 from airflow_provider_adjust.s2s.errors import LedgerUnavailable
-from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.job import Claim, Job
 
 
 class ClaimStore(Protocol):
-    """Who must know of an event before it goes out, and may say that it is not to be sent (the ledger)."""
+    """Must know of an event before it goes out, and may refuse to have it sent (the ledger)."""
 
     batch_size: int
 
-    def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Receipt | None]]:
-        """For each event None, or the receipt of one that is not to be sent now; known once that is written down."""
+    def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Claim | Receipt]]:
+        """For each event a claim, or the receipt of one that is not to be sent now; known once that is written."""
 
 
 class Dispatcher:
-    """Takes events from the schedule and lets them through, one at a time.
+    """Takes events from the schedule and offers them one at a time.
 
-    :param refused: told of each event that the ledger does not want sent now, with its receipt.
-    :param kept_back: asked about each event before it is let through; True: it was taken elsewhere.
+    With a claim store: ``ask`` claims events ahead of need, ``collect`` returns the answers, and the loop hands each
+    claimed event back with ``admit``. Without one, every ready event whose tokens may be used is offered.
     """
 
-    def __init__(
-        self,
-        schedule: Schedule,
-        probes: TokenCanary,
-        claims: ClaimStore | None,
-        *,
-        refused: Callable[[Job, Receipt], None],
-        kept_back: Callable[[Job], bool],
-    ) -> None:
+    def __init__(self, schedule: Schedule, canary: TokenCanary, claims: ClaimStore | None) -> None:
         self._schedule = schedule
-        self._probes = probes
+        self._canary = canary
         self._claims = claims
-        self._refused = refused
-        self._kept_back = kept_back
-        self._admitted: deque[Job] = deque()
-        self._asked: tuple[list[Job], Future[list[Receipt | None]]] | None = None
+        self._admitted: deque[Pending] = deque()
+        self._asked: tuple[list[Pending], Future[list[Claim | Receipt]]] | None = None
 
-    def next(self) -> Job | None:
-        """The next event to send; None while there is none, or while the ledger has not answered.
-
-        :raises LedgerUnavailable: the ledger could not be written; the events that it was asked about remain.
-        """
+    def next(self) -> Pending | None:
+        """The next event to send; None while there is none, or while its claim is not answered."""
         if self._claims is None:
-            while not self._admitted and (job := self._schedule.next_ready()) is not None:
-                if self._probes.try_acquire(job):
-                    self._admit(job)
-        elif not self._admitted:
-            self.look_ahead()
+            while not self._admitted and (pending := self._schedule.next_ready()) is not None:
+                if self._canary.try_acquire(pending):
+                    return pending
         return self._admitted.popleft() if self._admitted else None
 
-    def look_ahead(self) -> None:
-        """Take note of what the ledger answered, and ask about more events while few are at hand."""
-        if self._claims is None:
+    def admit(self, pending: Pending) -> None:
+        """Offer an event that is claimed."""
+        pending.claimed = True
+        self._admitted.append(pending)
+
+    def ask(self) -> None:
+        """Claim more events while few are at hand."""
+        if self._claims is None or self._asked:
             return
-        if self._asked and self._asked[1].done():
-            self._take_answer()
         at_hand = len(self._admitted)
-        few = at_hand <= self._claims.batch_size // 2 and not (at_hand and self._schedule.ready < at_hand)
-        if self._asked or not few:
+        if at_hand > self._claims.batch_size // 2 or (at_hand and self._schedule.ready < at_hand):
             return
-        batch: list[Job] = []
-        while len(batch) < self._claims.batch_size and (job := self._schedule.next_ready()) is not None:
-            if not self._probes.try_acquire(job):
+        batch: list[Pending] = []
+        while len(batch) < self._claims.batch_size and (pending := self._schedule.next_ready()) is not None:
+            if not self._canary.try_acquire(pending):
                 continue
-            if job.claimed:
-                self._admit(job)
+            if pending.claimed:
+                self._admitted.append(pending)
             else:
-                batch.append(job)
+                batch.append(pending)
         if batch:
-            self._asked = batch, self._claims.begin_claim(batch)
-            if self._asked[1].done():
-                self._take_answer()
+            self._asked = batch, self._claims.begin_claim([pending.job for pending in batch])
 
     @property
     def asking(self) -> bool:
-        """Whether the ledger has yet to answer."""
+        """Whether claims are under way."""
         return self._asked is not None
 
+    @property
+    def answered(self) -> bool:
+        """Whether ``collect`` would return at once."""
+        return self._asked is not None and self._asked[1].done()
+
     def wait_for_answer(self, seconds: float) -> bool:
-        """Return when the ledger has answered, or after that time; False, at once, where it was not asked."""
+        """Return when the claims are answered, or after that time; False, at once, where none are under way."""
         if self._asked is None:
             return False
         wait((self._asked[1],), seconds)
         return True
 
-    def close(self) -> None:
-        """Take note of the last answer, however long it takes.
+    def collect(self) -> list[tuple[Pending, Claim | Receipt]]:
+        """The answers to the claims under way, however long they take; none where there are none.
 
-        :raises LedgerUnavailable: as ``next``.
+        :raises LedgerUnavailable: the claims could not be written; their events are left over.
         """
-        if self._asked:
-            self._take_answer()
-
-    def left_over(self) -> Iterator[Job]:
-        """All that could have gone next, and now will not."""
-        yield from self._admitted
-        yield from self._probes.parked
-        while (job := self._schedule.next_ready()) is not None:
-            yield job
-
-    def _take_answer(self) -> None:
-        assert self._asked is not None  # noqa: S101 - the callers have looked
+        if self._asked is None:
+            return []
         batch, answer = self._asked
         self._asked = None
         try:
-            receipts = answer.result()
+            return list(zip(batch, answer.result(), strict=True))
         except Exception as error:
             self._admitted.extend(batch)
             raise LedgerUnavailable.because(error) from error
-        for job, receipt in zip(batch, receipts, strict=True):
-            if receipt is None:
-                job.claimed = True
-                self._admit(job)
-            else:
-                self._refused(job, receipt)
 
-    def _admit(self, job: Job) -> None:
-        if not self._kept_back(job):
-            self._admitted.append(job)
+    def drain(self) -> Iterator[Pending]:
+        """All that could have gone next, and now will not."""
+        yield from self._admitted
+        yield from self._canary.blocked
+        while (pending := self._schedule.next_ready()) is not None:
+            yield pending
 
 
 _TokenPair = tuple[str, str]
 
 
 class TokenCanary:
-    """Which pairs Adjust has accepted, which one is being tried, and the events that wait to hear of it."""
+    """Sends one event per pair of app and event token first, and blocks the others until it is answered.
+
+    A wrong token then costs one request, not one for each event in flight.
+    """
 
     def __init__(self) -> None:
-        self._proven: set[_TokenPair] = set()
-        self._probing: set[_TokenPair] = set()
-        self._parked: dict[_TokenPair, list[Job]] = {}
+        self._confirmed: set[_TokenPair] = set()
+        self._under_way: set[_TokenPair] = set()
+        self._blocked: dict[_TokenPair, list[Pending]] = {}
 
-    def try_acquire(self, job: Job) -> bool:
-        """Tell whether the event may be sent. One that may not is kept until its pair was tried."""
-        pair = _tokens(job)
-        if pair in self._proven:
+    def try_acquire(self, pending: Pending) -> bool:
+        """Tell whether the event may be sent. One that may not is kept until its pair's canary is released."""
+        pair = _tokens(pending)
+        if pair in self._confirmed:
             return True
-        if pair in self._probing:
-            self._parked.setdefault(pair, []).append(job)
+        if pair in self._under_way:
+            self._blocked.setdefault(pair, []).append(pending)
             return False
-        self._probing.add(pair)
+        self._under_way.add(pair)
         return True
 
-    def prove(self, job: Job) -> None:
-        """Adjust knows the event's tokens."""
-        self._proven.add(_tokens(job))
+    def confirm(self, pending: Pending) -> None:
+        """Adjust accepts the event's tokens."""
+        self._confirmed.add(_tokens(pending))
 
-    def release(self, job: Job) -> list[Job]:
-        """The attempt of this event has ended, one way or another: return those that waited for it."""
-        if not self._probing:
+    def release(self, pending: Pending) -> list[Pending]:
+        """The event's attempt has ended, one way or another. Return the events that waited for it."""
+        if not self._under_way:
             return []
-        pair = _tokens(job)
-        self._probing.discard(pair)
-        return self._parked.pop(pair, [])
+        pair = _tokens(pending)
+        self._under_way.discard(pair)
+        return self._blocked.pop(pair, [])
 
     @property
-    def parked(self) -> Iterator[Job]:
-        """Events that still wait."""
-        return (job for jobs in self._parked.values() for job in jobs)
+    def blocked(self) -> Iterator[Pending]:
+        """Events that still wait for a canary."""
+        return (pending for waiting in self._blocked.values() for pending in waiting)
 
 
-def _tokens(job: Job) -> _TokenPair:
-    params = job.event.params
+def _tokens(pending: Pending) -> _TokenPair:
+    params = pending.event.params
     return params["app_token"], params["event_token"]

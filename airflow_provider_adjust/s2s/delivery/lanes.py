@@ -12,17 +12,45 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from airflow_provider_adjust.s2s.events.event import Lane
+from airflow_provider_adjust.s2s.events.event import Event, Lane
 from airflow_provider_adjust.s2s.events.job import Job
+
+
+@dataclass(slots=True, eq=False)
+class Pending:
+    """An event that was read and is not settled. Each field below ``job`` is written by one class only."""
+
+    job: Job
+    #: By the loop: how often it was sent.
+    attempts: int = 0
+    #: By the loop: an answer to an earlier attempt was lost, so that Adjust may already have the event.
+    doubtful: bool = False
+    #: By the loop: how many events had been settled when this one was first sent.
+    settled_before: int = 0
+    #: By the dispatcher: the ledger knows that it is being sent.
+    claimed: bool = False
+    #: By the schedule: in how many of its lanes another event is still ahead of it.
+    ahead: int = 0
+    #: By the schedule: its place in the order in which events are to be sent.
+    turn: int = 0
+
+    @property
+    def event(self) -> Event:
+        return self.job.event
+
+    @property
+    def position(self) -> int:
+        return self.job.position
 
 
 class Schedule:
     """The events that have been read and not yet settled."""
 
     def __init__(self) -> None:
-        self._lanes: dict[Lane, deque[Job]] = {}
-        self._ready: list[tuple[int, Job]] = []
+        self._lanes: dict[Lane, deque[Pending]] = {}
+        self._ready: list[tuple[int, Pending]] = []
         self._added = 0
         self._waiting = 0
         self._held: set[Lane] = set()
@@ -31,45 +59,45 @@ class Schedule:
         """Events that were added and neither settled nor held."""
         return self._waiting
 
-    def add(self, job: Job) -> bool:
+    def add(self, pending: Pending) -> bool:
         """Queue the event behind all that share a lane with it. False: a lane is held, and so is the event."""
-        if self._held and not self._held.isdisjoint(job.event.lanes):
-            self._hold([job])
+        if self._held and not self._held.isdisjoint(pending.event.lanes):
+            self._hold([pending])
             return False
         self._waiting += 1
         self._added += 1
-        job.turn = self._added
-        job.ahead = 0
-        for lane in job.event.lanes:
+        pending.turn = self._added
+        pending.ahead = 0
+        for lane in pending.event.lanes:
             queue = self._lanes.get(lane)
             if queue is None:
-                self._lanes[lane] = deque((job,))
+                self._lanes[lane] = deque((pending,))
             else:
-                queue.append(job)
-                job.ahead += 1
-        if job.ahead == 0:
-            self.make_ready(job)
+                queue.append(pending)
+                pending.ahead += 1
+        if pending.ahead == 0:
+            self.make_ready(pending)
         return True
 
-    def make_ready(self, job: Job) -> None:
+    def make_ready(self, pending: Pending) -> None:
         """Offer an event that is the oldest in its lanes, for the first time or again."""
-        heapq.heappush(self._ready, (job.turn, job))
+        heapq.heappush(self._ready, (pending.turn, pending))
 
     @property
     def ready(self) -> int:
         """How many events may be sent now."""
         return len(self._ready)
 
-    def next_ready(self) -> Job | None:
+    def next_ready(self) -> Pending | None:
         """Take the earliest event that may be sent now. It keeps its lanes until it is settled or held."""
         return heapq.heappop(self._ready)[1] if self._ready else None
 
-    def settle(self, job: Job) -> None:
+    def settle(self, pending: Pending) -> None:
         """Let the lanes of a resolved event go on."""
         self._waiting -= 1
-        for lane in job.event.lanes:
+        for lane in pending.event.lanes:
             queue = self._lanes[lane]
-            if queue.popleft() is not job:
+            if queue.popleft() is not pending:
                 raise AssertionError("an event was settled before the older ones of its lane")
             if not queue:
                 del self._lanes[lane]
@@ -79,32 +107,32 @@ class Schedule:
             if follower.ahead == 0:
                 self.make_ready(follower)
 
-    def close(self, job: Job) -> None:
+    def close(self, pending: Pending) -> None:
         """Close the lanes behind an event that is not to be sent. It was not added; older events go on."""
-        self._hold([job])
+        self._hold([pending])
 
-    def hold(self, job: Job) -> list[Job]:
+    def hold(self, pending: Pending) -> list[Pending]:
         """Close the lanes of an unresolved event and return what waited behind it, oldest first.
 
         A held event closes its other lanes too: sending what follows there would put it out of order next time.
         """
-        held = self._hold([job])
+        held = self._hold([pending])
         self._waiting -= len(held)
-        held.remove(job)
+        held.remove(pending)
         return sorted(held, key=lambda other: other.turn)
 
-    def _hold(self, jobs: Iterable[Job]) -> list[Job]:
-        held = list(jobs)
+    def _hold(self, unsettled: Iterable[Pending]) -> list[Pending]:
+        held = list(unsettled)
         known = set(map(id, held))
-        for job in held:  # grows while it is walked
-            for lane in job.event.lanes:
+        for pending in held:  # grows while it is walked
+            for lane in pending.event.lanes:
                 self._held.add(lane)
                 queue = self._lanes.get(lane)
-                if queue is None or job not in queue:
+                if queue is None or pending not in queue:
                     continue
                 while True:
                     last = queue.pop()
-                    if last is job:
+                    if last is pending:
                         break
                     if id(last) not in known:
                         known.add(id(last))

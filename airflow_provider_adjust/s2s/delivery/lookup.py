@@ -2,61 +2,88 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from airflow_provider_adjust.s2s.answers.outcome import Recorded
+from airflow_provider_adjust.s2s.delivery.lanes import Pending
+from airflow_provider_adjust.s2s.delivery.options import LookupPolicy
+from airflow_provider_adjust.s2s.delivery.pacing import DelayQueue
+from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.errors import AdjustError
 from airflow_provider_adjust.s2s.events.event import Lane
-from airflow_provider_adjust.s2s.events.job import Job
 
-#: How long the Device API is asked before an event counts as absent: practice says that it lags some 30 seconds.
-_VERIFY_FOR = 60.0
-_VERIFY_EVERY = 5.0
 #: Lanes whose last delivered second is remembered, to tell an event in doubt from its predecessor of the same second.
 _REMEMBERED_LANES = 100_000
 
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """What became known of an event; ``look_again_in`` is set while the answer may still change, in seconds."""
+    """What is known of an event; ``check_again_in`` is set while the answer may still change, in seconds."""
 
     recorded: Recorded
     detail: str = "the Device API cannot tell whether Adjust has it"
-    look_again_in: float | None = None
+    check_again_in: float | None = None
 
 
 class DeviceLookup:
-    """Asks how an event stands. Times are monotonic seconds, given by the caller."""
+    """The events that are being looked up. Times are monotonic seconds, given by the caller.
 
-    def __init__(self, lookup: Callable[[Job], Recorded]) -> None:
-        self._lookup = lookup
+    :param routes: each has a lookup, which asks the Device API whether Adjust has recorded an event.
+    """
+
+    def __init__(self, routes: Mapping[str | None, Route], policy: LookupPolicy) -> None:
+        self._routes = routes
+        self._policy = policy
+        self._waiting = DelayQueue()
+        self._until: dict[Pending, float] = {}
         self._last_seconds: dict[Lane, str] = {}
 
-    def begin(self, job: Job, now: float) -> None:
-        job.verify_until = now + _VERIFY_FOR
+    def __iter__(self) -> Iterator[Pending]:
+        return iter(self._waiting)
 
-    def look(self, job: Job, now: float) -> LookupResult:
-        """Ask once. The Device API may lag, so absence is believed only at the end of the time given."""
-        left = (job.verify_until or 0.0) - now
+    @property
+    def next_due(self) -> float | None:
+        """When the next check is due; None while there is nothing to check."""
+        return self._waiting.next_due
+
+    def begin(self, pending: Pending, now: float) -> None:
+        """Have the event checked from now on."""
+        self._until[pending] = now + self._policy.wait
+        self._waiting.add(pending, now)
+
+    def results(self, now: float) -> Iterator[tuple[Pending, LookupResult]]:
+        """Check the events that are due; the results that will not change any more."""
+        for pending in self._waiting.take_due(now):
+            result = self.check(pending, now)
+            if result.check_again_in is not None:
+                self._waiting.add(pending, now + result.check_again_in)
+            else:
+                del self._until[pending]
+                yield pending, result
+
+    def check(self, pending: Pending, now: float) -> LookupResult:
+        """Look the event up once. "Not there" counts only at the end of the wait, because the Device API lags."""
+        left = self._until[pending] - now
         try:
-            recorded = self._ask(job)
+            recorded = self._ask(pending)
         except AdjustError as error:
-            return LookupResult(Recorded.UNKNOWN, str(error), _VERIFY_EVERY if left > 0 else None)
+            return LookupResult(Recorded.UNKNOWN, str(error), self._policy.every if left > 0 else None)
         if recorded is Recorded.NO and left > 0:
-            return LookupResult(recorded, look_again_in=min(_VERIFY_EVERY, left))
+            return LookupResult(recorded, check_again_in=min(self._policy.every, left))
         return LookupResult(recorded)
 
-    def _ask(self, job: Job) -> Recorded:
-        second = job.event.params["created_at_unix"]
-        if any(self._last_seconds.get(lane) == second for lane in job.event.lanes):
+    def _ask(self, pending: Pending) -> Recorded:
+        second = pending.event.params["created_at_unix"]
+        if any(self._last_seconds.get(lane) == second for lane in pending.event.lanes):
             return Recorded.UNKNOWN  # the last event that the Device API shows may be the one before
-        return self._lookup(job)
+        lookup = self._routes[pending.job.route].lookup
+        return lookup(pending.event) if lookup else Recorded.UNKNOWN
 
-    def remember(self, job: Job) -> None:
-        """The event was delivered."""
-        for lane in job.event.lanes:
+    def remember(self, pending: Pending) -> None:
+        """Note that the event was delivered."""
+        for lane in pending.event.lanes:
             self._last_seconds.pop(lane, None)
-            self._last_seconds[lane] = job.event.params["created_at_unix"]
+            self._last_seconds[lane] = pending.event.params["created_at_unix"]
         while len(self._last_seconds) > _REMEMBERED_LANES:
             del self._last_seconds[next(iter(self._last_seconds))]

@@ -8,11 +8,11 @@ transport's ``poll``, so that a test can pass a transport that controls the cloc
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from airflow_provider_adjust.s2s.answers.classify import judge
-from airflow_provider_adjust.s2s.answers.outcome import UNRESOLVED, OnInDoubt, Outcome, Recorded, Verdict
+from airflow_provider_adjust.s2s.answers.outcome import UNRESOLVED, Outcome, Recorded, Verdict
 from airflow_provider_adjust.s2s.answers.receipt import (
     Receipt,
     held_behind_another,
@@ -21,9 +21,12 @@ from airflow_provider_adjust.s2s.answers.receipt import (
     stopped_before_sent,
 )
 from airflow_provider_adjust.s2s.delivery.admission import ClaimStore, Dispatcher, TokenCanary
-from airflow_provider_adjust.s2s.delivery.lanes import Schedule
-from airflow_provider_adjust.s2s.delivery.lookup import DeviceLookup
-from airflow_provider_adjust.s2s.delivery.pacing import DelayQueue, Pace, Retries
+from airflow_provider_adjust.s2s.delivery.lanes import Pending, Schedule
+from airflow_provider_adjust.s2s.delivery.lookup import DeviceLookup, LookupResult
+from airflow_provider_adjust.s2s.delivery.options import SendOptions
+from airflow_provider_adjust.s2s.delivery.pacing import DelayQueue, Pace
+from airflow_provider_adjust.s2s.delivery.route import Route
+from airflow_provider_adjust.s2s.delivery.sink import Sink
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import (
     AdjustConfigurationError,
@@ -34,43 +37,19 @@ from airflow_provider_adjust.s2s.errors import (
 )
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.redaction import redact_event_values
-from airflow_provider_adjust.s2s.transports import Completion, Target, Transport
+from airflow_provider_adjust.s2s.transports import Completion, Transport
 
-
-def words(verdict: Verdict) -> str:
-    """The answer in a few words, for a message."""
-    status = f"status {verdict.http_status}" if verdict.http_status else verdict.reason
-    return f"{status}: {verdict.message}" if verdict.message else status
-
-
-def redacted(verdict: Verdict, job: Job, target: Target) -> Verdict:
-    """The verdict without what the answer repeats of the event and the token."""
-    return replace(verdict, message=redact_event_values(verdict.message, job.event.params, EVENT, target.s2s_token))
-
-
-def halted(verdict: Verdict) -> DeliveryHalted:
-    return DeliveryHalted(
-        f"Adjust refuses the whole batch, nothing more was sent ({verdict.reason}; {words(verdict)}): {verdict.remedy}"
-    )
-
-
-def asked_to_wait(seconds: float, verdict: Verdict) -> AdjustUnreachable:
-    return AdjustUnreachable(f"Adjust asks to wait {seconds:.0f} s ({words(verdict)}); retry then", retry_after=seconds)
-
-
-def nothing_settled(job: Job, verdict: Verdict) -> AdjustUnreachable:
-    return AdjustUnreachable(
-        f"no event could be settled in {job.attempts} attempts, the last ended with {words(verdict)}; "
-        "check the endpoint, the network and Adjust's status page, then retry the task",
-        retry_after=verdict.retry_after,
-    )
+#: Events read ahead for each request that may be in flight: enough that busy devices do not starve the others.
+_BUFFERED_PER_REQUEST = 32
+#: Events read between two polls.
+_READ_AT_ONCE = 32
+#: Longest poll in seconds, so that a request to stop is seen; and while a claim is under way.
+_LONGEST_POLL = 0.5
+_POLL_DURING_CLAIM = 0.002
 
 
 class Source:
-    """Reads a stream of events and of receipts of rows that are none.
-
-    An error of the stream ends the reading. It is kept, since what was read before it is to be delivered first.
-    """
+    """An iterator that keeps its error, so that the rows read before it are still delivered."""
 
     def __init__(self, stream: Iterable[Job | Receipt]) -> None:
         self._items = iter(stream)
@@ -78,7 +57,7 @@ class Source:
         self.error: Exception | None = None
 
     def read(self) -> Job | Receipt | None:
-        """The next item; None when there is none."""
+        """The next item; None at the end or at the first error."""
         if self.exhausted:
             return None
         try:
@@ -91,50 +70,42 @@ class Source:
         return None
 
 
-#: Events read ahead for each request that may be in flight: enough that busy devices do not starve the others.
-_BUFFERED_PER_REQUEST = 32
-#: Events read between two looks at the answers.
-_READ_AT_ONCE = 32
-#: Longest wait for answers, so that a request to stop is seen; and while a claim is on its way.
-_LONGEST_POLL = 0.5
-_LOOK_AT_CLAIM = 0.002
-
-
 class Delivery:
-    """One run of the loop. ``run`` may be called once."""
+    """One run of the loop. ``run`` may be called once.
+
+    :param routes: where events go and how they are looked up, by their job's route.
+    :param sink: takes each receipt before anything more is sent.
+    :param claims: the ledger.
+    """
 
     def __init__(
         self,
         transport: Transport,
-        target_of: Callable[[Job], Target],
+        routes: Mapping[str | None, Route],
+        options: SendOptions,
         *,
-        max_in_flight: int = 32,
-        max_events_per_second: float | None = None,
-        on_in_doubt: OnInDoubt = "resend",
-        retries: Retries | None = None,
+        sink: Sink,
         claims: ClaimStore | None = None,
-        lookup: Callable[[Job], Recorded] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
-        self._target_of = target_of
-        self._pace = Pace(max_in_flight, max_events_per_second)
-        self._on_in_doubt = on_in_doubt
-        self._retries = retries or Retries()
-        if on_in_doubt == "verify" and lookup is None:
+        self._routes = routes
+        self._sink = sink
+        self._pace = Pace(options.max_in_flight, options.max_events_per_second)
+        self._on_in_doubt = options.on_in_doubt
+        self._retries = options.retries
+        if options.on_in_doubt == "verify" and not all(route.lookup for route in routes.values()):
             raise AdjustConfigurationError(
                 "on_in_doubt='verify' needs the API token in the connection, for the Device API"
             )
-        self._verification = DeviceLookup(lookup) if on_in_doubt == "verify" and lookup else None
-        self._probes = TokenCanary()
+        self._lookup = DeviceLookup(routes, options.lookups) if options.on_in_doubt == "verify" else None
+        self._canary = TokenCanary()
         self._clock = clock
         self._schedule = Schedule()
-        self._admission = Dispatcher(
-            self._schedule, self._probes, claims, refused=self._end_unsent, kept_back=self._verify_first
-        )
-        self._buffer = max_in_flight * _BUFFERED_PER_REQUEST
+        self._dispatcher = Dispatcher(self._schedule, self._canary, claims)
+        self._buffer = options.max_in_flight * _BUFFERED_PER_REQUEST
         self._in_flight = 0
-        self._waiting = DelayQueue()
+        self._delayed = DelayQueue()
         self._settled = 0
         self._receipts: list[Receipt] = []
         self._stopped: DeliveryStopped | None = None
@@ -149,12 +120,12 @@ class Delivery:
         self._stopped = self._stopped or reason
 
     def run(self, stream: Iterable[Job | Receipt]) -> Iterator[Receipt]:
-        """Deliver the stream's events and yield a receipt for each as it settles.
+        """Deliver the stream's events and yield a receipt for each once the sink has taken it.
 
         Receipts in the stream, of rows that are no events, are passed on. An error of the stream ends the reading; what
         was read before it is delivered first, then it is raised.
 
-        :raises DeliveryHalted: an answer condemns the whole batch.
+        :raises DeliveryHalted: Adjust rejected the credentials or the app.
         :raises AdjustUnreachable: nothing was settled while an event used up its attempts.
         """
         source = Source(stream)
@@ -162,26 +133,32 @@ class Delivery:
             self._read(source)
             self._wake()
             # Before more is sent: the ledger has to know what came before in a lane, also if it was only looked up.
-            yield from self._take_receipts()
+            yield from self._hand_over()
             self._send()
-            yield from self._take_receipts()
+            yield from self._hand_over()
             if not self._in_flight and (self._stopped or (source.exhausted and not len(self._schedule))):
                 break
-            if not self._in_flight and self._admission.wait_for_answer(self._patience(source)):
+            if not self._in_flight and self._dispatcher.wait_for_answer(self._patience(source)):
                 continue
             for completion in self._transport.poll(self._patience(source)):
                 self._take(completion)
             # Before more is sent: the ledger has to know what came before in a lane.
-            yield from self._take_receipts()
+            yield from self._hand_over()
         self._hold_the_rest()
-        yield from self._take_receipts()
+        yield from self._hand_over()
         if self._stopped:
             raise self._stopped
         if source.error:
             raise source.error
 
-    def _take_receipts(self) -> list[Receipt]:
+    def _hand_over(self) -> list[Receipt]:
+        """Have the sink take the new receipts, and return them."""
         receipts, self._receipts = self._receipts, []
+        for receipt in receipts:
+            try:
+                self._sink.take(receipt)
+            except LedgerUnavailable as error:
+                self.stop(error)
         return receipts
 
     def _read(self, source: Source) -> None:
@@ -191,10 +168,12 @@ class Delivery:
                 return
             if isinstance(item, Receipt):
                 self._receipts.append(item)
-            elif item.doubtful and self._on_in_doubt == "hold":
-                self._schedule.close(item)
+                continue
+            pending = Pending(item, doubtful=item.sent_before)
+            if item.sent_before and self._on_in_doubt == "hold":
+                self._schedule.close(pending)
                 self._receipts.append(still_in_doubt(item))
-            elif not self._schedule.add(item):
+            elif not self._schedule.add(pending):
                 self._receipts.append(held_behind_another(item))
 
     @property
@@ -202,163 +181,215 @@ class Delivery:
         return len(self._schedule) < self._buffer
 
     def _wake(self) -> None:
-        """Events whose wait is over may be sent again, or are looked up."""
-        for job in self._waiting.take_due(self._clock()):
-            if job.verify_until is None:
-                self._schedule.make_ready(job)
-            else:
-                self._verify(job)
+        """Events whose backoff is over may be sent again; events in doubt whose check is due are looked up."""
+        for pending in self._delayed.take_due(self._clock()):
+            self._schedule.make_ready(pending)
+        if self._lookup:
+            for pending, result in self._lookup.results(self._clock()):
+                self._take_lookup(pending, result)
 
     def _send(self) -> None:
         now = self._clock()
         try:
+            self._look_ahead()
             while not self._stopped and self._in_flight < self._pace.window and self._pace.wait(now) <= 0:
-                job = self._admission.next()
-                if job is None:
+                pending = self._dispatcher.next()
+                if pending is None:
                     break
-                self._submit(job, now)
-            if not self._stopped:
-                self._admission.look_ahead()  # the next ones, while these are under way
+                if self._lookup and pending.doubtful and not pending.attempts:
+                    # An earlier try left it in doubt.
+                    self._begin_lookup(pending, self._lookup)
+                else:
+                    self._submit(pending, now)
+                self._look_ahead()  # claim the next ones, while these are under way
         except LedgerUnavailable as error:
             self.stop(error)
 
-    def _submit(self, job: Job, now: float) -> None:
-        if not job.attempts:
-            job.settled_before = self._settled
-        job.attempts += 1
+    def _look_ahead(self) -> None:
+        """Act on the claims that are answered, and claim more events while few are at hand."""
+        if self._stopped:
+            return
+        while True:
+            if self._dispatcher.answered:
+                for pending, answer in self._dispatcher.collect():
+                    if isinstance(answer, Receipt):
+                        self._end_unsent(pending, answer)
+                    else:
+                        pending.doubtful = pending.doubtful or answer.sent_before
+                        self._dispatcher.admit(pending)
+            self._dispatcher.ask()
+            if not self._dispatcher.answered:
+                return
+
+    def _submit(self, pending: Pending, now: float) -> None:
+        if not pending.attempts:
+            pending.settled_before = self._settled
+        pending.attempts += 1
         self._in_flight += 1
         self._pace.sent(now)
-        self._transport.submit(job, self._target_of(job), job.event.body)
+        self._transport.submit(pending, self._routes[pending.job.route].target, pending.event.body)
 
-    def _end_unsent(self, job: Job, receipt: Receipt) -> None:
+    def _end_unsent(self, pending: Pending, receipt: Receipt) -> None:
         """The ledger knows how this event ended, or that it must not go now."""
         self._receipts.append(receipt)
         if receipt.outcome in UNRESOLVED:
-            self._hold_followers(job)
+            self._hold_followers(pending)
         else:
-            self._probes.prove(job)  # Adjust took these tokens before
-            self._schedule.settle(job)
-        self._release(job)
+            self._canary.confirm(pending)  # Adjust took these tokens before
+            self._schedule.settle(pending)
+        self._release(pending)
 
-    def _verify_first(self, job: Job) -> bool:
-        """An event that an earlier try left in doubt is looked up before it is sent again."""
-        if job.doubtful and not job.attempts and self._verification:
-            self._begin_to_verify(job, self._verification)
-            return True
-        return False
+    def _begin_lookup(self, pending: Pending, lookup: DeviceLookup) -> None:
+        lookup.begin(pending, self._clock())
+        self._release(pending)
 
-    def _begin_to_verify(self, job: Job, verification: DeviceLookup) -> None:
-        verification.begin(job, self._clock())
-        self._wait(job, 0.0)
-        self._release(job)
-
-    def _verify(self, job: Job) -> None:
-        assert self._verification is not None  # noqa: S101 - nothing else sets verify_until
-        finding = self._verification.look(job, self._clock())
-        if finding.look_again_in is not None:
-            self._wait(job, finding.look_again_in)
-            return
-        job.verify_until = None
-        job.doubtful = finding.recorded is not Recorded.NO
-        if finding.recorded is Recorded.YES:
-            self._settle(job, Verdict(Outcome.DELIVERED, "", "the Device API shows it"))
-        elif job.doubtful or job.attempts >= self._retries.attempts:
-            self._unresolved(job, Verdict(Outcome.IN_DOUBT, "not_verified", finding.detail))
+    def _take_lookup(self, pending: Pending, result: LookupResult) -> None:
+        pending.doubtful = result.recorded is not Recorded.NO
+        if result.recorded is Recorded.YES:
+            self._settle(pending, Verdict(Outcome.DELIVERED, "", "the Device API shows it"))
+        elif pending.doubtful or pending.attempts >= self._retries.attempts:
+            self._unresolved(pending, Verdict(Outcome.IN_DOUBT, "not_verified", result.detail))
         else:
-            self._schedule.make_ready(job)
+            self._schedule.make_ready(pending)
 
     def _patience(self, source: Source) -> float:
         """Seconds for which nothing but an answer can make a difference."""
         now = self._clock()
         longest = _LONGEST_POLL
-        if self._waiting.next_due is not None:
-            longest = min(longest, self._waiting.next_due - now)
+        for due in (self._delayed.next_due, self._lookup.next_due if self._lookup else None):
+            if due is not None:
+                longest = min(longest, due - now)
         if self._in_flight < self._pace.window:
             pause = self._pace.wait(now)
             if pause > 0:
                 longest = min(longest, pause)
-            elif self._admission.asking and self._in_flight:
-                longest = min(longest, _LOOK_AT_CLAIM)
+            elif self._dispatcher.asking and self._in_flight:
+                longest = min(longest, _POLL_DURING_CLAIM)
             elif not source.exhausted and not self._stopped and self._has_room:
                 longest = 0.0
         return max(0.0, longest)
 
     def _take(self, completion: Completion) -> None:
-        job: Job = completion.key
+        pending: Pending = completion.key
         answer = None if completion.failure else completion.body
         self._in_flight -= 1
         verdict = judge(completion)
         if answer is not None and verdict.message:
-            verdict = redacted(verdict, job, self._target_of(job))
+            verdict = self._redacted(verdict, pending)
         self._pace.answered(verdict)
         outcome = verdict.outcome
         if outcome is Outcome.HALT:
-            self.stop(halted(verdict))
+            self.stop(_halted(verdict))
             # What a 202 means for the event itself is not documented: it is neither delivered nor surely lost.
-            job.doubtful = job.doubtful or verdict.http_status == 202
-            self._unresolved(job, verdict, answer)
+            pending.doubtful = pending.doubtful or verdict.http_status == 202
+            self._unresolved(pending, verdict, answer)
         elif outcome is Outcome.RETRY:
-            self._retry(job, verdict, answer)
+            self._retry(pending, verdict, answer)
         elif outcome is Outcome.IN_DOUBT:
-            job.doubtful = True
-            if self._verification:
-                self._begin_to_verify(job, self._verification)
+            pending.doubtful = True
+            if self._lookup:
+                self._begin_lookup(pending, self._lookup)
             elif self._on_in_doubt == "resend" and verdict.http_status in {None, 200}:
-                self._retry(job, verdict, answer)
+                self._retry(pending, verdict, answer)
             else:
-                self._unresolved(job, verdict, answer)
+                self._unresolved(pending, verdict, answer)
         else:
-            self._pace.prove()
-            self._settle(job, verdict, answer)
-        self._release(job)
+            self._pace.endpoint_ok()
+            self._settle(pending, verdict, answer)
+        self._release(pending)
 
-    def _settle(self, job: Job, verdict: Verdict, answer: bytes | None = None) -> None:
+    def _redacted(self, verdict: Verdict, pending: Pending) -> Verdict:
+        """The verdict without the values of the event and the token that the answer repeats."""
+        s2s_token = self._routes[pending.job.route].target.s2s_token
+        return replace(verdict, message=redact_event_values(verdict.message, pending.event.params, EVENT, s2s_token))
+
+    def _settle(self, pending: Pending, verdict: Verdict, answer: bytes | None = None) -> None:
         self._settled += 1
-        self._probes.prove(job)
-        self._schedule.settle(job)
-        if self._verification and verdict.outcome is Outcome.DELIVERED:
-            self._verification.remember(job)
-        self._end(job, verdict.outcome, verdict, answer)
+        self._canary.confirm(pending)
+        self._schedule.settle(pending)
+        if self._lookup and verdict.outcome is Outcome.DELIVERED:
+            self._lookup.remember(pending)
+        self._end(pending, verdict.outcome, verdict, answer)
 
-    def _end(self, job: Job, outcome: Outcome, verdict: Verdict, answer: bytes | None) -> None:
-        reason, message, status = verdict.reason, verdict.message, verdict.http_status
-        self._receipts.append(receipt_for(job, outcome, reason, message, http_status=status, answer=answer))
+    def _end(self, pending: Pending, outcome: Outcome, verdict: Verdict, answer: bytes | None) -> None:
+        self._receipts.append(
+            receipt_for(
+                pending.job,
+                outcome,
+                verdict.reason,
+                verdict.message,
+                http_status=verdict.http_status,
+                answer=answer,
+                attempts=pending.attempts,
+            )
+        )
 
-    def _release(self, job: Job) -> None:
-        for parked in self._probes.release(job):
-            self._schedule.make_ready(parked)
+    def _release(self, pending: Pending) -> None:
+        for unblocked in self._canary.release(pending):
+            self._schedule.make_ready(unblocked)
 
-    def _retry(self, job: Job, verdict: Verdict, answer: bytes | None) -> None:
+    def _retry(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
         now = self._clock()
-        wish = verdict.retry_after
-        if wish is not None and wish > self._retries.max_retry_after:
-            self.stop(asked_to_wait(wish, verdict))
-        if job.attempts >= self._retries.attempts and job.settled_before == self._settled:
-            self.stop(nothing_settled(job, verdict))
-        if self._stopped or job.attempts >= self._retries.attempts:
-            self._unresolved(job, verdict, answer)
+        retry_after = verdict.retry_after
+        if retry_after is not None and retry_after > self._retries.max_retry_after:
+            self.stop(_retry_after_too_long(retry_after, verdict))
+        if pending.attempts >= self._retries.attempts and pending.settled_before == self._settled:
+            self.stop(_nothing_settled(pending.attempts, verdict))
+        if self._stopped or pending.attempts >= self._retries.attempts:
+            self._unresolved(pending, verdict, answer)
             return
-        pause = self._retries.wait(job.attempts) if wish is None else wish
-        if verdict.slow_down and (wish is not None or verdict.http_status == 429):
+        pause = self._retries.wait(pending.attempts) if retry_after is None else retry_after
+        if verdict.slow_down and (retry_after is not None or verdict.http_status == 429):
             self._pace.pause(now, pause)
-        self._wait(job, pause)
+        self._delayed.add(pending, now + pause)
 
-    def _wait(self, job: Job, seconds: float) -> None:
-        self._waiting.add(job, self._clock() + seconds)
+    def _unresolved(self, pending: Pending, verdict: Verdict, answer: bytes | None = None) -> None:
+        self._end(pending, Outcome.IN_DOUBT if pending.doubtful else Outcome.HELD, verdict, answer)
+        self._hold_followers(pending)
 
-    def _unresolved(self, job: Job, verdict: Verdict, answer: bytes | None = None) -> None:
-        self._end(job, Outcome.IN_DOUBT if job.doubtful else Outcome.HELD, verdict, answer)
-        self._hold_followers(job)
-
-    def _hold_followers(self, job: Job) -> None:
-        self._receipts.extend(map(held_behind_another, self._schedule.hold(job)))
+    def _hold_followers(self, pending: Pending) -> None:
+        self._receipts.extend(held_behind_another(follower.job) for follower in self._schedule.hold(pending))
 
     def _hold_the_rest(self) -> None:
         """After a stop: what waited for a retry or for its turn has an outcome too."""
         try:
-            self._admission.close()
+            for pending, answer in self._dispatcher.collect():
+                if isinstance(answer, Receipt):
+                    self._end_unsent(pending, answer)
+                else:
+                    pending.doubtful = pending.doubtful or answer.sent_before
+                    self._dispatcher.admit(pending)
         except LedgerUnavailable as error:
             self.stop(error)
-        heads = [*self._waiting, *self._admission.left_over()]
-        for head in sorted(heads, key=lambda job: job.turn):
-            self._receipts.extend(map(stopped_before_sent, (head, *self._schedule.hold(head))))
+        heads = [*self._delayed, *(self._lookup or ()), *self._dispatcher.drain()]
+        for head in sorted(heads, key=lambda pending: pending.turn):
+            self._receipts.extend(
+                stopped_before_sent(each.job, doubtful=each.doubtful, attempts=each.attempts)
+                for each in (head, *self._schedule.hold(head))
+            )
+
+
+def _words(verdict: Verdict) -> str:
+    """The answer in short, for a message."""
+    status = f"status {verdict.http_status}" if verdict.http_status else verdict.reason
+    return f"{status}: {verdict.message}" if verdict.message else status
+
+
+def _halted(verdict: Verdict) -> DeliveryHalted:
+    return DeliveryHalted(
+        f"Adjust refuses the whole batch, nothing more was sent ({verdict.reason}; {_words(verdict)}): {verdict.remedy}"
+    )
+
+
+def _retry_after_too_long(seconds: float, verdict: Verdict) -> AdjustUnreachable:
+    return AdjustUnreachable(
+        f"Adjust asks to wait {seconds:.0f} s ({_words(verdict)}); retry then", retry_after=seconds
+    )
+
+
+def _nothing_settled(attempts: int, verdict: Verdict) -> AdjustUnreachable:
+    return AdjustUnreachable(
+        f"no event could be settled in {attempts} attempts, the last ended with {_words(verdict)}; "
+        "check the endpoint, the network and Adjust's status page, then retry the task",
+        retry_after=verdict.retry_after,
+    )

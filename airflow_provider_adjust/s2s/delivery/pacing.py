@@ -9,55 +9,35 @@ a wrong token costs one request.
 from __future__ import annotations
 
 import heapq
-import random
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 
 from airflow_provider_adjust.s2s.answers.outcome import Verdict
-from airflow_provider_adjust.s2s.events.job import Job
-
-
-@dataclass(frozen=True, slots=True)
-class Retries:
-    """How often an event is sent, and how long it waits in between: exponential, with full jitter, in seconds.
-
-    Adjust's own wish (``Retry-After``, ``retry_in``) replaces the wait. A wish longer than ``max_retry_after`` ends the
-    delivery, so that the task does not hold a worker for it.
-    """
-
-    attempts: int = 7
-    first_wait: float = 0.5
-    longest_wait: float = 30.0
-    max_retry_after: float = 120.0
-    jitter: Callable[[], float] = field(default=random.random, repr=False)
-
-    def wait(self, attempts: int) -> float:
-        return self.jitter() * min(self.longest_wait, self.first_wait * 2.0 ** (attempts - 1))
+from airflow_provider_adjust.s2s.delivery.lanes import Pending
 
 
 class DelayQueue:
-    """Events that wait for a moment on the delivery's clock."""
+    """Events that wait until a time on the delivery's clock."""
 
     def __init__(self) -> None:
-        self._jobs: list[tuple[float, int, Job]] = []
+        self._waiting: list[tuple[float, int, Pending]] = []
         self._added = 0
 
-    def __iter__(self) -> Iterator[Job]:
-        return (job for _, _, job in self._jobs)
+    def __iter__(self) -> Iterator[Pending]:
+        return (pending for _, _, pending in self._waiting)
 
     @property
     def next_due(self) -> float | None:
-        """When the first of them is due; None while nobody waits."""
-        return self._jobs[0][0] if self._jobs else None
+        """When the first of them is due; None while none waits."""
+        return self._waiting[0][0] if self._waiting else None
 
-    def add(self, job: Job, due: float) -> None:
+    def add(self, pending: Pending, due: float) -> None:
         self._added += 1
-        heapq.heappush(self._jobs, (due, self._added, job))
+        heapq.heappush(self._waiting, (due, self._added, pending))
 
-    def take_due(self, now: float) -> Iterator[Job]:
-        """Those whose wait is over, the earliest first."""
-        while self._jobs and self._jobs[0][0] <= now:
-            yield heapq.heappop(self._jobs)[2]
+    def take_due(self, now: float) -> Iterator[Pending]:
+        """The events whose time has come, the earliest first."""
+        while self._waiting and self._waiting[0][0] <= now:
+            yield heapq.heappop(self._waiting)[2]
 
 
 _CUT = {429: 0.5, 503: 0.75}
@@ -65,12 +45,12 @@ _GROWTH = 1 / 8
 #: The share of 503 among the latest answers that is taken as noise, and how many answers are the latest, about.
 _NOISE = 0.05
 _LATEST = 64
-#: How far a late start may be made up for, in seconds: enough for a busy worker, too little for a burst.
+#: Maximum burst, in seconds of the configured rate, after the loop was late.
 _CATCH_UP = 0.05
 
 
 class Pace:
-    """The brake of one delivery. Times are monotonic seconds, given by the caller."""
+    """Limits how fast one delivery sends. Times are monotonic seconds, given by the caller."""
 
     def __init__(self, max_in_flight: int, max_events_per_second: float | None = None) -> None:
         self._most = max_in_flight
@@ -80,12 +60,12 @@ class Pace:
         self._interval = 1 / max_events_per_second if max_events_per_second else 0.0
         self._next_slot = 0.0
         self._paused_until = 0.0
-        self._proven = False
+        self._endpoint_ok = False
 
     @property
     def window(self) -> int:
         """Requests that may be in flight now."""
-        return int(self._window) if self._proven else 1
+        return int(self._window) if self._endpoint_ok else 1
 
     def wait(self, now: float) -> float:
         """Seconds until the next request may start, as far as rate and pauses go; 0 is now."""
@@ -95,9 +75,9 @@ class Pace:
         if self._interval:
             self._next_slot = max(self._next_slot, now - max(_CATCH_UP, self._interval)) + self._interval
 
-    def prove(self) -> None:
-        """The first answer has shown that the endpoint and the token work."""
-        self._proven = True
+    def endpoint_ok(self) -> None:
+        """An answer has shown that the endpoint and the token work."""
+        self._endpoint_ok = True
 
     def pause(self, now: float, seconds: float) -> None:
         """Start nothing for that long."""

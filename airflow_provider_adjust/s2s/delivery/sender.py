@@ -1,74 +1,64 @@
 """The pipeline put together: rows in, receipts out.
 
-rows -> intake (events, in order) -> checkpoint (what is left) -> delivery (schedule, ledger, transport, verdicts) -> receipts
+rows -> intake (events, in order) -> checkpoint (what is left) -> loop (lanes, ledger, transport, answers) -> sink -> receipts
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt, Recorded
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.delivery.intake import Intake, Now, utc_now
 from airflow_provider_adjust.s2s.delivery.loop import Delivery
-from airflow_provider_adjust.s2s.delivery.pacing import Retries
-from airflow_provider_adjust.s2s.errors import DeliveryStopped, LedgerUnavailable
-from airflow_provider_adjust.s2s.events.event import Event
+from airflow_provider_adjust.s2s.delivery.options import SendOptions
+from airflow_provider_adjust.s2s.delivery.route import Route
+from airflow_provider_adjust.s2s.delivery.sink import Lines, Sink
+from airflow_provider_adjust.s2s.errors import DeliveryStopped
 from airflow_provider_adjust.s2s.events.job import Job
-from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.events.rows import Row
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
-from airflow_provider_adjust.s2s.transports import Target, Transport
-
-#: Tells whether Adjust has recorded an event.
-Lookup = Callable[[Event], Recorded]
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """How one app's rows are read, where its events go, and how an event in doubt is looked up there."""
-
-    parser: EventParser
-    target: Target
-    lookup: Lookup | None = None
+from airflow_provider_adjust.s2s.transports import Transport
 
 
 class Sender:
     """Sends the rows of one run; ``send`` may be called once.
 
+    .. code-block:: python
+
+        route = Route(EventParser(RowOptions(app_token="...", event_token="...", environment="sandbox")), target)
+        sender = Sender({None: route}, transport)
+        for receipt in sender.send(rows):
+            print(receipt.position, receipt.outcome, receipt.reason)
+        sender.save()
+
     :param routes: by the value of ``route_by``; a single route is named None.
+    :param route_by: the column that names a row's route.
+    :param rejected: lists what Adjust does not have.
+    :param responses: lists Adjust's answers.
+    :param column_map: renames the columns of rejected rows, so that they can be sent again without it.
     """
 
     def __init__(
         self,
         routes: Mapping[str | None, Route],
         transport: Transport,
+        options: SendOptions | None = None,
         *,
         route_by: str | None = None,
-        max_in_flight: int = 32,
-        max_events_per_second: float | None = None,
-        on_in_doubt: OnInDoubt = "resend",
-        retries: Retries | None = None,
+        rejected: Lines | None = None,
+        responses: Lines | None = None,
+        column_map: Mapping[str, str] | None = None,
         checkpoint: Checkpoint | None = None,
         ledger: Ledger | None = None,
         now: Now = utc_now,
     ) -> None:
-        self._routes = routes
         self._checkpoint = checkpoint
-        self._ledger = ledger
         self._intake = Intake({name: route.parser for name, route in routes.items()}, route_by=route_by, now=now)
-        self._delivery = Delivery(
-            transport,
-            self._target_of,
-            max_in_flight=max_in_flight,
-            max_events_per_second=max_events_per_second,
-            on_in_doubt=on_in_doubt,
-            retries=retries,
-            claims=ledger,
-            lookup=self._lookup if all(route.lookup for route in routes.values()) else None,
+        self.sink = Sink(
+            rejected=rejected, responses=responses, column_map=column_map, ledger=ledger, checkpoint=checkpoint
         )
+        self._delivery = Delivery(transport, routes, options or SendOptions(), sink=self.sink, claims=ledger)
 
     @property
     def read(self) -> int:
@@ -81,31 +71,16 @@ class Sender:
         return self._delivery.slowed_to
 
     def send(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Receipt]:
-        """Send a list, sorted by time first, or a stream in time order; yield a receipt for each row as it settles."""
+        """Send a list, sorted by time first, or a stream in time order; yield each receipt once the sink has taken it."""
         jobs = self.jobs(rows)
-        for receipt in self._delivery.run(self._checkpoint.resume(jobs) if self._checkpoint else jobs):
-            # The caller keeps the receipt first (a rejected line, a count): what is settled below is not seen again.
-            yield receipt
-            if self._ledger:
-                try:
-                    self._ledger.settle(receipt)
-                except Exception as error:
-                    self._delivery.stop(LedgerUnavailable.because(error))
-            if self._checkpoint:
-                self._checkpoint.settle(receipt)
+        yield from self._delivery.run(self._checkpoint.resume(jobs) if self._checkpoint else jobs)
 
     def save(self) -> None:
-        """Write what ledger and checkpoint know; the ledger first, since it must not know less.
+        """Write the files, the ledger and the checkpoint.
 
         :raises LedgerUnavailable: the ledger's database failed.
         """
-        if self._ledger:
-            try:
-                self._ledger.flush()
-            except Exception as error:
-                raise LedgerUnavailable.because(error) from error
-        if self._checkpoint:
-            self._checkpoint.save()
+        self.sink.save()
 
     def jobs(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Job | Receipt]:
         """What would be sent, in order, and receipts for what would not; sends nothing."""
@@ -114,10 +89,3 @@ class Sender:
     def stop(self, message: str) -> None:
         """Send nothing more. The receipts of what is in flight still come, then ``DeliveryStopped`` is raised."""
         self._delivery.stop(DeliveryStopped(message))
-
-    def _lookup(self, job: Job) -> Recorded:
-        lookup = self._routes[job.route].lookup
-        return lookup(job.event) if lookup else Recorded.UNKNOWN
-
-    def _target_of(self, job: Job) -> Target:
-        return self._routes[job.route].target

@@ -1,4 +1,4 @@
-"""An event on its way through a delivery."""
+"""An event to be sent, and the leave to send it."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from typing import Any
 from airflow_provider_adjust.s2s.events.event import Event
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """An event on its way: where its row stood in the input (from 1), and how often it has been sent."""
+    """An event to be sent, the row it comes from, and the row's place in the input, from 1.
+
+    ``route`` names the connection that it goes through. ``sent_before``: an earlier try may have sent it, and no answer
+    to that is known.
+    """
 
     event: Event
     position: int
     row: Any = field(default=None, repr=False)
     route: str | None = None
-    attempts: int = 0
-    #: An answer to an earlier attempt was lost, so that Adjust may already have the event.
-    doubtful: bool = False
-    #: The ledger knows that it is being sent.
-    claimed: bool = False
-    #: Until when the Device API is asked whether Adjust has the event, in monotonic seconds.
-    verify_until: float | None = None
-    #: How many events had been settled when this one was first sent.
-    settled_before: int = 0
-    #: In how many of its lanes another event is still ahead of it.
-    ahead: int = 0
-    #: Its place in the order in which events are to be sent.
-    turn: int = 0
+    sent_before: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The ledger's leave to send an event. ``sent_before``: an earlier claim was never settled."""
+
+    sent_before: bool = False

@@ -18,6 +18,7 @@ from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint, Para
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events import times, values
 from airflow_provider_adjust.s2s.events.event import Event, Lane, size_above
+from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row, UnreadableRow
 from airflow_provider_adjust.s2s.events.values import refuse
 from airflow_provider_adjust.s2s.redaction import quote
@@ -27,45 +28,41 @@ CountEqual = Callable[[str, datetime], int]
 
 
 class EventParser:
-    """Parses rows that share their defaults; ``parse_event`` has the meaning of every argument."""
+    """Parses the rows of one delivery.
+
+    :param options: how the rows are read.
+    :param ignored: columns that are not sent.
+    :raises AdjustConfigurationError: an option is unusable, whatever the row.
+    """
 
     def __init__(
-        self,
-        *,
-        app_token: str | None = None,
-        event_token: str | None = None,
-        event_tokens: Mapping[str, str] | None = None,
-        environment: str | None = None,
-        timezone: str = "UTC",
-        column_map: Mapping[str, str] | None = None,
-        extra_params: Sequence[str] = (),
-        id_field: str | None = None,
-        event_id_param: str | None = None,
-        ignored: Sequence[str] = (),
-        endpoint: Endpoint = EVENT,
+        self, options: RowOptions | None = None, *, endpoint: Endpoint = EVENT, ignored: Sequence[str] = ()
     ) -> None:
+        options = options or RowOptions()
         self.endpoint = endpoint
-        self._zone: tzinfo = times.load_timezone(timezone)
-        self._names = dict(column_map or {})
-        self._event_tokens = dict(event_tokens or {})
-        self._id_field = id_field
-        self._event_id_param = event_id_param
+        self._zone: tzinfo = times.load_timezone(options.timezone)
+        self._event_tokens = dict(options.event_tokens or {})
+        self._id_field = options.id_field
+        self._event_id_param = options.event_id_param
+        names = dict(options.column_map or {})
+        id_parameter = None if options.id_field is None else names.get(options.id_field, options.id_field)
         self._columns = Columns(
             endpoint,
-            names=self._names,
-            extra=extra_params,
-            ignored=ignored if id_field is None else (*ignored, self._names.get(id_field, id_field)),
-            has_event_names=bool(event_tokens),
+            names=names,
+            extra=tuple(options.extra_params),
+            ignored=ignored if id_parameter is None else (*ignored, id_parameter),
+            has_event_names=bool(options.event_tokens),
         )
         self._defaults = {"s2s": "1"}
-        for name, default in (("app_token", app_token), ("event_token", event_token), ("environment", environment)):
+        for name in ("app_token", "event_token", "environment"):
+            default = getattr(options, name)
             if not values.is_missing(default):
                 self._defaults[name] = self._default(name, default)
         for event, token in self._event_tokens.items():
             self._default("event_token", token, f"event_tokens[{event!r}]")
-        if id_field is not None and self._names.get(id_field, id_field) in endpoint.personal:
+        if id_parameter in endpoint.personal:
             raise AdjustConfigurationError(
-                f"id_field={id_field!r} holds a device's id or other personal data; event ids appear in logs, so "
+                f"id_field={options.id_field!r} holds a device's id or other personal data; event ids appear in logs, so "
                 "name a column such as the order's number"
             )
 
@@ -75,10 +72,6 @@ class EventParser:
             return values.NORMALISERS[parameter.kind](parameter, value) or ""
         except InvalidEvent as error:
             raise AdjustConfigurationError(f"{argument or name}: {error.detail}") from None
-
-    def renamed(self, row: Mapping[str, Any]) -> dict[str, Any]:
-        """The row under Adjust's names."""
-        return {self._names.get(column, column): value for column, value in row.items()}
 
     def parse(self, row: Row, *, now: datetime | None = None, count_equal: CountEqual | None = None) -> Event:
         """Return the event that the row describes, or raise ``InvalidEvent``."""
@@ -212,50 +205,23 @@ class EventParser:
         return tuple([Lane(name, text, token) for name, text in params.items() if name in device_ids])
 
 
-def parse_event(
-    row: Row,
-    *,
-    app_token: str | None = None,
-    event_token: str | None = None,
-    event_tokens: Mapping[str, str] | None = None,
-    environment: str | None = None,
-    timezone: str = "UTC",
-    now: datetime | None = None,
-    column_map: Mapping[str, str] | None = None,
-    extra_params: Sequence[str] = (),
-    id_field: str | None = None,
-    event_id_param: str | None = None,
-) -> Event:
+def parse_event(row: Row, options: RowOptions | None = None, *, now: datetime | None = None) -> Event:
     """Turn one row into an event, or raise ``InvalidEvent`` with a reason and the remedy.
 
+    .. code-block:: python
+
+        parse_event(
+            {"gps_adid": "...", "created_at": "2026-05-01T12:00:00Z", "revenue": "9.90", "currency": "USD"},
+            RowOptions(app_token="4w565xzmb54d", event_token="f0ob4r", environment="sandbox"),
+        )
+
     :param row: a mapping of Adjust's parameter names to values; None, NaN and empty text leave a parameter out.
-    :param app_token: used where the row has none.
-    :param event_token: used where the row has none.
-    :param event_tokens: event tokens by the name that a row's ``event`` column holds.
-    :param environment: ``production`` or ``sandbox``, used where the row has none. There is no other default.
-    :param timezone: IANA name of the zone in which times without an offset are read.
+    :param options: how the row is read.
     :param now: the time from which age is measured; the clock's by default.
-    :param column_map: Adjust's names by the row's, ``{"gaid": "gps_adid"}``.
-    :param extra_params: names to send although the schema does not know them.
-    :param id_field: the column that identifies a row; it is not sent. Without one, the event's id is a digest of what
-        is sent.
-    :param event_id_param: the key under which ``callback_params`` carries the event's id, so that raw data exports can
-        be joined back.
-    :raises InvalidEvent: the row is no event that Adjust would take.
-    :raises AdjustConfigurationError: a default is unusable, whatever the row.
+    :raises InvalidEvent: the row is not an event that Adjust would take.
+    :raises AdjustConfigurationError: an option is unusable, whatever the row.
     """
-    parser = EventParser(
-        app_token=app_token,
-        event_token=event_token,
-        event_tokens=event_tokens,
-        environment=environment,
-        timezone=timezone,
-        column_map=column_map,
-        extra_params=extra_params,
-        id_field=id_field,
-        event_id_param=event_id_param,
-    )
-    return parser.parse(row, now=now)
+    return EventParser(options).parse(row, now=now)
 
 
 def _digest(params: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ Row = Mapping[str, Any]
 
 
 class ResubmittedRow(dict[str, Any]):
-    """A row from a rejected file. It keeps the id that its event had, whatever was mended."""
+    """A row from a rejected file. It keeps its event's id, whatever was corrected in it."""
 
     def __init__(self, row: Row, event_id: str) -> None:
         super().__init__(row)
@@ -22,3 +22,8 @@ class UnreadableRow:
     """What a reader gives in a row's place when it cannot read it."""
 
     problem: str
+
+
+def renamed(row: Any, column_map: Mapping[str, str]) -> Any:
+    """The row under Adjust's names; what is not a row stays as it is."""
+    return {column_map.get(column, column): value for column, value in row.items()} if isinstance(row, Mapping) else row

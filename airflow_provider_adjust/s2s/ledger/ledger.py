@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
 from airflow_provider_adjust.s2s.events.event import Event
-from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.ledger.schema import prepare
 from airflow_provider_adjust.s2s.ledger.statements import (
     HeldCounts,
@@ -76,23 +76,21 @@ class Ledger:
         prepare(engine)
         self._write([], self._held.forget)
 
-    def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Receipt | None]]:
-        """Write the events as ``sending``; for each None, or the receipt of one that is not to be sent now.
+    def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Claim | Receipt]]:
+        """Write the events as ``sending``; for each a claim, or the receipt of one that is not to be sent now.
 
         The database works while the delivery goes on. One thread writes, so that all is written in the order in which it
         was asked for.
         """
         return self._writer.submit(self._write_claim, self._take_settled(), jobs)
 
-    def claim(self, jobs: Sequence[Job]) -> list[Receipt | None]:
-        """As ``begin_claim``, and wait for it."""
-        return self.begin_claim(jobs).result()
-
-    def _write_claim(self, settled: list[Receipt], jobs: Sequence[Job]) -> list[Receipt | None]:
-        refusals = self._write(settled, lambda connection: self._claim_in(connection, jobs))
+    def _write_claim(self, settled: list[Receipt], jobs: Sequence[Job]) -> list[Claim | Receipt]:
+        answers = self._write(settled, lambda connection: self._claim_in(connection, jobs))
         # Only now: what a lost race has undone is not this task's to settle.
-        self._open.update(row_key(job.event) for job, refusal in zip(jobs, refusals, strict=True) if refusal is None)
-        return refusals
+        self._open.update(
+            row_key(job.event) for job, each in zip(jobs, answers, strict=True) if isinstance(each, Claim)
+        )
+        return answers
 
     def _write(self, settled: list[Receipt], more: Callable[[sa.Connection], _T]) -> _T:
         """Write what was settled, and more, in one transaction.
@@ -114,22 +112,22 @@ class Ledger:
         self._open.difference_update(row_key(receipt.event) for receipt in settled if receipt.event)
         return result
 
-    def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job]) -> list[Receipt | None]:
-        refusals: dict[int, Receipt | None] = {}
+    def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job]) -> list[Claim | Receipt]:
+        answers: dict[int, Claim | Receipt] = {}
         for scope, group in by_scope(jobs).items():
             # Every task takes them in one order, or two would wait for each other.
             group.sort(key=lambda job: event_key(job.event.event_id))
             known = insert_new(connection, scope, [to_row(job.event) for job in group], self._common())
             for job in group:
                 key = event_key(job.event.event_id)
-                refusal = self._decide(job, known[key]) if key in known else None
-                refusals[id(job)] = refusal
-                if key in known and refusal is None:
+                answer = self._decide(job, known[key]) if key in known else Claim()
+                answers[id(job)] = answer
+                if key in known and isinstance(answer, Claim):
                     update(connection, scope, [key], {**to_row(job.event), **self._common()})
-        return [refusals[id(job)] for job in jobs]
+        return [answers[id(job)] for job in jobs]
 
-    def _decide(self, job: Job, record: Any) -> Receipt | None:
-        """What an earlier claim means for the event; None sends it."""
+    def _decide(self, job: Job, record: Any) -> Claim | Receipt:
+        """What an earlier claim means for the event."""
         before = f"in run {record.run_id or 'unknown'} of {record.dag_id or 'a task outside Airflow'}"
         if record.status in {Outcome.DELIVERED.value, Outcome.DUPLICATE.value}:
             if self._is_own(record):
@@ -140,8 +138,8 @@ class Ledger:
             return receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {before}")
         if record.status == Outcome.REJECTED.value:
             if record.content != content_digest(job.event) or self._offers_again(job, record):
-                return None
-            detail = f"Adjust refused it {before}; it is sent again once it was mended"
+                return Claim()
+            detail = f"Adjust refused it {before}; change the row to send it again"
             return receipt_for(job, Outcome.REJECTED, record.reason, detail, http_status=record.http_status)
         age = self._now().replace(tzinfo=None) - record.updated_at
         if record.status == "sending" and not self._is_own(record) and age < CLAIM_EXPIRES:
@@ -150,8 +148,7 @@ class Ledger:
             return receipt_for(
                 job, Outcome.IN_DOUBT, "no_answer", f"it was sent {before}, and no answer came; look into Adjust"
             )
-        job.doubtful = True
-        return None
+        return Claim(sent_before=True)
 
     def _offers_again(self, job: Job, record: Any) -> bool:
         limit = self._retry_unknown_devices

@@ -11,7 +11,10 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+
+#: ``curl`` needs the extra of that name; ``auto`` is curl where it is installed.
+TransportName = Literal["auto", "curl", "requests"]
 
 
 @dataclass(frozen=True, slots=True)

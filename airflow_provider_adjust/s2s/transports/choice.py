@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import Literal, get_args
+from typing import get_args
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.transports.base import Transport
+from airflow_provider_adjust.s2s.transports.base import Transport, TransportName
 from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
-
-TransportName = Literal["auto", "curl", "requests"]
 
 
 def open_transport(name: TransportName, *, max_in_flight: int, timeout: tuple[float, float]) -> Transport:

@@ -1,0 +1,72 @@
+"""How events are sent, as one value.
+
+Each option is written once, here: its type, its default and its help. The operators, the command line and the tables in
+the docs read it from the fields. This module imports next to nothing, since Airflow loads it with its command line.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt
+from airflow_provider_adjust.s2s.events.options import option
+from airflow_provider_adjust.s2s.transports.base import TransportName
+
+
+@dataclass(frozen=True, slots=True)
+class Retries:
+    """How often an event is sent, and how long it waits in between: exponential, with full jitter, in seconds.
+
+    ``Retry-After`` or ``retry_in`` overrides the backoff. If it is longer than ``max_retry_after`` the delivery stops, so
+    that the task does not hold a worker slot while it waits.
+    """
+
+    attempts: int = 7
+    first_wait: float = 0.5
+    longest_wait: float = 30.0
+    max_retry_after: float = 120.0
+    jitter: Callable[[], float] = field(default=random.random, repr=False)
+
+    def wait(self, attempts: int) -> float:
+        """Seconds until the next attempt after so many."""
+        return self.jitter() * min(self.longest_wait, self.first_wait * 2.0 ** (attempts - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class LookupPolicy:
+    """How long the Device API is asked about an event in doubt, in seconds.
+
+    Practice says that the Device API lags some 30 seconds, so "not there" counts only after ``wait``.
+    """
+
+    wait: float = 60.0
+    every: float = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendOptions:
+    """How the events of one delivery are sent.
+
+    .. code-block:: python
+
+        SendOptions(max_in_flight=64, max_events_per_second=100, on_in_doubt="hold")
+    """
+
+    max_in_flight: int = option(32, help="requests that may wait for an answer at once", metavar="NUMBER")
+    max_events_per_second: float | None = option(
+        None, help="upper limit of the rate; without one there is no limit", metavar="NUMBER"
+    )
+    on_in_doubt: OnInDoubt = option(
+        "resend",
+        help="what to do with an event whose answer was lost: resend it, at the risk of counting it twice; hold it and "
+        "what follows in its lanes; or verify in Adjust's Device API whether it was recorded",
+    )
+    transport: TransportName = option(
+        "auto", help="curl (fast, needs the extra of that name), requests, or auto: curl where it is installed"
+    )
+    retries: Retries = option(Retries(), help="attempts per event and the waits between them", argument=False)
+    lookups: LookupPolicy = option(
+        LookupPolicy(), help="how long the Device API is asked about an event in doubt", argument=False
+    )

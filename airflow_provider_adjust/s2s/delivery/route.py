@@ -1,0 +1,23 @@
+"""The way of one app's rows to Adjust."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from airflow_provider_adjust.s2s.answers.outcome import Recorded
+from airflow_provider_adjust.s2s.events.event import Event
+from airflow_provider_adjust.s2s.events.parser import EventParser
+from airflow_provider_adjust.s2s.transports import Target
+
+#: Tells whether Adjust has recorded an event.
+Lookup = Callable[[Event], Recorded]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """How one app's rows are read, where its events go, and how an event in doubt is looked up there."""
+
+    parser: EventParser
+    target: Target
+    lookup: Lookup | None = None

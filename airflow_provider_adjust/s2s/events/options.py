@@ -1,0 +1,66 @@
+"""How rows are read, as one value.
+
+Each option is written once, here: its type, its default and its help. The operators, the command line and the tables in
+the docs read it from the fields. This module imports next to nothing, since Airflow loads it with its command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+
+def option(
+    default: Any = None, *, help: str, metavar: str | None = None, templated: bool = False, argument: bool = True
+) -> Any:
+    """A field of an options class.
+
+    :param default: the value where none is given.
+    :param help: what it means; a sentence for the docs and the command line.
+    :param metavar: what stands for the value in the command line's help.
+    :param templated: an operator renders templates in it.
+    :param argument: operators and the command line take it as an argument. Others are for Python code only.
+    """
+    facts = {"help": help, "metavar": metavar, "templated": templated, "argument": argument}
+    return field(default=default, metadata=facts)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowOptions:
+    """How the rows of one delivery are read.
+
+    .. code-block:: python
+
+        RowOptions(event_token="f0ob4r", id_field="order_id", column_map={"gaid": "gps_adid"})
+    """
+
+    event_token: str | None = option(help="the event token used where a row has none", metavar="TOKEN", templated=True)
+    event_tokens: Mapping[str, str] | None = option(
+        help="event tokens by the name that a row's event column holds", metavar="NAME=TOKEN", templated=True
+    )
+    app_token: str | None = option(
+        help="the app token used where a row has none; it replaces the connection's", metavar="TOKEN", templated=True
+    )
+    environment: str | None = option(
+        help="production or sandbox, used where a row names none; it replaces the connection's",
+        metavar="NAME",
+        templated=True,
+    )
+    column_map: Mapping[str, str] | None = option(
+        help="Adjust's parameter by the row's column, such as gaid=gps_adid", metavar="COLUMN=PARAMETER"
+    )
+    id_field: str | None = option(
+        help="the column that identifies a row, such as the order's number; it is not sent. Without one, the event id is "
+        "a digest of what is sent",
+        metavar="COLUMN",
+    )
+    event_id_param: str | None = option(
+        help="the key in callback_params under which the event id is sent, to join raw data exports back", metavar="KEY"
+    )
+    timezone: str = option(
+        "UTC", help="IANA name of the time zone in which times without an offset are read", metavar="ZONE"
+    )
+    extra_params: Sequence[str] = option(
+        (), help="parameter names to send although the provider does not know them", metavar="NAME"
+    )
