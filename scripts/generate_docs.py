@@ -1,20 +1,22 @@
-"""Write the table of parameters in docs/events.md from the schema that the provider itself reads.
+"""Write the tables of the docs that the code knows: the parameters of an event, and the operators' options.
 
-`python scripts/generate_docs.py` rewrites the table; with `--check` it writes nothing and exits with 1 when the table is
-not what the schema says.
+`python scripts/generate_docs.py` rewrites the tables; with `--check` it writes nothing and exits with 1 when one is not
+up to date.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from airflow_provider_adjust.option_arguments import argument_fields
+from airflow_provider_adjust.s2s import RowOptions, SendOptions
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Parameter
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "events.md"
-BEGIN = "<!-- generated: parameters -->"
-END = "<!-- end of generated: parameters -->"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 #: What a value of each kind may be. `choice` and `device_id` have words of their own.
 VALUES = {
@@ -57,23 +59,52 @@ def _value(parameter: Parameter) -> str:
     return VALUES[parameter.kind]
 
 
-def with_table(page: str) -> str:
+def options_table(*classes: type[Any]) -> str:
+    """Return the Markdown table of the fields of options classes that are arguments of an operator."""
+    lines = ["| Parameter | Default | Templated | Meaning |", "|---|---|---|---|"]
+    for field in argument_fields(*classes):
+        facts = field.metadata
+        default = json.dumps(field.default) if isinstance(field.default, str) else repr(field.default)
+        meaning = f"{facts['help'][0].upper()}{facts['help'][1:]}.".replace("|", "\\|")
+        lines.append(f"| `{field.name}` | `{default}` | {'yes' if facts['templated'] else 'no'} | {meaning} |")
+    return "\n".join(lines)
+
+
+#: The generated tables: the page, the name between its markers, and the table.
+TABLES = (
+    ("events.md", "parameters", parameters_table),
+    ("operators.md", "row options", lambda: options_table(RowOptions)),
+    ("operators.md", "sending options", lambda: options_table(SendOptions)),
+)
+
+
+def with_table(page: str, name: str, table: str) -> str:
     """Return the page with the table between its markers brought up to date."""
-    before, begin, rest = page.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise SystemExit(f"{PAGE} has no {BEGIN} … {END}")
-    return f"{before}{BEGIN}\n\n{parameters_table()}\n\n{END}{after}"
+    begin, end = f"<!-- generated: {name} -->", f"<!-- end of generated: {name} -->"
+    before, begun, rest = page.partition(begin)
+    _, ended, after = rest.partition(end)
+    if not begun or not ended:
+        raise SystemExit(f"there is no {begin} … {end}")
+    return f"{before}{begin}\n\n{table}\n\n{end}{after}"
+
+
+def brought_up_to_date(page: str, file: str) -> str:
+    """Return the page with all of its tables."""
+    for where, name, table in TABLES:
+        if where == file:
+            page = with_table(page, name, table())
+    return page
 
 
 def main() -> None:
-    page = PAGE.read_text(encoding="utf-8")
-    wanted = with_table(page)
-    if "--check" in sys.argv[1:]:
-        if page != wanted:
-            raise SystemExit(f"{PAGE} is not up to date; run python scripts/generate_docs.py")
-    else:
-        PAGE.write_text(wanted, encoding="utf-8")
+    for file in sorted({file for file, _, _ in TABLES}):
+        path = DOCS / file
+        page = path.read_text(encoding="utf-8")
+        wanted = brought_up_to_date(page, file)
+        if "--check" not in sys.argv[1:]:
+            path.write_text(wanted, encoding="utf-8")
+        elif page != wanted:
+            raise SystemExit(f"{path} is not up to date; run python scripts/generate_docs.py")
 
 
 if __name__ == "__main__":

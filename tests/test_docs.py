@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow_provider_adjust.reports import errors as report_errors
 
 from airflow_provider_adjust import s2s
+from airflow_provider_adjust.adjust_api import errors as report_errors
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
 from airflow_provider_adjust.operators.adjust_prune_ledger import AdjustPruneLedgerOperator
@@ -74,9 +74,10 @@ def generator() -> ModuleType:
     return module
 
 
-def test_the_parameters_table_is_up_to_date(generator: ModuleType) -> None:
-    page = read(DOCS / "events.md")
-    assert page == generator.with_table(page), "run python scripts/generate_docs.py"
+def test_the_generated_tables_are_up_to_date(generator: ModuleType) -> None:
+    for file in {file for file, _, _ in generator.TABLES}:
+        page = read(DOCS / file)
+        assert page == generator.brought_up_to_date(page, file), "run python scripts/generate_docs.py"
 
 
 def test_the_parameters_table_has_every_parameter(generator: ModuleType) -> None:
@@ -209,7 +210,7 @@ def test_the_page_of_examples_lists_every_example() -> None:
 
 # -- names ---------------------------------------------------------------------------------------------------------------
 
-SOURCES = {path.name: path.read_text(encoding="utf-8") for path in Path(s2s.__path__[0]).glob("*.py")}
+SOURCES = {path.name: path.read_text(encoding="utf-8") for path in Path(s2s.__path__[0]).rglob("*.py")}
 
 
 def raised_reasons() -> set[str]:
@@ -277,7 +278,7 @@ def test_every_outcome_and_error_is_in_the_failures_page() -> None:
     for outcome in FINAL_OUTCOMES:
         assert f"| `{outcome.value}` |" in page
     # The bases are never raised themselves, and a refused row does not fail the task by itself.
-    bases = {"AdjustError", "DeliveryIncomplete", "InvalidEvent"}
+    bases = {"AdjustError", "DeliveryIncomplete", "FinalError", "InvalidEvent"}
     for name, error in inspect.getmembers(errors, inspect.isclass) + inspect.getmembers(report_errors, inspect.isclass):
         if issubclass(error, errors.AdjustError) and name not in bases:
             assert f"| `{name}` |" in page

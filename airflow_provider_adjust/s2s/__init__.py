@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_adjust.s2s.delivery.options import LookupPolicy, Retries, SendOptions
     from airflow_provider_adjust.s2s.delivery.route import Route
     from airflow_provider_adjust.s2s.delivery.sender import Sender
+    from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
     from airflow_provider_adjust.s2s.errors import (
         AdjustConfigurationError,
         AdjustError,
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from airflow_provider_adjust.s2s.ledger.statements import TaskInstanceId
 
 __all__ = [
+    "EVENT",
     "AdjustConfigurationError",
     "AdjustError",
     "AdjustUnreachable",
@@ -60,6 +62,7 @@ __all__ = [
     "DeliveryHalted",
     "DeliveryIncomplete",
     "DeliveryStopped",
+    "Endpoint",
     "Event",
     "EventParser",
     "EventsUnresolved",
@@ -94,6 +97,7 @@ _HOMES = {
     "delivery.options": ("LookupPolicy", "Retries", "SendOptions"),
     "delivery.route": ("Route",),
     "delivery.sender": ("Sender",),
+    "endpoints.endpoint": ("EVENT", "Endpoint"),
     "events.event": ("Event", "Lane"),
     "events.options": ("RowOptions",),
     "events.parser": ("EventParser", "parse_event"),

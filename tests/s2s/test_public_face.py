@@ -19,7 +19,8 @@ PROMISED = {
 def test_every_name_is_there_once_and_in_order() -> None:
     assert s2s.__all__ == sorted(set(s2s.__all__))
     assert set(s2s.__all__) >= PROMISED
-    assert all(getattr(s2s, name).__name__ == name for name in s2s.__all__)
+    assert all(getattr(s2s, name).__name__ == name for name in s2s.__all__ if name != "EVENT")
+    assert s2s.EVENT.path == "/event"
     assert set(s2s.__all__) <= set(dir(s2s))
 
 

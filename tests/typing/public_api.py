@@ -8,18 +8,25 @@ from typing import Any, assert_type
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
-from airflow_provider_adjust.s2s.answers.classify import classify
-from airflow_provider_adjust.s2s.answers.outcome import Outcome, Verdict
-from airflow_provider_adjust.s2s.answers.receipt import Receipt
-from airflow_provider_adjust.s2s.events.event import Event
-from airflow_provider_adjust.s2s.events.parser import parse_event
+from airflow_provider_adjust.s2s import (
+    Event,
+    Outcome,
+    Receipt,
+    RowOptions,
+    SendOptions,
+    Verdict,
+    classify,
+    parse_event,
+)
 from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 
 
 def the_hook(hook: AdjustS2SHook, rows: list[dict[str, Any]]) -> None:
     assert_type(hook.send_event(rows[0]), Receipt)
-    assert_type(hook.send_events(rows), Iterator[Receipt])
+    options = RowOptions(event_token="f0ob4r", column_map={"gaid": "gps_adid"})
+    sending = SendOptions(max_in_flight=64, on_in_doubt="hold")
+    assert_type(hook.send_events(rows, options, sending), Iterator[Receipt])
     assert_type(hook.test_connection(), tuple[bool, str])
 
 
