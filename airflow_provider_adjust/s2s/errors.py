@@ -5,7 +5,6 @@
     AdjustError
     ├── FinalError                  a retry meets the same end
     │   ├── AdjustConfigurationError
-    │   ├── InvalidEvent
     │   ├── StreamOutOfOrder
     │   ├── DeliveryHalted          (DeliveryStopped)
     │   ├── RejectedBudgetExceeded  (DeliveryIncomplete)
@@ -16,7 +15,8 @@
     │   └── LedgerUnavailable
     ├── DeliveryIncomplete          everything that could be sent was, and too much is missing
     │   └── EventsUnresolved        a retry may help
-    └── PruningStopped              the next run deletes the rest
+    ├── PruningStopped              the next run deletes the rest
+    └── InvalidEvent                a row is refused; the rest of the batch is sent
 
 Each says what happened, to which row where one is to blame, and what to do. None carries a device id, an IP address or
 a token: messages end up in task logs.
@@ -39,7 +39,7 @@ class AdjustConfigurationError(FinalError, ValueError):
     """A connection, an operator's argument or a default is wrong; nothing was sent."""
 
 
-class InvalidEvent(FinalError, ValueError):
+class InvalidEvent(AdjustError, ValueError):
     """A row is no event that Adjust would take, so it is never sent.
 
     ``reason`` is a short code that counts can be grouped by, ``detail`` a sentence with the remedy. ``event_id`` is the

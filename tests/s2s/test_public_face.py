@@ -16,8 +16,13 @@ PROMISED = {
 }
 
 
+def _sorted(names: list[str]) -> list[str]:
+    """Constants, then the others, each by name; this is how the linter sorts ``__all__``."""
+    return sorted(set(names), key=lambda name: (not name.isupper(), name))
+
+
 def test_every_name_is_there_once_and_in_order() -> None:
-    assert s2s.__all__ == sorted(set(s2s.__all__))
+    assert s2s.__all__ == _sorted(s2s.__all__)
     assert set(s2s.__all__) >= PROMISED
     assert all(getattr(s2s, name).__name__ == name for name in s2s.__all__ if name != "EVENT")
     assert s2s.EVENT.path == "/event"
@@ -28,7 +33,7 @@ def test_a_type_checker_sees_the_same_names() -> None:
     tree = ast.parse(Path(s2s.__file__).read_text(encoding="utf-8"))
     guarded = next(node for node in tree.body if isinstance(node, ast.If))
     seen = [alias.name for node in guarded.body if isinstance(node, ast.ImportFrom) for alias in node.names]
-    assert sorted(seen) == s2s.__all__
+    assert _sorted(seen) == s2s.__all__
 
 
 def test_every_error_is_there() -> None:
