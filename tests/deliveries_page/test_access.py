@@ -109,7 +109,7 @@ def test_guessed_parameters_reach_nothing_of_anothers_dag(visit: Visit, view: st
 
 
 @pytest.mark.parametrize("path", ["/runs", "/events", "/events?status=rejected"])
-def test_a_place_in_anothers_list_is_one_in_ones_own(visit: Visit, path: str) -> None:
+def test_a_cursor_of_another_users_list_works_in_ones_own(visit: Visit, path: str) -> None:
     after = re.search(r'rel="next" href="[^"]*after=([\w-]+)', visit("ada", "/events").text)
     assert after is not None
     separator = "&" if "?" in path else "?"

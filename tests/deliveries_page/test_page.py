@@ -19,6 +19,7 @@ from deliveries_page.made_ledger import fill
 from deliveries_page.test_access import A_RUN, PURCHASES, VIEWS, total
 
 from airflow_provider_adjust.deliveries_page import plugin
+from airflow_provider_adjust.deliveries_page.configuration import PREFIX
 from airflow_provider_adjust.s2s.ledger.schema import VERSION, deliveries, prepare, versions
 
 pytestmark = pytest.mark.airflow
@@ -127,7 +128,7 @@ def test_what_is_refused_is_not_repeated_as_markup(visit: Visit, view: str, quer
 
 
 @pytest.mark.parametrize("name", ["dag_id", "run_id", "task_id"])
-def test_what_is_chosen_is_shown_as_text(visit: Visit, name: str) -> None:
+def test_a_filter_is_shown_as_text(visit: Visit, name: str) -> None:
     response = visit("root", "/", params={name: HOSTILE})
     assert response.status_code == 200
     assert "<script>alert" not in response.text
@@ -149,7 +150,7 @@ def test_every_colour_can_be_read_in_light_and_in_dark() -> None:
     style = (Path(plugin.__file__).parent / "static" / "page.css").read_text(encoding="utf-8")
     themes = [dict(re.findall(r"--([\w-]+): (#\w{6});", block)) for block in re.findall(r":root[^{]*\{[^}]*\}", style)]
     assert len(themes) == 3
-    assert themes[1] == themes[2], "dark by the system's choice is dark by Airflow's"
+    assert themes[1] == themes[2], "dark by the system's setting is dark by Airflow's"
     for theme in themes:
         for name in ("text", "quiet", "link", "delivered", "rejected", "in-doubt"):
             for ground in ("page", "panel"):
@@ -168,7 +169,7 @@ def test_only_ledgers_that_are_configured_are_opened(
     assert not (tmp_path / "x.db").exists()
 
 
-def test_one_of_several_ledgers_is_chosen(
+def test_the_address_selects_one_of_several_ledgers(
     visit: Visit, monkeypatch: pytest.MonkeyPatch, other_ledger: sa.Engine
 ) -> None:
     monkeypatch.setenv("AIRFLOW__ADJUST__LEDGER_CONN_IDS", " other, ledger,,other")
@@ -245,13 +246,13 @@ def test_a_ledger_of_version_1_is_read_as_far_as_it_goes(visit: Visit, other_led
 
 
 def test_a_ledger_in_postgres_is_opened_to_read_only(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
-    from airflow_provider_adjust.deliveries_page.ledgers import LedgerReadError, open_ledger
+    from airflow_provider_adjust.deliveries_page.ledgers import LedgerReadError, open_session
 
     url = sa.make_url(postgres_url)
     prepare(sa.create_engine(url.set(drivername="postgresql+psycopg2")))
     connection = {"conn_type": "postgres", "host": url.query["host"], "login": "postgres", "schema": "postgres"}
     use_ledger(monkeypatch, connection)
-    with pytest.raises(LedgerReadError, match="ReadOnlySqlTransaction"), open_ledger("other") as ledger:
+    with pytest.raises(LedgerReadError, match="ReadOnlySqlTransaction"), open_session("other") as ledger:
         ledger.connection.execute(deliveries.delete())
 
 
@@ -274,7 +275,7 @@ def test_airflow_loads_the_plugin_by_its_entry_point() -> None:
     from airflow import plugins_manager
 
     info = {found["name"]: found for found in plugins_manager.get_plugin_info()}
-    assert info["adjust_deliveries"]["fastapi_apps"][0]["url_prefix"] == plugin.PREFIX
+    assert info["adjust_deliveries"]["fastapi_apps"][0]["url_prefix"] == PREFIX
 
 
 def test_a_page_that_cannot_be_imported_stops_nothing_else(

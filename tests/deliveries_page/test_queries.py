@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from deliveries_page.made_ledger import DAGS, fill
 
 from airflow_provider_adjust.deliveries_page import queries
-from airflow_provider_adjust.deliveries_page.choice import Filters, NoSuchPlace
-from airflow_provider_adjust.deliveries_page.queries import PAGE_SIZE, Event, Run, counts, dags_in, held_counts
+from airflow_provider_adjust.deliveries_page.filters import Filters, InvalidCursor
+from airflow_provider_adjust.deliveries_page.queries import PAGE_SIZE, EventRow, Run, counts, dags_in, held_counts
 from airflow_provider_adjust.deliveries_page.summary import summarise
 from airflow_provider_adjust.s2s.ledger.schema import deliveries, held
 
@@ -88,7 +88,7 @@ def test_counts_and_revenue_add_up_per_day_and_kind(ledger: sa.Connection, dag_i
 
 
 @pytest.mark.parametrize(
-    ("choice", "matches"),
+    ("filters", "matches"),
     [
         (Filters(event_token="sub5cr"), lambda row: row.event_token == "sub5cr"),
         (Filters(status="rejected"), lambda row: row.status == "rejected"),
@@ -119,34 +119,34 @@ def test_counts_and_revenue_add_up_per_day_and_kind(ledger: sa.Connection, dag_i
         "before",
     ],
 )
-def test_what_is_chosen_filters_every_list(ledger: sa.Connection, choice: Filters, matches: Any) -> None:
+def test_a_filter_applies_to_every_list(ledger: sa.Connection, filters: Filters, matches: Any) -> None:
     expected = {row.event_id for row in written(ledger, DAGS) if matches(row)}
-    chosen = choice.with_default_days(NOW.date())
-    assert sum(count.events for count in counts(ledger, DAGS, chosen, NOW)) == len(expected)
-    assert {event.event_id for event in all_events(ledger, chosen)} == expected
-    assert sum(sum(run.events.values()) for run in all_runs(ledger, chosen, with_held=False)) == len(expected)
+    filters = filters.with_default_days(NOW.date())
+    assert sum(count.events for count in counts(ledger, DAGS, filters, NOW)) == len(expected)
+    assert {event.event_id for event in all_events(ledger, filters)} == expected
+    assert sum(sum(run.events.values()) for run in all_runs(ledger, filters, with_held=False)) == len(expected)
 
 
-def all_events(connection: sa.Connection, choice: Filters) -> list[Event]:
+def all_events(connection: sa.Connection, filters: Filters) -> list[EventRow]:
     """Every page after another."""
-    found: list[Event] = []
+    found: list[EventRow] = []
     while True:
-        page = queries.events(connection, DAGS, choice, NOW)
+        page = queries.events(connection, DAGS, filters, NOW)
         assert len(page.items) <= PAGE_SIZE
         found += page.items
         if page.after is None:
             return found
-        choice = choice.model_copy(update={"after": page.after})
+        filters = filters.model_copy(update={"after": page.after})
 
 
-def all_runs(connection: sa.Connection, choice: Filters, *, with_held: bool) -> list[Run]:
+def all_runs(connection: sa.Connection, filters: Filters, *, with_held: bool) -> list[Run]:
     found: list[Run] = []
     while True:
-        page = queries.runs(connection, DAGS, choice, NOW, with_held=with_held)
+        page = queries.runs(connection, DAGS, filters, NOW, with_held=with_held)
         found += page.items
         if page.after is None:
             return found
-        choice = choice.model_copy(update={"after": page.after})
+        filters = filters.model_copy(update={"after": page.after})
 
 
 def test_pages_have_every_event_once_in_order_even_at_one_time(ledger: sa.Connection) -> None:
@@ -173,15 +173,15 @@ def test_an_old_claim_is_in_doubt_and_a_fresh_one_is_being_sent(ledger: sa.Conne
     for event_id, age in ((first, timedelta(minutes=14)), (second, timedelta(minutes=16))):
         sending = deliveries.update().where(deliveries.c.event_id == event_id)
         ledger.execute(sending.values(status="sending", updated_at=NOW - age))
-    chosen = Filters().with_default_days(NOW.date())
-    assert [event.event_id for event in all_events(ledger, chosen.model_copy(update={"status": "sending"}))] == [first]
-    assert second in {event.event_id for event in all_events(ledger, chosen.model_copy(update={"status": "in_doubt"}))}
-    totals = summarise(counts(ledger, DAGS, chosen, NOW)).totals.events
+    filters = Filters().with_default_days(NOW.date())
+    assert [event.event_id for event in all_events(ledger, filters.model_copy(update={"status": "sending"}))] == [first]
+    assert second in {event.event_id for event in all_events(ledger, filters.model_copy(update={"status": "in_doubt"}))}
+    totals = summarise(counts(ledger, DAGS, filters, NOW)).totals.events
     assert (totals["sending"], totals.total()) == (1, 1500)
 
 
 @pytest.mark.parametrize(
-    ("dag_ids", "choice", "expected"),
+    ("dag_ids", "filters", "expected"),
     [
         (DAGS, Filters(), 18),
         ([PURCHASES], Filters(), 7),
@@ -193,17 +193,17 @@ def test_an_old_claim_is_in_doubt_and_a_fresh_one_is_being_sent(ledger: sa.Conne
     ],
 )
 def test_held_events_are_counted_where_no_end_is_asked_for(
-    ledger: sa.Connection, dag_ids: Collection[str], choice: Filters, expected: int
+    ledger: sa.Connection, dag_ids: Collection[str], filters: Filters, expected: int
 ) -> None:
-    found = held_counts(ledger, dag_ids, choice.with_default_days(NOW.date()))
+    found = held_counts(ledger, dag_ids, filters.with_default_days(NOW.date()))
     assert sum(count.events for count in found) == expected
     assert {count.status for count in found} <= {"held"}
 
 
 @pytest.mark.parametrize("after", ["W10", "e30", "Ww", "äö", "WzFd", "bnVsbA", "WyJhIiwiYiIsImMiLDEuNV0"])
-def test_a_place_that_no_page_has_handed_out_is_refused(ledger: sa.Connection, after: str) -> None:
+def test_a_text_that_is_not_a_cursor_of_the_list_is_refused(ledger: sa.Connection, after: str) -> None:
     for ask in (queries.events, lambda *args: queries.runs(*args, with_held=False)):
-        with pytest.raises(NoSuchPlace):
+        with pytest.raises(InvalidCursor):
             ask(ledger, DAGS, Filters(after=after).with_default_days(NOW.date()), NOW)
 
 

@@ -12,8 +12,7 @@ import pytest
 from operators.adjust_account import purchase
 from operators.dag_run import run_dag
 
-from airflow_provider_adjust.deliveries_page.choice import Choice
-from airflow_provider_adjust.deliveries_page.plugin import PREFIX
+from airflow_provider_adjust.deliveries_page.filters import Filters
 from airflow_provider_adjust.links.adjust_links import (
     DASHBOARD_URL,
     AdjustDashboardLink,
@@ -65,15 +64,15 @@ def test_the_page_understands_the_link(map_index: int) -> None:
     key = SimpleNamespace(**{**vars(TI), "map_index": map_index})
     link = AdjustDeliveriesLink().get_link(operator(ledger_conn_id="adjust_ledger"), ti_key=key)
     path, _, query = link.partition("?")
-    assert path == f"{PREFIX}/"
-    choice = Choice.model_validate(dict(parse_qsl(query)))
-    assert (choice.ledger, choice.dag_id, choice.run_id, choice.task_id) == (
+    assert path == "/adjust/"
+    filters = Filters.model_validate(dict(parse_qsl(query)))
+    assert (filters.ledger, filters.dag_id, filters.run_id, filters.task_id) == (
         "adjust_ledger",
         TI.dag_id,
         TI.run_id,
         TI.task_id,
     )
-    assert choice.map_index == (None if map_index < 0 else map_index)
+    assert filters.map_index == (None if map_index < 0 else map_index)
 
 
 @pytest.mark.parametrize(

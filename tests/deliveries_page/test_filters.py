@@ -1,4 +1,4 @@
-"""What may stand in an address of the page, and what it then means."""
+"""The filters in an address of the page: which are valid, and which days they select."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from airflow_provider_adjust.deliveries_page.choice import MOST_DAYS, Filters
+from airflow_provider_adjust.deliveries_page.filters import MAX_DAYS, Filters
 
 TODAY = date(2026, 5, 31)
 
@@ -28,10 +28,10 @@ TODAY = date(2026, 5, 31)
     ],
 )
 def test_the_days_are_bounded(given: dict[str, str], days: tuple[date | None, date | None]) -> None:
-    choice = Filters.model_validate(given).with_default_days(TODAY)
-    assert (choice.first_day, choice.last_day) == days
-    if choice.first_day and choice.last_day:
-        assert (choice.last_day - choice.first_day).days < MOST_DAYS
+    filters = Filters.model_validate(given).with_default_days(TODAY)
+    assert (filters.first_day, filters.last_day) == days
+    if filters.first_day and filters.last_day:
+        assert (filters.last_day - filters.first_day).days < MAX_DAYS
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,6 @@ def test_a_field_that_a_form_left_empty_does_not_filter() -> None:
     assert Filters.model_validate(dict.fromkeys(Filters.model_fields, "")) == Filters()
 
 
-def test_an_address_chooses_the_same_but_for_the_changes_and_begins_anew() -> None:
-    choice = Filters(dag_id="shop", status="rejected", first_day=TODAY, after="WzFd")
-    assert choice.query(status=None, map_index=0) == {"dag_id": "shop", "first_day": "2026-05-31", "map_index": "0"}
+def test_an_address_keeps_the_filters_but_for_the_changes_and_begins_on_the_first_page() -> None:
+    filters = Filters(dag_id="shop", status="rejected", first_day=TODAY, after="WzFd")
+    assert filters.query(status=None, map_index=0) == {"dag_id": "shop", "first_day": "2026-05-31", "map_index": "0"}
