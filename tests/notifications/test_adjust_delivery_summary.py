@@ -177,7 +177,7 @@ def test_a_dags_own_callback_says_where_the_notifier_belongs() -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [({}, "nobody to tell"), ({"slack_conn_id": "slack_api"}, "slack_conn_id needs slack_channel")],
+    [({}, "the notifier has no recipient"), ({"slack_conn_id": "slack_api"}, "slack_conn_id needs slack_channel")],
 )
 def test_a_notifier_without_anybody_to_tell_says_so(arguments: dict[str, str], words: str) -> None:
     with pytest.raises(AdjustConfigurationError, match=words):
