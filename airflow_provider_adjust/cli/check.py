@@ -49,7 +49,7 @@ def check(
             show_event(item, terminal)
         summary.add(Receipt(Outcome.SKIPPED, "", item.event.event_id, item.position, event=item.event))
     _show_refused(refused, terminal)
-    terminal.summary(f"{title}, of which nothing was sent", summary, words={Outcome.SKIPPED.value: "valid"})
+    terminal.summary(f"{title}, of which nothing was sent", summary, names={Outcome.SKIPPED.value: "valid"})
     return ExitCode.REFUSED if summary.outcomes[Outcome.SKIPPED.value] < summary.read else ExitCode.OK
 
 

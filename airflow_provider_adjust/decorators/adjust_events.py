@@ -1,4 +1,4 @@
-"""``@task.adjust_events``: what a function returns or yields is sent to Adjust."""
+"""``@task.adjust_events``: a task that sends the rows that a function returns or yields."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _SHOWN = (type(None), bool, int, float, Decimal, date, timedelta, Asset)
 
 
 class AdjustEventsDecoratedOperator(HidesRenderedFields, DecoratedOperator, AdjustDeliveryOperator):
-    """The task behind ``@task.adjust_events``: calls the function on the worker and sends the rows that it gives.
+    """The operator of ``@task.adjust_events``: calls the function on the worker and sends its rows.
 
-    The rows go nowhere else: they are neither logged nor pushed to XCom, where the delivery's result is.
+    The rows are neither logged nor pushed to XCom, which has the delivery's result.
 
-    :param python_callable: the function. It returns a list of rows, which is sorted, or yields rows in time order.
+    :param python_callable: the function. It returns a list of rows, which is then sorted, or yields rows in time order.
     :param op_args: its positional arguments. (templated)
     :param op_kwargs: its keyword arguments. (templated)
 
@@ -55,11 +55,11 @@ class AdjustEventsDecoratedOperator(HidesRenderedFields, DecoratedOperator, Adju
         if isinstance(made, Sequence) and not isinstance(made, str | bytes):
             return [corrected_row(row) for row in made]
         if isinstance(made, Iterator):
-            # A generator that is not read to its end closes what it has opened when the delivery ends.
+            # At the end of the delivery, so that a generator that is not read to its end frees its resources.
             stack.callback(getattr(made, "close", lambda: None))
             return made
         raise AdjustConfigurationError(
-            f"the function of {self.custom_operator_name} must return a list of rows or yield rows, not give a "
+            f"the function of {self.custom_operator_name} must return a list of rows or yield rows, not return a "
             f"{type(made).__name__}; put a single row into a list, and turn a data frame into a list of dicts"
         )
 
@@ -85,9 +85,9 @@ def adjust_events_task(
         def send_purchases() -> Iterator[dict[str, Any]]:
             yield {"order_id": "001", "gps_adid": "...", "created_at": "...", "revenue": "9.90", "currency": "USD"}
 
-    :param python_callable: the function; it gives a list, which is sorted, or yields rows in time order.
-    :param multiple_outputs: push each number of the result under its own XCom key, too.
-    :param kwargs: arguments of ``AdjustSendEventsOperator`` but ``events``, and of any task.
+    :param python_callable: the function. It returns a list of rows, which is then sorted, or yields rows in time order.
+    :param multiple_outputs: push each number of the result under its own XCom key as well.
+    :param kwargs: the arguments of ``AdjustSendEventsOperator`` except ``events``, and those of any task.
     """
     return task_decorator_factory(
         python_callable=python_callable,
