@@ -41,7 +41,7 @@ class StandardField:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtraField:
-    """A field of its own, stored in the connection's `extra` under `name`. Each may stay empty.
+    """A field of Adjust, stored in the connection's `extra` under `name`. Each may stay empty.
 
     `kind` is a JSON Schema type. `choices` make a dropdown. A `secret` has a password box, and Airflow masks it wherever it
     shows the connection.

@@ -13,7 +13,7 @@ from airflow_provider_adjust.cli.definition import ExitCode
 
 
 def exit_after(path: str, options: Namespace) -> NoReturn:
-    """Run the command whose function is at ``path``, and end the process with its exit code."""
+    """Call the function at ``path``, which runs the command, and end the process with its exit code."""
     # As Airflow's own commands do: connections may be in the metadata database.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     try:

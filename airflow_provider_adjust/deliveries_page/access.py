@@ -10,7 +10,7 @@ from fastapi import Depends
 
 
 def readable_dag_ids(user: GetUserDep) -> frozenset[str]:
-    """The DAGs that the auth manager lets this user read. Airflow answers 401 where nobody is logged in.
+    """The DAGs that the auth manager lets this user read. Airflow answers 401 without a login.
 
     The function asks the auth manager itself. Airflow's dependency for this takes it from the application, which in a
     plugin is the plugin's own.

@@ -152,7 +152,7 @@ def _refuse_parameters(request: Request, error: RequestValidationError) -> Respo
 
 @app.exception_handler(AnyHTTPException)
 def _show_http_error(request: Request, error: AnyHTTPException) -> Response:
-    # Airflow's own page around a frame asks for the login itself. Only a page of its own is redirected.
+    # Within a frame, Airflow's page around it asks for the login. Only a page outside a frame is redirected.
     if error.status_code == 401 and request.headers.get("sec-fetch-dest") == "document":
         airflow = root_of(request).removesuffix(PREFIX)
         here = quote(f"{request.url.path}?{request.url.query}", safe="")

@@ -23,7 +23,7 @@ def inspect_device(
     """Return the status and JSON body for a device.
 
     Every device that is not configured as unknown exists, as it does for `/event`, with or without events. An event's
-    name is its token, since the sandbox has no other name.
+    name is its token, since the sandbox does not know names.
     """
     if config.api_tokens and bearer_token(authorization) not in config.api_tokens:
         return 401, {"error": "Unauthorized"}

@@ -1,7 +1,7 @@
 """The sandbox as a pytest fixture.
 
 Name this module in the `pytest_plugins` of the conftest.py at the root of your tests. It is not an entry point of pytest,
-so an installed provider changes no test run by itself.
+so the installation of the provider changes no test run.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ TODAY = date(2026, 5, 31)
         ({"first_day": "2025-01-01"}, (date(2025, 1, 1), date(2025, 4, 2))),
         ({"first_day": "2026-07-01"}, (date(2026, 7, 1), date(2026, 7, 1))),
         ({"first_day": "2026-03-01", "last_day": "2026-05-31"}, (date(2026, 3, 1), date(2026, 5, 31))),
-        # A run's events may be from any day.
+        # The events of a run may be of any day.
         ({"run_id": "manual__1"}, (None, None)),
         ({"run_id": "manual__1", "first_day": "2026-05-20"}, (date(2026, 5, 20), TODAY)),
     ],
@@ -54,12 +54,12 @@ def test_the_days_are_bounded(given: dict[str, str], days: tuple[date | None, da
     ],
     ids=repr,
 )
-def test_what_makes_no_sense_is_refused(given: dict[str, Any]) -> None:
+def test_invalid_filters_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Filters.model_validate(given)
 
 
-def test_a_field_that_a_form_left_empty_does_not_filter() -> None:
+def test_an_empty_field_of_a_form_does_not_filter() -> None:
     assert Filters.model_validate(dict.fromkeys(Filters.model_fields, "")) == Filters()
 
 

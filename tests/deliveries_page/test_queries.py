@@ -1,4 +1,4 @@
-"""What the ledger says is what was written into it: on SQLite and on a real Postgres, against sums done by hand here."""
+"""The page's queries on SQLite and on a real Postgres, compared with sums that are computed here from the rows."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def ledger(ledger_engine: sa.Engine) -> Any:
 
 
 def written(connection: sa.Connection, dag_ids: Collection[str]) -> list[Any]:
-    """The rows themselves, filtered here and not by the database."""
+    """The rows of these DAGs, filtered here and not by the database."""
     return [row for row in connection.execute(sa.select(deliveries)) if row.dag_id in dag_ids]
 
 
-def test_the_dags_in_a_ledger_are_found_without_those_that_are_none(ledger: sa.Connection) -> None:
+def test_the_dags_in_a_ledger_are_found_without_the_empty_name(ledger: sa.Connection) -> None:
     row = dict(written(ledger, DAGS)[0]._mapping)
     ledger.execute(deliveries.insert(), [row | {"dag_id": "", "event_id": "sent-outside-airflow"}])
     assert dags_in(ledger) == sorted(DAGS)
@@ -128,7 +128,7 @@ def test_a_filter_applies_to_every_list(ledger: sa.Connection, filters: Filters,
 
 
 def all_events(connection: sa.Connection, filters: Filters) -> list[EventRow]:
-    """Every page after another."""
+    """The events of all pages."""
     found: list[EventRow] = []
     while True:
         page = queries.events(connection, DAGS, filters, NOW)
@@ -192,7 +192,7 @@ def test_an_old_claim_is_in_doubt_and_a_fresh_one_is_being_sent(ledger: sa.Conne
         (DAGS, Filters(status="rejected"), 0),
     ],
 )
-def test_held_events_are_counted_where_no_end_is_asked_for(
+def test_held_events_are_counted_without_a_filter_on_status_or_reason(
     ledger: sa.Connection, dag_ids: Collection[str], filters: Filters, expected: int
 ) -> None:
     found = held_counts(ledger, dag_ids, filters.with_default_days(NOW.date()))
@@ -207,8 +207,8 @@ def test_a_text_that_is_not_a_cursor_of_the_list_is_refused(ledger: sa.Connectio
             ask(ledger, DAGS, Filters(after=after).with_default_days(NOW.date()), NOW)
 
 
-def test_there_is_no_device_to_show() -> None:
-    """The page can show no more than the ledger has; this is the list to think about before a column joins it."""
+def test_the_ledger_has_no_column_with_device_ids() -> None:
+    """A new column of the ledger must not hold personal data, since the page may show it."""
     assert set(deliveries.c.keys()) == {
         *("app_token", "event_token", "environment", "event_id", "status", "reason", "http_status", "content"),
         *("occurred_at", "revenue", "currency", "claim", "dag_id", "run_id", "task_id", "map_index", "updated_at"),

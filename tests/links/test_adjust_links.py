@@ -1,4 +1,4 @@
-"""The buttons on a task: where they lead, when they lead nowhere, and that Airflow keeps them."""
+"""The buttons on a task: their addresses, when a button is missing, and that Airflow stores them."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ DELIVERIES = (
         (None, None, ""),
     ],
 )
-def test_deliveries_are_shown_of_a_task_that_has_a_ledger(
+def test_a_task_with_a_ledger_links_to_its_deliveries(
     monkeypatch: pytest.MonkeyPatch, base_url: str | None, ledger_conn_id: str | None, link: str
 ) -> None:
     if base_url:
@@ -95,11 +95,11 @@ def test_the_page_understands_the_link(map_index: int) -> None:
         ("", ""),
     ],
 )
-def test_a_file_is_shown_where_its_storage_has_a_console(path: str, url: str) -> None:
+def test_a_file_has_a_link_if_its_storage_has_a_console(path: str, url: str) -> None:
     assert file_url(path) == url
 
 
-def test_a_task_that_rejected_nothing_has_no_file() -> None:
+def test_a_task_without_a_rejected_file_has_no_link_to_one() -> None:
     task = operator(rejected_path="s3://bucket/n.jsonl")
     assert AdjustRejectedFileLink().get_link(task, ti_key=TI) == ""
     task.delivery_result = {"rejected_path": None}
@@ -108,7 +108,7 @@ def test_a_task_that_rejected_nothing_has_no_file() -> None:
     assert AdjustRejectedFileLink().get_link(task, ti_key=TI).endswith("?prefix=n.jsonl")
 
 
-def test_the_dashboard_is_adjusts() -> None:
+def test_the_dashboard_link_leads_to_adjust() -> None:
     assert AdjustDashboardLink().get_link(operator(), ti_key=TI) == DASHBOARD_URL
 
 
