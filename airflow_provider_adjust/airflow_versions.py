@@ -1,4 +1,4 @@
-"""Where Airflow's versions differ in what this provider imports: one place to look, and to tidy when 3.1 is dropped."""
+"""Imports that differ between the versions of Airflow and of its providers."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The fields of an `adjust` connection, defined once, in the two shapes that Airflow asks for.
 
 Since Airflow 3.2 the form is metadata: `ui-field-behaviour` and `conn-fields` in the provider dict, and the UI never
-imports the hook. Airflow 3.1 ignores those keys and calls two methods of the hook instead. Both shapes are built here
-from one list, so they cannot drift apart. The provider dict is read while Airflow itself is being imported, so this
-module imports nothing of Airflow.
+imports the hook. Airflow 3.1 ignores these keys and calls two methods of the hook. Both shapes are built here from one
+list, so they always agree. Airflow reads the provider dict while it is being imported, so this module imports nothing of
+Airflow.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ ENVIRONMENTS: Final = ("production", "sandbox")
 
 @dataclass(frozen=True, kw_only=True)
 class StandardField:
-    """A column that every Airflow connection has, under the name that it has for Adjust.
+    """A column of every Airflow connection, under its name for Adjust.
 
-    A standard field has room for a label and a placeholder only, so the placeholder says where its value is found.
+    Airflow shows a label and a placeholder only, so the placeholder says where to find the value.
     """
 
     name: str
@@ -41,10 +41,10 @@ class StandardField:
 
 @dataclass(frozen=True, kw_only=True)
 class ExtraField:
-    """A field of Adjust's own, kept in the connection's `extra` under `name`. Every one may stay empty.
+    """A field of Adjust, stored in the connection's `extra` under `name`. Each may stay empty.
 
-    `kind` is a JSON Schema type. `choices` make a dropdown. A `secret` is typed into a password box, and Airflow hides it
-    wherever it shows the connection.
+    `kind` is a JSON Schema type. `choices` make a dropdown. A `secret` has a password box, and Airflow masks it wherever it
+    shows the connection.
     """
 
     name: str
@@ -59,7 +59,7 @@ class ExtraField:
     secret: bool = False
 
     def as_json_schema(self) -> dict[str, Any]:
-        """Return the field's JSON Schema, with `null` among its types, or the UI would refuse to save an empty field."""
+        """Return the field's JSON Schema. It allows `null`, or the UI would refuse to save an empty field."""
         constraints = {
             "default": self.default,
             "pattern": self.pattern,
@@ -81,7 +81,7 @@ STANDARD_FIELDS: Final = (
     StandardField(name="port", label="Port", placeholder="443"),
 )
 
-# `extra` is hidden because every key that the hook reads from it has a field of its own below.
+# `extra` is hidden because every key that the hook reads from it has its own field below.
 HIDDEN_FIELDS: Final = ("schema", "login", "extra")
 
 EXTRA_FIELDS: Final = (
@@ -90,7 +90,7 @@ EXTRA_FIELDS: Final = (
         label="App token",
         description="The app's token, in AppView > All apps > your app; a task or a row may name another.",
         placeholder="4w565xzmb54d",
-        # No length: the examples in Adjust's own documentation have 12 and 13 characters.
+        # No length: the examples in Adjust's documentation have 12 and 13 characters.
         pattern="^[A-Za-z0-9]+$",
     ),
     ExtraField(
@@ -98,9 +98,9 @@ EXTRA_FIELDS: Final = (
         label="Environment",
         description=(
             "Where events count: production for real revenue, sandbox for the testing console; "
-            "left empty, every task or row has to name it, because nothing is assumed."
+            "if it is empty, every task or row has to name it."
         ),
-        # No default on purpose. Test events in production and revenue in the sandbox are both beyond repair.
+        # No default on purpose: test events in production and revenue in the sandbox cannot be taken back.
         choices=ENVIRONMENTS,
     ),
     ExtraField(
@@ -154,7 +154,7 @@ EXTRA_FIELDS: Final = (
 
 
 def provider_form() -> dict[str, Any]:
-    """Return the two keys of a `connection-types` entry in the provider dict that make the form since Airflow 3.2."""
+    """Return the form for Airflow 3.2 and newer: two keys of a `connection-types` entry in the provider dict."""
     behaviour = hook_field_behaviour()
     return {
         "ui-field-behaviour": {key.replace("_", "-"): value for key, value in behaviour.items()},
@@ -166,7 +166,7 @@ def provider_form() -> dict[str, Any]:
 
 
 def hook_field_behaviour() -> dict[str, Any]:
-    """Return what the hook's `get_ui_field_behaviour` must, for Airflow 3.1: hidden fields, labels and placeholders."""
+    """Return the hidden fields, labels and placeholders for Airflow 3.1, by the hook's `get_ui_field_behaviour`."""
     return {
         "hidden_fields": list(HIDDEN_FIELDS),
         "relabeling": {field.name: field.label for field in STANDARD_FIELDS},
@@ -179,11 +179,11 @@ def hook_field_behaviour() -> dict[str, Any]:
 
 
 def hook_form_widgets() -> dict[str, Any]:
-    """Return what the hook's `get_connection_form_widgets` must, for Airflow 3.1: a widget for each field in `extra`.
+    """Return a widget for each field in `extra` for Airflow 3.1, by the hook's `get_connection_form_widgets`.
 
-    The form libraries are imported here because no worker has them. Airflow 3.1's API server replaces them, name by
-    name, with stand-ins while it calls this, and those know the classes and validators below and no others: `minimum`
-    and `pattern` are therefore left to the hook.
+    The form libraries are imported here because workers do not have them. Airflow 3.1's API server replaces them with
+    stand-ins during this call, which know the classes and validators below only. `minimum` and `pattern` are therefore
+    checked by the hook.
     """
     from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
     from flask_babel import lazy_gettext

@@ -1,7 +1,7 @@
 """The provider dict, which Airflow reads through the entry point `apache_airflow_provider`.
 
-Airflow 3.3 calls this from within `import airflow`, so whatever goes wrong here stops every Airflow process of the
-deployment. It is therefore a leaf: it imports nothing of Airflow, nor anything that does.
+Airflow 3.3 calls this during `import airflow`, so an error here stops every Airflow process of the deployment. The file
+therefore imports nothing of Airflow, not even through another file.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ INTEGRATION = "Adjust"
 def get_provider_info() -> dict[str, Any]:
     """Return what this distribution adds to Airflow."""
     return {
-        # Airflow refuses to load the provider unless this is the distribution's name in its canonical spelling.
+        # Airflow loads the provider only if this is the distribution's name in its canonical spelling.
         "package-name": "airflow-provider-adjust",
         "name": INTEGRATION,
         "description": "Send revenue from a warehouse to `Adjust <https://www.adjust.com/>`__, server to server.",
@@ -86,14 +86,14 @@ def get_provider_info() -> dict[str, Any]:
         "task-decorators": [
             {
                 "name": "adjust_events",
-                # The schema calls this `path`; what Airflow reads is `class-name`.
+                # The schema calls this `path`; Airflow reads `class-name`.
                 "class-name": "airflow_provider_adjust.decorators.adjust_events.adjust_events_task",
             },
         ],
         "notifications": [
             "airflow_provider_adjust.notifications.adjust_delivery_summary.AdjustDeliverySummaryNotifier"
         ],
-        # Airflow 3.2 and newer; `python -m airflow_provider_adjust` has the same commands on any.
+        # For Airflow 3.2 and newer; `python -m airflow_provider_adjust` has the same commands on every version.
         "cli": ["airflow_provider_adjust.cli.airflow_cli.get_adjust_commands"],
         "connection-types": [
             {
@@ -103,16 +103,16 @@ def get_provider_info() -> dict[str, Any]:
                 **provider_form(),
             },
         ],
-        # The page itself is an `airflow.plugins` entry point: Airflow loads no plugin from this dict by default, and where
-        # it is told to, one in both places would be reported as loaded twice.
+        # The page itself is an `airflow.plugins` entry point. Airflow loads plugins from this dict only if it is configured
+        # to, and would then report a plugin in both places as loaded twice.
         "config": {
             "adjust": {
                 "description": "The page `Adjust deliveries` in Airflow's UI.",
                 "options": {
                     "ledger_conn_ids": {
                         "description": (
-                            "Connections to the ledgers that the page shows, separated by commas. They are those that "
-                            "the sending tasks have as `ledger_conn_id`."
+                            "Connections to the ledgers that the page shows, separated by commas: the `ledger_conn_id` "
+                            "of the sending tasks."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",

@@ -1,7 +1,7 @@
-"""Where a run's events came from and where they went, for Airflow's hook lineage and for OpenLineage.
+"""The lineage of a run, where its events came from and went to, for Airflow's hook lineage and for OpenLineage.
 
-Lineage names tables, files, apps and events. It holds no values: neither a query's parameters nor anything of a row. It
-is a by-product, so what goes wrong here is logged and fails no delivery.
+Lineage names tables, files, apps and events. It holds no values, neither of a query's parameters nor of a row. It is a
+by-product: an error here is logged and does not fail the delivery.
 """
 
 from __future__ import annotations
@@ -21,21 +21,21 @@ from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 
 if TYPE_CHECKING:
-    # Only where the OpenLineage provider is installed, which it need not be.
+    # The OpenLineage provider is optional.
     from airflow.providers.openlineage.extractors import OperatorLineage
 
     Lineage: TypeAlias = OperatorLineage[Any, Any]
 
 log = logging.getLogger(__name__)
 
-#: Outcomes after which Adjust has the event, be it from this try or from an earlier one.
+#: Outcomes after which Adjust has the event, from this try or from an earlier one.
 _AT_ADJUST = frozenset({Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.SKIPPED})
-#: What drivers have for a parameter's value, and OpenLineage's parser takes for an error: it reads ``:name`` in any dialect.
+#: The placeholders of drivers. OpenLineage's parser fails on them; it reads ``:name`` in any dialect.
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s|%s")
 
 
 class Destinations:
-    """The apps and events that a run has reached, by its receipts: rows may name their own."""
+    """The apps and events that a run reached, collected from its receipts since a row may name its own."""
 
     def __init__(self) -> None:
         self._tokens: set[tuple[str, str]] = set()
@@ -50,36 +50,36 @@ class Destinations:
         return [create_asset(app_token=app, event_token=event) for app, event in sorted(self._tokens)]
 
     def report(self, hook: BaseHook) -> None:
-        """Tell Airflow's hook lineage that the hook has filled them."""
-        with _by_the_way():
+        """Report the destinations to Airflow's hook lineage as outputs of the hook."""
+        with lineage_errors_logged():
             for asset in self.assets:
                 get_hook_lineage_collector().add_output_asset(hook, uri=asset.uri)
 
 
 def report_query(hook: DbApiHook, sql: str) -> None:
-    """Tell Airflow's hook lineage what was read, as the hook does for queries that it runs itself."""
+    """Report a query to Airflow's hook lineage, as the hook does for the queries that it runs itself."""
     if send_sql_hook_lineage is not None:
         send_sql_hook_lineage(context=hook, sql=sql)
 
 
 def report_file(path: ObjectStoragePath) -> None:
-    """Tell Airflow's hook lineage that a file was read: by itself it misses one that is read line by line."""
-    with _by_the_way():
+    """Report a file to Airflow's hook lineage, which does not notice a file that is read line by line."""
+    with lineage_errors_logged():
         get_hook_lineage_collector().add_input_asset(path, uri=path.as_uri())
 
 
 def query_lineage(hook: DbApiHook, sql: str, conn_id: str, *, has_parameters: bool) -> Lineage | None:
-    """The tables that a query names, if the hook can tell OpenLineage which database it is."""
+    """The tables that a query names; None if OpenLineage does not know the hook's database."""
     from airflow.providers.openlineage.sqlparser import get_openlineage_facets_with_sql
 
     if has_parameters:
         sql = _PLACEHOLDER.sub(lambda found: f":{found[1] or 'value'}", sql).replace("%%", "%")
-    # The tables' columns would cost a query of their own.
+    # No connection: to read the tables' columns would take a query.
     return get_openlineage_facets_with_sql(hook, sql, conn_id, None, use_connection=False)
 
 
 def file_lineage(path: ObjectStoragePath) -> Lineage | None:
-    """The file, if OpenLineage has a name for its storage."""
+    """The file as an input; None if OpenLineage has no name for its storage."""
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.providers.openlineage.utils.utils import translate_airflow_asset
 
@@ -88,13 +88,13 @@ def file_lineage(path: ObjectStoragePath) -> Lineage | None:
 
 
 def run_lineage(source: Callable[[], Lineage | None], destinations: Destinations) -> Lineage | None:
-    """What OpenLineage is told of a run; None where its provider is not installed."""
+    """The inputs and outputs of a run for OpenLineage; None if its provider is not installed."""
     try:
         from airflow.providers.openlineage.extractors import OperatorLineage
     except ImportError:
         return None
     found = None
-    with _by_the_way():
+    with lineage_errors_logged():
         found = source()
     outputs = [convert_asset_to_openlineage(asset, None) for asset in destinations.assets]
     if found is None:
@@ -105,9 +105,10 @@ def run_lineage(source: Callable[[], Lineage | None], destinations: Destinations
 
 
 @contextmanager
-def _by_the_way() -> Iterator[None]:
+def lineage_errors_logged() -> Iterator[None]:
+    """Log an exception as a warning instead of raising it."""
     try:
         yield
     except Exception as error:
-        # The type only: a database's or a storage's message may hold an address with a password.
+        # The type only: the message of a database or a storage may hold an address with a password.
         log.warning("The lineage of this run is incomplete (%s)", type(error).__name__)

@@ -1,8 +1,8 @@
-"""Refuses an Airflow that is too old: in one sentence, where a DAG is imported, and nowhere else.
+"""The check for an Airflow that is too old, which becomes an import error of the DAG.
 
-pip's resolver refuses it first. This is for who installed without the resolver (``--no-deps``), and would otherwise read of
-a name that ``airflow.sdk`` lacks. The rooms whose classes DAGs use ask here as they are imported; what Airflow reads while
-it starts (the provider dict, the asset handlers) does not, so that no other DAG and no process of Airflow is hurt.
+pip's resolver refuses such an Airflow first. The check is for an installation without the resolver (``--no-deps``), where
+the error would otherwise be about a name missing from ``airflow.sdk``. The packages with classes for DAGs run it on import.
+The provider dict and the asset handlers, which Airflow reads at its start, do not: other DAGs and Airflow itself still run.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ OLDEST = Version("3.1")
 
 
 def refuse_older_airflow(installed: str | None = None) -> None:
-    """Return if this Airflow is new enough.
+    """Raise an error if Airflow is older than 3.1.
 
-    :param installed: the version; that of the Airflow at hand by default.
-    :raises ImportError: it is older than 3.1. Airflow shows it as the DAG's import error.
+    :param installed: the version; by default that of the installed Airflow.
+    :raises ImportError: the version is too old. Airflow shows it as the DAG's import error.
     """
     if installed is None:
         from airflow import __version__

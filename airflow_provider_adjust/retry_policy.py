@@ -1,7 +1,7 @@
-"""AdjustRetryPolicy: what a retry could not change fails at once, and Adjust's wish to wait is granted.
+"""AdjustRetryPolicy: no retry where it cannot help, and a retry after the time that Adjust asked for.
 
-Airflow has retry policies since 3.3. Before that the operators fail tasks at once by themselves, and the task's own
-``retry_delay`` decides the wait.
+Airflow has retry policies since 3.3. On older versions the operators fail such tasks themselves, and the task's
+``retry_delay`` sets the time to the retry.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from airflow_provider_adjust.s2s.errors import DeliveryStopped, FinalError
 
 
 class AdjustRetryPolicy(RetryPolicy):
-    """The default policy of the sending operators; everything else is Airflow's default."""
+    """The default policy of the sending operators. For all other exceptions it decides as Airflow does."""
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
         if isinstance(exception, FinalError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -69,14 +70,13 @@ def _files(room: str) -> list[Path]:
 
 
 def _imports(file: Path) -> Iterator[str]:
-    """What the file imports when it runs; what only a type checker reads is left out."""
+    """What the file imports at some time, function bodies included; what only a type checker reads is left out."""
     todo: list[ast.AST] = [ast.parse(file.read_text(encoding="utf-8"))]
     while todo:
         node = todo.pop()
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            yield node.module or ""
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
             todo.extend(node.orelse)
@@ -144,6 +144,21 @@ def test_no_file_is_long() -> None:
         file.relative_to(FOLDER).as_posix(): len(file.read_text(encoding="utf-8").splitlines()) for file in MODULES
     }
     assert {name for name, lines in lengths.items() if lines > LONGEST} == set()
+
+
+def test_no_two_files_import_each_other() -> None:
+    """Neither directly nor through others, nor within a function: a circle is one module in several files."""
+    graph: dict[Path, set[Path]] = {}
+    for file in MODULES:
+        ours = (name.removeprefix(f"{PACKAGE}.") for name in _imports(file) if name.startswith(f"{PACKAGE}."))
+        # The last module on the way to a name is the one that has it. The packages around it hold all their modules.
+        graph[file] = {modules[-1][1] for name in ours if (modules := list(_modules(name)))}
+    circle: list[Path] = []
+    try:
+        graphlib.TopologicalSorter(graph).prepare()
+    except graphlib.CycleError as error:
+        circle = error.args[1]
+    assert " imports ".join(str(file.relative_to(FOLDER)) for file in reversed(circle)) == ""
 
 
 def test_nothing_is_printed() -> None:

@@ -1,1 +1,1 @@
-"""Assets: what a DAG of this provider fills, as other DAGs and lineage tools name it."""
+"""Assets: the apps and events at Adjust that a DAG sends to, as names for other DAGs and for lineage tools."""

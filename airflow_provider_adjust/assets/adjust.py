@@ -1,7 +1,7 @@
 """The URIs of Adjust's assets: ``adjust://<app token>/<event token>``, or ``adjust://<app token>`` for a whole app.
 
-Airflow calls ``sanitize_uri`` for each asset whose URI has this scheme, so a URI of another shape is an import error of
-its DAG. Both tokens are names and no secrets; they keep their letter case, since Adjust tells it apart.
+Airflow calls ``sanitize_uri`` for each asset with this scheme, so a URI of another shape is an import error of its DAG.
+Both tokens are names, not secrets. They keep their letter case, since Adjust distinguishes it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from urllib.parse import SplitResult, urlsplit
 from airflow.sdk import Asset
 
 if TYPE_CHECKING:
-    # The client of the OpenLineage provider, which need not be installed.
+    # The client of the OpenLineage provider, which is optional.
     from openlineage.client.event_v2 import Dataset
 
 SCHEME = "adjust"
@@ -22,30 +22,32 @@ _SHAPE = f"an asset of Adjust is {SCHEME}://<app token>/<event token>, or {SCHEM
 
 
 def sanitize_uri(uri: SplitResult) -> SplitResult:
-    """Return the one spelling of an asset's URI.
+    """Return the asset's URI in its normal form.
 
-    :raises ValueError: it is no URI of an Adjust asset. What was given is not repeated: it may hold a secret.
+    :raises ValueError: the URI is not that of an Adjust asset. The message does not repeat it, since it may hold a secret.
     """
     if "@" in uri.netloc:
-        raise ValueError(f"{_SHAPE}; this one has credentials, which belong into the connection")
+        raise ValueError(f"{_SHAPE}; this one has credentials, which belong in the connection")
     if uri.query or uri.fragment:
-        raise ValueError(f"{_SHAPE}; this one has a query or a fragment, which says nothing here")
+        raise ValueError(f"{_SHAPE}; this one has a query or a fragment; remove it")
     app_token, event_token = uri.netloc, uri.path.strip("/")
     if not _TOKEN.fullmatch(app_token):
-        raise ValueError(f"{_SHAPE}; the app token of this one is missing, or not of letters and digits only")
+        raise ValueError(
+            f"{_SHAPE}; the app token of this one is missing or has other characters than letters and digits"
+        )
     if event_token and not _TOKEN.fullmatch(event_token):
-        raise ValueError(f"{_SHAPE}; the event token of this one is not of letters and digits only")
+        raise ValueError(f"{_SHAPE}; the event token of this one has other characters than letters and digits")
     return SplitResult(SCHEME, app_token, f"/{event_token}" if event_token else "", "", "")
 
 
 def create_asset(*, app_token: str, event_token: str | None = None, extra: dict[str, Any] | None = None) -> Asset:
-    """The asset of an event in an app, or of the whole app."""
+    """The asset of an event in an app, or of a whole app."""
     path = f"/{event_token}" if event_token else ""
     return Asset(uri=f"{SCHEME}://{app_token}{path}", extra=extra)
 
 
 def convert_asset_to_openlineage(asset: Asset, lineage_context: Any) -> Dataset:
-    """The asset as OpenLineage names it: ``<app token>/<event token>`` in the namespace ``adjust``."""
+    """The asset under its name in OpenLineage: ``<app token>/<event token>`` in the namespace ``adjust``."""
     from openlineage.client.event_v2 import Dataset
 
     uri = urlsplit(asset.uri)

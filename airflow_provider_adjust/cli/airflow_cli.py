@@ -1,4 +1,4 @@
-"""The commands as Airflow's own command line takes them from a provider (Airflow 3.2 and newer)."""
+"""The commands of ``airflow adjust`` for Airflow's own command line (Airflow 3.2 and newer)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def get_adjust_commands() -> list[CLICommand]:
-    """Return ``airflow adjust`` with all that is under it."""
-    return [_as_airflows(ADJUST)]
+    """Return ``airflow adjust`` with its subcommands."""
+    return [_to_airflow(ADJUST)]
 
 
-def _as_airflows(command: Command | Group) -> Any:
-    # Airflow has loaded this by the time that it asks for the commands.
+def _to_airflow(command: Command | Group) -> Any:
+    # Airflow has imported this already when it asks for the commands.
     from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
 
     if isinstance(command, Group):
-        return GroupCommand(command.name, command.help, [_as_airflows(each) for each in command.commands])
+        return GroupCommand(command.name, command.help, [_to_airflow(each) for each in command.commands])
     arguments = [Arg(flags=option.flags, **option.settings) for option in command.options]  # type: ignore[no-untyped-call]
     return ActionCommand(command.name, command.help, partial(exit_after, command.run), arguments)

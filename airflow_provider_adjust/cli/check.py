@@ -50,7 +50,7 @@ def check(
             unshown -= 1
             show_event(item, terminal)
     _show_refused(refused, terminal)
-    terminal.summary(f"{title}, of which nothing was sent", summary, words={Outcome.SKIPPED.value: "valid"})
+    terminal.summary(f"{title}, of which nothing was sent", summary, names={Outcome.SKIPPED.value: "valid"})
     return ExitCode.REFUSED if summary.outcomes[Outcome.SKIPPED.value] < summary.read else ExitCode.OK
 
 

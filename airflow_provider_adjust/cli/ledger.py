@@ -1,4 +1,4 @@
-"""``ledger prune``: what ``AdjustPruneLedgerOperator`` does, once and now."""
+"""``ledger prune``: one run of what ``AdjustPruneLedgerOperator`` does."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_adjust.s2s.ledger.prune import prune
 
 
 def prune_ledger(options: Namespace, terminal: Terminal) -> int:
-    """Delete settled events that are old enough, and say how many; a signal ends it after the batch under way."""
+    """Delete settled events that are old enough, and write how many. A signal ends it after the current batch."""
     older_than = timedelta(days=options.older_than_days)
     check_age(older_than)
     signals: list[str] = []
@@ -27,6 +27,6 @@ def prune_ledger(options: Namespace, terminal: Terminal) -> int:
         count = prune(engine, older_than=older_than, is_stopped=lambda: bool(signals))
     terminal.say(f"{count:,} settled events from more than {older_than.days} days ago were deleted from the ledger")
     if signals:
-        terminal.say(f"{signals[0]}, and more may be left; run the command again")
+        terminal.say(f"{signals[0]}; more events may be left, run the command again")
         return ExitCode.STOPPED
     return ExitCode.OK

@@ -1,4 +1,4 @@
-"""From parsed arguments to an exit code: calls the command's function and says in one line what went wrong."""
+"""The run of a command: its function is called, an error becomes one line on stderr, and an exit code results."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from airflow_provider_adjust.cli.definition import ExitCode
 
 
 def exit_after(path: str, options: Namespace) -> NoReturn:
-    """Run the command whose function is at ``path``, and end the process with its exit code."""
-    # A person's command sees the connections that Airflow's own commands see: those of the metadata database too.
+    """Call the function at ``path``, which runs the command, and end the process with its exit code."""
+    # As Airflow's own commands do: connections may be in the metadata database.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     try:
         code = _run(path, options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Whoever reads the pipe has seen enough (`| head`); Python would complain once more when it closes it.
+        # The reader of the pipe has ended (`| head`). Python would report the error again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.OK
     sys.exit(code)
 
 
 def _run(path: str, options: Namespace) -> int:
-    # Not at the top: Airflow imports this module whenever its command line starts.
+    # Not at the top: Airflow imports this module at each start of its command line.
     from airflow_provider_adjust.cli.terminal import Terminal
     from airflow_provider_adjust.s2s.errors import (
         AdjustConfigurationError,
@@ -52,7 +52,7 @@ def _run(path: str, options: Namespace) -> int:
         terminal.complain(error)
         code = ExitCode.STOPPED
     except Exception:
-        # A defect, to be reported with its place. Python's own code for it, 1, would say that rows were refused.
+        # A defect, which needs its traceback. Python's own exit code, 1, is the code for refused rows.
         traceback.print_exc()
         code = ExitCode.STOPPED
     return code

@@ -1,4 +1,4 @@
-"""``sandbox``: the local stand-in for Adjust, until Ctrl-C."""
+"""``sandbox``: runs the local stand-in for Adjust until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from airflow_provider_adjust.sandbox.options import SANDBOX_SETTINGS
 
 
 def sandbox(options: Namespace, terminal: Terminal) -> int:
-    """Run the sandbox; its address is the first line."""
+    """Run the sandbox. Its address is the first line of the output."""
     given = {name: getattr(options, name) for name in SANDBOX_SETTINGS if hasattr(options, name)}
     try:
         return serve(given)

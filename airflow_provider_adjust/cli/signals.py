@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a command in good order: what is under way comes to its end, and nothing more is begun."""
+"""An orderly end of a command on Ctrl-C and SIGTERM: it finishes what it has begun and begins nothing new."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 @contextmanager
 def stopped_by_signals(stop: Callable[[str], object]) -> Iterator[None]:
-    """Call ``stop`` with words on the signal instead of dying of it, for as long as the context lasts."""
+    """Call ``stop`` with a message that names the signal, instead of ending the process, within the context."""
 
     def handle(number: int, frame: Any) -> None:
-        stop(f"{signal.Signals(number).name} came")
+        stop(f"received {signal.Signals(number).name}")
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -1,6 +1,6 @@
-"""Where the commands write: colours, tables and a progress bar for a person, plain text for a pipe.
+"""The output of the commands: colours, tables and a progress bar on a terminal, plain text in a pipe.
 
-``NO_COLOR`` and ``FORCE_COLOR`` are honoured. What was asked for goes to stdout, everything else to stderr.
+Results go to stdout, everything else to stderr. ``NO_COLOR`` and ``FORCE_COLOR`` are respected.
 """
 
 from __future__ import annotations
@@ -31,24 +31,24 @@ _STYLES = (
 
 
 class Terminal:
-    """One command's stdout and stderr."""
+    """The stdout and stderr of one command."""
 
     def __init__(self) -> None:
         self.out = _Console(highlight=False, soft_wrap=True)
         self.err = _Console(highlight=False, soft_wrap=True, stderr=True)
 
     def say(self, text: str) -> None:
-        """Write a line of the answer."""
+        """Write a line of the result to stdout."""
         self.out.print(text, markup=False)
 
     def complain(self, error: Exception) -> None:
-        """Write what went wrong, to stderr."""
+        """Write an error to stderr."""
         self.err.print(f"[bold red]{type(error).__name__}:[/] {escape(str(error))}")
 
     def table(
         self, title: str, head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[str] = ()
     ) -> None:
-        """Write a table; the columns named in ``right`` hold numbers. A pipe gets columns two spaces apart."""
+        """Write a table; the columns named in ``right`` are aligned to the right. A pipe gets a table in plain text."""
         if not self.out.is_terminal:
             self.say(f"{title}\n{plain_table(head, rows, right=right)}\n")
             return
@@ -61,17 +61,17 @@ class Terminal:
             table.add_row(*map(escape, row), style=style)
         self.out.print(table, soft_wrap=False)
 
-    def summary(self, title: str, summary: DeliverySummary, *, words: Mapping[str, str] | None = None) -> None:
-        """Write the counts by outcome, then by reason; ``words`` gives outcomes other names."""
-        rows = [((words or {}).get(outcome, outcome), *rest) for outcome, *rest in outcome_rows(summary)]
+    def summary(self, title: str, summary: DeliverySummary, *, names: Mapping[str, str] | None = None) -> None:
+        """Write the counts by outcome, then by reason; ``names`` renames outcomes."""
+        rows = [((names or {}).get(outcome, outcome), *rest) for outcome, *rest in outcome_rows(summary)]
         self.table(title, ("outcome", "events", "revenue"), rows, right=("events",))
         if reasons := reason_rows(summary):
             head = ("reason", "events", "revenue affected")
             self.table("By reason", head, reasons, right=("events",))
 
     @contextmanager
-    def progress(self, words: str, total: int | None) -> Iterator[Progress]:
-        """A bar on stderr for as long as the context lasts; nothing where stderr is no terminal."""
+    def progress(self, description: str, total: int | None) -> Iterator[Progress]:
+        """A progress bar on stderr within the context; none where stderr is not a terminal."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -80,11 +80,11 @@ class Terminal:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self.err, transient=True, disable=not self.err.is_terminal) as progress:
-            progress.add_task(words, total=total, delivered=0, missing=0)
+            progress.add_task(description, total=total, delivered=0, missing=0)
             yield progress
 
 
 class _Console(Console):
     def on_broken_pipe(self) -> None:
-        # Rich would end the process with 1, which here means that rows were refused.
+        # Rich would end the process with 1, the code for refused rows.
         raise BrokenPipeError

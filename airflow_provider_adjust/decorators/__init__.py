@@ -1,4 +1,4 @@
-"""Decorators: functions that become tasks which send events to Adjust."""
+"""Decorators that turn a function into a task that sends its rows to Adjust."""
 
 from airflow_provider_adjust.oldest_airflow import refuse_older_airflow
 

@@ -1,4 +1,4 @@
-"""``@task.adjust_events``: what a function returns or yields is sent to Adjust."""
+"""``@task.adjust_events``: a task that sends the rows that a function returns or yields."""
 
 from __future__ import annotations
 
@@ -14,19 +14,20 @@ from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_d
 from airflow_provider_adjust.airflow_versions import determine_kwargs
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
 from airflow_provider_adjust.operators.adjust_send_events import corrected_row
+from airflow_provider_adjust.rendered_fields import HidesRenderedFields, hide, reveal
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.rows import Row
 
-#: Arguments that say which rows to make, and are none themselves. Airflow may show them.
+#: Types of arguments that cannot hold rows. Airflow may show them.
 _SHOWN = (type(None), bool, int, float, Decimal, date, timedelta, Asset)
 
 
-class AdjustEventsDecoratedOperator(DecoratedOperator, AdjustDeliveryOperator):
-    """The task behind ``@task.adjust_events``: calls the function on the worker and sends the rows that it gives.
+class AdjustEventsDecoratedOperator(HidesRenderedFields, DecoratedOperator, AdjustDeliveryOperator):
+    """The operator of ``@task.adjust_events``: calls the function on the worker and sends its rows.
 
-    The rows go nowhere else: they are neither logged nor pushed to XCom, where the delivery's result is.
+    The rows are neither logged nor pushed to XCom, which has the delivery's result.
 
-    :param python_callable: the function. It returns a list of rows, which is sorted, or yields rows in time order.
+    :param python_callable: the function. It returns a list of rows, which is then sorted, or yields rows in time order.
     :param op_args: its positional arguments. (templated)
     :param op_kwargs: its keyword arguments. (templated)
 
@@ -38,17 +39,14 @@ class AdjustEventsDecoratedOperator(DecoratedOperator, AdjustDeliveryOperator):
     template_fields: Sequence[str] = (*DecoratedOperator.template_fields, *AdjustDeliveryOperator.template_fields)
     template_fields_renderers = DecoratedOperator.template_fields_renderers
 
-    def _do_render_template_fields(self, parent: Any, *arguments: Any, **keywords: Any) -> None:
-        # Not ``render_template_fields``: a mapped task is rendered by Airflow's stand-in for it, which calls only this.
-        super()._do_render_template_fields(parent, *arguments, **keywords)
-        # Airflow stores and shows what a template rendered to, and an upstream task's output may be rows.
-        if parent is self:
-            self.op_args = [_unshown(value) for value in self.op_args]
-            self.op_kwargs = {name: _unshown(value) for name, value in self.op_kwargs.items()}
+    def hide_rendered_fields(self) -> None:
+        """Hide arguments that may hold rows, such as the output of an upstream task."""
+        self.op_args = [_hidden(value) for value in self.op_args]
+        self.op_kwargs = {name: _hidden(value) for name, value in self.op_kwargs.items()}
 
     def execute(self, context: Context) -> Any:
-        self.op_args = [_given(value) for value in self.op_args]
-        self.op_kwargs = {name: _given(value) for name, value in self.op_kwargs.items()}
+        self.op_args = [reveal(value) for value in self.op_args]
+        self.op_kwargs = {name: reveal(value) for name, value in self.op_kwargs.items()}
         return super().execute(context)
 
     def rows(self, context: Context, stack: ExitStack) -> Sequence[Row] | Iterable[Row]:
@@ -57,34 +55,21 @@ class AdjustEventsDecoratedOperator(DecoratedOperator, AdjustDeliveryOperator):
         if isinstance(made, Sequence) and not isinstance(made, str | bytes):
             return [corrected_row(row) for row in made]
         if isinstance(made, Iterator):
-            # A generator that is not read to its end closes what it has opened when the delivery ends.
+            # At the end of the delivery, so that a generator that is not read to its end frees its resources.
             stack.callback(getattr(made, "close", lambda: None))
             return made
         raise AdjustConfigurationError(
-            f"the function of {self.custom_operator_name} must return a list of rows or yield rows, not give a "
+            f"the function of {self.custom_operator_name} must return a list of rows or yield rows, not return a "
             f"{type(made).__name__}; put a single row into a list, and turn a data frame into a list of dicts"
         )
 
 
-class UnshownArgument:
-    """A rendered argument, which Airflow's rendered fields show as a sentence instead of its content."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __str__(self) -> str:
-        return f"{type(self.value).__name__} (not shown: it may hold device ids)"
-
-    __repr__ = __str__
-
-
-def _unshown(value: Any) -> Any:
-    is_words = isinstance(value, str) and not value.lstrip().startswith(("[", "{"))
-    return value if is_words or isinstance(value, (*_SHOWN, UnshownArgument)) else UnshownArgument(value)
-
-
-def _given(value: Any) -> Any:
-    return value.value if isinstance(value, UnshownArgument) else value
+def _hidden(value: Any) -> Any:
+    """The argument, hidden unless its kind shows that it cannot be a row or a list of rows."""
+    is_plain_text = isinstance(value, str) and not value.lstrip().startswith(("[", "{"))
+    if is_plain_text or isinstance(value, _SHOWN):
+        return value
+    return hide(value, f"{type(value).__name__} (not shown: it may hold device ids)")
 
 
 def adjust_events_task(
@@ -100,9 +85,9 @@ def adjust_events_task(
         def send_purchases() -> Iterator[dict[str, Any]]:
             yield {"order_id": "001", "gps_adid": "...", "created_at": "...", "revenue": "9.90", "currency": "USD"}
 
-    :param python_callable: the function; it gives a list, which is sorted, or yields rows in time order.
-    :param multiple_outputs: push each number of the result under its own XCom key, too.
-    :param kwargs: arguments of ``AdjustSendEventsOperator`` but ``events``, and of any task.
+    :param python_callable: the function. It returns a list of rows, which is then sorted, or yields rows in time order.
+    :param multiple_outputs: push each number of the result under its own XCom key as well.
+    :param kwargs: the arguments of ``AdjustSendEventsOperator`` except ``events``, and those of any task.
     """
     return task_decorator_factory(
         python_callable=python_callable,

@@ -1,5 +1,4 @@
-"""The page "Adjust deliveries" in Airflow's UI: what the ledger knows, for those who may see the DAG.
+"""The page "Adjust deliveries" in Airflow's UI. It shows ledgers to those who may read the DAG.
 
-``plugin`` is all that Airflow loads when it starts. The rest is imported when somebody first opens the page, so that
-whatever is wrong with it stops this page and nothing else.
+Airflow loads ``plugin`` when it starts. The rest is imported at the first request, so a defect in it breaks this page only.
 """

@@ -1,4 +1,4 @@
-"""Who is asking, and what they may see: Airflow's own login and permissions, and nothing beside them."""
+"""Which DAGs the user may read, by Airflow's own login and permissions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from fastapi import Depends
 
 
 def readable_dag_ids(user: GetUserDep) -> frozenset[str]:
-    """The DAGs that the auth manager lets this user read. Airflow answers 401 where nobody is logged in.
+    """The DAGs that the auth manager lets this user read. Airflow answers 401 without a login.
 
-    The auth manager is asked itself: Airflow's dependency for this looks for it in the application, which in a plugin is
-    the plugin's own.
+    The function asks the auth manager itself. Airflow's dependency for this takes it from the application, which in a
+    plugin is the plugin's own.
     """
     return frozenset(get_auth_manager().get_authorized_dag_ids(user=user, method="GET"))
 

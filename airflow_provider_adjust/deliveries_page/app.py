@@ -1,7 +1,7 @@
-"""The page as a FastAPI application, mounted into Airflow's API server: three views, all of them only to read.
+"""The page as a FastAPI application, mounted into Airflow's API server: three read-only views.
 
-Each asks Airflow who is asking and what they may read before it looks into a ledger. There are no scripts and styles but
-those beside this file, and the answers forbid the browser any other.
+Each view asks Airflow for the user and for the DAGs that they may read before it opens a ledger. Scripts and styles come
+from the folder ``static`` only; a header forbids the browser all others.
 """
 
 from __future__ import annotations
@@ -22,10 +22,9 @@ from starlette.exceptions import HTTPException as AnyHTTPException
 
 from airflow_provider_adjust.deliveries_page import queries
 from airflow_provider_adjust.deliveries_page.access import ReadableDagIds
-from airflow_provider_adjust.deliveries_page.choice import Filters, Name, NoSuchPlace
-from airflow_provider_adjust.deliveries_page.configuration import ledger_conn_ids
-from airflow_provider_adjust.deliveries_page.ledgers import LedgerReadError, LedgerSession, open_ledger
-from airflow_provider_adjust.deliveries_page.plugin import PREFIX
+from airflow_provider_adjust.deliveries_page.configuration import PREFIX, ledger_conn_ids
+from airflow_provider_adjust.deliveries_page.filters import Filters, InvalidCursor, Name
+from airflow_provider_adjust.deliveries_page.ledgers import LedgerReadError, LedgerSession, open_session
 from airflow_provider_adjust.deliveries_page.rendering import render, root_of
 from airflow_provider_adjust.deliveries_page.summary import summarise
 
@@ -42,124 +41,124 @@ _HEADERS = {
 app = FastAPI(title="Adjust deliveries", docs_url=None, redoc_url=None, openapi_url=None)
 app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
 
-Chosen = Annotated[Filters, Query()]
-InAddress = Annotated[Name, InPath()]
+QueryFilters = Annotated[Filters, Query()]
+PathName = Annotated[Name, InPath()]
 
 
 @app.get("/", response_class=HTMLResponse)
-def show_deliveries(request: Request, dag_ids: ReadableDagIds, chosen: Chosen) -> Response:
-    """Events and revenue per day and kind of event, and a plot of them."""
+def show_deliveries(request: Request, dag_ids: ReadableDagIds, given: QueryFilters) -> Response:
+    """Events and revenue per day and kind of event, as a chart and a table."""
     now = _now()
-    choice = chosen.with_default_days(now.date())
-    with open_ledger(_ledger(choice)) as ledger:
+    filters = given.with_default_days(now.date())
+    with open_session(_ledger(filters)) as ledger:
         readable = _readable(ledger, dag_ids)
-        counts = queries.counts(ledger.connection, readable, choice, now)
-        cut = len(counts) == queries.MOST_COUNTS
+        counts = queries.counts(ledger.connection, readable, filters, now)
+        cut = len(counts) == queries.MAX_COUNTS
         if ledger.has_held:
-            counts += queries.held_counts(ledger.connection, readable, choice)
-    return render(request, "deliveries.html", choice, dag_ids=readable, summary=summarise(counts), cut=cut)
+            counts += queries.held_counts(ledger.connection, readable, filters)
+    return render(request, "deliveries.html", filters, dag_ids=readable, summary=summarise(counts), cut=cut)
 
 
 @app.get("/runs", response_class=HTMLResponse)
-def show_runs(request: Request, dag_ids: ReadableDagIds, chosen: Chosen) -> Response:
-    """Task instances, and what each came to."""
+def show_runs(request: Request, dag_ids: ReadableDagIds, given: QueryFilters) -> Response:
+    """Task instances, and how many events of each ended how."""
     now = _now()
-    choice = chosen.with_default_days(now.date())
-    with open_ledger(_ledger(choice)) as ledger:
+    filters = given.with_default_days(now.date())
+    with open_session(_ledger(filters)) as ledger:
         readable = _readable(ledger, dag_ids)
-        page = queries.runs(ledger.connection, readable, choice, now, with_held=ledger.has_held)
-    return render(request, "runs.html", choice, dag_ids=readable, page=page)
+        page = queries.runs(ledger.connection, readable, filters, now, with_held=ledger.has_held)
+    return render(request, "runs.html", filters, dag_ids=readable, page=page)
 
 
 @app.get("/events", response_class=HTMLResponse)
-def show_events(request: Request, dag_ids: ReadableDagIds, chosen: Chosen) -> Response:
+def show_events(request: Request, dag_ids: ReadableDagIds, given: QueryFilters) -> Response:
     """Events one by one, with their reasons and without their devices."""
     now = _now()
-    choice = chosen.with_default_days(now.date())
-    with open_ledger(_ledger(choice)) as ledger:
+    filters = given.with_default_days(now.date())
+    with open_session(_ledger(filters)) as ledger:
         readable = _readable(ledger, dag_ids)
-        page = queries.events(ledger.connection, readable, choice, now)
-    return render(request, "events.html", choice, dag_ids=readable, page=page)
+        page = queries.events(ledger.connection, readable, filters, now)
+    return render(request, "events.html", filters, dag_ids=readable, page=page)
 
 
 @app.get("/dags/{dag_id}", response_class=HTMLResponse)
-def show_dag(request: Request, dag_ids: ReadableDagIds, dag_id: InAddress) -> Response:
-    """Lead from a DAG's tab to its deliveries."""
+def show_dag(request: Request, dag_ids: ReadableDagIds, dag_id: PathName) -> Response:
+    """Redirect from a DAG's tab to its deliveries."""
     return _to_deliveries(request, dag_ids, Filters(dag_id=dag_id))
 
 
 @app.get("/dags/{dag_id}/runs/{run_id}", response_class=HTMLResponse)
-def show_run(request: Request, dag_ids: ReadableDagIds, dag_id: InAddress, run_id: InAddress) -> Response:
-    """Lead from a run's tab to its deliveries."""
+def show_run(request: Request, dag_ids: ReadableDagIds, dag_id: PathName, run_id: PathName) -> Response:
+    """Redirect from a run's tab to its deliveries."""
     return _to_deliveries(request, dag_ids, Filters(dag_id=dag_id, run_id=run_id))
 
 
-def _to_deliveries(request: Request, dag_ids: frozenset[str], choice: Filters) -> Response:
-    """Lead to the deliveries in the ledger that knows the DAG; in the first, where none does or may be asked."""
+def _to_deliveries(request: Request, dag_ids: frozenset[str], filters: Filters) -> Response:
+    """Redirect to the ledger that has the DAG; to the first one if none has it, or none can be read."""
     for conn_id in ledger_conn_ids():
-        with suppress(LedgerReadError), open_ledger(conn_id) as ledger:
-            if choice.dag_id in _readable(ledger, dag_ids):
-                choice = choice.model_copy(update={"ledger": conn_id})
+        with suppress(LedgerReadError), open_session(conn_id) as ledger:
+            if filters.dag_id in _readable(ledger, dag_ids):
+                filters = filters.model_copy(update={"ledger": conn_id})
                 break
-    return RedirectResponse(f"{root_of(request)}/?{urlencode(choice.query())}", status_code=303)
+    return RedirectResponse(f"{root_of(request)}/?{urlencode(filters.query())}", status_code=303)
 
 
-def _ledger(choice: Filters) -> str:
-    """The connection of the ledger that is chosen: one of those that are configured, never any other."""
+def _ledger(filters: Filters) -> str:
+    """The connection of the selected ledger. It is always one of the configured ones."""
     configured = ledger_conn_ids()
     if not configured:
         raise _NothingConfigured
-    if choice.ledger is None:
+    if filters.ledger is None:
         return configured[0]
-    if choice.ledger not in configured:
-        raise HTTPException(404, "There is no such ledger among those that the page is configured to show")
-    return choice.ledger
+    if filters.ledger not in configured:
+        raise HTTPException(404, "The page is not configured to show this ledger")
+    return filters.ledger
 
 
 def _readable(ledger: LedgerSession, dag_ids: frozenset[str]) -> list[str]:
-    """The DAGs in the ledger that the user may read. What a task outside Airflow sent has no DAG, and is not shown."""
+    """The DAGs in the ledger that the user may read. Events sent outside Airflow have no DAG and are not shown."""
     return [dag_id for dag_id in queries.dags_in(ledger.connection) if dag_id in dag_ids]
 
 
 def _now() -> datetime:
-    """As the ledger writes times: UTC without saying so."""
+    """The time as the ledger stores it: in UTC, without a zone."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
 class _NothingConfigured(Exception):
-    """No ledger is configured, so the page says how that is done."""
+    """No ledger is configured. The page then explains how to configure one."""
 
 
 @app.exception_handler(_NothingConfigured)
-def _say_how_to_configure(request: Request, error: Exception) -> Response:
+def _explain_configuration(request: Request, error: Exception) -> Response:
     return render(request, "configure.html", Filters())
 
 
 @app.exception_handler(LedgerReadError)
-def _say_what_is_wrong(request: Request, error: Exception) -> Response:
+def _show_read_error(request: Request, error: Exception) -> Response:
     return _notice(request, 503, "The ledger cannot be shown", str(error))
 
 
-@app.exception_handler(NoSuchPlace)
-def _refuse_place(request: Request, error: Exception) -> Response:
-    return _notice(request, 422, "The address is not one of this page's", str(error))
+@app.exception_handler(InvalidCursor)
+def _refuse_cursor(request: Request, error: Exception) -> Response:
+    return _notice(request, 422, "The address is not valid", str(error))
 
 
 @app.exception_handler(RequestValidationError)
 def _refuse_parameters(request: Request, error: RequestValidationError) -> Response:
     problems = (f"{'.'.join(str(part) for part in problem['loc'][1:])}: {problem['msg']}" for problem in error.errors())
-    return _notice(request, 422, "The address is not one of this page's", "; ".join(problems))
+    return _notice(request, 422, "The address is not valid", "; ".join(problems))
 
 
 @app.exception_handler(AnyHTTPException)
-def _answer(request: Request, error: AnyHTTPException) -> Response:
-    # In a frame the login would be a page within Airflow's own, which asks for it by itself.
+def _show_http_error(request: Request, error: AnyHTTPException) -> Response:
+    # Within a frame, Airflow's page around it asks for the login. Only a page outside a frame is redirected.
     if error.status_code == 401 and request.headers.get("sec-fetch-dest") == "document":
         airflow = root_of(request).removesuffix(PREFIX)
         here = quote(f"{request.url.path}?{request.url.query}", safe="")
         return RedirectResponse(f"{airflow}/api/v2/auth/login?next={here}", status_code=303)
     remedy = " Log in to Airflow and load the page again." if error.status_code in (401, 403) else ""
-    return _notice(request, error.status_code, "This cannot be shown", f"{error.detail}.{remedy}")
+    return _notice(request, error.status_code, "The page cannot be shown", f"{error.detail}.{remedy}")
 
 
 def _notice(request: Request, status: int, title: str, text: str) -> Response:
@@ -167,7 +166,7 @@ def _notice(request: Request, status: int, title: str, text: str) -> Response:
 
 
 @app.middleware("http")
-async def _with_headers(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = await answer(request)
+async def _add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    response = await call_next(request)
     response.headers.update(_HEADERS)
     return response

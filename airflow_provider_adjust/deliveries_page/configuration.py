@@ -1,13 +1,19 @@
-"""Which ledgers the page shows: Airflow's option ``[adjust] ledger_conn_ids``."""
+"""Where the page is served, and which ledgers it shows: Airflow's option ``[adjust] ledger_conn_ids``.
+
+The plugin, the page and the links read this. Airflow loads the plugin in every process and operators import the links, so
+this file imports nothing at the top.
+"""
 
 from __future__ import annotations
 
-from airflow.configuration import conf
-
+#: The path below Airflow's own at which the API server serves the page.
+PREFIX = "/adjust"
 SECTION, OPTION = "adjust", "ledger_conn_ids"
 
 
 def ledger_conn_ids() -> list[str]:
-    """The connections to ledgers, in the order in which they are written; none by default."""
+    """The connections to ledgers, in the order in which the option names them; none by default."""
+    from airflow.configuration import conf
+
     written = conf.get(SECTION, OPTION, fallback="") or ""
     return list(dict.fromkeys(name.strip() for name in written.split(",") if name.strip()))

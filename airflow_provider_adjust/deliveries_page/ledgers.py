@@ -1,4 +1,4 @@
-"""The ledgers that the page may read: those of the configuration, and only to read."""
+"""Read-only sessions on the ledgers that the page shows."""
 
 from __future__ import annotations
 
@@ -12,61 +12,61 @@ import sqlalchemy as sa
 from airflow_provider_adjust.s2s.ledger.schema import VERSION, deliveries, held, versions
 from airflow_provider_adjust.sql_rows import sql_hook
 
-#: Seconds after which Postgres gives up a query of the page, so that nobody's look slows the senders down for long.
+#: Seconds after which Postgres cancels a query of the page. A slow query would slow the senders down.
 STATEMENT_TIMEOUT_S = 30
 
 log = logging.getLogger(__name__)
 
 
 class LedgerReadError(Exception):
-    """A ledger cannot be shown; the message says why, and holds no part of its connection."""
+    """A ledger cannot be read. The message says why and holds no part of its connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class LedgerSession:
-    """A connection to a ledger for the time of one answer."""
+    """A database connection to a ledger, open for one answer."""
 
     connection: sa.Connection
     has_held: bool
 
 
 @contextmanager
-def open_ledger(conn_id: str) -> Iterator[LedgerSession]:
-    """Open the ledger for one answer, so that a connection that was changed is used at once.
+def open_session(conn_id: str) -> Iterator[LedgerSession]:
+    """Open the ledger for one answer. A changed Airflow connection takes effect with the next request.
 
-    :raises LedgerUnreadable: there is no such connection, its database fails, or no task has used the ledger yet.
+    :raises LedgerReadError: the connection does not exist, its database fails, or no task has used the ledger yet.
     """
     engine = _engine(conn_id)
     try:
         with engine.connect() as connection:
-            _only_read(connection)
+            _forbid_writes(connection)
             yield LedgerSession(connection, has_held=_has_held(connection, conn_id))
     except sa.exc.SQLAlchemyError as error:
-        raise _unreadable(conn_id, error) from None
+        raise _read_error(conn_id, error) from None
 
 
 def _engine(conn_id: str) -> sa.Engine:
     try:
         return sql_hook(conn_id, None).get_sqlalchemy_engine(engine_kwargs={"poolclass": sa.pool.NullPool})
     except Exception as error:  # whatever the hook of another provider may raise
-        raise _unreadable(conn_id, error) from None
+        raise _read_error(conn_id, error) from None
 
 
-def _unreadable(conn_id: str, error: Exception) -> LedgerReadError:
-    """Name the kind of error only: its text may have the statement and the database's address in it."""
+def _read_error(conn_id: str, error: Exception) -> LedgerReadError:
+    """An error that names the kind of the cause only: its text may hold the statement and the database's address."""
     cause = type(getattr(error, "orig", None) or error).__name__
     log.warning("The ledger of connection %r could not be read: %s", conn_id, cause)
     return LedgerReadError(
         f"The ledger of the connection {conn_id!r} could not be read ({cause}). "
-        "Check that the API server has the connection, its database's provider, and a way to the database."
+        "Check that the API server has the connection and the database's provider, and can reach the database."
     )
 
 
-def _only_read(connection: sa.Connection) -> None:
-    """Let the database itself see to it that nothing is written, where it can."""
+def _forbid_writes(connection: sa.Connection) -> None:
+    """Have the database refuse to write, where it can."""
     if connection.dialect.name == "postgresql":
         connection.execution_options(postgresql_readonly=True)
-        # For this transaction only: behind a pooler, the session may be somebody else's next.
+        # For this transaction only: a connection pooler may give the session to another client next.
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_S * 1000}")
     elif connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA query_only = ON")
@@ -77,11 +77,11 @@ def _has_held(connection: sa.Connection, conn_id: str) -> bool:
     if not inspector.has_table(deliveries.name) or not inspector.has_table(versions.name):
         raise LedgerReadError(
             f"The database of the connection {conn_id!r} has no ledger yet. "
-            "The first task that has it as ledger_conn_id makes one."
+            "The first task that runs with it as ledger_conn_id creates one."
         )
     version = connection.scalar(sa.select(versions.c.version))
     if version is not None and version > VERSION:
         raise LedgerReadError(
-            f"The ledger of the connection {conn_id!r} was made by a newer provider. Update the provider on the API server."
+            f"The ledger of the connection {conn_id!r} was written by a newer provider. Update the provider on the API server."
         )
     return inspector.has_table(held.name)

@@ -1,6 +1,6 @@
-"""What Airflow loads of the page when it starts: the places in its UI from which the page is reached.
+"""The Airflow plugin: the page's mount point, its menu entry and its tabs.
 
-Workers, schedulers and API servers all load this, so it imports nothing but what it must.
+Workers, schedulers and API servers all load this file at their start, so it imports as little as it can.
 """
 
 from __future__ import annotations
@@ -9,24 +9,21 @@ from typing import Any
 
 from airflow.plugins_manager import AirflowPlugin
 
-from airflow_provider_adjust.deliveries_page.configuration import ledger_conn_ids
-
-#: Where Airflow's API server serves the page.
-PREFIX = "/adjust"
+from airflow_provider_adjust.deliveries_page.configuration import PREFIX, ledger_conn_ids
 
 
 async def page(scope: Any, receive: Any, send: Any) -> None:
-    """Serve the page; it is imported when it is first asked for, so that it cannot keep Airflow from starting."""
+    """Serve the page. The first request imports it, so a defect in it cannot keep Airflow from starting."""
     from airflow_provider_adjust.deliveries_page.app import app
 
     await app(scope, receive, send)
 
 
 def external_views() -> list[dict[str, str]]:
-    """The entry in the menu, and a tab of each DAG and run where there is a ledger to look into.
+    """The menu entry, and with a configured ledger a tab of each DAG and run.
 
-    The addresses are relative, since Airflow may be served below a path. The names are parts of the path: Airflow 3.1 puts
-    them in as they are, and the ``+`` of a run's id would be a space in a query.
+    The addresses are relative, since Airflow may be served below a path. DAG and run are parts of the path and not of a
+    query: Airflow 3.1 inserts them unquoted, and the ``+`` in a run's id would be read as a space there.
     """
     base = PREFIX.removeprefix("/")
     menu = {
@@ -57,5 +54,5 @@ class AdjustDeliveriesPlugin(AirflowPlugin):
     """The page "Adjust deliveries". Airflow finds it by the entry point ``airflow.plugins``."""
 
     name = "adjust_deliveries"
-    fastapi_apps = [{"name": "Adjust deliveries", "app": page, "url_prefix": PREFIX}]  # noqa: RUF012 - as Airflow has it
+    fastapi_apps = [{"name": "Adjust deliveries", "app": page, "url_prefix": PREFIX}]  # noqa: RUF012 - Airflow's own form
     external_views = external_views()

@@ -1,7 +1,7 @@
-"""What the ledger says, in queries whose answers are bounded.
+"""The page's queries of a ledger. Every result has a maximum size.
 
-Each takes the DAGs whose deliveries may be shown, and none can be asked without. Lists are paged by where the last page
-ended, not by a count of rows to pass over.
+Each query takes the DAGs that the user may read and returns nothing of others. Lists are paged by cursor and not by
+offset, so a late page costs what the first one does.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from airflow_provider_adjust.deliveries_page.choice import Cursor, Filters, cursor_of, page_after
+from airflow_provider_adjust.deliveries_page.filters import Cursor, Filters, decode_cursor, encode_cursor
 from airflow_provider_adjust.s2s.ledger.ledger import CLAIM_EXPIRES
 from airflow_provider_adjust.s2s.ledger.schema import deliveries, held
 
 PAGE_SIZE = 50
-#: Days by kinds of events by reasons; a page with more would help nobody.
-MOST_COUNTS = 5000
+#: Rows of day, kind of event and reason that one page can show.
+MAX_COUNTS = 5000
 
 _c = deliveries.c
 _TASK = (_c.dag_id, _c.run_id, _c.task_id, _c.map_index)
@@ -30,7 +30,7 @@ _EVENT = (_c.occurred_at, _c.app_token, _c.event_token, _c.environment, _c.event
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many events of one kind and day came to one end, and their revenue. ``held`` has neither reason nor revenue."""
+    """Events of one kind, day, status and reason, and their revenue. ``held`` has neither reason nor revenue."""
 
     day: date
     app_token: str
@@ -45,7 +45,7 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one task instance came to."""
+    """One task instance, and its events by status."""
 
     dag_id: str
     run_id: str
@@ -56,8 +56,8 @@ class Run:
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """One event as the ledger knows it; there is no device in it."""
+class EventRow:
+    """One event of the ledger. The ledger holds no device ids."""
 
     occurred_at: datetime
     app_token: str
@@ -77,14 +77,14 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class Page(Generic[_T]):
-    """A part of a list, and where the next part begins, if there is one."""
+    """One page of a list, and the cursor of the next page if there is one."""
 
     items: list[_T]
     after: str | None
 
 
 def dags_in(connection: sa.Connection) -> list[str]:
-    """Every DAG that has sent something, by name. Goes from one to the next in the index, past all the rows between."""
+    """Every DAG that has sent something, by name. The query jumps from DAG to DAG in the index and reads no other row."""
     first = sa.select(sa.func.min(_c.dag_id).label("dag_id")).cte("dags", recursive=True)
     following = sa.select(sa.func.min(_c.dag_id)).where(_c.dag_id > first.c.dag_id).scalar_subquery()
     dags = first.union_all(sa.select(following).where(first.c.dag_id.is_not(None)))
@@ -92,8 +92,8 @@ def dags_in(connection: sa.Connection) -> list[str]:
     return sorted(dag_id for dag_id in found if dag_id)
 
 
-def counts(connection: sa.Connection, dag_ids: Collection[str], choice: Filters, now: datetime) -> list[Count]:
-    """Events and revenue per day, kind of event, end and reason; at most ``MOST_COUNTS``, the latest first."""
+def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, now: datetime) -> list[Count]:
+    """Events and revenue per day, kind of event, status and reason, the latest first; at most ``MAX_COUNTS``."""
     kind = (_c.app_token, _c.environment, _c.event_token)
     query = (
         sa.select(
@@ -105,11 +105,11 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], choice: Filters,
             sa.func.count().label("events"),
             sa.func.sum(_c.revenue).label("revenue"),
         )
-        .where(*_chosen(dag_ids, choice, now))
-        # By the names of the columns above: their expressions have parameters, and Postgres could not tell that two are one.
+        .where(*_conditions(dag_ids, filters, now))
+        # By column names: the expressions have parameters, and Postgres does not see that two of them are the same.
         .group_by("day", *kind, "shown_status", _c.reason, _c.currency)
         .order_by(sa.desc("day"), *kind)
-        .limit(MOST_COUNTS)
+        .limit(MAX_COUNTS)
     )
     return [
         Count(
@@ -127,17 +127,17 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], choice: Filters,
     ]
 
 
-def held_counts(connection: sa.Connection, dag_ids: Collection[str], choice: Filters) -> list[Count]:
-    """Events per day and kind that were held, and so are in no other count."""
-    if choice.status is not None or choice.reason is not None:
+def held_counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters) -> list[Count]:
+    """Held events per day and kind. They are in no other count."""
+    if filters.status is not None or filters.reason is not None:
         return []
     kind = (held.c.day, held.c.app_token, held.c.environment, held.c.event_token)
     query = (
         sa.select(*kind, sa.func.sum(held.c.events).label("events"))
-        .where(*_chosen_of_held(dag_ids, choice))
+        .where(*_held_conditions(dag_ids, filters))
         .group_by(*kind)
         .order_by(held.c.day.desc())
-        .limit(MOST_COUNTS)
+        .limit(MAX_COUNTS)
     )
     return [
         Count(found.day, found.app_token, found.environment, found.event_token, "held", "", int(found.events))
@@ -146,9 +146,9 @@ def held_counts(connection: sa.Connection, dag_ids: Collection[str], choice: Fil
 
 
 def runs(
-    connection: sa.Connection, dag_ids: Collection[str], choice: Filters, now: datetime, *, with_held: bool
+    connection: sa.Connection, dag_ids: Collection[str], filters: Filters, now: datetime, *, with_held: bool
 ) -> Page[Run]:
-    """Task instances and what they came to, by DAG and run, the last run first."""
+    """Task instances and their events by status, by DAG and run, the last run first."""
     status = _status(now)
     query = (
         sa.select(
@@ -159,15 +159,15 @@ def runs(
             ),
             sa.func.max(_c.updated_at).label("written_at"),
         )
-        .where(*_chosen(dag_ids, choice, now))
+        .where(*_conditions(dag_ids, filters, now))
         .group_by(*_TASK)
         .order_by(*(column.desc() for column in _TASK))
         .limit(PAGE_SIZE + 1)
     )
-    if choice.after is not None:
-        query = query.where(sa.tuple_(*_TASK) < sa.tuple_(*cursor_of(choice.after, (str, str, str, int))))
+    if filters.after is not None:
+        query = query.where(sa.tuple_(*_TASK) < sa.tuple_(*decode_cursor(filters.after, (str, str, str, int))))
     found = connection.execute(query).all()
-    were_held = _held_by(connection, found[:PAGE_SIZE], choice) if with_held else {}
+    were_held = _held_by(connection, found[:PAGE_SIZE], filters) if with_held else {}
     items = [
         Run(
             record.dag_id,
@@ -183,14 +183,14 @@ def runs(
     return Page(items, _after(found, 4))
 
 
-def _held_by(connection: sa.Connection, found: Iterable[Any], choice: Filters) -> dict[tuple[Any, ...], int]:
-    """What these task instances held."""
+def _held_by(connection: sa.Connection, found: Iterable[Any], filters: Filters) -> dict[tuple[Any, ...], int]:
+    """How many events each of these task instances held."""
     pairs = {(record.dag_id, record.run_id) for record in found}
     task = (held.c.dag_id, held.c.run_id, held.c.task_id, held.c.map_index)
     query = (
         sa.select(*task, sa.func.sum(held.c.events))
         .where(
-            *_chosen_of_held({dag_id for dag_id, _ in pairs}, choice),
+            *_held_conditions({dag_id for dag_id, _ in pairs}, filters),
             held.c.run_id.in_({run_id for _, run_id in pairs}),
         )
         .group_by(*task)
@@ -198,60 +198,60 @@ def _held_by(connection: sa.Connection, found: Iterable[Any], choice: Filters) -
     return {tuple(record[:4]): int(record[4]) for record in connection.execute(query)}
 
 
-def events(connection: sa.Connection, dag_ids: Collection[str], choice: Filters, now: datetime) -> Page[Event]:
+def events(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, now: datetime) -> Page[EventRow]:
     """Events one by one, the earliest first."""
     shown = (_c.reason, _c.http_status, _c.revenue, _c.currency, *_TASK)
     query = (
         sa.select(*_EVENT, _status(now).label("shown_status"), *shown)
-        .where(*_chosen(dag_ids, choice, now))
+        .where(*_conditions(dag_ids, filters, now))
         .order_by(*_EVENT)
         .limit(PAGE_SIZE + 1)
     )
-    if choice.after is not None:
-        place = cursor_of(choice.after, (datetime, str, str, str, str))
-        # The first of them by itself, too: not every database finds its place in an index by the whole.
-        query = query.where(_c.occurred_at >= place[0], sa.tuple_(*_EVENT) > sa.tuple_(*place))
+    if filters.after is not None:
+        cursor = decode_cursor(filters.after, (datetime, str, str, str, str))
+        # The first column is also compared alone: not every database uses an index for a comparison of whole rows.
+        query = query.where(_c.occurred_at >= cursor[0], sa.tuple_(*_EVENT) > sa.tuple_(*cursor))
     found = connection.execute(query).all()
-    return Page([Event(*record) for record in found[:PAGE_SIZE]], _after(found, len(_EVENT)))
+    return Page([EventRow(*record) for record in found[:PAGE_SIZE]], _after(found, len(_EVENT)))
 
 
 def _after(found: Any, width: int) -> str | None:
-    """Where the next page begins: behind the last row that this one shows."""
+    """The cursor of the next page: the sort key of this page's last row."""
     if len(found) <= PAGE_SIZE:
         return None
-    place: Cursor = tuple(found[PAGE_SIZE - 1][:width])
-    return page_after(place)
+    cursor: Cursor = tuple(found[PAGE_SIZE - 1][:width])
+    return encode_cursor(cursor)
 
 
 def _status(now: datetime) -> sa.ColumnElement[str]:
-    """The status as it is shown: an old claim belongs to a worker that was lost, and its event is in doubt."""
+    """The status to show. An expired claim means that its worker was lost, so its event is in doubt."""
     return sa.case((sa.and_(_c.status == "sending", _c.updated_at < now - CLAIM_EXPIRES), "in_doubt"), else_=_c.status)
 
 
-def _chosen(dag_ids: Collection[str], choice: Filters, now: datetime) -> Iterable[sa.ColumnElement[bool]]:
+def _conditions(dag_ids: Collection[str], filters: Filters, now: datetime) -> Iterable[sa.ColumnElement[bool]]:
     yield _c.dag_id.in_(sorted(dag_ids))
     for name in ("dag_id", "run_id", "task_id", "map_index", "app_token", "event_token", "environment", "reason"):
-        if (value := getattr(choice, name)) is not None:
+        if (value := getattr(filters, name)) is not None:
             yield _c[name] == value
-    if choice.status is not None:
-        yield _status(now) == choice.status
-    if choice.first_day is not None:
-        yield _c.occurred_at >= datetime.combine(choice.first_day, time())
-    if choice.last_day is not None:
-        yield _c.occurred_at < datetime.combine(choice.last_day, time()) + timedelta(days=1)
+    if filters.status is not None:
+        yield _status(now) == filters.status
+    if filters.first_day is not None:
+        yield _c.occurred_at >= datetime.combine(filters.first_day, time())
+    if filters.last_day is not None:
+        yield _c.occurred_at < datetime.combine(filters.last_day, time()) + timedelta(days=1)
 
 
-def _chosen_of_held(dag_ids: Collection[str], choice: Filters) -> Iterable[sa.ColumnElement[bool]]:
+def _held_conditions(dag_ids: Collection[str], filters: Filters) -> Iterable[sa.ColumnElement[bool]]:
     yield held.c.dag_id.in_(sorted(dag_ids))
     for name in ("dag_id", "run_id", "task_id", "map_index", "app_token", "event_token", "environment"):
-        if (value := getattr(choice, name)) is not None:
+        if (value := getattr(filters, name)) is not None:
             yield held.c[name] == value
-    if choice.first_day is not None:
-        yield held.c.day >= choice.first_day
-    if choice.last_day is not None:
-        yield held.c.day <= choice.last_day
+    if filters.first_day is not None:
+        yield held.c.day >= filters.first_day
+    if filters.last_day is not None:
+        yield held.c.day <= filters.last_day
 
 
 def _as_date(day: date | str) -> date:
-    """SQLite has no dates, only their text."""
+    """The day as a date; SQLite returns text."""
     return day if isinstance(day, date) else date.fromisoformat(day)

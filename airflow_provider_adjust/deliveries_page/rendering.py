@@ -1,4 +1,4 @@
-"""From what was found to HTML. Everything is escaped by the templates; nothing is marked as safe."""
+"""HTML from the results of the queries. The templates escape every value; none is marked as safe."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from urllib.parse import quote, urlencode
 from fastapi import Request, Response
 from fastapi.templating import Jinja2Templates
 
-from airflow_provider_adjust.deliveries_page.choice import Filters
-from airflow_provider_adjust.deliveries_page.configuration import ledger_conn_ids
-from airflow_provider_adjust.deliveries_page.plugin import PREFIX
+from airflow_provider_adjust.deliveries_page.configuration import PREFIX, ledger_conn_ids
+from airflow_provider_adjust.deliveries_page.filters import Filters
 
-#: Ends of events, as the ledger has them and as the page says them.
+#: The statuses of the ledger, and their labels on the page.
 STATUSES = {
     "delivered": "Delivered",
     "duplicate": "Duplicate",
@@ -28,18 +27,18 @@ _templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
 _templates.env.trim_blocks = _templates.env.lstrip_blocks = True
 
 
-def render(request: Request, template: str, choice: Filters, *, status: int = 200, **found: Any) -> Response:
-    """One page, which the browser does not keep: somebody else may sit down at it."""
+def render(request: Request, template: str, filters: Filters, *, status: int = 200, **found: Any) -> Response:
+    """Render a page. The browser must not cache it: the next user may have other permissions."""
     root = root_of(request)
 
     def address(view: str = "", **changes: Any) -> str:
-        """A view with what is chosen now, but for the changes."""
-        return f"{root}/{view}?{urlencode(choice.query(**changes))}"
+        """The address of a view with the current filters and some changes."""
+        return f"{root}/{view}?{urlencode(filters.query(**changes))}"
 
     context = {
         "root": root,
         "airflow": root.removesuffix(PREFIX),
-        "choice": choice,
+        "filters": filters,
         "address": address,
         "ledgers": ledger_conn_ids(),
         "statuses": STATUSES,
@@ -49,29 +48,29 @@ def render(request: Request, template: str, choice: Filters, *, status: int = 20
 
 
 def root_of(request: Request) -> str:
-    """Where the page is mounted. Below ``/static``, what is mounted there has been added already."""
+    """The path at which the page is mounted. In a request below ``/static``, that mount is part of it and is cut off."""
     root: str = request.scope["root_path"]
     return root.removesuffix("/static")
 
 
 def number(value: int) -> str:
-    """12,345."""
+    """A whole number with thousands separators."""
     return f"{value:,}"
 
 
 def money(value: Decimal) -> str:
-    """At least two decimals, at most four: a sum in SQLite has binary noise behind these."""
+    """An amount with two to four decimals; in SQLite a sum has binary noise after the fourth."""
     whole, _, decimals = f"{value:,.4f}".partition(".")
     return f"{whole}.{decimals[:2]}{decimals[2:].rstrip('0')}"
 
 
 def moment(value: datetime) -> str:
-    """To the second."""
+    """A time to the second."""
     return f"{value:%Y-%m-%d %H:%M:%S}"
 
 
 def run_path(run: Any) -> str:
-    """Where Airflow shows the task instance, from its root."""
+    """The path of the task instance in Airflow's UI."""
     dag_id, run_id, task_id = (quote(part, safe="") for part in (run.dag_id, run.run_id, run.task_id))
     mapped = f"/mapped/{run.map_index}" if run.map_index >= 0 else ""
     return f"/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}"

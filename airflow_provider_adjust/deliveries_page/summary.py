@@ -1,4 +1,4 @@
-"""Counts of the ledger, put together as the page shows them: by day, by kind of event within it, and in all."""
+"""The sums that the page shows: in total, by day, and by kind of event within a day."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from airflow_provider_adjust.deliveries_page.queries import Count
 
 @dataclass(slots=True)
 class Totals:
-    """How many events came to which end, why some were rejected, and what the delivered ones were worth."""
+    """Events by status, rejected events by reason, and delivered revenue by currency."""
 
     events: Counter[str] = field(default_factory=Counter)
     rejected_by_reason: Counter[str] = field(default_factory=Counter)
     revenue: defaultdict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
 
     def add(self, count: Count) -> None:
-        """Take one more count in."""
+        """Add one count."""
         self.events[count.status] += count.events
         if count.status == "rejected":
             self.rejected_by_reason[count.reason] += count.events
@@ -40,7 +40,7 @@ class Kind:
 
 @dataclass(slots=True)
 class Day:
-    """All that happened on one day, in UTC."""
+    """The events of one day, in UTC."""
 
     day: date
     totals: Totals = field(default_factory=Totals)
@@ -49,14 +49,14 @@ class Day:
 
 @dataclass(slots=True)
 class Summary:
-    """The days, the latest first, and all of them together."""
+    """The days, the latest first, and their total."""
 
     days: list[Day]
     totals: Totals
 
 
 def summarise(counts: Iterable[Count]) -> Summary:
-    """Put the counts together."""
+    """Sum up the counts."""
     days: dict[date, Day] = {}
     kinds: dict[tuple[date, str, str, str], Kind] = {}
     totals = Totals()

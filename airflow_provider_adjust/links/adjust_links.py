@@ -1,7 +1,7 @@
-"""From a task that sent events to where one looks next: its deliveries, its rejected file, Adjust's dashboard.
+"""Buttons on a task that sent events: its deliveries, its rejected file, Adjust's dashboard.
 
-Airflow calls ``get_link`` on the worker after each try and keeps the answer in XCom, so a link reads nothing but the
-operator that has just run. For an empty link Airflow shows no button.
+Airflow calls ``get_link`` on the worker after each try and keeps the link in XCom, so a link reads the operator only.
+Airflow shows no button for an empty link.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
+from airflow_provider_adjust.deliveries_page.configuration import PREFIX
+
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
-#: Where the "Adjust deliveries" page is on Airflow's API server; a worker need not load what serves it.
-DELIVERIES_PATH = "/adjust/"
-#: Adjust documents no address of an app's own page; from here the app is one click away.
+#: The dashboard's start page: Adjust documents no address for the page of an app.
 DASHBOARD_URL = "https://suite.adjust.com/"
 
-#: Consoles that show an object by its bucket and key.
+#: Web consoles that show an object by bucket and key.
 _CONSOLES = {
     "s3": "https://s3.console.aws.amazon.com/s3/object/{bucket}?prefix={key}",
     "gs": "https://console.cloud.google.com/storage/browser/_details/{bucket}/{key}",
@@ -29,7 +29,7 @@ _CONSOLES["gcs"] = _CONSOLES["gs"]
 
 
 class AdjustDeliveriesLink(BaseOperatorLink):
-    """What this task has delivered by its ledger; without a ledger there is nothing to show."""
+    """The task's deliveries on the page, by its ledger. A task without a ledger has no link."""
 
     name = "Adjust deliveries"
 
@@ -40,11 +40,11 @@ class AdjustDeliveriesLink(BaseOperatorLink):
         query = {"ledger": ledger, "dag_id": ti_key.dag_id, "run_id": ti_key.run_id, "task_id": ti_key.task_id}
         if ti_key.map_index >= 0:
             query["map_index"] = ti_key.map_index
-        return f"{_path_of_the_ui()}{DELIVERIES_PATH}?{urlencode(query)}"
+        return f"{_ui_path()}{PREFIX}/?{urlencode(query)}"
 
 
 class AdjustRejectedFileLink(BaseOperatorLink):
-    """The file that this try listed its rejects in, where a browser can show it."""
+    """The rejected file of this try, where a browser can show it."""
 
     name = "Rejected file"
 
@@ -63,21 +63,21 @@ class AdjustDashboardLink(BaseOperatorLink):
 
 
 def file_url(path: str) -> str:
-    """A file's address for a browser; empty for a local file, and for a storage that has no such address."""
+    """The file's address for a browser; empty for a local file and for a storage without a web console."""
     parts = urlsplit(path)
     if parts.scheme in ("http", "https"):
         return path if "@" not in parts.netloc else ""
     if parts.scheme not in _CONSOLES:
         return ""
-    # Airflow's paths may name the connection before the bucket: s3://aws_default@bucket/key.
+    # Airflow's paths may name a connection before the bucket: s3://aws_default@bucket/key.
     bucket = parts.netloc.rpartition("@")[2]
     key = path.partition("://")[2].partition("/")[2]
     return _CONSOLES[parts.scheme].format(bucket=quote(bucket), key=quote(key))
 
 
-def _path_of_the_ui() -> str:
-    """The path under which Airflow's UI is served, empty at the root. A browser knows the host better than a worker."""
-    # Not at the top: whoever imports an operator would read Airflow's configuration.
+def _ui_path() -> str:
+    """The path at which Airflow's UI is served, empty at the root. The link has no host: the browser knows it better."""
+    # Not at the top: the import of an operator would read Airflow's configuration.
     from airflow.configuration import conf
 
     return urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")

@@ -1,4 +1,4 @@
-"""Notifications: what became of a delivery, told to people."""
+"""Notifiers: a message to people at the end of a delivery."""
 
 from airflow_provider_adjust.oldest_airflow import refuse_older_airflow
 

@@ -1,4 +1,4 @@
-"""AdjustDeliverySummaryNotifier: tells people by e-mail and in Slack what became of a delivery."""
+"""AdjustDeliverySummaryNotifier: the result of a delivery by e-mail and in Slack."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 
 class AdjustDeliverySummaryNotifier(BaseNotifier):
-    """Send the counts, the revenue, the reasons and a link, through the notifiers of Airflow's own providers.
+    """Send the counts, the revenue, the reasons and links through the notifiers of Airflow's own providers.
 
-    It is for ``on_success_callback``, ``on_failure_callback`` and ``on_retry_callback`` of a task that sends events, and for
-    deadline alerts, of which Airflow tells in the triggerer.
+    Set it as ``on_success_callback``, ``on_failure_callback`` or ``on_retry_callback`` of a task that sends events, or give
+    it to a deadline alert, which Airflow runs in the triggerer.
 
     .. code-block:: python
 
@@ -27,8 +27,8 @@ class AdjustDeliverySummaryNotifier(BaseNotifier):
         )
 
     :param email_to: addresses; needs ``apache-airflow-providers-smtp``. (templated)
-    :param email_from: the sender; where not given, the connection's. (templated)
-    :param smtp_conn_id: the mail server's connection; where not given, Airflow's own choice. (templated)
+    :param email_from: the sender; the connection's by default. (templated)
+    :param smtp_conn_id: the mail server's connection; ``smtp_default`` by default. (templated)
     :param slack_webhook_conn_id: an incoming webhook's connection; needs ``apache-airflow-providers-slack``. (templated)
     :param slack_conn_id: a Slack API connection; needs ``slack_channel`` and the same provider. (templated)
     :param slack_channel: the channel to write to through ``slack_conn_id``. (templated)
@@ -75,7 +75,7 @@ class AdjustDeliverySummaryNotifier(BaseNotifier):
         self.html = html
         self.text = text
 
-    # Rendering overwrites the templates, and one notifier may serve several tasks and tries of one process.
+    # A copy: rendering overwrites the templates, and one notifier may serve several tasks and tries of a process.
     def __call__(self, *args: Any) -> None:
         super(AdjustDeliverySummaryNotifier, copy(self)).__call__(*args)
 
@@ -87,44 +87,44 @@ class AdjustDeliverySummaryNotifier(BaseNotifier):
         super().render_template_fields(known, jinja_env)
 
     def notify(self, context: Context) -> None:
-        """Send every message; a channel that fails does not keep another from being told.
+        """Send every message. A channel that fails does not stop the others.
 
-        :raises AdjustConfigurationError: nobody is to be told, or a provider is missing.
+        :raises AdjustConfigurationError: no recipient is set, or a provider is missing.
         """
         failures: list[Exception] = []
         for notifier in self._notifiers():
-            with self._noted(failures, notifier):
-                # Not called, which would render once more: a message is no template.
+            with self._collect(failures, notifier):
+                # Not __call__, which would render the message as a template.
                 notifier.notify(context)
         if failures:
             raise failures[0]
 
     async def async_notify(self, context: Context) -> None:
-        """The same where Airflow awaits it, as the triggerer does for a deadline alert.
+        """The same for Airflow's triggerer, which awaits it for a deadline alert.
 
-        :raises AdjustConfigurationError: nobody is to be told, or a provider is missing.
-        :raises NotImplementedError: the provider of a channel is too old to be awaited.
+        :raises AdjustConfigurationError: no recipient is set, or a provider is missing.
+        :raises NotImplementedError: the provider of a channel is too old to have async notifiers.
         """
         failures: list[Exception] = []
         for notifier in self._notifiers():
-            with self._noted(failures, notifier):
+            with self._collect(failures, notifier):
                 await notifier.async_notify(context)
         if failures:
             raise failures[0]
 
     @contextmanager
-    def _noted(self, failures: list[Exception], notifier: BaseNotifier) -> Iterator[None]:
+    def _collect(self, failures: list[Exception], notifier: BaseNotifier) -> Iterator[None]:
         try:
             yield
         except Exception as error:
-            self.log.exception("%s could not tell about the delivery", type(notifier).__name__)
+            self.log.exception("%s could not send its message about the delivery", type(notifier).__name__)
             failures.append(error)
 
     def _notifiers(self) -> list[BaseNotifier]:
         found = list(self._configured())
         if not found:
             raise AdjustConfigurationError(
-                "the notifier has nobody to tell; give it email_to, slack_webhook_conn_id, or slack_conn_id and "
+                "the notifier has no recipient; give it email_to, slack_webhook_conn_id, or slack_conn_id and "
                 "slack_channel"
             )
         return found

@@ -1,7 +1,7 @@
-"""What became of a delivery, in words for people: a subject, a text and a page of HTML.
+"""The report on one try of a delivery, for people: a subject, a plain text, a Slack message and HTML.
 
-It says counts, money, reasons and where to look. Neither rows nor the words of an exception that is not this provider's
-are in it, since they may hold device ids.
+It has counts, revenue, reasons and links. It has no rows, and no message of an exception that is not this provider's:
+both may hold device ids.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _OURS = frozenset(name for name, value in vars(errors).items() if isinstance(val
 
 @dataclass(frozen=True)
 class DeliveryReport:
-    """The end of one try of one task, or the missed deadline of a DAG's run, of which no numbers are known.
+    """One ended try of a task, or the missed deadline of a DAG run, which has no numbers.
 
-    ``result`` is the task's result, which a failed try has, too; None if it ended before there was anything to count.
-    ``failure`` is why it failed, in a line; empty if it did not. ``deadline`` is the one that was missed.
+    ``result`` is the task's result, which a failed try has too; None if the try ended before it counted anything.
+    ``failure`` is the reason of a failure in one line, else empty. ``deadline`` is the missed deadline, else empty.
     """
 
     task: str
@@ -37,12 +37,12 @@ class DeliveryReport:
 
     @classmethod
     def of(cls, context: Mapping[str, Any]) -> DeliveryReport:
-        """Read what Airflow hands to a callback.
+        """Build the report from the context that Airflow gives to a callback.
 
-        :raises AdjustConfigurationError: it is no task's callback, and no deadline alert's.
+        :raises AdjustConfigurationError: the context is neither that of a task nor that of a deadline alert.
         """
         if "ti" not in context:
-            return cls._of_missed_deadline(context)
+            return cls._from_missed_deadline(context)
         ti = context["ti"]
         mapped = f" [{ti.map_index}]" if getattr(ti, "map_index", -1) >= 0 else ""
         exception = context.get("exception")
@@ -52,21 +52,22 @@ class DeliveryReport:
             try_number=ti.try_number,
             log_url=ti.log_url,
             result=getattr(context.get("task"), "delivery_result", None),
-            failure=_in_a_line(exception) if exception else _by_its_state(ti),
+            failure=_one_line(exception) if exception else _failure_by_state(ti),
         )
 
     @classmethod
-    def _of_missed_deadline(cls, context: Mapping[str, Any]) -> DeliveryReport:
+    def _from_missed_deadline(cls, context: Mapping[str, Any]) -> DeliveryReport:
         run, deadline = context.get("dag_run"), context.get("deadline")
         if not isinstance(run, Mapping) or not isinstance(deadline, Mapping):
             raise AdjustConfigurationError(
-                "there is no delivery to tell of; set the notifier on a task that sends, or give it to a deadline alert"
+                "the callback has neither a task nor a deadline; set the notifier on a task that sends, or give it to a "
+                "deadline alert"
             )
         return cls(task=run["dag_id"], run_id=run["dag_run_id"], deadline=str(deadline["deadline_time"]))
 
     @property
     def subject(self) -> str:
-        """How it went, in a line."""
+        """The result in one line."""
         if self.deadline:
             return f"Adjust: {self.task} has not ended by its deadline, {self.deadline}"
         return f"Adjust: {self.task} {'failed' if self.failure else 'succeeded'}, {self._share()}"
@@ -136,22 +137,22 @@ class DeliveryReport:
         return links
 
 
-def _in_a_line(exception: BaseException | str) -> str:
-    """The first line of one of this provider's errors, which reveal nothing; of another only its kind.
+def _one_line(exception: BaseException | str) -> str:
+    """The first line of this provider's errors, which hold no personal data; of any other exception its kind only.
 
-    An operator hands its own on as Airflow's exception that is not retried, with the kind before the words.
+    An operator raises its final errors as Airflow's exception without a retry, with the kind before the message.
     """
-    words = str(exception).partition("\n")[0]
+    message = str(exception).partition("\n")[0]
     kind = type(exception).__name__
     if kind in _OURS:
-        return f"{kind}: {words}"
-    if words.partition(":")[0] in _OURS:
-        return words
+        return f"{kind}: {message}"
+    if message.partition(":")[0] in _OURS:
+        return message
     return f"{kind}; see the log"
 
 
-def _by_its_state(ti: Any) -> str:
-    """Why it failed where Airflow hands on no exception, as 3.1 does in ``dag.test()``: by that it did."""
+def _failure_by_state(ti: Any) -> str:
+    """The failure by the state of the task, for callbacks without the exception, such as Airflow 3.1's ``dag.test()``."""
     return "The task failed; see the log" if getattr(ti, "state", None) in ("failed", "up_for_retry") else ""
 
 
@@ -160,7 +161,7 @@ def _money(revenue: Mapping[str, str]) -> str:
 
 
 def _for_slack(text: str) -> str:
-    # Slack's own list of characters to escape: https://docs.slack.dev/messaging/formatting-message-text
+    # The characters that Slack wants escaped: https://docs.slack.dev/messaging/formatting-message-text
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from airflow.sdk import Context, ObjectStoragePath
 from airflow_provider_adjust.files.event_files import read_rows
 from airflow_provider_adjust.lineage import file_lineage, report_file
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
+from airflow_provider_adjust.rendered_fields import HidesRenderedFields, hide, reveal
 from airflow_provider_adjust.s2s.account.rejected import ROW_KEY, is_rejected_line
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from airflow_provider_adjust.lineage import Lineage
 
 
-class AdjustSendEventsOperator(AdjustDeliveryOperator):
+class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
     """Send a batch of events to Adjust in chronological order per device and event token.
 
     .. code-block:: python
@@ -42,12 +43,11 @@ class AdjustSendEventsOperator(AdjustDeliveryOperator):
         super().__init__(**kwargs)
         self.events = events
 
-    def _do_render_template_fields(self, parent: Any, *arguments: Any, **keywords: Any) -> None:
-        # Not ``render_template_fields``: a mapped task is rendered by Airflow's stand-in for it, which calls only this.
-        super()._do_render_template_fields(parent, *arguments, **keywords)
-        # Airflow stores and shows what a template rendered to. A path may be seen; rows hold people's device ids.
-        if parent is self and not _is_path(self.events):
-            self.events = UnshownEvents(self.events)
+    def hide_rendered_fields(self) -> None:
+        """Hide rows, which hold device ids. A path may be shown."""
+        if not _is_path(self.events):
+            count = len(self.events) if isinstance(self.events, Sized) and not isinstance(self.events, str) else "some"
+            self.events = hide(self.events, f"{count} events (not shown: they hold device ids)")
 
     def rows(self, context: Context, stack: ExitStack) -> Sequence[Row] | Iterable[Row]:
         events = self._given
@@ -64,7 +64,7 @@ class AdjustSendEventsOperator(AdjustDeliveryOperator):
 
     @property
     def _given(self) -> Any:
-        return self.events.value if isinstance(self.events, UnshownEvents) else self.events
+        return reveal(self.events)
 
 
 def as_rows(events: Any) -> Sequence[Row] | Iterable[Row]:
@@ -80,19 +80,6 @@ def as_rows(events: Any) -> Sequence[Row] | Iterable[Row]:
         # The output of an upstream mapped task is a lazy sequence of its own kind; a file's rows are a stream.
         events = list(events) if hasattr(events, "__len__") else events
     return [corrected_row(row) for row in events] if isinstance(events, Sequence) else events
-
-
-class UnshownEvents:
-    """Rendered events, which Airflow's rendered fields show as a sentence instead of their content."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __str__(self) -> str:
-        count = len(self.value) if hasattr(self.value, "__len__") and not isinstance(self.value, str) else "some"
-        return f"{count} events (not shown: they hold device ids)"
-
-    __repr__ = __str__
 
 
 def _is_path(events: Any) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
 from airflow_provider_adjust.reconcile.totals import EventTotals
+from airflow_provider_adjust.s2s.account.tables import plain_table
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 #: Rows of a table that an error carries; the log has them all.
@@ -116,7 +117,7 @@ def comparison_table(
             row += ["" if totals.revenue is None else shown_amount(totals.revenue) for totals in _sources(each)]
             row.append(each.expected.currency or "")
         rows.append([*row, verdict(each)])
-    return _table([*head, ""], rows, numbers=range(2, 2 + len(sources) * (1 + with_revenue)))
+    return plain_table([*head, ""], rows, right=head[2 : 2 + len(sources) * (1 + with_revenue)])
 
 
 def excerpt(table: str) -> str:
@@ -177,14 +178,3 @@ def _difference(bigger: EventTotals, smaller: EventTotals) -> str:
     if bigger.revenue is not None and smaller.revenue is not None and bigger.revenue > smaller.revenue:
         parts.append(f"{shown_amount(bigger.revenue - smaller.revenue)} {bigger.currency}")
     return " and ".join(parts)
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: range) -> str:
-    widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
-    return "\n".join(
-        "  ".join(
-            f"{cell:>{width}}" if column in numbers else f"{cell:<{width}}"
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ).rstrip()
-        for line in (head, ["-" * width for width in widths], *rows)
-    )

@@ -1,4 +1,4 @@
-"""`python -m airflow_provider_adjust.sandbox`: the sandbox as a process, until it is told to end."""
+"""`python -m airflow_provider_adjust.sandbox`: the sandbox as a process, until SIGINT or SIGTERM."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_adjust.sandbox.options import SANDBOX_OPTIONS
 from airflow_provider_adjust.sandbox.server import SandboxServer
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
-#: What a wrong setting or an address in use raises.
+#: The errors of a wrong setting and of an address in use.
 CANNOT_START = (OSError, OverflowError, TypeError, ValueError)
 
 
@@ -27,13 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def serve(options: Mapping[str, Any]) -> int:
-    """Run the sandbox with these options, by the names of `SandboxConfig`'s settings, `host` and `port`.
+    """Run the sandbox until SIGINT or SIGTERM. Its address is printed once it answers requests.
 
-    Its address is printed once it answers. SIGINT or SIGTERM ends it.
+    :param options: settings of `SandboxConfig`, and `host` and `port`.
     """
     settings = dict(options)
     host, port = settings.pop("host"), settings.pop("port")
-    # Blocked before the server's thread exists, which inherits it: a signal then waits for sigwait, whenever it comes.
+    # Blocked before the server's thread starts, which inherits the mask: every signal then waits for sigwait.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
     server = SandboxServer(SandboxConfig(**settings), host=host, port=port).start()
     sys.stdout.write(f"Adjust sandbox listening on {server.url}\n")

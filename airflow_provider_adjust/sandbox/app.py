@@ -1,4 +1,4 @@
-"""The sandbox as an ASGI application: `/event`, the inspection pages beside it, Device API and Report Service."""
+"""The sandbox as an ASGI application: `/event`, the Device API, the Report Service, and pages for inspection."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ class SandboxApp:
         return Response(status_code=204) if status == 204 else JSONResponse(body, status, headers)
 
     async def _moved(self, request: Request) -> Response:
-        # A success that is none, so that a sender which follows loses the event and a count of arrivals shows it.
+        # Nothing is recorded: a sender that follows the redirect loses the event, and the counters show it.
         self._sandbox.state.redirects_followed += 1
         return _ok()
 

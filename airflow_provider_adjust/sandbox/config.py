@@ -1,4 +1,4 @@
-"""What a sandbox believes and how it behaves: one immutable value, replaced as a whole when it changes.
+"""The settings of a sandbox: one immutable value, which a change replaces as a whole.
 
 The same names serve Python (`SandboxConfig(tokens=["T"])`), the command line (`--token T`) and
 `POST /_sandbox/config` (`{"tokens": ["T"]}`).
@@ -27,7 +27,7 @@ _SECONDS = ("latency", "stall_seconds", "slow_seconds", "report_delay")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SandboxConfig:
-    """Settings of a sandbox; every one has a default that accepts everything that Adjust could accept.
+    """The settings of a sandbox. The defaults accept everything that Adjust could accept.
 
     :param tokens: S2S security tokens that are accepted; none means that S2S authentication is switched off.
     :param enforce: answer 401 to a missing or wrong token; False answers 202 and records nothing.
@@ -35,14 +35,14 @@ class SandboxConfig:
     :param event_tokens: the events that exist; None means any.
     :param unique_event_tokens: events that count once per device.
     :param unknown_devices: device id values that are answered 404 `Device not found`.
-    :param unknown_share: share (0 to 1) of devices that is unknown as well, chosen by a hash of the id value.
+    :param unknown_share: share (0 to 1) of further devices that are unknown, selected by a hash of the id value.
     :param opted_out_devices: device id values that are answered 451 `Device is opted out`.
     :param inactive_app_tokens: apps that are answered 403 `App is inactive`.
     :param api_tokens: tokens of the Device API and the Report Service; none means any or no token at all.
     :param latency: seconds from the arrival of a request to its answer.
     :param faults: share of requests per fault, `{"503": 0.02}` or `"503=0.02,reset_after=0.01"`.
-    :param fault_plan: faults for the next requests, one each, None for a request without; goes before `faults`.
-    :param seed: start of the reproducible choice of faults.
+    :param fault_plan: faults for the next requests, one each, None for a request without one; takes precedence over `faults`.
+    :param seed: seed of the random faults, which makes them reproducible.
     :param retry_after: seconds in the `Retry-After` header of 429 and 503; None sends no header.
     :param stall_seconds: how long a stalled connection stays open without an answer.
     :param slow_seconds: how long a slow answer takes.
@@ -52,8 +52,8 @@ class SandboxConfig:
     :param report_faults: share of report requests per fault, as in `faults`: `204`, a status, `fewer` or `more`.
     :param report_fault_plan: faults for the next report requests, as in `fault_plan`.
     :param clock: seconds since the epoch; replace it to freeze time.
-    :raises TypeError: for an unknown name, and for one name where a list of names is meant.
-    :raises ValueError: for a value that makes no sense.
+    :raises TypeError: for an unknown setting or a value of the wrong type, such as one text in place of a list.
+    :raises ValueError: for a value out of its range.
     """
 
     tokens: Collection[str] = ()
@@ -106,7 +106,10 @@ class SandboxConfig:
             raise TypeError("event_slugs must be a mapping of event tokens to names")
 
     def changed(self, changes: Mapping[str, object]) -> SandboxConfig:
-        """Return a copy with some settings changed; an unknown name is refused."""
+        """Return a copy with some settings changed.
+
+        :raises TypeError: for an unknown setting.
+        """
         known = {field.name for field in dataclasses.fields(self)}
         if unknown := sorted(set(changes) - known):
             raise TypeError(f"unknown setting {', '.join(unknown)}; known are {', '.join(sorted(known))}")
@@ -117,7 +120,7 @@ class SandboxConfig:
 
 
 def _names(setting: str, value: object) -> frozenset[str]:
-    # A single text is a collection of its characters, so `tokens="T1"` would quietly accept "T" and "1".
+    # A text is a collection of its characters: `tokens="T1"` would accept "T" and "1" without an error.
     if isinstance(value, str) or not isinstance(value, Collection) or not all(isinstance(name, str) for name in value):
         raise TypeError(f"{setting} must be a list of texts")
     return frozenset(value)

@@ -1,4 +1,4 @@
-"""Misbehaviour below HTTP: what a web framework takes care never to do to a client, done on purpose."""
+"""Faults below HTTP, on purpose: a connection that is reset, and an answer that is cut off."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ import socket
 import struct
 from http import HTTPStatus
 
-# l_onoff=1, l_linger=0: closing discards what is unsent and answers with RST instead of FIN.
+# l_onoff=1, l_linger=0: a close discards unsent bytes and sends RST instead of FIN.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 _MISSING_BYTES = 64
 
 
 def reset(transport: asyncio.Transport) -> None:
-    """Break the connection so that the client meets a TCP reset and not an orderly end."""
+    """Break the connection with a TCP reset in place of an orderly end."""
     number = transport.get_extra_info("socket").fileno()
     if number >= 0:
-        # asyncio and uvloop hand out different socket objects. A duplicate of the descriptor is the same to both.
+        # asyncio and uvloop return different socket objects. A duplicate of the descriptor works with both.
         with socket.socket(fileno=os.dup(number)) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     transport.abort()
 
 
 def send_truncated(transport: asyncio.Transport, status: int, body: bytes) -> None:
-    """Answer with half of the body and a Content-Length that promises more, then close."""
+    """Answer with half of the body and a Content-Length above its size, then close the connection."""
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
         "content-type: application/json\r\n"
@@ -35,7 +35,7 @@ def send_truncated(transport: asyncio.Transport, status: int, body: bytes) -> No
 
 
 def client_has_left(transport: asyncio.Transport) -> bool:
-    """Tell whether the client closed its end, even when the event loop has not yet been told."""
+    """Return whether the client closed its end, even if the event loop does not know yet."""
     if transport.is_closing():
         return True
     number = transport.get_extra_info("socket").fileno()

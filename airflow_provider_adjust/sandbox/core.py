@@ -1,6 +1,6 @@
-"""A sandbox apart from the web: its settings, what it recorded, what is under way, and which fault comes next.
+"""The sandbox without the web: its settings, recorded events, requests in flight and the source of faults.
 
-It lives on one event loop, which alone touches it, so nothing here is locked.
+Only one event loop uses it, so it needs no locks.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ class Sandbox:
         self.report_faults = _report_faults(config, config.report_fault_plan)
 
     def reset(self) -> None:
-        """Forget every event and counter, drop the rest of the fault plan, and start the seeded faults again."""
-        # A request that is still under way keeps the old objects, so it cannot appear in what comes after.
+        """Forget every event and counter, drop the rest of the fault plan, and restart the random faults."""
+        # A request that is still in flight keeps the old objects, so it does not appear in the new ones.
         self.state = SandboxState(keep_events=self.config.keep_events)
         self.in_flight = InFlight()
         self.books = ReportBooks()
@@ -35,9 +35,9 @@ class Sandbox:
         self.report_faults = _report_faults(self.config, ())
 
     def configure(self, changes: Mapping[str, object]) -> None:
-        """Change settings; new faults, a new plan or a new seed also start the seeded faults again.
+        """Change settings. New faults, a new plan or a new seed also restart the random faults.
 
-        :raises TypeError, ValueError: as `SandboxConfig` does; then nothing has changed.
+        :raises TypeError, ValueError: as `SandboxConfig`; the settings are then unchanged.
         """
         self.config = self.config.changed(changes)
         self.state.keep_events = self.config.keep_events
@@ -51,7 +51,7 @@ class Sandbox:
             )
 
     def stats(self) -> dict[str, object]:
-        """Return all counters as JSON has them."""
+        """Return all counters in a form for JSON."""
         return {
             **self.state.stats(),
             "max_concurrent": self.in_flight.max_concurrent,

@@ -1,6 +1,6 @@
-"""The one call of Adjust's Device API that a sender can confirm its events with.
+"""Adjust's Device API: `inspect_device`, by which a sender can confirm an event.
 
-Source: Adjust's "Device API" page, version 2 of `inspect_device`. The page says nothing of errors; those are decided
+Source: Adjust's "Device API" page, version 2 of `inspect_device`. The page does not describe errors; they are decided
 here.
 """
 
@@ -13,7 +13,7 @@ from airflow_provider_adjust.sandbox.config import SandboxConfig
 from airflow_provider_adjust.sandbox.rules import bearer_token, is_unknown_device
 from airflow_provider_adjust.sandbox.state import SandboxState
 
-# How the Device API writes "never".
+# The Device API's form of "never".
 _ZERO_TIME = "0001-01-01T00:00:00Z"
 
 
@@ -22,8 +22,8 @@ def inspect_device(
 ) -> tuple[int, dict[str, object]]:
     """Return the status and JSON body for a device.
 
-    A device that is not configured as unknown exists, with or without events, as it does for `/event`. The sandbox
-    knows events by token alone, so an event's name is its token.
+    Every device that is not configured as unknown exists, as it does for `/event`, with or without events. An event's
+    name is its token, since the sandbox does not know names.
     """
     if config.api_tokens and bearer_token(authorization) not in config.api_tokens:
         return 401, {"error": "Unauthorized"}

@@ -1,7 +1,7 @@
-"""`/event`: reads a request, lets the rules judge it, and answers, or misbehaves as the faults ask.
+"""`/event`: reads a request, judges it by the rules, and answers it or injects a fault.
 
-Plain ASGI and no framework route: this is the one path that must be fast, and its faults need the connection itself,
-which a framework's middleware hides.
+It is plain ASGI and not a framework's route: this path must be fast, and the faults need the connection, which a
+framework's middleware hides.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from airflow_provider_adjust.sandbox.core import Sandbox
 from airflow_provider_adjust.sandbox.rules import Answer, EventRequest, judge
 from airflow_provider_adjust.sandbox.state import SandboxState
 
-# Where the `redirect` fault points. Nothing is recorded there: a sender that follows it loses the event.
+# The target of the `redirect` fault. It records nothing: a sender that follows the redirect loses the event.
 MOVED_PATH = "/event_moved"
 OK_BODY = b'{"status": "OK"}'
 
@@ -32,7 +32,7 @@ _FAULT_MESSAGES = {
     "500": "Internal error, contact support@adjust.com",
     "503": "Service unavailable",
 }
-# A larger body is read to its end, as a server does, but not kept.
+# A larger body is read to its end but not kept.
 _MAX_KEPT_BYTES = 2_000_000
 
 
@@ -43,7 +43,7 @@ class EventEndpoint:
         self._sandbox = sandbox
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        # Settings and state may be replaced while this request waits; it belongs to those it arrived under.
+        # Settings and state may be replaced while this request waits. Those at its arrival apply.
         config, state, in_flight = self._sandbox.config, self._sandbox.state, self._sandbox.in_flight
         transport = _transport(send)
         body = await _read_body(receive)
@@ -58,7 +58,7 @@ class EventEndpoint:
         finally:
             in_flight.leave(request.lanes, transport)
         if transport.is_closing():
-            # uvicorn would take a return without an answer for a crash unless it knows that the client is gone.
+            # uvicorn treats a return without an answer as a crash, unless it knows that the client has left.
             await _until_client_left(receive)
 
     async def _answer(
@@ -74,15 +74,15 @@ class EventEndpoint:
         answer = Answer(200)
         if fault is not None:
             state.faults[fault] += 1
-        # Judged on arrival: a client that gives up during the latency has sent its event all the same.
+        # Judged on arrival: the event counts even if the client gives up during the latency.
         if fault is None or fault in faults.RECORDING:
             answer = judge(request, config, state)
             if answer.message:
-                # Without the detail after the colon, which would split the counter.
+                # Without the detail after the colon, or each detail would have a counter.
                 state.by_error[answer.message.partition(":")[0]] += 1
         seconds = config.latency + (config.slow_seconds if fault == faults.SLOW else 0)
         if not seconds:
-            # Lets requests that arrived at the same moment be seen side by side.
+            # Other requests that have arrived get to run, so that the count of concurrent requests is right.
             await asyncio.sleep(0)
         elif await _client_left_within(seconds, receive):
             state.abandoned += 1
@@ -125,7 +125,7 @@ def _event_request(scope: Scope, body: bytes, now: float) -> EventRequest:
 
 
 async def _read_body(receive: Receive) -> bytes | None:
-    """Return the body, or None when the client left before its end."""
+    """Return the body; None if the client left before its end."""
     body = b""
     while True:
         message = await receive()
@@ -164,5 +164,5 @@ def _body(message: str | None) -> bytes:
 
 
 def _transport(send: Send) -> asyncio.Transport:
-    """Return the connection under uvicorn's own `send`; ASGI has no other way to break it."""
+    """Return the connection behind uvicorn's `send`. ASGI itself gives no access to it."""
     return cast("asyncio.Transport", send.__self__.transport)  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Which request meets which fault: the language of `--faults`, and a choice that a seed makes reproducible."""
+"""The faults: their names, the syntax of `--faults`, and their assignment to requests, reproducible by a seed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
-# Faults that say "before" or carry a status leave the event unrecorded; the others record it first.
+# The faults of RECORDING record the event first; the others leave it unrecorded.
 RESET_BEFORE = "reset_before"
 RESET_AFTER = "reset_after"
 STALL_BEFORE = "stall_before"
@@ -16,20 +16,20 @@ TRUNCATE_BEFORE = "truncate_before"
 SLOW = "slow"
 HTML = "html"
 REDIRECT = "redirect"
-# Shorthand for the worse of the two: the sender cannot know that the event was recorded.
+# Short for the worse of the two stalls: the sender cannot know that the event was recorded.
 STALL = "stall"
 
 KINDS = (RESET_BEFORE, RESET_AFTER, STALL_BEFORE, STALL_AFTER, TRUNCATE, TRUNCATE_BEFORE, SLOW, HTML, REDIRECT)
 RECORDING = frozenset({RESET_AFTER, STALL_AFTER, TRUNCATE, SLOW})
 
-# What a report may do instead: say that there is nothing, or show wrong totals.
+# Faults of a report: it is empty, or its totals are too small or too large.
 EMPTY = "204"
 FEWER = "fewer"
 MORE = "more"
 
 
 def check_report_kind(kind: str) -> str:
-    """Return the fault of a report's own name.
+    """Return the name of a report's fault in its normal form.
 
     :raises ValueError: for a fault that does not exist.
     """
@@ -40,7 +40,7 @@ def check_report_kind(kind: str) -> str:
 
 
 def check_kind(kind: str) -> str:
-    """Return the fault's own name; a status is one of 400 to 599.
+    """Return the name of a fault in its normal form. A status from 400 to 599 is a fault.
 
     :raises ValueError: for a fault that does not exist.
     """
@@ -84,10 +84,10 @@ def parse_faults(spec: str | Mapping[str, float], check: Callable[[str], str] = 
 
 
 class FaultSource:
-    """Deals out one fault, or none, per request: first the plan, then by chance.
+    """Returns one fault, or None, per request: first those of the plan, then random ones.
 
-    Chance draws exactly one number per unplanned request, so the same seed and the same number of requests meet the
-    same faults, whatever the requests hold.
+    Each unplanned request takes exactly one random number. The same seed and number of requests therefore give the same
+    faults, whatever the requests contain.
     """
 
     def __init__(self, shares: Mapping[str, float], plan: Sequence[str | None], seed: int) -> None:
@@ -96,11 +96,11 @@ class FaultSource:
         self._shares = tuple(shares.items())
 
     def planned(self) -> tuple[str | None, ...]:
-        """Return what is left of the plan."""
+        """Return the rest of the plan."""
         return tuple(self._plan)
 
     def next(self) -> str | None:
-        """Return the fault that the next request meets."""
+        """Return the fault of the next request."""
         if self._plan:
             return self._plan.popleft()
         if not self._shares:

@@ -1,4 +1,4 @@
-"""How many requests are under way at once, in all and per lane: proof that a sender keeps one in flight per lane."""
+"""The number of requests in flight, in total and per lane. It proves that a sender keeps one in flight per lane."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class InFlight:
                 self._lanes[lane] = [transport]
                 deepest = 1
             else:
-                # A sender that gave up on an answer may send again at once, before this process is told that it left.
+                # A sender that gave up on an answer may send again before this process notices that it left.
                 others[:] = [other for other in others if not client_has_left(other)]
                 others.append(transport)
                 deepest = len(others)
             self.max_concurrent_per_lane = max(self.max_concurrent_per_lane, deepest)
 
     def leave(self, lanes: tuple[int, ...], transport: asyncio.Transport) -> None:
-        """Count a request as answered, or given up."""
+        """Count a request as ended, answered or not."""
         self._requests -= 1
         for lane in lanes:
-            # Not there when `enter` found that its client had left, and then even the lane may be gone by now.
+            # `enter` may have removed the request because its client had left, and then the lane may be gone too.
             transports = self._lanes.get(lane, [])
             if transport in transports:
                 transports.remove(transport)

@@ -1,7 +1,7 @@
 """The sandbox's options, for ``python -m airflow_provider_adjust.sandbox`` and ``airflow adjust sandbox``.
 
-Each is the option's name and the keywords of ``argparse``'s ``add_argument``. What is not given is left out, so that
-every default is written once, in ``SandboxConfig``.
+Each is the option's name and the keywords of ``argparse``'s ``add_argument``. Options that are not given are left out of
+the result, so the defaults are those of ``SandboxConfig``.
 """
 
 from __future__ import annotations
@@ -39,7 +39,10 @@ def _options() -> Iterator[tuple[str, dict[str, Any]]]:
         "--report-faults",
         {"metavar": "KIND=SHARE,...", "help": "share of reports per fault: 429=0.1,504=0.1,fewer=0.05"},
     )
-    yield "--seed", {"type": int, "metavar": "NUMBER", "help": "start of the reproducible choice of faults"}
+    yield (
+        "--seed",
+        {"type": int, "metavar": "NUMBER", "help": "seed of the random faults, which makes them reproducible"},
+    )
     for option, setting, what in (
         ("--no-enforce", "enforce", "answer 202, not 401, to a wrong or missing token"),
         ("--no-keep-events", "keep_events", "keep counters only, for runs of many millions"),
@@ -48,7 +51,7 @@ def _options() -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 SANDBOX_OPTIONS = tuple((option, {"default": argparse.SUPPRESS} | settings) for option, settings in _options())
-#: The names under which the parsed options are found.
+#: The names of the parsed options.
 SANDBOX_SETTINGS = tuple(
     settings.get("dest", option.removeprefix("--").replace("-", "_")) for option, settings in SANDBOX_OPTIONS
 )

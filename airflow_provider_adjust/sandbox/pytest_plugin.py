@@ -1,7 +1,7 @@
 """The sandbox as a pytest fixture.
 
-Name this module in the `pytest_plugins` of the conftest.py at the root of your tests. It is no entry point on purpose:
-installing the provider must not change anybody's test run.
+Name this module in the `pytest_plugins` of the conftest.py at the root of your tests. It is not an entry point of pytest,
+so the installation of the provider changes no test run.
 """
 
 from __future__ import annotations
@@ -15,6 +15,6 @@ from airflow_provider_adjust.sandbox.server import SandboxServer
 
 @pytest.fixture
 def adjust_sandbox() -> Iterator[SandboxServer]:
-    """Run a sandbox for one test; `adjust_sandbox.configure(...)` changes what it believes."""
+    """Run a sandbox for one test; `adjust_sandbox.configure(...)` changes its settings."""
     with SandboxServer() as server:
         yield server

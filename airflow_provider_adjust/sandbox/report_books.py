@@ -1,6 +1,6 @@
-"""What the Report Service has booked: events and revenue by app, environment, event token, currency and quarter of an hour.
+"""The bookings of the Report Service: events and revenue by app, environment, event, currency and quarter of an hour.
 
-A quarter of an hour, because no time zone is off by less, so every day of every zone is made of whole buckets.
+The offset of every time zone is a multiple of a quarter of an hour, so every day of every zone consists of whole buckets.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ BUCKET_SECONDS = 900
 
 
 class Bucket(NamedTuple):
-    """What is counted together; `start` is seconds since the epoch."""
+    """The key of a sum; `start` is in seconds since the epoch."""
 
     app_token: str
     environment: str
@@ -34,14 +34,14 @@ class Booked:
 
 
 class ReportBooks:
-    """Takes up events in the order in which they were received, once they are old enough to be shown."""
+    """Books events in the order of their receipt, once they are old enough for a report."""
 
     def __init__(self) -> None:
         self._taken = 0
         self.buckets: defaultdict[Bucket, Booked] = defaultdict(Booked)
 
     def take_up(self, state: SandboxState, until: float) -> None:
-        """Book every event that was received by then; what has been booked stays."""
+        """Book every event that was received until then and is not booked yet."""
         end = state.received_until(until)
         if end <= self._taken:
             return
@@ -52,9 +52,9 @@ class ReportBooks:
     def _book(self, params: dict[str, str], received_at: float) -> None:
         time = event_time(params, received_at)
         if not isinstance(time, float):
-            return  # it could not have been recorded
+            return  # such an event is never recorded
         start = int(time // BUCKET_SECONDS * BUCKET_SECONDS)
-        # Adjust's own default of the environment.
+        # Adjust's own default.
         environment = params.get("environment", "production")
         currency = params.get("currency", "").upper() if "revenue" in params else ""
         booked = self.buckets[Bucket(params["app_token"], environment, params["event_token"], currency, start)]

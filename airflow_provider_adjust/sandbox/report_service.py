@@ -1,7 +1,7 @@
 """Adjust's Report Service over the events that the sandbox received: `report`, `events` and `filters_data`.
 
-Source: Adjust's "Report Service API" pages. Rows hold text and totals hold numbers, as there. A report on nothing is
-204. The service's own errors are decided here where the pages only name the status.
+Source: Adjust's "Report Service API" pages. Rows hold text and totals hold numbers, as in Adjust. An empty report is
+204. Where the pages name only the status of an error, its body is decided here.
 """
 
 from __future__ import annotations
@@ -11,13 +11,10 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import TYPE_CHECKING
 
 from airflow_provider_adjust.sandbox import faults
+from airflow_provider_adjust.sandbox.core import Sandbox
 from airflow_provider_adjust.sandbox.rules import bearer_token
-
-if TYPE_CHECKING:  # core holds the books that are read here
-    from airflow_provider_adjust.sandbox.core import Sandbox
 
 _DIMENSIONS = ("day", "app_token")
 _PERIOD = re.compile(r"(\d{4}-\d\d-\d\d):(\d{4}-\d\d-\d\d)", re.ASCII)
@@ -29,7 +26,7 @@ Answer = tuple[int, object]
 
 
 class _Malformed(Exception):
-    """The request is one that Adjust answers 400."""
+    """A request that Adjust answers 400."""
 
 
 def report_service(page: str, query: Mapping[str, str], authorization: str | None, sandbox: Sandbox) -> Answer:
@@ -54,7 +51,7 @@ def report_service(page: str, query: Mapping[str, str], authorization: str | Non
 
 
 def _events(query: Mapping[str, str], sandbox: Sandbox) -> list[dict[str, object]]:
-    """Every event that exists or was received; events of one name are one entry, as in Adjust."""
+    """Every event that is configured or was received. Events of one name are one entry, as in Adjust."""
     tokens: dict[str, set[str]] = {}
     apps: dict[str, set[str]] = defaultdict(set)
     seen = sandbox.state.known_event_tokens()
@@ -125,7 +122,7 @@ def _shown(name: str, value: Decimal, factor: Decimal) -> Decimal:
 
 
 def _meaning(metric: str, sandbox: Sandbox) -> tuple[frozenset[str] | None, str]:
-    """The event tokens that a metric counts, None for all, and whether it counts events or sums revenue."""
+    """The event tokens of a metric, None for all, and whether the metric counts events or sums revenue."""
     slug, _, what = metric.rpartition("_")
     if metric in ("events", "revenue"):
         return None, metric

@@ -1,4 +1,4 @@
-"""The sandbox on a port of this machine, in a thread of the calling process."""
+"""The sandbox as a server on a port of this machine, in a thread of the calling process."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class SandboxServer:
             requests.post(f"{sandbox.url}/event", data=..., headers={"Authorization": "Bearer T"})
             assert sandbox.stats()["recorded"] == 1
 
-    It has no transport security and believes everyone, so it listens on loopback addresses only.
+    It has no transport security and trusts every client, so it listens on loopback addresses only.
 
     :param config: the settings to begin with.
     :param host: a loopback address.
     :param port: 0 lets the system choose a free one.
     :param settings: single settings of `SandboxConfig`, on top of `config`.
-    :raises ValueError: for a host that other machines can reach, or an impossible setting.
+    :raises ValueError: for a host that is not a loopback address, or a value out of its range.
     :raises TypeError: for an unknown setting.
     """
 
@@ -64,9 +64,9 @@ class SandboxServer:
         return self._sandbox.config
 
     def start(self) -> Self:
-        """Listen; returns once requests are answered.
+        """Start the server. Return once it answers requests.
 
-        :raises OSError: when the port is taken.
+        :raises OSError: if the port is in use.
         """
         if self._thread is not None:
             raise RuntimeError("the sandbox is already started")
@@ -83,7 +83,7 @@ class SandboxServer:
         return self
 
     def stop(self) -> None:
-        """Break off requests that are under way, and wait for the thread to end; counters and events stay readable."""
+        """Abort requests in flight and wait for the thread to end. Counters and events can still be read."""
         if self._thread is not None and self._server is not None:
             self._server.stop()
             self._thread.join()
@@ -106,11 +106,11 @@ class SandboxServer:
         return self._call(lambda: self._sandbox.state.events(offset, limit))
 
     def reset(self) -> None:
-        """Forget every event and counter, drop what is left of the fault plan, and start the seeded faults again."""
+        """Forget every event and counter, drop the rest of the fault plan, and restart the random faults."""
         self._call(self._sandbox.reset)
 
     def configure(self, **changes: Any) -> None:
-        """Change settings of `SandboxConfig` while the server runs; requests that arrive from now on meet them."""
+        """Change settings of `SandboxConfig` while the server runs. They apply to requests that arrive from now on."""
         self._call(lambda: self._sandbox.configure(changes))
 
     def _call(self, function: Callable[[], _T]) -> _T:
@@ -120,12 +120,12 @@ class SandboxServer:
         async def call() -> _T:
             return function()
 
-        # The event loop owns the state: run there, a call sees it between two requests.
+        # The event loop owns the state, so the call runs there, between two requests.
         return asyncio.run_coroutine_threadsafe(call(), self._server.loop).result(_CALL_SECONDS)
 
 
 class _Server(uvicorn.Server):
-    """uvicorn without its polling: it would cost every test 0.2 seconds to stop."""
+    """uvicorn without its polling, which would add up to 0.2 seconds to the end of every test."""
 
     def __init__(self, app: SandboxApp) -> None:
         super().__init__(
@@ -133,7 +133,7 @@ class _Server(uvicorn.Server):
                 app,
                 lifespan="off",
                 ws="none",
-                timeout_keep_alive=75,  # a pooled sender that pauses must not meet resets that nobody asked for
+                timeout_keep_alive=75,  # a sender with a connection pool may pause without a reset
                 log_config=None,
                 log_level="warning",
                 access_log=False,
@@ -145,12 +145,12 @@ class _Server(uvicorn.Server):
         self._stop: asyncio.Event
 
     def serve_on(self, listener: socket.socket) -> None:
-        """Serve until `stop`; the body of the thread."""
+        """Serve until `stop`. The thread runs this."""
         with asyncio.Runner(loop_factory=self.config.get_loop_factory()) as runner:
             runner.run(self._serve([listener]))
 
     def stop(self) -> None:
-        """Ask for the end; called from another thread."""
+        """Request the end. Other threads may call this."""
         self.loop.call_soon_threadsafe(self._stop.set)
 
     async def main_loop(self) -> None:
@@ -164,7 +164,7 @@ class _Server(uvicorn.Server):
             server.close()
         for listener in sockets or []:
             listener.close()
-        # A request that waits out its latency or a stall ends when its connection does.
+        # A request that waits for its latency or a stall ends with its connection.
         for connection in list(self.server_state.connections):
             connection.transport.abort()
         if tasks := set(self.server_state.tasks):

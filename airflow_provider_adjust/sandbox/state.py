@@ -1,7 +1,7 @@
-"""What a sandbox has recorded: events, the last time of every lane, and counters.
+"""The records of a sandbox: events, the last time of every lane, and counters.
 
 A lane is (device id name, device id value, event token): the scope in which Adjust demands chronological order. Lanes
-and events that were seen are remembered as 64-bit hashes, which lets a million of them fit in memory beside the events.
+and seen events are stored as 64-bit hashes, so a million of them fit in memory beside the events.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _EXACT = decimal.Context(prec=100)
 
 
 def parse_form(raw: bytes) -> dict[str, str]:
-    """Read URL-encoded parameters; of a repeated name the first counts, and an empty value is a value."""
+    """Parse URL-encoded parameters. The first of a repeated name counts, and an empty value is a value."""
     params: dict[str, str] = {}
     for name, value in parse_qsl(raw.decode("utf-8", "replace"), keep_blank_values=True):
         params.setdefault(name, value)
@@ -27,7 +27,7 @@ def parse_form(raw: bytes) -> dict[str, str]:
 
 
 class SandboxState:
-    """Everything that `reset` forgets. Owned by the server's event loop, which alone changes it."""
+    """Everything that `reset` forgets. Only the server's event loop changes it."""
 
     def __init__(self, *, keep_events: bool) -> None:
         self.keep_events = keep_events
@@ -36,7 +36,7 @@ class SandboxState:
         self._last_times: dict[int, float] = {}
         self._seen: set[int] = set()
         self._seen_event_ids: set[int] = set()
-        # What the Device API needs to find a device's lanes again from hashes alone: few names, few tokens.
+        # The few names and tokens that the Device API needs to compute the hashes of a device's lanes.
         self._id_names: set[str] = set()
         self._event_tokens: dict[str, set[str]] = {}
         self._revenue: dict[tuple[str, str, str], decimal.Decimal] = {}
@@ -115,15 +115,15 @@ class SandboxState:
         ]
 
     def received_until(self, time: float) -> int:
-        """Return how many of the recorded events that are kept had been received by then."""
+        """Return how many of the kept events had been received by then."""
         return bisect_right(self._received_at, time)
 
     def known_event_tokens(self) -> dict[str, frozenset[str]]:
-        """Return the app tokens that each recorded event token came with."""
+        """Return the app tokens of each recorded event token."""
         return {event_token: frozenset(app_tokens) for event_token, app_tokens in self._event_tokens.items()}
 
     def stats(self) -> dict[str, object]:
-        """Return the counters as JSON has them; revenue is exact decimal text."""
+        """Return the counters in a form for JSON; revenue is exact decimal text."""
         by_token: dict[str, dict[str, dict[str, str]]] = {}
         total: dict[str, decimal.Decimal] = {}
         for (app_token, event_token, currency), amount in sorted(self._revenue.items()):

@@ -8,12 +8,13 @@ from typing import Any
 
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
 from airflow_provider_adjust.reconcile.poll import Look, look_at_device
+from airflow_provider_adjust.rendered_fields import HidesRenderedFields, hide, reveal
 from airflow_provider_adjust.s2s.events.times import load_timezone, read_time
 from airflow_provider_adjust.sensors.adjust_waiting import AdjustWaitingSensor
 from airflow_provider_adjust.triggers.adjust_device_event import AdjustDeviceEventTrigger, seal
 
 
-class AdjustDeviceEventSensor(AdjustWaitingSensor):
+class AdjustDeviceEventSensor(HidesRenderedFields, AdjustWaitingSensor):
     """Wait until Adjust's last event of a device is at or after a time; the XCom is that event's time.
 
     .. code-block:: python
@@ -40,12 +41,8 @@ class AdjustDeviceEventSensor(AdjustWaitingSensor):
         self.since = since
         self.timezone = timezone
 
-    def _do_render_template_fields(self, parent: Any, *arguments: Any, **keywords: Any) -> None:
-        # Not ``render_template_fields``: a mapped task is rendered by Airflow's stand-in for it, which calls only this.
-        super()._do_render_template_fields(parent, *arguments, **keywords)
-        # Airflow stores and shows what a template rendered to.
-        if parent is self and not isinstance(self.device_id, UnshownDeviceId):
-            self.device_id = UnshownDeviceId(self.device_id)
+    def hide_rendered_fields(self) -> None:
+        self.device_id = hide(self.device_id, "not shown: a device id")
 
     def look(self) -> Look:
         connection = AdjustConnection.get(self.adjust_conn_id, app_token=self.app_token)
@@ -65,19 +62,7 @@ class AdjustDeviceEventSensor(AdjustWaitingSensor):
         )
 
     def _device_id(self) -> str:
-        return str(self.device_id.value if isinstance(self.device_id, UnshownDeviceId) else self.device_id)
+        return str(reveal(self.device_id))
 
     def _since(self) -> datetime:
         return read_time("since", self.since, load_timezone(self.timezone))
-
-
-class UnshownDeviceId:
-    """A rendered device id, which Airflow's rendered fields show as a sentence instead."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __str__(self) -> str:
-        return "not shown: a device id"
-
-    __repr__ = __str__

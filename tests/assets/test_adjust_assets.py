@@ -1,4 +1,4 @@
-"""The URIs of Adjust's assets: one spelling each, and odd shapes refused where the DAG is imported."""
+"""The URIs of Adjust's assets: one normal form each; other shapes are refused when the DAG is imported."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ APP = "4w565xzmb54d"
         ("adjust://4w565xzmb54d/f0ob4r", "adjust://4w565xzmb54d/f0ob4r"),
         ("adjust://4w565xzmb54d/f0ob4r/", "adjust://4w565xzmb54d/f0ob4r"),
         ("ADJUST://4w565xzmb54d/f0ob4r", "adjust://4w565xzmb54d/f0ob4r"),
-        # Tokens are case-sensitive, and hosts are not: a token is no host.
+        # Tokens are case-sensitive, unlike hosts.
         ("Adjust://4W565xzmb54d/F0ob4r", "adjust://4W565xzmb54d/F0ob4r"),
         ("adjust://4w565xzmb54d", "adjust://4w565xzmb54d"),
         ("adjust://4w565xzmb54d/", "adjust://4w565xzmb54d"),
     ],
 )
-def test_an_asset_has_one_spelling(given: str, uri: str) -> None:
+def test_a_uri_is_brought_into_its_normal_form(given: str, uri: str) -> None:
     assert Asset("purchases", uri=given).uri == uri
 
 
@@ -41,7 +41,7 @@ def test_an_asset_has_one_spelling(given: str, uri: str) -> None:
         ("adjust://4w565xzmb54d/*", "event token"),
     ],
 )
-def test_another_shape_is_refused_with_the_right_one_and_without_what_was_given(given: str, words: str) -> None:
+def test_the_error_of_another_shape_has_the_right_shape_and_not_the_given_uri(given: str, words: str) -> None:
     with pytest.raises(ValueError, match=words) as caught:
         Asset("purchases", uri=given)
     assert "adjust://<app token>/<event token>" in str(caught.value)

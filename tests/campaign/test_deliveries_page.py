@@ -38,7 +38,7 @@ def test_a_run_is_shown_in_its_tab_and_in_the_menu(tmp_path: Path) -> None:
         with chromium_page() as page:
             frame = open_tab_of_run(page, airflow)
             assert figures(frame) == {"Delivered": recorded, "Rejected": ROWS - recorded}
-            assert RUN_ID in frame.locator(".chosen").inner_text()
+            assert RUN_ID in frame.locator(".active-filters").inner_text()
 
             frame.get_by_role("link", name="Runs", exact=True).click()
             frame.get_by_role("link", name="Task instance").click()

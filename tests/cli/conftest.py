@@ -1,4 +1,4 @@
-"""Lends the tests here the account at a local stand-in for Adjust, a ledger, and the command line within this process."""
+"""Fixtures: an account at a local stand-in for Adjust, a ledger, and the command line within this process."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["adjust", "connect", "ledger"]
 
 
 class Done(NamedTuple):
-    """What a command left on the terminal."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -26,8 +26,8 @@ class Done(NamedTuple):
 
 @pytest.fixture
 def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
-    """Run a command in this process, which saves the seconds that importing Airflow takes."""
-    # The command sets it where it is not set; here it must be gone after the test.
+    """Run a command in this process, which saves the seconds of an import of Airflow."""
+    # The command sets the variable if it is missing. Set here, it is removed after the test.
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
 
     def cli(*arguments: object) -> Done:

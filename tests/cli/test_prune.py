@@ -45,7 +45,7 @@ def test_a_signal_ends_it_after_the_batch_under_way(cli: Cli, ledger: sa.Engine,
     assert done.code == 3
     assert done.out.splitlines() == [
         "1,000 settled events from more than 90 days ago were deleted from the ledger",
-        f"{number.name} came, and more may be left; run the command again",
+        f"received {number.name}; more events may be left, run the command again",
     ]
     assert len(remembered(ledger)) == 500
     assert signal.getsignal(number) is before

@@ -161,7 +161,7 @@ def test_ctrl_c_lets_what_is_in_flight_end_and_sends_nothing_more(
         finally:
             process.kill()
     assert process.returncode == 3
-    assert "DeliveryStopped: SIGINT came" in err
+    assert "DeliveryStopped: received SIGINT" in err
     said = re.search(r"delivered +(\d+)", out)
     assert said
     assert 0 < int(said[1]) == adjust.stats()["recorded"] < 2000

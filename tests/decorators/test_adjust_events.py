@@ -85,7 +85,7 @@ NO_ROWS: list[tuple[Callable[[], Any], str]] = [
 @pytest.mark.parametrize(("function", "kind"), NO_ROWS)
 def test_what_is_no_rows_is_refused_by_its_kind(adjust: SandboxServer, function: Callable[[], Any], kind: str) -> None:
     with pytest.raises(
-        AirflowException, match=rf"must return a list of rows or yield rows, not give a {kind};"
+        AirflowException, match=rf"must return a list of rows or yield rows, not return a {kind};"
     ) as caught:
         decorated(function if isinstance(function, type(lambda: 0)) else lambda: function()).execute({})
     assert not reveals(caught.value)
@@ -94,7 +94,7 @@ def test_what_is_no_rows_is_refused_by_its_kind(adjust: SandboxServer, function:
 
 @pytest.mark.filterwarnings("ignore:coroutine 'is_async' was never awaited")
 def test_an_async_function_is_refused(adjust: SandboxServer) -> None:
-    with pytest.raises(AirflowException, match="not give a coroutine"):
+    with pytest.raises(AirflowException, match="not return a coroutine"):
         decorated(is_async).execute({})
 
 

@@ -1,4 +1,4 @@
-"""A real Chromium, where there is one and Playwright to drive it, and people who log in to the page with it."""
+"""A real Chromium driven by Playwright, where both are installed, and visitors who log in to the page with it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAGE = "/adjust/"
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """A running browser; the test is skipped where there is none."""
+    """A running browser; the test is skipped without one."""
     playwright: Any = pytest.importorskip("playwright.sync_api")
     if CHROMIUM is None:
         pytest.skip("no chromium on the path")
@@ -33,7 +33,7 @@ def chromium() -> Iterator[Browser]:
 
 
 class Visitor:
-    """A person at a browser of their own."""
+    """A user with their own browser session."""
 
     def __init__(self, browser: Browser, url: str, who: str, **options: Any) -> None:
         self._url = url

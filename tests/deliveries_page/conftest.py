@@ -39,7 +39,7 @@ def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def airflow_knows_the_dags(airflow_db: Path) -> None:
-    """Put the DAGs into Airflow's database: permissions are only asked for those that are there."""
+    """Put the DAGs into Airflow's database: it checks permissions only for DAGs that it knows."""
     from airflow.models.dag import DagModel
     from airflow.models.dagbundle import DagBundleModel
     from airflow.utils.session import create_session
@@ -66,11 +66,11 @@ def api_server(
         patch.setenv("AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE", str(passwords))
         patch.setenv("AIRFLOW__ADJUST__LEDGER_CONN_IDS", "ledger")
         patch.setenv("AIRFLOW_CONN_LEDGER", json.dumps({"conn_type": "sqlite", "host": str(ledger_file)}))
-        # A line for each request would be written from the server's thread, between the tests.
+        # The server's thread would write a line for each request into the output of the tests.
         patch.setattr(airflow_app, "init_access_logging", lambda app: None, raising=False)  # Airflow 3.1 has none
         purge_cached_app()
         server = uvicorn.Server(uvicorn.Config(create_app(apps="core"), log_level="warning", lifespan="off"))
-        # Listening from now on: who comes before the server is ready waits for it.
+        # The socket listens from now on; earlier requests wait until the server is ready.
         with socket.create_server(("127.0.0.1", 0)) as listener:
             thread = threading.Thread(target=server.run, args=([listener],))
             thread.start()
@@ -94,7 +94,7 @@ Visit = Callable[..., httpx.Response]
 
 @pytest.fixture(scope="module")
 def tokens(api_server: str) -> dict[str, str]:
-    """What each user gets for their password."""
+    """The token of each user."""
     return {
         user: httpx.post(f"{api_server}/auth/token", json={"username": user, "password": f"password of {user}"})
         .raise_for_status()
@@ -105,7 +105,7 @@ def tokens(api_server: str) -> dict[str, str]:
 
 @pytest.fixture
 def visit(api_server: str, tokens: dict[str, str]) -> Iterator[Visit]:
-    """Ask for a path of the page as somebody, as a browser would: with Airflow's cookie."""
+    """Request a path of the page as a user, with Airflow's cookie as a browser sends it."""
     with httpx.Client(base_url=f"{api_server}/adjust", timeout=60) as client:
 
         def ask(who: str | None, path: str = "/", *, method: str = "GET", **options: object) -> httpx.Response:

@@ -1,4 +1,4 @@
-"""A ledger of any size, made up without sending anything: nights of runs of two DAGs, of which some events went wrong."""
+"""A generated ledger of any size: nightly runs of two DAGs, with some events that were not delivered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Airflow's simple auth manager with one thing more: who may read which DAG. It has roles, but no permissions of a DAG."""
+"""Airflow's simple auth manager, which has roles only, extended by permissions to read single DAGs."""
 
 from __future__ import annotations
 

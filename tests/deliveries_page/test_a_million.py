@@ -1,4 +1,4 @@
-"""A ledger with a million events: every view answers in seconds, and with a page that a browser can bear.
+"""A ledger with a million events: every view answers in seconds, with a page of moderate size.
 
 `pytest -m slow -s tests/deliveries_page/test_a_million.py` prints the table of docs/deliveries-page.md.
 """

@@ -1,4 +1,4 @@
-"""Nobody sees deliveries of a DAG that Airflow does not let them read, whatever they ask for.
+"""A user sees no deliveries of a DAG that Airflow does not let them read, whatever the request.
 
 A real API server, its real login and tokens, and four users: Ada may read one DAG of the ledger, Bob the other, Eve none,
 and Root both.
@@ -38,21 +38,21 @@ def total(response: httpx.Response) -> int:
 
 @pytest.mark.parametrize("path", [*VIEWS, f"/dags/{PURCHASES}", f"/dags/{PURCHASES}/runs/{A_RUN}", "/?dag_id=' OR 1"])
 @pytest.mark.parametrize("token", [None, "not.a.token"])
-def test_without_a_login_there_is_nothing(visit: Visit, path: str, token: str | None) -> None:
+def test_a_request_without_a_login_is_refused(visit: Visit, path: str, token: str | None) -> None:
     response = visit(None, path, headers={"Authorization": f"Bearer {token}"} if token else {})
     assert response.status_code == (403 if token else 401)
     assert not events_in(response)
     assert not any(word in response.text for word in (*DAGS, "scheduled__", "ledger"))
 
 
-def test_a_browser_without_a_login_is_led_to_airflows_and_back(visit: Visit, api_server: str) -> None:
+def test_a_browser_without_a_login_is_redirected_to_airflows_login_and_back(visit: Visit, api_server: str) -> None:
     response = visit(None, "/events?status=rejected&dag_id=a%26b", headers={"Sec-Fetch-Dest": "document"})
     assert response.status_code == 303
     login = httpx.get(api_server + response.headers["location"])
     assert login.status_code == 307
     assert login.next_request is not None
     assert login.next_request.url.path == "/auth/login"
-    # Airflow 3.1 hands on no more than the first parameter.
+    # Airflow 3.1 keeps the first parameter only.
     assert login.next_request.url.params["next"].startswith("/adjust/events?status=rejected")
 
 
@@ -68,9 +68,9 @@ def test_each_user_sees_the_dags_that_they_may_read(visit: Visit, who: str) -> N
     assert {PURCHASES if number % 5 else SUBSCRIPTIONS for number in numbers} == expected
 
 
-def test_a_token_in_the_header_counts_as_the_cookie_does(visit: Visit, tokens: dict[str, str]) -> None:
+def test_a_token_in_the_header_counts_like_the_cookie(visit: Visit, tokens: dict[str, str]) -> None:
     assert total(visit(None, headers={"Authorization": f"Bearer {tokens['bob']}"})) == EVENTS["bob"]
-    # Airflow 3.3 takes the header's word over the cookie's, 3.1 the cookie's; never both.
+    # Airflow 3.3 prefers the header to the cookie, 3.1 the cookie; never both.
     both = total(visit("eve", headers={"Authorization": f"Bearer {tokens['bob']}"}))
     assert both in (EVENTS["bob"], EVENTS["eve"])
 
@@ -92,14 +92,14 @@ GUESSES = [
 
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("guess", GUESSES, ids=repr)
-def test_guessed_parameters_reach_nothing_of_anothers_dag(visit: Visit, view: str, guess: dict[str, str]) -> None:
+def test_guessed_parameters_return_nothing_of_an_unreadable_dag(visit: Visit, view: str, guess: dict[str, str]) -> None:
     path = f"{view}?{urlencode(guess)}"
     bobs = visit("bob", path)
     assert bobs.status_code == 200
     assert all(number % 5 == 0 for number in events_in(bobs))
     if view == "/":
         assert total(bobs) <= EVENTS["bob"]
-    # Ada's DAG is no other to Bob than one that does not exist, and Eve is told nothing in any case.
+    # For Bob, Ada's DAG does not differ from one that does not exist. Eve may read no DAG.
     if guess.get("dag_id") == PURCHASES:
         unheard_of = visit("bob", f"{view}?{urlencode(guess | {'dag_id': 'unheard_of_'})}")
         assert bobs.text.replace(PURCHASES, "DAG") == unheard_of.text.replace("unheard_of_", "DAG")
@@ -109,7 +109,7 @@ def test_guessed_parameters_reach_nothing_of_anothers_dag(visit: Visit, view: st
 
 
 @pytest.mark.parametrize("path", ["/runs", "/events", "/events?status=rejected"])
-def test_a_place_in_anothers_list_is_one_in_ones_own(visit: Visit, path: str) -> None:
+def test_a_cursor_of_another_users_list_works_in_ones_own(visit: Visit, path: str) -> None:
     after = re.search(r'rel="next" href="[^"]*after=([\w-]+)', visit("ada", "/events").text)
     assert after is not None
     separator = "&" if "?" in path else "?"
@@ -120,12 +120,12 @@ def test_a_place_in_anothers_list_is_one_in_ones_own(visit: Visit, path: str) ->
 
 
 @pytest.mark.parametrize("who", ["ada", "bob"])
-def test_the_tab_of_a_dag_or_run_leads_to_it_and_no_further_than_allowed(visit: Visit, who: str) -> None:
+def test_the_tab_of_a_dag_or_run_leads_to_its_deliveries_if_the_user_may_read_it(visit: Visit, who: str) -> None:
     response = visit(who, f"/dags/{PURCHASES}/runs/{A_RUN}")
     assert response.status_code == 303
     location = httpx.URL(response.headers["location"])
     assert location.path == "/adjust/"
-    # The plus of the run's id has stayed one.
+    # The plus in the run's id is still a plus.
     expected = {"dag_id": PURCHASES, "run_id": A_RUN} | ({"ledger": "ledger"} if who == "ada" else {})
     assert dict(location.params) == expected
     found = total(visit(who, f"/?{location.query.decode()}"))
@@ -134,11 +134,11 @@ def test_the_tab_of_a_dag_or_run_leads_to_it_and_no_further_than_allowed(visit: 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
 @pytest.mark.parametrize("path", [*VIEWS, f"/dags/{PURCHASES}"])
-def test_nothing_can_be_changed_so_nothing_can_be_forged(visit: Visit, method: str, path: str) -> None:
+def test_requests_that_could_change_something_are_refused(visit: Visit, method: str, path: str) -> None:
     assert visit("root", path, method=method).status_code == 405
 
 
-def test_no_route_is_there_to_change_anything() -> None:
+def test_every_route_is_read_only() -> None:
     from airflow_provider_adjust.deliveries_page.app import app
 
     views = [route for route in app.routes if isinstance(route, Route)]
@@ -147,5 +147,5 @@ def test_no_route_is_there_to_change_anything() -> None:
 
 
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/redoc", "/static/../app.py", "/static/%2e%2e/app.py"])
-def test_there_is_nothing_else(visit: Visit, path: str) -> None:
+def test_other_paths_do_not_exist(visit: Visit, path: str) -> None:
     assert visit("root", path).status_code == 404

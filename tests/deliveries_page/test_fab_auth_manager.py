@@ -1,4 +1,4 @@
-"""Each sees what their role in the FAB auth manager allows: Airflow's own, with its database of users and its login page.
+"""A user sees what their role in the FAB auth manager allows, with its database of users and its login page.
 
 `make test-fab`; the FAB provider is installed in an environment of its own.
 """
@@ -69,7 +69,7 @@ def fab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
 
 
 def add_users(url: str, roles: dict[str, str]) -> None:
-    """Have root add them, by the API: each `airflow users create` takes as long as all of these."""
+    """Add the users as root by the API: each `airflow users create` takes as long as all of these."""
     login = {"username": "root", "password": "password of root"}
     token = httpx.post(f"{url}/auth/token", json=login, timeout=60).raise_for_status().json()["access_token"]
     with httpx.Client(base_url=f"{url}/auth/fab/v1", headers={"Authorization": f"Bearer {token}"}, timeout=60) as api:
@@ -80,7 +80,7 @@ def add_users(url: str, roles: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize(("who", "readable"), [(who, readable) for who, (_, readable) in USERS.items()])
-def test_each_sees_the_dags_that_their_role_may_read(
+def test_a_user_sees_the_dags_that_their_role_may_read(
     fab: Standalone, browser: Browser, who: str, readable: set[str]
 ) -> None:
     visitor = Visitor(browser, fab.url, who)
@@ -96,14 +96,14 @@ def test_each_sees_the_dags_that_their_role_may_read(
     assert visitor.hosts == {fab.url.removeprefix("http://")}
 
 
-def test_the_cookie_of_the_login_goes_along_with_no_other_sites_requests(fab: Standalone, browser: Browser) -> None:
+def test_the_login_cookie_is_not_sent_with_requests_of_another_site(fab: Standalone, browser: Browser) -> None:
     visitor = Visitor(browser, fab.url, "ada")
     [cookie] = [cookie for cookie in visitor.page.context.cookies() if cookie["name"] == "_token"]
     assert (cookie["sameSite"], cookie["httpOnly"]) == ("Lax", True)
 
 
 @pytest.mark.parametrize("view", VIEWS)
-def test_without_a_login_there_is_nothing_but_the_way_to_it(fab: Standalone, view: str) -> None:
+def test_a_request_without_a_login_leads_to_the_login_only(fab: Standalone, view: str) -> None:
     answer = httpx.get(f"{fab.url}{PAGE}{view}")
     assert answer.status_code == 401
     assert not any(dag_id in answer.text for dag_id in DAGS)
@@ -111,7 +111,7 @@ def test_without_a_login_there_is_nothing_but_the_way_to_it(fab: Standalone, vie
     assert led.url.path == "/auth/login/"
 
 
-def test_a_role_that_is_taken_away_is_gone_with_the_next_look(fab: Standalone, browser: Browser) -> None:
+def test_a_removed_role_takes_effect_with_the_next_request(fab: Standalone, browser: Browser) -> None:
     visitor = Visitor(browser, fab.url, "bob")
     assert visitor.go(f"{PAGE}runs").locator("tbody tr").count() > 0
     fab.command("users", "remove-role", "-u", "bob", "-r", "Subscriptions")

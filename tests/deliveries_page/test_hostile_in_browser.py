@@ -1,4 +1,4 @@
-"""A real Chromium does nothing that others want of it: not who has written into the ledger, nor a page of another site."""
+"""Neither hostile text in the ledger nor a page of another site makes a real Chromium run a script or use the login."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAMES = ("event_token", "reason", "run_id", "task_id", "app_token", "environment
 
 @pytest.fixture
 def hostile_ledger(airflow_knows_the_dags: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """A ledger whose every text is hostile, of a DAG whose name is, which Airflow knows."""
+    """A ledger with hostile text in every column, of a DAG with a hostile name that Airflow knows."""
     from airflow.models.dag import DagModel
     from airflow.utils.session import create_session
 
@@ -56,7 +56,7 @@ def hostile_ledger(airflow_knows_the_dags: None, monkeypatch: pytest.MonkeyPatch
 
 
 class Watched(Visitor):
-    """A person who is asked nothing by a page, and who notes which scripts ran."""
+    """A visitor without dialogs, who records which scripts ran."""
 
     def __init__(self, browser: Browser, url: str, who: str) -> None:
         super().__init__(browser, url, who)
@@ -64,7 +64,7 @@ class Watched(Visitor):
         self.page.on("dialog", lambda dialog: (self.dialogs.append(dialog.message), dialog.dismiss()))
 
 
-def test_what_others_have_written_runs_nowhere_and_adds_no_element(
+def test_hostile_text_runs_no_script_and_adds_no_element(
     browser: Browser, api_server: str, hostile_ledger: Path
 ) -> None:
     root = Watched(browser, api_server, "root")
@@ -100,7 +100,7 @@ Promise.all(attempts).then(found => {{ document.title = found.join(", "); }});
 
 @pytest.fixture
 def other_site(api_server: str, tmp_path: Path) -> Iterator[str]:
-    """A page that is of another site to a browser: `localhost` is not `127.0.0.1`."""
+    """A page of another site: for a browser `localhost` is not `127.0.0.1`."""
     (tmp_path / "index.html").write_text(OTHER_SITE.format(url=api_server + PAGE))
     handler = partial(SimpleHTTPRequestHandler, directory=str(tmp_path))
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -130,12 +130,12 @@ def test_another_site_can_neither_change_nor_read_anything_by_a_visitors_login(
         "GET cors: refused, GET no-cors: refused, POST cors: refused, POST no-cors: refused, "
         "PUT cors: refused, DELETE cors: refused"
     )
-    # None of them carried the login; what would change something there is not.
+    # None of the requests carried the login, and no route changes anything.
     assert {(answer.request.method, answer.status) for answer in sent} == {("GET", 401), ("POST", 405)}
     assert not any("_token" in answer.request.all_headers().get("cookie", "") for answer in sent)
     assert not any("order-0" in frame.content() for frame in ada.page.frames)
 
-    # Whoever follows a link is there as themselves, and that is a look like any other.
+    # A visitor who follows a link opens the page with their own login, as they may.
     ada.page.get_by_text("a prize").click()
     ada.page.wait_for_url(f"{api_server}{PAGE}events")
     assert "order-0" in ada.page.content()

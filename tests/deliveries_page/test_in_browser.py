@@ -1,4 +1,4 @@
-"""The page in a real Chromium, by Airflow's own login, alone and within Airflow's frame."""
+"""The page in a real Chromium with Airflow's own login, alone and within Airflow's frame."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_each_user_sees_their_dags_only(browser: Browser, api_server: str, ada: 
         assert others not in visitor.go(f"/adjust/runs?dag_id={others}").locator("main").inner_text()
 
 
-def test_the_chart_says_what_the_table_says_to_those_who_do_not_see_it(ada: Visitor) -> None:
+def test_the_chart_announces_the_figures_of_the_table_to_screen_readers(ada: Visitor) -> None:
     chart = ada.page.locator("#chart")
     chart.focus()
     rows = ada.page.locator("#by-day tbody").evaluate_all(
@@ -117,9 +117,7 @@ LIGHT, DARK = ("rgb(255, 255, 255)", "31,122,77"), ("rgb(17, 17, 17)", "76,195,1
         ("dark", "light", LIGHT),
     ],
 )
-def test_it_is_as_light_or_dark_as_airflow(
-    ada: Visitor, system: Any, chosen: str | None, expected: tuple[str, str]
-) -> None:
+def test_the_page_has_airflows_theme(ada: Visitor, system: Any, chosen: str | None, expected: tuple[str, str]) -> None:
     ada.page.emulate_media(color_scheme=system)
     if chosen is not None:
         ada.page.evaluate("theme => localStorage.setItem('theme', theme)", chosen)
@@ -134,7 +132,7 @@ def frame_of(visitor: Visitor) -> FrameLocator:
     return frame
 
 
-def test_in_airflows_menu_a_bar_leads_to_the_rejects_and_these_to_their_task(ada: Visitor) -> None:
+def test_within_airflow_a_bar_leads_to_the_rejected_events_and_these_to_their_task(ada: Visitor) -> None:
     ada.go("/").get_by_role("button", name="Browse").click()
     ada.page.get_by_role("menuitem", name="Adjust deliveries").click()
     frame = frame_of(ada)
@@ -150,7 +148,7 @@ def test_in_airflows_menu_a_bar_leads_to_the_rejects_and_these_to_their_task(ada
     # The middle one of five days.
     assert day(2) in first.inner_text()
 
-    # The frame may not navigate Airflow, yet its links do: not within the frame, where Airflow would be in itself.
+    # The frame may not navigate Airflow. Its links to Airflow open outside the frame all the same.
     first.get_by_role("link", name="Task instance").click()
     ada.page.wait_for_url(f"**/dags/{PURCHASES}/runs/*/tasks/send_purchases/mapped/*")
 

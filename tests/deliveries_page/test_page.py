@@ -1,4 +1,4 @@
-"""What the page says and how it is served, by a real API server."""
+"""The content of the page and its headers, from a real API server."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from deliveries_page.made_ledger import fill
 from deliveries_page.test_access import A_RUN, PURCHASES, VIEWS, total
 
 from airflow_provider_adjust.deliveries_page import plugin
+from airflow_provider_adjust.deliveries_page.configuration import PREFIX
 from airflow_provider_adjust.s2s.ledger.schema import VERSION, deliveries, prepare, versions
 
 pytestmark = pytest.mark.airflow
@@ -39,7 +40,7 @@ def other_ledger(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> sa.Engine:
 
 
 class Loads(HTMLParser):
-    """What a page has the browser load or run."""
+    """The resources that a page loads, and its inline scripts and styles."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,7 +57,7 @@ class Loads(HTMLParser):
 
 
 @pytest.mark.parametrize("path", [*VIEWS, "/nowhere", "/static/nowhere", "/?map_index=x", "/?ledger=unknown"])
-def test_nothing_is_loaded_from_elsewhere_and_the_browser_is_told_so(visit: Visit, path: str) -> None:
+def test_everything_is_loaded_from_the_page_itself_and_the_headers_demand_it(visit: Visit, path: str) -> None:
     response = visit("root", path)
     page = Loads()
     page.feed(response.text)
@@ -76,7 +77,7 @@ def test_nothing_is_loaded_from_elsewhere_and_the_browser_is_told_so(visit: Visi
     assert headers["cache-control"] == "no-store"
 
 
-def test_a_day_says_what_became_of_its_events(visit: Visit) -> None:
+def test_a_day_shows_its_events_by_status_with_reasons_and_revenue(visit: Visit) -> None:
     text = visit("root").text
     body = re.search(rf'<tbody data-day="{day(2)}" data-delivered="(\d+)" data-rejected="(\d+)"', text)
     assert body is not None
@@ -94,7 +95,7 @@ def test_a_run_leads_to_its_task_instance_in_airflow(visit: Visit) -> None:
 HOSTILE = "\"><script>alert('x')</script>{{ 7*7 }}"
 
 
-def test_what_others_have_written_into_the_ledger_is_text(visit: Visit, other_ledger: sa.Engine) -> None:
+def test_hostile_text_in_the_ledger_is_shown_as_text(visit: Visit, other_ledger: sa.Engine) -> None:
     fill(other_ledger, rows=1, days=1, last=LAST + timedelta(hours=1))
     with other_ledger.begin() as connection:
         names = ("event_id", "event_token", "reason", "status", "run_id", "task_id", "currency", "app_token")
@@ -118,7 +119,7 @@ def test_what_others_have_written_into_the_ledger_is_text(visit: Visit, other_le
     ],
 )
 @pytest.mark.parametrize("view", ["/runs", "/events"])
-def test_what_is_refused_is_not_repeated_as_markup(visit: Visit, view: str, query: str) -> None:
+def test_a_refused_parameter_is_not_repeated_as_markup(visit: Visit, view: str, query: str) -> None:
     response = visit("root", f"{view}?{query}")
     assert response.status_code == 422
     assert "<script>=" not in response.text
@@ -127,14 +128,14 @@ def test_what_is_refused_is_not_repeated_as_markup(visit: Visit, view: str, quer
 
 
 @pytest.mark.parametrize("name", ["dag_id", "run_id", "task_id"])
-def test_what_is_chosen_is_shown_as_text(visit: Visit, name: str) -> None:
+def test_a_filter_is_shown_as_text(visit: Visit, name: str) -> None:
     response = visit("root", "/", params={name: HOSTILE})
     assert response.status_code == 200
     assert "<script>alert" not in response.text
 
 
 def contrast(one: str, other: str) -> float:
-    """As WCAG 2.2 defines it."""
+    """The contrast as WCAG 2.2 defines it."""
 
     def luminance(colour: str) -> float:
         parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
@@ -145,11 +146,11 @@ def contrast(one: str, other: str) -> float:
     return (light + 0.05) / (dark + 0.05)
 
 
-def test_every_colour_can_be_read_in_light_and_in_dark() -> None:
+def test_every_colour_has_enough_contrast_in_light_and_in_dark() -> None:
     style = (Path(plugin.__file__).parent / "static" / "page.css").read_text(encoding="utf-8")
     themes = [dict(re.findall(r"--([\w-]+): (#\w{6});", block)) for block in re.findall(r":root[^{]*\{[^}]*\}", style)]
     assert len(themes) == 3
-    assert themes[1] == themes[2], "dark by the system's choice is dark by Airflow's"
+    assert themes[1] == themes[2], "dark by the system's setting is dark by Airflow's"
     for theme in themes:
         for name in ("text", "quiet", "link", "delivered", "rejected", "in-doubt"):
             for ground in ("page", "panel"):
@@ -168,7 +169,7 @@ def test_only_ledgers_that_are_configured_are_opened(
     assert not (tmp_path / "x.db").exists()
 
 
-def test_one_of_several_ledgers_is_chosen(
+def test_the_address_selects_one_of_several_ledgers(
     visit: Visit, monkeypatch: pytest.MonkeyPatch, other_ledger: sa.Engine
 ) -> None:
     monkeypatch.setenv("AIRFLOW__ADJUST__LEDGER_CONN_IDS", " other, ledger,,other")
@@ -179,11 +180,11 @@ def test_one_of_several_ledgers_is_chosen(
         ("", "other"),
         (" selected", "ledger"),
     ]
-    # The tab of a run finds the ledger that knows it.
+    # The tab of a run selects the ledger that has the run.
     assert "ledger=ledger" in visit("root", f"/dags/{PURCHASES}/runs/{A_RUN}").headers["location"]
 
 
-def test_without_a_ledger_the_page_says_how_to_name_one(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_ledger_the_page_explains_how_to_configure_one(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__ADJUST__LEDGER_CONN_IDS", "")
     for view in VIEWS:
         response = visit("eve", view)
@@ -203,7 +204,7 @@ def test_without_a_ledger_the_page_says_how_to_name_one(visit: Visit, monkeypatc
         ({"conn_type": "sqlite", "host": "/nowhere/at/all.db"}, "OperationalError"),
     ],
 )
-def test_a_ledger_that_cannot_be_read_is_named_and_nothing_of_its_connection(
+def test_an_unreadable_ledger_is_named_without_any_part_of_its_connection(
     visit: Visit, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, connection: Any, cause: str
 ) -> None:
     if connection is None:
@@ -218,7 +219,7 @@ def test_a_ledger_that_cannot_be_read_is_named_and_nothing_of_its_connection(
         assert not any(secret in said for secret in ("pa55word", "127.0.0.1", "/nowhere", "SELECT"))
 
 
-def test_a_database_without_a_ledger_is_left_as_it_is(
+def test_a_database_without_a_ledger_is_not_changed(
     visit: Visit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     use_ledger(monkeypatch, {"conn_type": "sqlite", "host": str(tmp_path / "empty.db")})
@@ -236,7 +237,7 @@ def test_a_ledger_of_a_newer_provider_is_not_read(visit: Visit, other_ledger: sa
     assert "newer provider" in response.text
 
 
-def test_a_ledger_of_version_1_is_read_as_far_as_it_goes(visit: Visit, other_ledger: sa.Engine) -> None:
+def test_a_ledger_of_version_1_is_read_without_held_events(visit: Visit, other_ledger: sa.Engine) -> None:
     with other_ledger.begin() as connection:
         connection.exec_driver_sql("DROP TABLE adjust_held")
         connection.execute(versions.update().values(version=1))
@@ -245,17 +246,17 @@ def test_a_ledger_of_version_1_is_read_as_far_as_it_goes(visit: Visit, other_led
 
 
 def test_a_ledger_in_postgres_is_opened_to_read_only(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
-    from airflow_provider_adjust.deliveries_page.ledgers import LedgerReadError, open_ledger
+    from airflow_provider_adjust.deliveries_page.ledgers import LedgerReadError, open_session
 
     url = sa.make_url(postgres_url)
     prepare(sa.create_engine(url.set(drivername="postgresql+psycopg2")))
     connection = {"conn_type": "postgres", "host": url.query["host"], "login": "postgres", "schema": "postgres"}
     use_ledger(monkeypatch, connection)
-    with pytest.raises(LedgerReadError, match="ReadOnlySqlTransaction"), open_ledger("other") as ledger:
+    with pytest.raises(LedgerReadError, match="ReadOnlySqlTransaction"), open_session("other") as ledger:
         ledger.connection.execute(deliveries.delete())
 
 
-# -- how Airflow comes to the page ---------------------------------------------------------------------------------------
+# -- how Airflow finds the page ------------------------------------------------------------------------------------------
 
 
 def test_the_views_are_those_that_airflow_can_show(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -266,7 +267,7 @@ def test_the_views_are_those_that_airflow_can_show(monkeypatch: pytest.MonkeyPat
         views = [ExternalViewResponse.model_validate(view) for view in plugin.external_views()]
         assert [view.destination for view in views] == expected
         assert len({view.url_route for view in views}) == len(views)
-        # Below whatever path Airflow is served, which a slash in front would leave.
+        # Relative to the path at which Airflow is served, which a slash in front would leave.
         assert all(view.href.startswith("adjust/") for view in views)
 
 
@@ -274,7 +275,7 @@ def test_airflow_loads_the_plugin_by_its_entry_point() -> None:
     from airflow import plugins_manager
 
     info = {found["name"]: found for found in plugins_manager.get_plugin_info()}
-    assert info["adjust_deliveries"]["fastapi_apps"][0]["url_prefix"] == plugin.PREFIX
+    assert info["adjust_deliveries"]["fastapi_apps"][0]["url_prefix"] == PREFIX
 
 
 def test_a_page_that_cannot_be_imported_stops_nothing_else(
@@ -285,7 +286,7 @@ def test_a_page_that_cannot_be_imported_stops_nothing_else(
     assert httpx.get(f"{api_server}/api/v2/version").status_code == 200
 
 
-def test_the_plugin_imports_nothing_that_a_worker_does_not_need() -> None:
+def test_the_plugin_imports_only_itself_and_the_configuration() -> None:
     code = (
         "import sys, airflow.plugins_manager, airflow_provider_adjust\n"
         "before = set(sys.modules)\n"

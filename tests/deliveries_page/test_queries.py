@@ -1,4 +1,4 @@
-"""What the ledger says is what was written into it: on SQLite and on a real Postgres, against sums done by hand here."""
+"""The page's queries on SQLite and on a real Postgres, compared with sums that are computed here from the rows."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from deliveries_page.made_ledger import DAGS, fill
 
 from airflow_provider_adjust.deliveries_page import queries
-from airflow_provider_adjust.deliveries_page.choice import Filters, NoSuchPlace
-from airflow_provider_adjust.deliveries_page.queries import PAGE_SIZE, Event, Run, counts, dags_in, held_counts
+from airflow_provider_adjust.deliveries_page.filters import Filters, InvalidCursor
+from airflow_provider_adjust.deliveries_page.queries import PAGE_SIZE, EventRow, Run, counts, dags_in, held_counts
 from airflow_provider_adjust.deliveries_page.summary import summarise
 from airflow_provider_adjust.s2s.ledger.schema import deliveries, held
 
@@ -50,11 +50,11 @@ def ledger(ledger_engine: sa.Engine) -> Any:
 
 
 def written(connection: sa.Connection, dag_ids: Collection[str]) -> list[Any]:
-    """The rows themselves, filtered here and not by the database."""
+    """The rows of these DAGs, filtered here and not by the database."""
     return [row for row in connection.execute(sa.select(deliveries)) if row.dag_id in dag_ids]
 
 
-def test_the_dags_in_a_ledger_are_found_without_those_that_are_none(ledger: sa.Connection) -> None:
+def test_the_dags_in_a_ledger_are_found_without_the_empty_name(ledger: sa.Connection) -> None:
     row = dict(written(ledger, DAGS)[0]._mapping)
     ledger.execute(deliveries.insert(), [row | {"dag_id": "", "event_id": "sent-outside-airflow"}])
     assert dags_in(ledger) == sorted(DAGS)
@@ -88,7 +88,7 @@ def test_counts_and_revenue_add_up_per_day_and_kind(ledger: sa.Connection, dag_i
 
 
 @pytest.mark.parametrize(
-    ("choice", "matches"),
+    ("filters", "matches"),
     [
         (Filters(event_token="sub5cr"), lambda row: row.event_token == "sub5cr"),
         (Filters(status="rejected"), lambda row: row.status == "rejected"),
@@ -119,34 +119,34 @@ def test_counts_and_revenue_add_up_per_day_and_kind(ledger: sa.Connection, dag_i
         "before",
     ],
 )
-def test_what_is_chosen_filters_every_list(ledger: sa.Connection, choice: Filters, matches: Any) -> None:
+def test_a_filter_applies_to_every_list(ledger: sa.Connection, filters: Filters, matches: Any) -> None:
     expected = {row.event_id for row in written(ledger, DAGS) if matches(row)}
-    chosen = choice.with_default_days(NOW.date())
-    assert sum(count.events for count in counts(ledger, DAGS, chosen, NOW)) == len(expected)
-    assert {event.event_id for event in all_events(ledger, chosen)} == expected
-    assert sum(sum(run.events.values()) for run in all_runs(ledger, chosen, with_held=False)) == len(expected)
+    filters = filters.with_default_days(NOW.date())
+    assert sum(count.events for count in counts(ledger, DAGS, filters, NOW)) == len(expected)
+    assert {event.event_id for event in all_events(ledger, filters)} == expected
+    assert sum(sum(run.events.values()) for run in all_runs(ledger, filters, with_held=False)) == len(expected)
 
 
-def all_events(connection: sa.Connection, choice: Filters) -> list[Event]:
-    """Every page after another."""
-    found: list[Event] = []
+def all_events(connection: sa.Connection, filters: Filters) -> list[EventRow]:
+    """The events of all pages."""
+    found: list[EventRow] = []
     while True:
-        page = queries.events(connection, DAGS, choice, NOW)
+        page = queries.events(connection, DAGS, filters, NOW)
         assert len(page.items) <= PAGE_SIZE
         found += page.items
         if page.after is None:
             return found
-        choice = choice.model_copy(update={"after": page.after})
+        filters = filters.model_copy(update={"after": page.after})
 
 
-def all_runs(connection: sa.Connection, choice: Filters, *, with_held: bool) -> list[Run]:
+def all_runs(connection: sa.Connection, filters: Filters, *, with_held: bool) -> list[Run]:
     found: list[Run] = []
     while True:
-        page = queries.runs(connection, DAGS, choice, NOW, with_held=with_held)
+        page = queries.runs(connection, DAGS, filters, NOW, with_held=with_held)
         found += page.items
         if page.after is None:
             return found
-        choice = choice.model_copy(update={"after": page.after})
+        filters = filters.model_copy(update={"after": page.after})
 
 
 def test_pages_have_every_event_once_in_order_even_at_one_time(ledger: sa.Connection) -> None:
@@ -173,15 +173,15 @@ def test_an_old_claim_is_in_doubt_and_a_fresh_one_is_being_sent(ledger: sa.Conne
     for event_id, age in ((first, timedelta(minutes=14)), (second, timedelta(minutes=16))):
         sending = deliveries.update().where(deliveries.c.event_id == event_id)
         ledger.execute(sending.values(status="sending", updated_at=NOW - age))
-    chosen = Filters().with_default_days(NOW.date())
-    assert [event.event_id for event in all_events(ledger, chosen.model_copy(update={"status": "sending"}))] == [first]
-    assert second in {event.event_id for event in all_events(ledger, chosen.model_copy(update={"status": "in_doubt"}))}
-    totals = summarise(counts(ledger, DAGS, chosen, NOW)).totals.events
+    filters = Filters().with_default_days(NOW.date())
+    assert [event.event_id for event in all_events(ledger, filters.model_copy(update={"status": "sending"}))] == [first]
+    assert second in {event.event_id for event in all_events(ledger, filters.model_copy(update={"status": "in_doubt"}))}
+    totals = summarise(counts(ledger, DAGS, filters, NOW)).totals.events
     assert (totals["sending"], totals.total()) == (1, 1500)
 
 
 @pytest.mark.parametrize(
-    ("dag_ids", "choice", "expected"),
+    ("dag_ids", "filters", "expected"),
     [
         (DAGS, Filters(), 18),
         ([PURCHASES], Filters(), 7),
@@ -192,23 +192,23 @@ def test_an_old_claim_is_in_doubt_and_a_fresh_one_is_being_sent(ledger: sa.Conne
         (DAGS, Filters(status="rejected"), 0),
     ],
 )
-def test_held_events_are_counted_where_no_end_is_asked_for(
-    ledger: sa.Connection, dag_ids: Collection[str], choice: Filters, expected: int
+def test_held_events_are_counted_without_a_filter_on_status_or_reason(
+    ledger: sa.Connection, dag_ids: Collection[str], filters: Filters, expected: int
 ) -> None:
-    found = held_counts(ledger, dag_ids, choice.with_default_days(NOW.date()))
+    found = held_counts(ledger, dag_ids, filters.with_default_days(NOW.date()))
     assert sum(count.events for count in found) == expected
     assert {count.status for count in found} <= {"held"}
 
 
 @pytest.mark.parametrize("after", ["W10", "e30", "Ww", "äö", "WzFd", "bnVsbA", "WyJhIiwiYiIsImMiLDEuNV0"])
-def test_a_place_that_no_page_has_handed_out_is_refused(ledger: sa.Connection, after: str) -> None:
+def test_a_text_that_is_not_a_cursor_of_the_list_is_refused(ledger: sa.Connection, after: str) -> None:
     for ask in (queries.events, lambda *args: queries.runs(*args, with_held=False)):
-        with pytest.raises(NoSuchPlace):
+        with pytest.raises(InvalidCursor):
             ask(ledger, DAGS, Filters(after=after).with_default_days(NOW.date()), NOW)
 
 
-def test_there_is_no_device_to_show() -> None:
-    """The page can show no more than the ledger has; this is the list to think about before a column joins it."""
+def test_the_ledger_has_no_column_with_device_ids() -> None:
+    """A new column of the ledger must not hold personal data, since the page may show it."""
     assert set(deliveries.c.keys()) == {
         *("app_token", "event_token", "environment", "event_id", "status", "reason", "http_status", "content"),
         *("occurred_at", "revenue", "currency", "claim", "dag_id", "run_id", "task_id", "map_index", "updated_at"),

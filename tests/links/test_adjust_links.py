@@ -1,4 +1,4 @@
-"""The buttons on a task: where they lead, when they lead nowhere, and that Airflow keeps them."""
+"""The buttons on a task: their addresses, when a button is missing, and that Airflow stores them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ import pytest
 from operators.adjust_account import purchase
 from operators.dag_run import run_dag
 
-from airflow_provider_adjust.deliveries_page.choice import Choice
-from airflow_provider_adjust.deliveries_page.plugin import PREFIX
+from airflow_provider_adjust.deliveries_page.filters import Filters
 from airflow_provider_adjust.links.adjust_links import (
     DASHBOARD_URL,
     AdjustDashboardLink,
@@ -52,7 +51,7 @@ DELIVERIES = (
         (None, None, ""),
     ],
 )
-def test_deliveries_are_shown_of_a_task_that_has_a_ledger(
+def test_a_task_with_a_ledger_links_to_its_deliveries(
     monkeypatch: pytest.MonkeyPatch, base_url: str | None, ledger_conn_id: str | None, link: str
 ) -> None:
     if base_url:
@@ -65,15 +64,15 @@ def test_the_page_understands_the_link(map_index: int) -> None:
     key = SimpleNamespace(**{**vars(TI), "map_index": map_index})
     link = AdjustDeliveriesLink().get_link(operator(ledger_conn_id="adjust_ledger"), ti_key=key)
     path, _, query = link.partition("?")
-    assert path == f"{PREFIX}/"
-    choice = Choice.model_validate(dict(parse_qsl(query)))
-    assert (choice.ledger, choice.dag_id, choice.run_id, choice.task_id) == (
+    assert path == "/adjust/"
+    filters = Filters.model_validate(dict(parse_qsl(query)))
+    assert (filters.ledger, filters.dag_id, filters.run_id, filters.task_id) == (
         "adjust_ledger",
         TI.dag_id,
         TI.run_id,
         TI.task_id,
     )
-    assert choice.map_index == (None if map_index < 0 else map_index)
+    assert filters.map_index == (None if map_index < 0 else map_index)
 
 
 @pytest.mark.parametrize(
@@ -96,11 +95,11 @@ def test_the_page_understands_the_link(map_index: int) -> None:
         ("", ""),
     ],
 )
-def test_a_file_is_shown_where_its_storage_has_a_console(path: str, url: str) -> None:
+def test_a_file_has_a_link_if_its_storage_has_a_console(path: str, url: str) -> None:
     assert file_url(path) == url
 
 
-def test_a_task_that_rejected_nothing_has_no_file() -> None:
+def test_a_task_without_a_rejected_file_has_no_link_to_one() -> None:
     task = operator(rejected_path="s3://bucket/n.jsonl")
     assert AdjustRejectedFileLink().get_link(task, ti_key=TI) == ""
     task.delivery_result = {"rejected_path": None}
@@ -109,7 +108,7 @@ def test_a_task_that_rejected_nothing_has_no_file() -> None:
     assert AdjustRejectedFileLink().get_link(task, ti_key=TI).endswith("?prefix=n.jsonl")
 
 
-def test_the_dashboard_is_adjusts() -> None:
+def test_the_dashboard_link_leads_to_adjust() -> None:
     assert AdjustDashboardLink().get_link(operator(), ti_key=TI) == DASHBOARD_URL
 
 

@@ -19,7 +19,7 @@ __all__ = ["adjust", "connect"]
 
 
 class Inbox:
-    """Keeps every message that the mail server takes."""
+    """Keeps every message that the mail server accepts."""
 
     def __init__(self) -> None:
         self.messages: list[EmailMessage] = []

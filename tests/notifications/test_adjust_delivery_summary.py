@@ -72,7 +72,7 @@ def test_slack_is_told_through_a_webhook_and_through_the_api(adjust: SandboxServ
     assert not reveals(text)
 
 
-def test_the_words_may_be_ones_own(adjust: SandboxServer, inbox: Inbox, slack: Slack) -> None:
+def test_subject_and_texts_can_be_templates_of_the_user(adjust: SandboxServer, inbox: Inbox, slack: Slack) -> None:
     AdjustDeliverySummaryNotifier(
         email_to="data@example.com",
         subject="{{ ti.dag_id }}: {{ delivery.result.revenue.EUR }}",
@@ -86,15 +86,15 @@ def test_the_words_may_be_ones_own(adjust: SandboxServer, inbox: Inbox, slack: S
     assert post["text"] == "2 delivered"
 
 
-def test_one_notifier_tells_of_each_task_anew(adjust: SandboxServer, slack: Slack) -> None:
+def test_one_notifier_reports_on_each_task_by_itself(adjust: SandboxServer, slack: Slack) -> None:
     notifier = AdjustDeliverySummaryNotifier(slack_webhook_conn_id="slack_webhook")
     for task_id in ("first", "second"):
         notifier(after_a_delivery(task_id))
     assert [post["text"].split()[1] for _, post in slack.posts] == ["revenue.first", "revenue.second"]
 
 
-def test_a_message_is_no_template(adjust: SandboxServer, inbox: Inbox) -> None:
-    """A run's id is the user's choice; what looks like Jinja in it is not evaluated."""
+def test_a_message_is_not_rendered_as_a_template(adjust: SandboxServer, inbox: Inbox) -> None:
+    """Users name runs; Jinja in a run's id is not evaluated."""
     context = after_a_delivery()
     context["ti"].dag_id = "{{ 6 * 7 }}"
     AdjustDeliverySummaryNotifier(email_to="data@example.com")(context)
@@ -102,7 +102,7 @@ def test_a_message_is_no_template(adjust: SandboxServer, inbox: Inbox) -> None:
     assert message["Subject"].startswith("Adjust: {{ 6 * 7 }}.send succeeded")
 
 
-def test_a_channel_that_fails_does_not_keep_the_other_from_being_told(
+def test_a_channel_that_fails_does_not_stop_the_other(
     adjust: SandboxServer, slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nobody = {"conn_type": "smtp", "host": "127.0.0.1", "port": 9, "extra": {"disable_ssl": True, "retry_limit": 1}}
@@ -115,7 +115,7 @@ def test_a_channel_that_fails_does_not_keep_the_other_from_being_told(
     assert len(slack.posts) == 1
 
 
-#: What Airflow's scheduler knows when a run has not ended in time: no task, and no numbers.
+#: The context of a run that has not ended in time: it has neither a task nor numbers.
 LATE: dict[str, Any] = {
     "dag_run": {"dag_id": "revenue", "dag_run_id": "night"},
     "deadline": {"id": "1", "deadline_time": datetime(2026, 11, 19, 8, tzinfo=UTC)},
@@ -123,11 +123,11 @@ LATE: dict[str, Any] = {
 SUBJECT = "Adjust: revenue has not ended by its deadline, 2026-11-19 08:00:00+00:00"
 
 
-def test_airflow_still_says_as_much_of_a_late_run() -> None:
+def test_airflow_still_gives_these_fields_of_a_late_run() -> None:
     assert LATE["dag_run"].keys() <= DAGRunResponse.model_fields.keys()
 
 
-def test_the_triggerer_tells_of_a_missed_deadline(inbox: Inbox, slack: Slack) -> None:
+def test_the_triggerer_reports_a_missed_deadline(inbox: Inbox, slack: Slack) -> None:
     channels = {
         "email_to": "{{ dag_run.dag_id }}@example.com",
         "slack_webhook_conn_id": "slack_webhook",
@@ -146,7 +146,7 @@ def test_the_triggerer_tells_of_a_missed_deadline(inbox: Inbox, slack: Slack) ->
     assert [post["text"] for _, post in slack.posts] == [f"*{SUBJECT}*\nRun night"] * 2
 
 
-def test_an_executor_tells_of_a_missed_deadline(slack: Slack) -> None:
+def test_an_executor_reports_a_missed_deadline(slack: Slack) -> None:
     callback = SyncCallback(AdjustDeliverySummaryNotifier, kwargs={"slack_webhook_conn_id": "slack_webhook"})
     log = create_autospec(structlog.stdlib.BoundLogger, instance=True)
     assert execute_callback(callback.path, callback.kwargs | {"context": LATE}, "", None, log) == (True, None)
@@ -154,7 +154,7 @@ def test_an_executor_tells_of_a_missed_deadline(slack: Slack) -> None:
     assert post["text"] == f"*{SUBJECT}*\nRun night"
 
 
-def test_a_channel_that_fails_in_the_triggerer_does_not_keep_the_other_from_being_told(
+def test_a_channel_that_fails_in_the_triggerer_does_not_stop_the_other(
     slack: Slack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     nobody = {"conn_type": "smtp", "host": "127.0.0.1", "port": 9, "extra": {"disable_ssl": True, "retry_limit": 1}}
@@ -170,16 +170,16 @@ def test_a_channel_that_fails_in_the_triggerer_does_not_keep_the_other_from_bein
     assert len(slack.posts) == 1
 
 
-def test_a_dags_own_callback_says_where_the_notifier_belongs() -> None:
+def test_the_error_in_a_dags_callback_names_the_right_places() -> None:
     with pytest.raises(AdjustConfigurationError, match="set the notifier on a task that sends"):
         AdjustDeliverySummaryNotifier(email_to="a@example.com")({"dag": None, "run_id": "night", "reason": "failed"})
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
-    [({}, "nobody to tell"), ({"slack_conn_id": "slack_api"}, "slack_conn_id needs slack_channel")],
+    [({}, "the notifier has no recipient"), ({"slack_conn_id": "slack_api"}, "slack_conn_id needs slack_channel")],
 )
-def test_a_notifier_without_anybody_to_tell_says_so(arguments: dict[str, str], words: str) -> None:
+def test_a_notifier_without_a_recipient_is_refused(arguments: dict[str, str], words: str) -> None:
     with pytest.raises(AdjustConfigurationError, match=words):
         AdjustDeliverySummaryNotifier(**arguments)({"ti": SimpleNamespace(**TI, log_url="")})
 

@@ -1,4 +1,4 @@
-"""What is said about a delivery: for each way in which a try can end, and nothing that reveals a device."""
+"""The report on a delivery: one for each end of a try, without any device id."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RESULT = DeliverySummary().as_result(seconds=1.0, rejected_path=None) | {
 
 
 class AirflowFailException(Exception):
-    """Stands for Airflow's, which an operator raises with the kind before the words."""
+    """A stand-in for Airflow's exception, which an operator raises with the kind before the message."""
 
 
 def report(result: Any = RESULT, exception: Any = None, **ti: Any) -> DeliveryReport:
@@ -70,7 +70,7 @@ def test_a_success_as_text() -> None:
         ("lost, 38400000-8cf0-11bd-b23e-10b96e40000d", "str; see the log"),
     ],
 )
-def test_a_failure_is_told_in_a_line_of_ours(exception: Any, words: str) -> None:
+def test_a_failure_is_one_line_and_shows_only_our_messages(exception: Any, words: str) -> None:
     told = report(exception=exception)
     assert told.failure == words
     assert told.subject.startswith("Adjust: revenue.send failed, 1,490 of 1,500 events delivered")
@@ -82,11 +82,11 @@ def test_a_failure_is_told_in_a_line_of_ours(exception: Any, words: str) -> None
 @pytest.mark.parametrize(
     ("state", "failure"), [("failed", True), ("up_for_retry", True), ("success", False), (None, False)]
 )
-def test_a_failure_that_comes_without_its_exception_is_one(state: str | None, failure: bool) -> None:
+def test_a_failed_task_without_an_exception_counts_as_failed(state: str | None, failure: bool) -> None:
     assert bool(report(state=state).failure) is failure
 
 
-def test_a_try_that_ended_before_it_could_count() -> None:
+def test_a_try_that_ended_before_it_counted_anything() -> None:
     told = report(result=None, exception=DeliveryHalted("the token is wrong"))
     assert told.subject == "Adjust: revenue.send failed, before anything was counted"
     assert told.text == (f"{told.subject}\nRun night, try 2\n\nDeliveryHalted: the token is wrong\n\nLog: {LOG_URL}")

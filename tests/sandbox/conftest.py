@@ -1,4 +1,4 @@
-"""A sandbox whose clock stands still, and a way to send to it."""
+"""A sandbox with a fixed clock, and a function that sends to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A correct event and the time it is sent at, from which every case differs in one thing."""
+"""A correct event and its time of sending. Every case of the tests differs from it in one parameter."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EVENT = {
     "gps_adid": "device-1",
     "created_at_unix": str(NOW - 60),
 }
-# Without a time an event happens when it is received, so a sandbox accepts it whatever its clock says.
+# An event without a time counts at its receipt, so a sandbox accepts it with any clock.
 EVENT_OF_NOW = {name: value for name, value in EVENT.items() if name != "created_at_unix"}
 
 Send = Callable[..., requests.Response]

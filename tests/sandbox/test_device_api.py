@@ -20,7 +20,7 @@ def inspect(sandbox: SandboxServer, token: str | None = None, **changes: str) ->
     )
 
 
-def test_the_last_event_of_each_token_is_told(sandbox: SandboxServer, send: Send) -> None:
+def test_the_last_event_of_each_token_is_returned(sandbox: SandboxServer, send: Send) -> None:
     send(created_at_unix="1699999000")
     send(created_at_unix="1699999900")
     send(event_token="other", created_at_unix="1699999000")
@@ -34,7 +34,7 @@ def test_the_last_event_of_each_token_is_told(sandbox: SandboxServer, send: Send
     }
 
 
-def test_a_device_without_events_is_a_device(sandbox: SandboxServer) -> None:
+def test_a_device_without_events_exists(sandbox: SandboxServer) -> None:
     answer = inspect(sandbox)
     assert (answer.status_code, answer.json()["LastEventsInfo"]) == (200, {})
 
@@ -58,6 +58,8 @@ def test_refusals(
 
 
 @pytest.mark.parametrize(("token", "status"), [("A", 200), ("T", 401), (None, 401)])
-def test_it_wants_an_api_token_not_a_security_token(sandbox: SandboxServer, token: str | None, status: int) -> None:
+def test_the_api_token_is_required_and_not_the_security_token(
+    sandbox: SandboxServer, token: str | None, status: int
+) -> None:
     sandbox.configure(api_tokens=["A"], tokens=["T"])
     assert inspect(sandbox, token).status_code == status

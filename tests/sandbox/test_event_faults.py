@@ -1,4 +1,4 @@
-"""Each fault as a sender meets it, and whether its event was recorded all the same."""
+"""Each fault as a sender sees it, and whether the event is recorded."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_broken_connection(
 
 
 @pytest.mark.parametrize("kind", ["reset_before", "stall_before", "truncate"])
-def test_a_broken_connection_is_no_error_of_the_server(kind: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_broken_connection_is_not_logged_as_an_error(kind: str, caplog: pytest.LogCaptureFixture) -> None:
     with SandboxServer(fault_plan=[kind], stall_seconds=0.05) as server, pytest.raises(Exceptions.RequestException):
         requests.get(f"{server.url}/event", params=EVENT, timeout=5)
     assert [record.getMessage() for record in caplog.records if record.name.startswith(("uvicorn", "asyncio"))] == []
@@ -63,24 +63,24 @@ def test_a_status_records_nothing(sandbox: SandboxServer, send: Send, kind: str,
     assert (stats["recorded"], stats["by_status"], stats["faults"]) == (0, {kind: 1}, {kind: 1})
 
 
-def test_only_429_and_503_say_when_to_come_back(sandbox: SandboxServer, send: Send) -> None:
+def test_only_429_and_503_have_a_retry_after_header(sandbox: SandboxServer, send: Send) -> None:
     sandbox.configure(fault_plan=["429", "500", "503"], retry_after=7)
     assert [send().headers.get("Retry-After") for _ in range(3)] == ["7", None, "7"]
 
 
-def test_slow_is_late_but_whole(sandbox: SandboxServer, send: Send) -> None:
+def test_a_slow_answer_is_late_and_complete(sandbox: SandboxServer, send: Send) -> None:
     sandbox.configure(fault_plan=["slow"], slow_seconds=0.1)
     answer = send()
     assert (answer.json(), sandbox.stats()["recorded"]) == ({"status": "OK"}, 1)
     assert answer.elapsed.total_seconds() >= 0.1
 
 
-def test_latency_is_met_by_every_request(sandbox: SandboxServer, send: Send) -> None:
+def test_every_request_has_the_latency(sandbox: SandboxServer, send: Send) -> None:
     sandbox.configure(latency=0.1)
     assert send().elapsed.total_seconds() >= 0.1
 
 
-def test_html_comes_from_something_in_front_of_adjust(sandbox: SandboxServer, send: Send) -> None:
+def test_an_html_answer_is_that_of_a_gateway(sandbox: SandboxServer, send: Send) -> None:
     sandbox.configure(fault_plan=["html"])
     answer = send()
     assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html")
@@ -138,7 +138,7 @@ def test_a_seed_repeats_its_faults(sandbox: SandboxServer, send: Send) -> None:
     assert [send().status_code for _ in range(60)] == first
 
 
-def test_a_plan_comes_first_is_dealt_once_and_dropped_by_reset(sandbox: SandboxServer, send: Send) -> None:
+def test_a_plan_comes_first_applies_once_and_is_dropped_by_reset(sandbox: SandboxServer, send: Send) -> None:
     sandbox.configure(fault_plan=["503", None, "429"])
     assert [send().status_code for _ in range(2)] == [503, 200]
     sandbox.configure(faults={"500": 1.0})
@@ -164,13 +164,13 @@ def test_a_sandbox_starts_with_its_plan() -> None:
         ("503=0.6,429=0.6", "exceed 1"),
     ],
 )
-def test_faults_that_make_no_sense_are_refused(spec: str, message: str) -> None:
+def test_invalid_faults_are_refused(spec: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         SandboxConfig(faults=spec)
 
 
 def wait_for(sandbox: SandboxServer, counter: str, value: int) -> dict[str, object]:
-    """Return the counters once one has a value: the kernel needs a moment to tell the server that a client left."""
+    """Return the counters once one has a value: the server learns with a delay that a client left."""
     for _ in range(10_000):
         if (stats := sandbox.stats())[counter] == value:
             return stats

@@ -1,4 +1,4 @@
-"""What the sandbox answers to an event, rule by rule."""
+"""The sandbox's answer to an event, rule by rule."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_parameters_come_from_the_url_or_a_form_body(sandbox: SandboxServer) -> 
         requests.get(url, data=EVENT, timeout=5),
         requests.put(url, params=EVENT, timeout=5),
     ]
-    # Neither another type of body, nor the body of a GET, is a way in; of a parameter that is given twice, the body's counts.
+    # Other types of body and the body of a GET are ignored. Of a parameter that is given twice, the body's counts.
     assert [answer.status_code for answer in answers] == [200, 200, 400, 400, 400, 400, 404]
 
 

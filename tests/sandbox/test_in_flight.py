@@ -1,4 +1,4 @@
-"""The count of requests side by side, where only the kernel knows yet that a client has left."""
+"""The count of concurrent requests when only the kernel knows yet that a client has left."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LANE = (1,)
 
 
 class Connection(asyncio.Transport):
-    """The server's end of a connection, unaware of what happens at the other."""
+    """The server's end of a connection, which does not notice that the client closes its end."""
 
     def __init__(self) -> None:
         self.client, server = socket.socketpair()
@@ -41,14 +41,14 @@ def connect() -> Iterator[Callable[[], Connection]]:
         connection.end()
 
 
-def test_two_open_requests_of_a_lane_are_side_by_side(connect: Callable[[], Connection]) -> None:
+def test_two_open_requests_of_a_lane_are_concurrent(connect: Callable[[], Connection]) -> None:
     in_flight = InFlight()
     in_flight.enter(LANE, connect())
     in_flight.enter(LANE, connect())
     assert (in_flight.max_concurrent, in_flight.max_concurrent_per_lane) == (2, 2)
 
 
-def test_a_request_whose_client_has_left_is_not_in_the_way(connect: Callable[[], Connection]) -> None:
+def test_a_request_of_a_client_that_has_left_is_not_counted(connect: Callable[[], Connection]) -> None:
     in_flight = InFlight()
     given_up, again = connect(), connect()
     in_flight.enter(LANE, given_up)

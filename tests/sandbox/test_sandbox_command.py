@@ -1,4 +1,4 @@
-"""`python -m airflow_provider_adjust.sandbox`, as the process that a user starts."""
+"""`python -m airflow_provider_adjust.sandbox`, as a process."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_every_option_reaches_the_sandbox() -> None:
         (["--port", "70000"], "port"),
     ],
 )
-def test_an_impossible_option_is_explained(options: list[str], message: str) -> None:
+def test_an_invalid_option_is_explained(options: list[str], message: str) -> None:
     result = subprocess.run([*COMMAND, *options], capture_output=True, text=True, timeout=20, check=False)
     assert (result.returncode, result.stdout) == (2, "")
     assert message in result.stderr

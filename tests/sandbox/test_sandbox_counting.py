@@ -1,4 +1,4 @@
-"""Counts that a single request cannot get wrong."""
+"""Counts over many requests."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def test_revenue_is_summed_without_rounding(sandbox: SandboxServer, send: Send) 
     assert sandbox.stats()["revenue"] == {"EUR": "99999999999.423456789"}
 
 
-def test_requests_one_after_another_are_not_side_by_side(sandbox: SandboxServer, send: Send) -> None:
+def test_consecutive_requests_are_not_concurrent(sandbox: SandboxServer, send: Send) -> None:
     for _ in range(5):
         assert send().status_code == 200
     stats = sandbox.stats()

@@ -1,4 +1,4 @@
-"""The Report Service: what was received, as Adjust would report it."""
+"""The Report Service: the received events as Adjust would report them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ SHOWN: dict[str, tuple[dict[str, Any], list[tuple[str, str]] | None]] = {
 
 
 @pytest.mark.parametrize("name", SHOWN)
-def test_a_report_shows_what_it_is_asked_for(three: SandboxServer, name: str) -> None:
+def test_a_report_has_the_requested_rows_only(three: SandboxServer, name: str) -> None:
     changes, expected = SHOWN[name]
     answer = ask(three, **changes)
     if expected is None:
@@ -91,7 +91,7 @@ def test_an_event_is_shown_after_the_delay(sandbox: SandboxServer, send: Send) -
     assert ask(sandbox).status_code == 204
     sandbox.configure(clock=lambda: float(NOW + 601))
     assert ask(sandbox).json()["totals"]["event_f0ob4r_events"] == 1
-    # One that comes later is later.
+    # An event that is received later appears later.
     send(environment="sandbox", gps_adid="device-2")
     assert ask(sandbox).json()["totals"]["event_f0ob4r_events"] == 1
 
@@ -100,7 +100,7 @@ FAULTS = {"204": (204, None), "429": (429, None), "504": (504, None), "fewer": (
 
 
 @pytest.mark.parametrize("fault", FAULTS)
-def test_faults_come_one_by_one(three: SandboxServer, fault: str) -> None:
+def test_each_report_request_takes_one_fault(three: SandboxServer, fault: str) -> None:
     three.configure(report_fault_plan=[None, fault], retry_after=7)
     assert ask(three).status_code == 200
     answer = ask(three)
@@ -146,12 +146,12 @@ def test_events_are_listed_by_name_with_their_tokens_and_apps(three: SandboxServ
 
 @pytest.mark.parametrize("page", ["report", "events", "filters_data"])
 @pytest.mark.parametrize(("token", "status"), [("A", 200), ("T", 401), (None, 401)])
-def test_it_wants_an_api_token(three: SandboxServer, page: str, token: str | None, status: int) -> None:
+def test_the_api_token_is_required(three: SandboxServer, page: str, token: str | None, status: int) -> None:
     three.configure(api_tokens=["A"], tokens=["T"])
     assert ask(three, page, token).status_code == status
 
 
-def test_a_reset_forgets_what_was_booked(three: SandboxServer) -> None:
+def test_a_reset_deletes_the_bookings(three: SandboxServer) -> None:
     three.configure(event_tokens=["f0ob4r"])
     assert ask(three).status_code == 200
     three.reset()
@@ -168,6 +168,6 @@ def test_a_reset_forgets_what_was_booked(three: SandboxServer) -> None:
         {"event_slugs": {"f0ob4r": 1}},
     ],
 )
-def test_a_setting_that_makes_no_sense_is_refused(sandbox: SandboxServer, setting: dict[str, Any]) -> None:
+def test_an_invalid_setting_is_refused(sandbox: SandboxServer, setting: dict[str, Any]) -> None:
     with pytest.raises((TypeError, ValueError)):
         sandbox.configure(**setting)

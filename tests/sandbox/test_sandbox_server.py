@@ -1,4 +1,4 @@
-"""The server's life in a process: start, stop, and what it refuses."""
+"""The server in a process: its start, its stop, and settings that it refuses."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_settings_add_to_a_config() -> None:
         assert (server.config.tokens, server.config.seed) == ({"T"}, 5)
 
 
-def test_after_stop_the_port_is_free_and_the_record_stays() -> None:
+def test_after_stop_the_port_is_free_and_the_records_remain() -> None:
     with SandboxServer() as server:
         requests.get(f"{server.url}/event", params=EVENT_OF_NOW, timeout=5)
     assert "adjust-sandbox" not in [thread.name for thread in threading.enumerate()]
@@ -41,7 +41,7 @@ def test_after_stop_the_port_is_free_and_the_record_stays() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"latency": 60}, {"fault_plan": ["stall_after"], "stall_seconds": 60}])
-def test_stop_breaks_off_what_is_under_way_without_a_word(
+def test_stop_aborts_requests_in_flight_and_logs_nothing(
     settings: dict[str, object], caplog: pytest.LogCaptureFixture
 ) -> None:
     errors: list[Exception] = []
@@ -63,18 +63,18 @@ def test_stop_breaks_off_what_is_under_way_without_a_word(
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.2"])
-def test_any_loopback_address_will_do(host: str) -> None:
+def test_every_loopback_address_is_accepted(host: str) -> None:
     with SandboxServer(host=host) as server:
         assert requests.get(f"{server.url}/_sandbox/stats", timeout=5).status_code == 200
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.168.1.1", "::", "example.com", ""])
-def test_a_host_that_others_can_reach_is_refused(host: str) -> None:
+def test_a_host_that_is_not_loopback_is_refused(host: str) -> None:
     with pytest.raises(ValueError, match="loopback"):
         SandboxServer(host=host)
 
 
-def test_a_port_that_is_taken_is_an_error() -> None:
+def test_a_port_in_use_is_an_error() -> None:
     with SandboxServer() as server, pytest.raises(OSError, match="in use"):
         SandboxServer(port=int(server.url.rsplit(":", 1)[1])).start()
 
@@ -84,7 +84,7 @@ def test_a_sandbox_that_was_not_started_has_no_url() -> None:
         _ = SandboxServer().url
 
 
-def test_an_impossible_setting_is_refused() -> None:
+def test_an_invalid_setting_is_refused() -> None:
     with pytest.raises(TypeError, match="unknown setting token"):
         SandboxServer(token="T")
     with SandboxServer() as server, pytest.raises(ValueError, match="unknown_share"):

@@ -1,4 +1,4 @@
-"""What a sandbox counts and hands out for inspection, in Python and over HTTP."""
+"""The counters and events of a sandbox, in Python and over HTTP."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_repetitions_are_counted_by_content_and_by_event_id(sandbox: SandboxServ
 
 
 @pytest.mark.parametrize(("devices", "deepest"), [(["a", "b", "c"], 1), (["a", "a", "c"], 2), (["a", "a", "a"], 3)])
-def test_requests_side_by_side_are_counted_per_lane(
+def test_concurrent_requests_are_counted_per_lane(
     sandbox: SandboxServer, send: Send, devices: list[str], deepest: int
 ) -> None:
     sandbox.configure(latency=0.2)
@@ -46,7 +46,7 @@ def test_requests_side_by_side_are_counted_per_lane(
     assert (stats["max_concurrent"], stats["max_concurrent_per_lane"]) == (3, deepest)
 
 
-def test_a_retry_after_a_timeout_is_not_side_by_side(sandbox: SandboxServer, send: Send) -> None:
+def test_a_retry_after_a_timeout_is_not_concurrent(sandbox: SandboxServer, send: Send) -> None:
     sandbox.configure(fault_plan=["stall_after"])
     with pytest.raises(requests.exceptions.ReadTimeout):
         send(timeout=0.05)
@@ -55,7 +55,7 @@ def test_a_retry_after_a_timeout_is_not_side_by_side(sandbox: SandboxServer, sen
     assert (stats["recorded"], stats["repeated"], stats["max_concurrent_per_lane"]) == (2, 1, 1)
 
 
-def test_events_are_handed_out_in_pages(sandbox: SandboxServer, send: Send) -> None:
+def test_events_are_returned_in_pages(sandbox: SandboxServer, send: Send) -> None:
     for number in range(5):
         send(gps_adid=f"device-{number}")
 
@@ -72,7 +72,7 @@ def test_events_are_handed_out_in_pages(sandbox: SandboxServer, send: Send) -> N
     assert requests.get(f"{sandbox.url}/_sandbox/events?limit=all", timeout=5).status_code == 400
 
 
-def test_without_kept_events_the_counters_go_on(sandbox: SandboxServer, send: Send) -> None:
+def test_without_kept_events_the_counters_still_count(sandbox: SandboxServer, send: Send) -> None:
     sandbox.configure(keep_events=False)
     send()
     send(created_at_unix=str(NOW - 61))
@@ -80,7 +80,7 @@ def test_without_kept_events_the_counters_go_on(sandbox: SandboxServer, send: Se
     assert (stats["recorded"], stats["order_violations"], sandbox.events()) == (1, 1, [])
 
 
-def test_delete_forgets_and_keeps_the_settings(sandbox: SandboxServer, send: Send) -> None:
+def test_delete_removes_the_records_and_keeps_the_settings(sandbox: SandboxServer, send: Send) -> None:
     sandbox.configure(unknown_devices=["device-9"])
     send()
     assert requests.delete(f"{sandbox.url}/_sandbox/events", timeout=5).json() == {"status": "OK"}
@@ -111,9 +111,7 @@ def test_settings_can_be_changed_over_http(sandbox: SandboxServer, send: Send) -
         (b"{", "Expecting"),
     ],
 )
-def test_an_impossible_setting_is_refused_and_changes_nothing(
-    sandbox: SandboxServer, body: bytes, message: str
-) -> None:
+def test_an_invalid_setting_is_refused_and_changes_nothing(sandbox: SandboxServer, body: bytes, message: str) -> None:
     before = sandbox.config
     answer = requests.post(f"{sandbox.url}/_sandbox/config", data=body, timeout=5)
     assert answer.status_code == 400

@@ -14,8 +14,9 @@ from operators.adjust_account import Said
 from reconcile.reading_account import Connect
 from reconcile.report_case import API_TOKEN, EVENT_TOKEN, receive
 
+from airflow_provider_adjust.rendered_fields import HiddenValue
 from airflow_provider_adjust.sandbox import SandboxServer
-from airflow_provider_adjust.sensors.adjust_device_event import AdjustDeviceEventSensor, UnshownDeviceId
+from airflow_provider_adjust.sensors.adjust_device_event import AdjustDeviceEventSensor
 from airflow_provider_adjust.triggers.adjust_device_event import unseal
 
 DEVICE = "660e1d86-6796-463a-be86-897993136018"
@@ -94,7 +95,7 @@ def test_the_device_id_is_in_no_rendered_field_no_log_and_no_trigger(said: Said)
     with DAG("probes", schedule=None):
         waiting = sensor(device_id="{{ device }}", since="{{ since }}", deferrable=True, timeout=3600)
     waiting.render_template_fields({"device": DEVICE, "since": (SENT_AT + timedelta(hours=1)).isoformat()})
-    assert isinstance(waiting.device_id, UnshownDeviceId)
+    assert isinstance(waiting.device_id, HiddenValue)
     assert str(waiting.device_id) == "not shown: a device id"
     with pytest.raises(TaskDeferred) as deferral:
         waiting.execute({})

@@ -1,5 +1,5 @@
-// Airflow shows this page in a frame that may not open other pages of Airflow. Its own document may, and is of the same
-// origin, so the link is followed there.
+// Airflow shows this page in a frame that may not open Airflow's other pages. The document around the frame may, and has
+// the same origin, so links to Airflow are followed there.
 "use strict";
 
 if (parent !== window) {
@@ -13,7 +13,7 @@ if (parent !== window) {
       outer.click();
       event.preventDefault();
     } catch {
-      // A frame of somebody else's; the link does what it can.
+      // The frame is in a document of another origin. The browser follows the link as usual.
     }
   });
 }

@@ -1,4 +1,4 @@
-// Draws the table of days: delivered above, rejected below on a scale of its own, since it is so much less.
+// Two charts of the table of days: delivered, and below it rejected, which needs a scale of its own.
 "use strict";
 
 (() => {

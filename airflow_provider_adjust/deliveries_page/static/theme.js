@@ -1,4 +1,4 @@
-// Follows Airflow's own choice of light or dark, which it keeps in the browser; without one the system's counts.
+// Applies the theme, light or dark, that Airflow keeps in the browser; without one, the system's.
 "use strict";
 
 (() => {
@@ -7,7 +7,7 @@
     try {
       theme = localStorage.getItem("theme");
     } catch {
-      // Storage may be forbidden; then the system's theme it is.
+      // The browser may forbid storage. The system's theme applies then.
     }
     if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
     else delete document.documentElement.dataset.theme;

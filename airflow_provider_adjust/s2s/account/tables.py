@@ -1,4 +1,4 @@
-"""The texts of a delivery: a progress line while it runs, tables when it ends."""
+"""The texts of a delivery: a progress line while it runs, tables at its end. Every text table is made here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES, UNDELIVE
 def progress_line(
     summary: DeliverySummary, *, seconds: float, expected: int | None = None, slowed_to: int | None = None
 ) -> str:
-    """One line for a long run: counts, share and time left where the total is known, rate, rejects."""
+    """The log line of a running delivery: counts, rate, and with a known total the share and the time left."""
     settled = summary.settled
     rate = settled / seconds if seconds > 0 else 0.0
     parts = [f"{settled:,} events settled"]
@@ -35,7 +35,7 @@ def _duration(seconds: float) -> str:
 
 
 def summary_table(summary: DeliverySummary) -> str:
-    """Counts by outcome, then what was not delivered by reason, with the revenue that it carries."""
+    """Events and revenue by outcome, then the events that were not delivered by reason, with the revenue affected."""
     table = plain_table(("outcome", "events", "revenue"), outcome_rows(summary), right=("events",))
     if reasons := reason_rows(summary):
         table += "\n\n" + plain_table(("reason", "events", "revenue affected"), reasons, right=("events",))
@@ -45,7 +45,7 @@ def summary_table(summary: DeliverySummary) -> str:
 
 
 def outcome_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
-    """Outcome, count and delivered revenue of each outcome that there was."""
+    """Outcome, count and delivered revenue of each outcome with events."""
     rows = [("read", f"{summary.read:,}", "")]
     for outcome in FINAL_OUTCOMES:
         if count := summary.outcomes[outcome.value]:
@@ -69,7 +69,10 @@ def _money(amounts: dict[str, Decimal]) -> str:
 
 
 def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()) -> str:
-    """Lines of columns two spaces apart; those named in ``right`` are aligned to the right."""
+    """A table in plain text, with columns two spaces apart; those named in ``right`` are aligned to the right.
+
+    The cells are shown as they are. ``tabulate`` would strip their spaces and widen the columns.
+    """
     widths = [max(len(line[column]) for line in (head, *rows)) for column in range(len(head))]
     lines = [
         "  ".join(

@@ -1,4 +1,4 @@
-"""What may stand in an address of the page, and what it then means."""
+"""The filters in an address of the page: which are valid, and which days they select."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from airflow_provider_adjust.deliveries_page.choice import MOST_DAYS, Filters
+from airflow_provider_adjust.deliveries_page.filters import MAX_DAYS, Filters
 
 TODAY = date(2026, 5, 31)
 
@@ -22,16 +22,16 @@ TODAY = date(2026, 5, 31)
         ({"first_day": "2025-01-01"}, (date(2025, 1, 1), date(2025, 4, 2))),
         ({"first_day": "2026-07-01"}, (date(2026, 7, 1), date(2026, 7, 1))),
         ({"first_day": "2026-03-01", "last_day": "2026-05-31"}, (date(2026, 3, 1), date(2026, 5, 31))),
-        # A run's events may be from any day.
+        # The events of a run may be of any day.
         ({"run_id": "manual__1"}, (None, None)),
         ({"run_id": "manual__1", "first_day": "2026-05-20"}, (date(2026, 5, 20), TODAY)),
     ],
 )
 def test_the_days_are_bounded(given: dict[str, str], days: tuple[date | None, date | None]) -> None:
-    choice = Filters.model_validate(given).with_default_days(TODAY)
-    assert (choice.first_day, choice.last_day) == days
-    if choice.first_day and choice.last_day:
-        assert (choice.last_day - choice.first_day).days < MOST_DAYS
+    filters = Filters.model_validate(given).with_default_days(TODAY)
+    assert (filters.first_day, filters.last_day) == days
+    if filters.first_day and filters.last_day:
+        assert (filters.last_day - filters.first_day).days < MAX_DAYS
 
 
 @pytest.mark.parametrize(
@@ -54,15 +54,15 @@ def test_the_days_are_bounded(given: dict[str, str], days: tuple[date | None, da
     ],
     ids=repr,
 )
-def test_what_makes_no_sense_is_refused(given: dict[str, Any]) -> None:
+def test_invalid_filters_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         Filters.model_validate(given)
 
 
-def test_a_field_that_a_form_left_empty_does_not_filter() -> None:
+def test_an_empty_field_of_a_form_does_not_filter() -> None:
     assert Filters.model_validate(dict.fromkeys(Filters.model_fields, "")) == Filters()
 
 
-def test_an_address_chooses_the_same_but_for_the_changes_and_begins_anew() -> None:
-    choice = Filters(dag_id="shop", status="rejected", first_day=TODAY, after="WzFd")
-    assert choice.query(status=None, map_index=0) == {"dag_id": "shop", "first_day": "2026-05-31", "map_index": "0"}
+def test_an_address_keeps_the_filters_but_for_the_changes_and_begins_on_the_first_page() -> None:
+    filters = Filters(dag_id="shop", status="rejected", first_day=TODAY, after="WzFd")
+    assert filters.query(status=None, map_index=0) == {"dag_id": "shop", "first_day": "2026-05-31", "map_index": "0"}
