@@ -26,7 +26,7 @@ from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events import parser as event_parser
 from airflow_provider_adjust.s2s.events.event import Event, Lane
-from airflow_provider_adjust.s2s.events.parser import EventParser, check_schema, parse_event
+from airflow_provider_adjust.s2s.events.parser import EventParser, parse_event
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, UnreadableRow, renamed
 
 NAN = float("nan")
@@ -171,7 +171,7 @@ def test_an_extra_or_event_column_may_be_missing_too() -> None:
 def test_event_token_precedence(options: dict[str, Any], changes: dict[str, Any], token: str) -> None:
     event = parse(options, **changes)
     assert event.params["event_token"] == token
-    assert [lane.event_token for lane in event.lanes] == [token]
+    assert [lane.key for lane in event.lanes] == [token]
 
 
 def test_the_columns_order_does_not_decide_which_token_wins() -> None:
@@ -957,16 +957,6 @@ def test_rows_of_ever_new_shapes_take_no_more_memory(monkeypatch: pytest.MonkeyP
         assert len(parser._columns._shapes) <= 3
 
 
-def test_a_refusal_of_the_schema_alone_names_the_parameter() -> None:
-    # Year 3300 has eleven digits, so only the clock can let it through; the schema still looks at every text.
-    with pytest.raises(InvalidEvent) as caught:
-        check_schema({**parse().params, "created_at_unix": "soon"}, EVENT)
-    assert caught.value.reason == "invalid_created_at_unix"
-    with pytest.raises(InvalidEvent) as caught:
-        check_schema([], EVENT)  # type: ignore[arg-type]
-    assert caught.value.reason == "invalid_row"
-
-
 # --- identity ---------------------------------------------------------------------------------------------------------
 
 
@@ -1291,7 +1281,6 @@ def test_the_endpoint_knows_its_limits() -> None:
     assert EVENT.max_age == timedelta(days=58)
     assert EVENT.max_ahead == timedelta(minutes=5)
     assert EVENT.max_bytes == 1_000_000
-    assert EVENT.parameters["created_at"].sent_as == "created_at_unix"
 
 
 def test_what_identifies_a_person_or_an_app_is_personal() -> None:

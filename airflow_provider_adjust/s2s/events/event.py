@@ -11,13 +11,15 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote_plus
 
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
+
 
 class Lane(NamedTuple):
     """Within a lane events are sent one at a time, in the order of their times (Adjust S2S events, event timestamp)."""
 
     id_name: str
     id_value: str
-    event_token: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,7 @@ class Event:
     event_id: str
     lanes: tuple[Lane, ...] = field(repr=False)
     left_out: tuple[str, ...] = ()
+    endpoint: Endpoint = field(default=EVENT, repr=False)
 
     @property
     def body(self) -> str:
@@ -42,8 +45,14 @@ class Event:
         return form_encoded(self.params)
 
     @property
+    def key(self) -> str:
+        """The value of the endpoint's key, such as the event token; empty where the endpoint has none."""
+        return self.params.get(self.endpoint.key, "") if self.endpoint.key else ""
+
+    @property
     def revenue(self) -> Decimal | None:
-        amount = self.params.get("revenue")
+        """The amount of money, exactly as it is sent."""
+        amount = self.params.get(self.endpoint.amount) if self.endpoint.amount else None
         return None if amount is None else Decimal(amount)
 
 

@@ -10,9 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple
-
-from jsonschema import ValidationError
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint, Parameter
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
@@ -20,8 +18,10 @@ from airflow_provider_adjust.s2s.events import times, values
 from airflow_provider_adjust.s2s.events.event import Event, Lane, size_above
 from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row, UnreadableRow
-from airflow_provider_adjust.s2s.events.values import refuse
 from airflow_provider_adjust.s2s.redaction import quote
+
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
 
 #: How many events with these very parameters came before this one: two equal purchases in one second are two events.
 CountEqual = Callable[[str, datetime], int]
@@ -53,13 +53,13 @@ class EventParser:
             ignored=ignored if id_parameter is None else (*ignored, id_parameter),
             has_event_names=bool(options.event_tokens),
         )
-        self._defaults = {"s2s": "1"}
-        for name in ("app_token", "event_token", "environment"):
-            default = getattr(options, name)
+        self._defaults = dict(endpoint.constants)
+        for name in endpoint.defaults:
+            default = getattr(options, name, None)
             if not values.is_missing(default):
                 self._defaults[name] = self._default(name, default)
         for event, token in self._event_tokens.items():
-            self._default("event_token", token, f"event_tokens[{event!r}]")
+            self._default(endpoint.key or "event_token", token, f"event_tokens[{event!r}]")
         if id_parameter in endpoint.personal:
             raise AdjustConfigurationError(
                 f"id_field={options.id_field!r} holds a device's id or other personal data; event ids appear in logs, so "
@@ -127,12 +127,13 @@ class EventParser:
             elif kind == "time":
                 moments[name] = times.read_time(name, value, self._zone)
             elif kind == "event":
-                named["event_token"] = self._event_token_of(value)
+                named[self.endpoint.key or "event_token"] = self._event_token_of(value)
         # What the row says itself goes before the token of its event's name, and that before the defaults.
         params = {**self._defaults, **named, **params}
         occurred_at = self._check_time(moments, now)
-        params["created_at_unix"] = str(int(occurred_at.timestamp()))
-        check_schema(params, self.endpoint)
+        if moments:
+            params["created_at_unix"] = str(int(occurred_at.timestamp()))
+        check_rules(params, self.endpoint)
 
         if event_id is None:
             event_id = _digest(params)
@@ -142,7 +143,7 @@ class EventParser:
         if self._event_id_param is not None:
             self._add_event_id(params, event_id)
         self._check_size(params)
-        return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out))
+        return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out), self.endpoint)
 
     def _event_token_of(self, event: Any) -> str:
         try:
@@ -154,6 +155,8 @@ class EventParser:
             ) from None
 
     def _check_time(self, moments: dict[str, datetime], now: datetime) -> datetime:
+        if not moments and self.endpoint.time != "required":
+            return now
         if not moments:
             raise InvalidEvent(
                 "missing_created_at",
@@ -166,15 +169,15 @@ class EventParser:
             raise InvalidEvent(
                 "conflicting_created_at", "created_at and created_at_unix name different seconds; give one"
             )
-        age = now - occurred_at
-        if -self.endpoint.max_ahead <= age <= self.endpoint.max_age:
-            return occurred_at
-        if age > self.endpoint.max_age:
+        age, max_age = now - occurred_at, self.endpoint.max_age
+        if max_age is not None and age > max_age:
             raise InvalidEvent(
                 "expired",
-                f"the event is {age.days} days old; Adjust takes none older than {self.endpoint.max_age.days}",
+                f"the event is {age.days} days old; Adjust takes none older than {max_age.days}",
                 occurred_at=occurred_at,
             )
+        if age >= -self.endpoint.max_ahead:
+            return occurred_at
         raise InvalidEvent(
             "created_at_in_future",
             f"created_at lies {-age} ahead of now; check its time zone (times without an offset are read in `timezone`)",
@@ -200,9 +203,11 @@ class EventParser:
             )
 
     def _lanes(self, params: Mapping[str, str]) -> tuple[Lane, ...]:
-        device_ids = self.endpoint.device_ids
-        token = params["event_token"]
-        return tuple([Lane(name, text, token) for name, text in params.items() if name in device_ids])
+        endpoint = self.endpoint
+        if not endpoint.ordered:
+            return ()
+        key, device_ids = params.get(endpoint.key, "") if endpoint.key else "", endpoint.device_ids
+        return tuple([Lane(name, text, key) for name, text in params.items() if name in device_ids])
 
 
 def parse_event(row: Row, options: RowOptions | None = None, *, now: datetime | None = None) -> Event:
@@ -314,7 +319,6 @@ def _unknown_parameter(name: str) -> Parameter:
         letter_case=None,
         hyphens=True,
         personal=True,
-        sent_as=None,
     )
 
 
@@ -332,20 +336,24 @@ _WHERE_TO_SET = {
     "environment": "set it to production or sandbox in the connection, the operator or the row",
     "app_token": "set it in the connection, the operator or the row",
 }
+_HINTS = {"currency": ", an ISO 4217 code such as USD"}
 
 
-def check_schema(params: Mapping[str, str], endpoint: Endpoint) -> None:
-    """Raise ``InvalidEvent`` for the first thing that the endpoint's schema finds."""
-    if endpoint.is_valid(params):
-        return
-    error = next(endpoint.validator.iter_errors(params), None)
-    if error is not None:
-        raise _explain(error, params)
+def check_rules(params: Mapping[str, str], endpoint: Endpoint) -> None:
+    """Raise ``InvalidEvent`` for the first rule of the endpoint's schema that the parameters break."""
+    if not endpoint.rules.accept(params):
+        # The schema library finds what to say; it is far too slow to ask about every event.
+        errors = endpoint.validator.iter_errors(params)
+        raise _explain(next(error for error in errors if error.validator in _RULES), params)
+
+
+_RULES = frozenset({"required", "anyOf", "dependentRequired", "not"})
 
 
 def _explain(error: ValidationError, params: Mapping[str, str]) -> InvalidEvent:
-    if error.validator == "required" and isinstance(error.validator_value, list):
-        name = next(name for name in error.validator_value if name not in params)
+    rule: Any = error.validator_value
+    if error.validator == "required":
+        name = next(name for name in rule if name not in params)
         where = _WHERE_TO_SET.get(name, "set it in the operator or the row")
         return InvalidEvent(f"missing_{name}", f"the event has no {name}; {where}")
     if error.validator == "anyOf":
@@ -354,8 +362,9 @@ def _explain(error: ValidationError, params: Mapping[str, str]) -> InvalidEvent:
             "the row has no usable device id; give at least one, such as gps_adid, idfa, idfv or adid",
         )
     if error.validator == "dependentRequired":
-        return InvalidEvent("missing_currency", "revenue needs currency, an ISO 4217 code such as USD")
-    if error.validator == "not":
-        return InvalidEvent("conflicting_att_status", "give att_status or tracking_enabled, never both")
-    name = str(error.absolute_path[0]) if error.absolute_path else "row"
-    return refuse(name, "is not of the form that Adjust documents")
+        name, needed = next(
+            (name, each) for name in rule if name in params for each in rule[name] if each not in params
+        )
+        return InvalidEvent(f"missing_{needed}", f"{name} needs {needed}{_HINTS.get(needed, '')}")
+    first, *others = rule["required"]
+    return InvalidEvent(f"conflicting_{first}", f"give {first} or {' or '.join(others)}, never both")

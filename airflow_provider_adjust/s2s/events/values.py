@@ -22,8 +22,7 @@ from airflow_provider_adjust.s2s.errors import InvalidEvent
 from airflow_provider_adjust.s2s.redaction import quote
 
 Normalise = Callable[[Parameter, Any], str | None]
-#: Adjust S2S events, revenue parameters: the smallest amount accepted, and the limit above which it is refused.
-MIN_REVENUE = Decimal("0.001")
+#: Adjust S2S events, revenue parameters: the limit above which an amount is refused.
 MAX_REVENUE = Decimal(100_000_000_000)
 _PLAIN_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _LONGEST_NUMBER = 100
@@ -183,10 +182,10 @@ def money(parameter: Parameter, value: Any) -> str:
     number = _decimal(parameter.name, value)
     if not number.is_finite():
         raise refuse(parameter.name, f"is {quote(str(value))}; leave it out (NULL) where there is no amount")
-    if number < MIN_REVENUE:
+    if number < (parameter.minimum or 0):
         raise refuse(
             parameter.name,
-            f"is {quote(str(value))}; Adjust takes no amount below {MIN_REVENUE}: send free purchases, trials and "
+            f"is {quote(str(value))}; Adjust takes no amount below {parameter.minimum or 0}: send free purchases, trials and "
             "refunds without revenue (NULL), or leave them out of the query",
         )
     if number > MAX_REVENUE:
