@@ -10,8 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import settings
 from own_postgres import own_postgres
+from warm_airflow import airflow_command, end_server
 
 from airflow_provider_adjust.s2s.ledger.schema import metadata
 
@@ -60,6 +59,7 @@ AIRFLOW_HOME = _throw_away_airflow()
 
 def pytest_unconfigure() -> None:
     """Not at the process's exit: a mutant's process ends without one, and a test's forked child has one of its own."""
+    end_server()
     shutil.rmtree(AIRFLOW_HOME, ignore_errors=True)
 
 
@@ -77,7 +77,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 @pytest.fixture(scope="session")
 def airflow_db() -> Path:
     """Create Airflow's metadata database, once, for the tests that ask for it; return the Airflow home it lies in."""
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, timeout=300)
+    airflow_command("db", "migrate", timeout=300).check_returncode()
     return AIRFLOW_HOME
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from s2s_case import NOW, ROW, SECOND, refusal
+from table import table
 
 from airflow_provider_adjust.s2s.answers.classify import classify
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
@@ -69,14 +70,14 @@ REFUSALS: list[tuple[dict[Any, Any], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("changes", "reason", "detail"), REFUSALS, ids=[reason for _, reason, _ in REFUSALS])
+@table(("changes", "reason", "detail"), REFUSALS, ids=[reason for _, reason, _ in REFUSALS])
 def test_a_refusal_names_the_remedy(changes: dict[Any, Any], reason: str, detail: str) -> None:
     with pytest.raises(InvalidEvent) as caught:
         parse_event({name: value for name, value in {**ROW, **changes}.items() if value is not ...}, now=NOW)
     assert (caught.value.reason, caught.value.detail) == (reason, detail)
 
 
-@pytest.mark.parametrize(
+@table(
     ("given", "reason", "detail"),
     [
         (UnreadableRow("line 7 is not JSON"), "unreadable_row", "line 7 is not JSON"),
@@ -95,7 +96,7 @@ def test_what_is_no_row_is_named(given: Any, reason: str, detail: str) -> None:
     assert (caught.value.reason, caught.value.detail) == (reason, detail)
 
 
-@pytest.mark.parametrize(
+@table(
     ("age", "detail"),
     [
         (timedelta(days=58, seconds=1), "the event is 58 days old; Adjust takes none older than 58"),
@@ -122,7 +123,7 @@ def test_a_halt_at_a_proxy_names_the_remedy() -> None:
     assert verdict.remedy == "give the proxy's credentials in the worker's proxy settings"
 
 
-@pytest.mark.parametrize(
+@table(
     ("status", "body"),
     [
         (200, ""),
@@ -138,7 +139,7 @@ def test_only_a_halt_has_a_remedy(status: int, body: str) -> None:
     assert classify(status, body).remedy == ""
 
 
-@pytest.mark.parametrize(
+@table(
     ("status", "outcome"),
     [
         (299, Outcome.IN_DOUBT),
@@ -153,14 +154,12 @@ def test_where_a_class_of_statuses_begins_and_ends(status: int, outcome: Outcome
     assert classify(status, "").outcome is outcome
 
 
-@pytest.mark.parametrize(
-    ("body", "message"), [("OK", ""), ("ok", "ok"), ("x " * 499 + "xx", "x " * 148 + "x…"), ("x" * 1001, "")]
-)
+@table(("body", "message"), [("OK", ""), ("ok", "ok"), ("x " * 499 + "xx", "x " * 148 + "x…"), ("x" * 1001, "")])
 def test_which_text_is_a_message(body: str, message: str) -> None:
     assert classify(400, body).message == message
 
 
-@pytest.mark.parametrize(
+@table(
     ("message", "shown"),
     [
         ("z" * 300, "z" * 300),
