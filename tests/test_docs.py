@@ -15,10 +15,10 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
-from airflow_provider_adjust.reports import errors as report_errors
 from table import table
 
 from airflow_provider_adjust import s2s
+from airflow_provider_adjust.adjust_api import errors as report_errors
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
 from airflow_provider_adjust.operators.adjust_prune_ledger import AdjustPruneLedgerOperator
@@ -210,7 +210,7 @@ def test_the_page_of_examples_lists_every_example() -> None:
 
 # -- names ---------------------------------------------------------------------------------------------------------------
 
-SOURCES = {path.name: path.read_text(encoding="utf-8") for path in Path(s2s.__path__[0]).glob("*.py")}
+SOURCES = {path.name: path.read_text(encoding="utf-8") for path in Path(s2s.__path__[0]).rglob("*.py")}
 
 
 def raised_reasons() -> set[str]:
