@@ -365,7 +365,7 @@ def test_the_window_of_requests_in_flight(statuses: list[int], window: int) -> N
     assert pace.window == window
 
 
-@pytest.mark.parametrize("rate", [1, 7, 100, 1000, 5000])
+@pytest.mark.parametrize("rate", [1, 7, 100, 1000])
 @settings(max_examples=20)
 @given(data=st.data())
 def test_the_rate_holds_although_each_look_is_late(rate: int, data: st.DataObject) -> None:

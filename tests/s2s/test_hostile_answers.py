@@ -35,7 +35,7 @@ from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
 
 Script = Callable[[Connection], None]
 #: Seconds until a request is given up: to connect and to answer, as a connection says them.
-TIMEOUT = (0.3, 0.5)
+TIMEOUT = (0.1, 0.2)
 #: What a loaded machine may add. What hangs would hang for ever.
 SLACK = 60.0
 S2S_TOKEN = "s2sTokenThatNobodyMaySee"
@@ -158,12 +158,12 @@ def test_an_endless_body_is_cut(patient: Transport) -> None:
 @table(
     ("scheme", "read_timeout", "failure"),
     # What cannot be reached must not wait for the time that an answer may take.
-    [("http", 0.5, Failure.NO_ANSWER), ("https", 60.0, Failure.NOT_SENT)],
+    [("http", 0.2, Failure.NO_ANSWER), ("https", 60.0, Failure.NOT_SENT)],
 )
 def test_a_server_that_never_says_a_word_is_given_up_in_time(
     kind: Callable[..., Transport], scheme: str, read_timeout: float, failure: Failure
 ) -> None:
-    transport = kind(max_in_flight=1, timeout=(0.3, read_timeout))
+    transport = kind(max_in_flight=1, timeout=(0.1, read_timeout))
     with RawServer(lambda connection: connection.wait_for_the_client()) as server:
         completion = post(transport, server.url.replace("http", scheme, 1))
         transport.close()

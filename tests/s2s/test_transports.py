@@ -30,7 +30,7 @@ from airflow_provider_adjust.sandbox import SandboxServer
 
 TIMEOUT = (5.0, 5.0)
 #: For answers that never come.
-SHORT = (5.0, 0.5)
+SHORT = (0.2, 0.3)
 Script = Callable[[Connection], None]
 
 
