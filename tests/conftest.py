@@ -66,10 +66,11 @@ def pytest_unconfigure() -> None:
 # Named, not discovered: the plugin is part of the package, and is loaded only after the lines above.
 pytest_plugins = ["airflow_provider_adjust.sandbox.pytest_plugin"]
 
-# The same examples on every run, so that a red test is red for everybody. HYPOTHESIS_PROFILE=explore looks for new
-# ones, and `mutants` keeps to few, since a mutant must outlive all of them once.
+# The same examples on every run, so that a red test is red for everybody. HYPOTHESIS_PROFILE=thorough takes new and more
+# ones, each night; `explore` looks for many, and `mutants` keeps to few, since a mutant must outlive all of them once.
 settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 settings.register_profile("mutants", derandomize=True, deadline=None, database=None, max_examples=15)
+settings.register_profile("thorough", deadline=None, max_examples=200, print_blob=True)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
