@@ -38,7 +38,7 @@ FAULTS_ARGS ?=
 CRASHES_ARGS ?= --kills 200
 FUZZ_SECONDS ?= 60
 
-.PHONY: help demo ui screenshots docs test test-slow test-celery test-fab lint bench scale \
+.PHONY: help demo ui screenshots docs test test-thorough test-slow test-celery test-fab lint bench scale \
 	wheel constraints clean faults crashes fuzz test-all coverage coverage-s2s mutants licences sbom
 ENOUGH_KILLED := import json, sys; \
 	found = json.load(open("mutants/mutmut-cicd-stats.json")); \
@@ -66,6 +66,9 @@ docs: $(VENV)/.installed-docs ## Build the documentation's site in build/site; w
 
 test: $(VENV)/.installed-dev ## Run the tests, all but the slow ones
 	$(PY) -m pytest -m "not slow" $(PARALLEL) $(PYTEST_ARGS)
+
+test-thorough: export HYPOTHESIS_PROFILE := thorough
+test-thorough: test ## Run the tests with more and new examples of every property
 
 test-slow: $(VENV)/.installed-dev $(VENV)/.installed-ui ## Run the tests that take minutes
 	$(PY) -m pytest -m slow $(PYTEST_ARGS)

@@ -13,7 +13,7 @@ from s2s.s2s_case import row
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.transports.base import within
+from airflow_provider_adjust.s2s.transports.base import call_with_deadline
 from airflow_provider_adjust.sql_rows import column_names
 
 
@@ -48,7 +48,7 @@ def test_the_connection_test_ends_although_the_answer_does_not(connect: Connect)
 
     with RawServer(script) as server:
         connect(server.url.removesuffix("/event"))
-        passed, message = within(60, AdjustS2SHook(timeout=(0.3, 0.5)).test_connection)
+        passed, message = call_with_deadline(60, AdjustS2SHook(timeout=(0.3, 0.5)).test_connection)
         over.set()
     assert not passed
     assert "gave no readable answer" in message
