@@ -92,12 +92,12 @@ class Endpoint:
 
     @cached_property
     def device_ids(self) -> frozenset[str]:
-        """Names of the parameters of which an event needs at least one, and whose values make its lanes."""
+        """Names of the device id parameters. An event needs at least one of them, and each makes a lane."""
         return frozenset(p.name for p in self.parameters.values() if p.kind == "device_id")
 
     @cached_property
     def personal(self) -> frozenset[str]:
-        """Names of the parameters whose values appear in no log and no error."""
+        """Names of the parameters with personal values, which appear in no log and no error."""
         return frozenset(p.name for p in self.parameters.values() if p.personal)
 
     @cached_property
@@ -118,7 +118,7 @@ class Endpoint:
 
     @cached_property
     def validator(self) -> Any:
-        """Finds the words for what is wrong with an event's parameters."""
+        """Explains what is wrong with an event's parameters."""
         return _explaining_validator()(self.schema)
 
 
@@ -164,7 +164,7 @@ class Rules:
 
 @cache
 def _explaining_validator() -> Any:
-    """A validator class that makes no error for each of 30 alternatives where one look shows that a keyword is met."""
+    """A validator class that does not build an error for each of 30 alternatives when the first check shows that one fits."""
     from jsonschema import Draft202012Validator, ValidationError
     from jsonschema.protocols import Validator
     from jsonschema.validators import extend

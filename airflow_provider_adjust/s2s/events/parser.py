@@ -1,6 +1,6 @@
 """Turns a row into an event: normalised, validated, identified, with its lanes named.
 
-A row is a mapping whose keys are Adjust's own parameter names, so that the SQL's aliases are the mapping.
+A row is a mapping of Adjust's parameter names to values, so the aliases of the SQL query are the mapping.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from airflow_provider_adjust.s2s.redaction import quote
 if TYPE_CHECKING:
     from jsonschema import ValidationError
 
-#: How many events with these very parameters came before this one: two equal purchases in one second are two events.
+#: Returns how many events with the same parameters came before: two equal purchases in one second are two events.
 CountEqual = Callable[[str, datetime], int]
 
 
@@ -89,7 +89,7 @@ class EventParser:
             error.event_id = event_id
             raise
         except Exception as error:
-            # Whatever a row holds (a number of 5,000 digits, an object that raises), it spoils only itself.
+            # A value that cannot be read (a number of 5,000 digits, an object that raises) refuses its own row only.
             raise InvalidEvent(
                 "unreadable_row",
                 f"a value of the row cannot be read ({type(error).__name__}); cast it to text or to a number",
@@ -128,7 +128,7 @@ class EventParser:
                 moments[name] = times.read_time(name, value, self._zone)
             elif kind == "event":
                 named[self.endpoint.key or "event_token"] = self._event_token_of(value)
-        # What the row says itself goes before the token of its event's name, and that before the defaults.
+        # A value of the row takes precedence over the token of its event's name, and that over the defaults.
         params = {**self._defaults, **named, **params}
         occurred_at = self._check_time(moments, now)
         if moments:
@@ -234,14 +234,14 @@ def _digest(params: Mapping[str, str]) -> str:
     return blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
-#: Row shapes that are remembered; a query has one, a file of JSON lines may have many.
+#: Row shapes kept in memory. A query has one shape; a file of JSON lines may have many.
 _MOST_SHAPES = 1024
-#: Characters of an unknown name that are looked at, and remembered.
+#: Characters of an unknown name that are compared with the known ones.
 _LONGEST_NAME = 100
 
 
 class Column(NamedTuple):
-    """What is to be done with a column's values."""
+    """How the values of a column are read."""
 
     name: str
     kind: str
@@ -250,12 +250,12 @@ class Column(NamedTuple):
 
 
 class Columns:
-    """The columns of every shape of row that was met.
+    """Decides what the columns of a row mean, once for each shape of row.
 
     :param names: Adjust's names by the row's.
     :param extra: names that are sent although the endpoint does not know them.
     :param ignored: columns that are not sent.
-    :param has_event_names: a column ``event`` holds the name of an event, whose token is looked up.
+    :param has_event_names: a column ``event`` holds the name of an event in ``event_tokens``.
     """
 
     def __init__(

@@ -49,7 +49,7 @@ def is_missing(value: Any) -> bool:
 
 
 def is_nan(value: Any) -> bool:
-    """Tell a number that is not a number from a value that is not there."""
+    """Tell NaN from a missing value."""
     return isinstance(value, Real | Decimal) and not isinstance(value, Integral) and is_missing(value)
 
 
@@ -58,7 +58,7 @@ def refuse(parameter: str, detail: str) -> InvalidEvent:
 
 
 def scalar_text(value: Any) -> str | None:
-    """Plain text of a scalar: ``true``/``false``, plain numbers, ISO times. None for anything that is no scalar."""
+    """Plain text of a scalar: ``true``/``false``, plain numbers, ISO times. None for anything else."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or type(value).__name__ in {"bool", "bool_"}:
@@ -173,7 +173,7 @@ def ipv4(parameter: Parameter, value: Any) -> str | None:
         IPv6Address(address)
     except AddressValueError:
         raise refuse(
-            parameter.name, "is no IP address; give one IPv4 address such as 192.0.2.1, no port, no list"
+            parameter.name, "is not an IP address; give one IPv4 address such as 192.0.2.1, no port, no list"
         ) from None
     return None
 
