@@ -7,6 +7,7 @@ removed first.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
@@ -55,6 +56,12 @@ def _throw_away_airflow() -> Path:
 
 
 AIRFLOW_HOME = _throw_away_airflow()
+
+
+def pytest_collection_finish() -> None:
+    """Airflow is a million objects, which the garbage collector would go through again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:

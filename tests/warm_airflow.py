@@ -9,6 +9,7 @@ of these starts a process of its own.
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import json
 import os
@@ -147,6 +148,7 @@ async def _answer_once(app: Any) -> None:
 
 
 def main() -> None:
+    gc.disable()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what Airflow prints while it is imported is no answer
     for module in _WARM:
@@ -158,7 +160,9 @@ def main() -> None:
         asyncio.run(_answer_once(in_process_api_server().app))
     threads = os.listdir("/proc/self/task") if sys.platform == "linux" else ["one"]
     assert len(threads) == 1, "a fork would lack the other threads"
+    gc.freeze()  # a child need not go through what was imported, nor copy its pages
     _become(_serve(answers))
+    gc.enable()
 
     from airflow import settings
     from airflow.__main__ import main as airflow_main
