@@ -221,9 +221,10 @@ def raised_reasons() -> set[str]:
 
 
 def missing_reasons() -> set[str]:
-    """Reasons made of a required parameter's name; `s2s` is always set, and a time has been demanded before."""
-    required = set(EVENT.schema["required"]) - {"s2s", "created_at_unix"}
-    return {f"missing_{name}" for name in required}
+    """Reasons made of a parameter's name by the rules; `s2s` is always set, and a time has been demanded before."""
+    rules, exclusive = EVENT.rules, EVENT.schema["not"]["required"][0]
+    required = set(rules.required) - {"s2s", "created_at_unix"} | {needed for _, needed in rules.dependents}
+    return {f"missing_{name}" for name in required} | {f"conflicting_{exclusive}"}
 
 
 def verdict_reasons() -> set[str]:
@@ -237,7 +238,7 @@ def verdict_reasons() -> set[str]:
 
 def test_reasons_are_found_where_they_are_made() -> None:
     assert {"unknown_parameter", "expired", "repeated_event_id", "not_a_row"} <= raised_reasons()
-    assert {"missing_environment", "missing_app_token", "missing_event_token"} == missing_reasons()
+    assert {"missing_environment", "missing_app_token", "missing_event_token", "missing_currency"} <= missing_reasons()
     assert {
         "wrong_s2s_token",
         "redirected",
