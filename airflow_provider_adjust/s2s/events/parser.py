@@ -74,7 +74,12 @@ class EventParser:
             raise AdjustConfigurationError(f"{argument or name}: {error.detail}") from None
 
     def parse(self, row: Row, *, now: datetime | None = None, count_equal: CountEqual | None = None) -> Event:
-        """Return the event that the row describes, or raise ``InvalidEvent``."""
+        """Return the event that the row describes, or raise ``InvalidEvent``.
+
+        :param now: the time from which age is measured; the clock's by default.
+        :param count_equal: asked for an event without ``id_field``. It is a callback, since only who has read the other
+            rows can number equal events, and the event id must be known before it goes into ``callback_params``.
+        """
         if isinstance(row, UnreadableRow):
             raise InvalidEvent("unreadable_row", row.problem)
         if not isinstance(row, Mapping):
