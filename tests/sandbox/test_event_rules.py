@@ -178,7 +178,7 @@ def test_the_unknown_share_is_about_that_share_and_the_same_devices_each_time(
 def test_the_rules_ask_the_endpoint() -> None:
     """Another endpoint, without order and key: the same device may go back in time, and no event token is asked for."""
     other = EVENT_RULES._replace(key=None, ordered=False, max_age=timedelta(days=1), min_amount=Decimal("0.0000001"))
-    config, state = SandboxConfig(), SandboxState()
+    config, state = SandboxConfig(), SandboxState(keep_events=False)
     answers = [
         judge(
             EventRequest(f"s2s=1&app_token=a&adid=d&created_at_unix={at}{more}".encode(), None, 1e9, other),
