@@ -1,4 +1,4 @@
-"""Complete the software bill of materials that cyclonedx-py makes of an installation: `make sbom`.
+"""Complete the software bill of materials that cyclonedx-py makes of an installation: `make release`.
 
 It reads the bill and writes it again, with what an environment does not show: this package's own version, and the chart
 library in the wheel. It adds nothing of the day or the machine, so the same releases give the same bill.

@@ -1,7 +1,7 @@
 """Take the pictures of the page "Adjust deliveries" that the documentation shows, from a real Airflow and a real Chromium.
 
 Starts an Airflow in a folder of its own and the local stand-in for Adjust, sends a fortnight of made-up purchases with a
-ledger, opens the page in the menu, and stops everything again. `make screenshots` runs it.
+ledger, opens the page in the menu, and stops everything again. `make docs SCREENSHOTS=1` runs it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`make screenshots`: take the pictures of Airflow's UI that the documentation shows, in a real Chromium.
+"""`make docs SCREENSHOTS=1`: take the pictures of Airflow's UI that the documentation shows, in a real Chromium.
 
 It starts what `make ui` starts, fills in the connection form, tests the connection, triggers the quick start and lets
 last night's purchases be delivered, and stops everything again.
