@@ -20,7 +20,9 @@ from standalone import Standalone, lone_api_server
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytest.importorskip("airflow.providers.fab", reason="the FAB provider is not installed; `make test-slow SUITE=fab` installs it")
+pytest.importorskip(
+    "airflow.providers.fab", reason="the FAB provider is not installed; `make test-slow SUITE=fab` installs it"
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow]
 
