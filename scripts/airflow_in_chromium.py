@@ -1,6 +1,6 @@
-"""What a person does in Airflow's UI, done in a real Chromium: fill in the connection form, test it, trigger a DAG.
+"""A person's steps in Airflow's UI, done in a real Chromium: fill in the connection form, test it, trigger a DAG.
 
-The selectors are those of Airflow 3.3. Playwright drives the Chromium on the path, or the one that CHROMIUM names; it
+The selectors are those of Airflow 3.3. Playwright drives the Chromium on the path, or the one that CHROMIUM names, and
 downloads none.
 """
 
@@ -28,7 +28,7 @@ def chromium() -> str | None:
 def needs_chromium() -> None:
     """End the script where there is none."""
     if chromium() is None:
-        raise SystemExit("there is no Chromium on the path; install one, or name it: CHROMIUM=/path/to/chromium")
+        raise SystemExit("Chromium is not on the path; install it, or name it: CHROMIUM=/path/to/chromium")
 
 
 @contextmanager
@@ -69,7 +69,7 @@ class ConnectionForm:
 
     @classmethod
     def edit(cls, page: Page, url: str, connection_id: str) -> ConnectionForm:
-        """Open the form of a connection that there is."""
+        """Open the form of an existing connection."""
         page.goto(f"{url}/connections")
         _row(page, connection_id).get_by_role("button", name="Edit Connection").click()
         form = cls(page)

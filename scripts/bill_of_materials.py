@@ -1,7 +1,7 @@
-"""Complete the software bill of materials that cyclonedx-py makes of an installation: `make sbom`.
+"""Complete the software bill of materials that cyclonedx-py makes of an installation: `make release`.
 
-It reads the bill and writes it again, with what an environment does not show: this package's own version, and the chart
-library in the wheel. It adds nothing of the day or the machine, so the same releases give the same bill.
+It reads the bill and adds what an environment does not show: this package's own version, and the chart library in the
+wheel. The bill depends neither on the day nor on the machine, so the same releases give the same bill.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def _chart_library(source: Path) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Complete the bill on stdin, and write it to stdout if it is one that the standard allows."""
-    # Here, since only the group `release` has it.
+    """Complete the bill on stdin, check it against the standard, and write it to stdout."""
+    # Imported here, since only the group `release` installs it.
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
@@ -54,7 +54,7 @@ def main() -> None:
     )
     text = json.dumps(bill, indent=2) + "\n"
     if wrong := JsonStrictValidator(SchemaVersion.from_version(bill["specVersion"])).validate_str(text):
-        raise SystemExit(f"this is no CycloneDX bill: {wrong}")
+        raise SystemExit(f"the bill does not follow the CycloneDX standard: {wrong}")
     sys.stdout.write(text)
 
 

@@ -1,9 +1,9 @@
-"""`make test-all`: the built wheel on every Airflow and Python that it says it runs on, with dependencies of their day.
+"""`make test-all`: test the built wheel on every Airflow and Python that it supports, with dependencies of their time.
 
 Each cell of the matrix has a virtual environment of its own, in which the resolver sees no package that is newer than the
-day before the next Airflow came out: what a deployment of that Airflow has. `tests/compat` runs there, from a folder
-outside the repository, so that nothing but the wheel can be imported; where there is a Chromium, in Airflow's UI as well.
-At last the resolver must refuse an older Airflow.
+day before the next Airflow's release: what a deployment of that Airflow has. `tests/compat` runs there, from a folder
+outside the repository, so that only the wheel can be imported. Where there is a Chromium, it tests Airflow's UI as well.
+The last check is that the resolver refuses an older Airflow.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from stop_on_signals import stop_on_signals
 ROOT = Path(__file__).resolve().parent.parent
 UV = Path(sys.executable).with_name("uv")
 OLDEST_PYTHON = "3.11"
-#: The newest is what this machine has of these. pendulum has no wheel for 3.14 in the days of the older ones.
+#: The first of these that this machine has is tested too. On the days of the older Airflows, pendulum has no wheel for 3.14.
 NEWER_PYTHONS = ("3.13", "3.12")
 
 
@@ -58,7 +58,7 @@ def must(*command: str | Path, cwd: Path) -> None:
 
 
 def find_python(version: str) -> Path | None:
-    """The interpreter: uv's, one on the path, or pyenv's. A shim on the path may have no Python behind it."""
+    """Return an interpreter: uv's, one on the path, or pyenv's. A shim on the path may have no Python behind it."""
     found = run(UV, "python", "find", "--no-python-downloads", version, cwd=ROOT).stdout.strip()
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     for python in filter(None, [found, *sorted(map(str, pyenv.glob(f"{version}.*/bin/python{version}")))]):
@@ -74,7 +74,7 @@ def build_wheel(place: Path) -> Path:
 
 
 def lay_out_tests(place: Path) -> Path:
-    """What the tests need of the repository, and nothing of the package."""
+    """Copy the parts of the repository that the tests need, and nothing of the package."""
     folder = place / "outside"
     for name in ("pyproject.toml", "tests/conftest.py", "tests/standalone.py", "tests/warm_airflow.py"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def lay_out_tests(place: Path) -> Path:
 
 
 def test_cell(airflow: Airflow, python: Path, wheel: Path, tests: Path, place: Path) -> tuple[bool, str]:
-    """Install the wheel beside that Airflow and run the tests; whether all passed, and pytest's last line."""
+    """Install the wheel beside that Airflow and run the tests; return whether all passed, and pytest's last line."""
     venv = Path(tempfile.mkdtemp(prefix="cell-", dir=place))
     must(UV, "venv", "--quiet", "--python", python, venv, cwd=place)
     there = venv / "bin" / "python"
@@ -94,11 +94,11 @@ def test_cell(airflow: Airflow, python: Path, wheel: Path, tests: Path, place: P
         *(f"apache-airflow=={airflow.version}", f"{wheel}[curl]", *BESIDE),
         cwd=place,
     )
-    # Nothing of this run's environment may help.
+    # The tests must not depend on this run's environment.
     env = {
         name: value for name, value in os.environ.items() if not name.startswith(("AIRFLOW", "PYTHON", "VIRTUAL_ENV"))
     }
-    # What an interrupted test leaves goes with this run.
+    # Files that an interrupted test leaves are removed with this run.
     env["TMPDIR"] = str(place)
     done = run(there, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/compat", cwd=tests, env=env)
     shutil.rmtree(venv)
@@ -109,7 +109,7 @@ def test_cell(airflow: Airflow, python: Path, wheel: Path, tests: Path, place: P
 
 
 def refuses_older(wheel: Path, place: Path) -> tuple[bool, str]:
-    """Whether the resolver refuses the wheel beside an Airflow before 3.1, and says why."""
+    """Return whether the resolver refuses the wheel beside an Airflow before 3.1, and what it says."""
     venv = place / "too-old"
     must(UV, "venv", "--quiet", "--python", sys.executable, venv, cwd=place)
     done = run(
@@ -137,7 +137,9 @@ def main() -> None:
         for airflow in AIRFLOWS:
             for version, python in pythons.items():
                 if python is None:
-                    sys.exit(f"Python {version} is not on this machine.")
+                    sys.exit(
+                        f"Python {version} is not on this machine; install it, for example with: uv python install {version}"
+                    )
                 if only and not airflow.version.startswith(only):
                     continue
                 started = time.monotonic()

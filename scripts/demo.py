@@ -1,13 +1,12 @@
 """`make demo`: real purchases go from an embedded warehouse to a local stand-in for Adjust, through a real Airflow.
 
-It loads the CDNOW purchases into SQLite, runs the example DAG once for each of the last seven nights, and compares what
-the warehouse holds with what the stand-in recorded. It exits with 1 when they differ by a cent.
+It loads the CDNOW purchases into SQLite, runs the example DAG once for each of the last seven nights, and compares the
+warehouse with the stand-in's records. It exits with 1 when they differ by a cent.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sqlite3
 import subprocess
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from load_purchases import NIGHTS, customer_row, load
+from local_airflow import free_port, own_environment
 from rich.console import Console
 from rich.table import Table
 from stop_on_signals import stop_on_signals
@@ -44,16 +44,14 @@ def airflow_environment(sandbox_url: str) -> dict[str, str]:
         "password": S2S_TOKEN,
         "extra": {"app_token": APP_TOKEN, "environment": "sandbox"},
     }
-    return {
-        **os.environ,
-        "AIRFLOW_HOME": str(HOME / "airflow"),
+    settings = {
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
-        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
         "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(adjust),
         "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(WAREHOUSE)}),
         "ADJUST_REJECTED_FOLDER": REJECTED.as_uri(),
     }
+    return own_environment(HOME / "airflow", free_port(), **settings)
 
 
 def run(command: list[str], environment: dict[str, str], log: Path) -> None:
@@ -65,9 +63,25 @@ def run(command: list[str], environment: dict[str, str], log: Path) -> None:
 
 
 def unknown_devices() -> list[str]:
-    """Every fiftieth customer has an app that Adjust has never seen, as happens when an SDK is blocked."""
+    """The devices of every fiftieth customer: Adjust does not know them, as when an SDK is blocked."""
     rows = [customer_row(f"{number:05}") for number in range(0, 24_000, 50)]
     return [row[name] for row in rows for name in ("gps_adid", "idfa") if row[name]]
+
+
+def stand_in() -> SandboxServer:
+    """A stand-in for Adjust that accepts the demo's tokens and knows all but the unknown devices."""
+    settings: dict[str, Any] = {
+        "tokens": [S2S_TOKEN],
+        "app_tokens": [APP_TOKEN],
+        "event_tokens": [EVENT_TOKEN],
+        "unknown_devices": unknown_devices(),
+    }
+    return SandboxServer(**settings)
+
+
+def last_night() -> datetime:
+    """The midnight until which there are purchases; an hour back, so that the last night has settled after midnight."""
+    return (datetime.now(UTC) - timedelta(hours=1)).replace(hour=0, minute=0, second=0, microsecond=0)
 
 
 def warehouse_totals() -> tuple[int, Decimal]:
@@ -81,7 +95,7 @@ def rejected_rows() -> list[dict[str, Any]]:
 
 
 def report(stats: dict[str, Any]) -> bool:
-    """Print the comparison; return whether it holds."""
+    """Print the comparison; return whether both sides agree."""
     purchases, revenue = warehouse_totals()
     recorded, booked = stats["recorded"], Decimal(stats["revenue"].get("USD", "0"))
     rejected = rejected_rows()
@@ -111,17 +125,10 @@ def main() -> None:
     shutil.rmtree(HOME, ignore_errors=True)
     HOME.mkdir()
     log = HOME / "airflow.log"
-    # An hour back, so that the last night has settled even when the demo is run just after midnight.
-    until = (datetime.now(UTC) - timedelta(hours=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    until = last_night()
     count = load(f"sqlite:///{WAREHOUSE}", until)
     console.print(f"{count:,} purchases loaded into {WAREHOUSE}", soft_wrap=True)
-    settings: dict[str, Any] = {
-        "tokens": [S2S_TOKEN],
-        "app_tokens": [APP_TOKEN],
-        "event_tokens": [EVENT_TOKEN],
-        "unknown_devices": unknown_devices(),
-    }
-    with SandboxServer(**settings) as sandbox:
+    with stand_in() as sandbox:
         console.print(f"stand-in for Adjust at {sandbox.url}")
         environment = airflow_environment(sandbox.url)
         airflow = str(Path(sys.executable).with_name("airflow"))

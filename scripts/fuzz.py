@@ -1,10 +1,10 @@
-"""Look for a row or an answer that is neither taken nor refused in words, guided by what each input reached (atheris).
+"""Search for a row or an answer that is neither accepted nor refused with a reason; coverage guides it (atheris).
 
     python scripts/fuzz.py parse --seconds 600
     python scripts/fuzz.py classify --seconds 600
 
 `parse` reads JSON lines as the file reader does, makes events of them and checks what would be sent; `classify` reads
-answers. A finding is written to a file whose name is printed, and ends the run with an error. Needs the group `fuzz`;
+answers. A finding is written to a file, its name is printed, and the run fails. Needs the group `fuzz`;
 atheris has wheels for Linux.
 """
 
@@ -50,7 +50,7 @@ _GOOD: dict[str, Any] = {
     "gps_adid": "3f0b2f6c-8a51-4d7e-9a4b-0c2f51e6d7a8",
     "order_id": "o-1",
 }
-#: What the fuzzer begins with, to change, cut and cross.
+#: The first inputs, which the fuzzer changes, cuts and crosses.
 _ROWS = [
     *({name: next(iter(parameter.choices), "1")} for name, parameter in EVENT.parameters.items()),
     {"revenue": 12.5, "currency": "EUR", "event": "purchase", "order_id": 7, "extra": None},
@@ -65,12 +65,12 @@ _ANSWERS = [
     "503\nFri, 01 May 2026 12:00:00 GMT\n<html>",
     '202\n\n{"message": "Wrong authentication token: \'x\' from 192.0.2.1"}',
 ]
-#: What became of the inputs.
+#: The outcomes of the inputs.
 ends: Counter[str] = Counter()
 
 
 class _Nowhere:
-    """A checkpoint's place that forgets."""
+    """A checkpoint's store that forgets."""
 
     def load(self) -> None:
         return None
@@ -80,7 +80,7 @@ class _Nowhere:
 
 
 def parse(data: bytes) -> None:
-    """A good row that the input changes, or, where it is no object, the input as it is."""
+    """Parse a good row that the input changes or, where the input is not an object, the input itself."""
     row: Any
     try:
         row = json.loads(data.decode("utf-8", "surrogateescape"))
@@ -110,7 +110,7 @@ def parse(data: bytes) -> None:
 
 
 def answer(data: bytes) -> None:
-    """A status, a wait, and a body of any bytes, a line each."""
+    """Classify an answer: the status on a line, the wait on the next, then a body of any bytes."""
     status, _, rest = data.partition(b"\n")
     retry_after, _, body = rest.partition(b"\n")
     number = int(status) if status.isdigit() and len(status) == 3 else 200
@@ -147,7 +147,7 @@ def main() -> None:
         try:
             test(data)
         except BaseException:
-            shutil.rmtree(corpus)  # the finding lies beside it
+            shutil.rmtree(corpus)  # the finding is beside it
             raise
 
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -1,4 +1,4 @@
-"""Write the tables of the docs that the code knows: the parameters of an event, and the operators' options.
+"""Write the tables of the docs that come from the code: the parameters of an event, and the operators' options.
 
 `python scripts/generate_docs.py` rewrites the tables; with `--check` it writes nothing and exits with 1 when one is not
 up to date.
@@ -18,7 +18,7 @@ from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Parameter
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
-#: What a value of each kind may be. `choice` and `device_id` have words of their own.
+#: The values of each kind. `_value` describes `choice` and `device_id`.
 VALUES = {
     "constant": "`1`, set by the provider",
     "currency": "ISO 4217 code in any case",
@@ -84,7 +84,7 @@ def with_table(page: str, name: str, table: str) -> str:
     before, begun, rest = page.partition(begin)
     _, ended, after = rest.partition(end)
     if not begun or not ended:
-        raise SystemExit(f"there is no {begin} … {end}")
+        raise SystemExit(f"the page has no {begin} … {end}")
     return f"{before}{begin}\n\n{table}\n\n{end}{after}"
 
 

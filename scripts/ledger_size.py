@@ -1,6 +1,6 @@
-"""Say how large the ledger is on Postgres: bytes an event with the indexes, and how long it takes to delete old ones.
+"""Measure the ledger on Postgres: bytes an event with the indexes, and the seconds that deleting old events takes.
 
-It is written as a delivery writes it, claimed and settled in batches, in a Postgres of the script's own. Nothing is sent.
+The script claims and settles events in batches, as a delivery does, in a Postgres of its own. It sends nothing.
 
     python scripts/ledger_size.py --events 500000
 """
@@ -31,7 +31,7 @@ _DAYS = 4
 
 
 def jobs(events: int) -> Iterator[Job]:
-    """Purchases of four days, the order's number their id."""
+    """Purchases of four days, with the order's number as their id."""
     now = datetime.now(UTC)
     start = now - timedelta(days=_DAYS)
     parser = EventParser(RowOptions(app_token=_APP, event_token=_EVENT, environment="production", id_field="order_id"))
@@ -47,7 +47,7 @@ def jobs(events: int) -> Iterator[Job]:
 
 
 def write(engine: sa.Engine, events: int) -> float:
-    """Claim and settle them as one task; return the seconds."""
+    """Claim and settle the events as one task; return the seconds."""
     task = TaskInstanceId("adjust_sharded", "scheduled__2026-11-18T00:00:00+00:00", "send_purchases", 3)
     ledger = Ledger(engine, task)
     seconds, waiting = 0.0, jobs(events)

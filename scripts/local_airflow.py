@@ -16,24 +16,24 @@ from typing import Any
 import psutil
 import requests
 
-#: Airflow's four parts are given this long to end by themselves.
+#: Seconds for Airflow's four parts to end by themselves.
 _PATIENCE = 30
 
 
 class LocalAirflow:
-    """A running Airflow. Nobody has to log in, and it listens on this machine only."""
+    """A running Airflow. It needs no login and listens on this machine only."""
 
     def __init__(self, process: subprocess.Popen[bytes], url: str, log: Path) -> None:
         self.process = process
         self.url = url
         self.log = log
         self._session = requests.Session()
-        self._session.trust_env = False  # a proxy of the user's has no business between this machine and itself
+        self._session.trust_env = False  # a user's proxy would not reach this machine
 
     def api(self, method: str, path: str, **body: Any) -> Any:
-        """Call Airflow's REST API; return what it answers.
+        """Call Airflow's REST API; return its answer.
 
-        :raises RuntimeError: it refuses.
+        :raises RuntimeError: Airflow refuses the call.
         """
         if "Authorization" not in self._session.headers:
             token = self._session.get(f"{self.url}/auth/token", timeout=60).json()["access_token"]
@@ -48,7 +48,7 @@ class LocalAirflow:
         self.api("POST", "connections", connection_id=connection_id, **fields)
 
     def wait_for(self, what: str, condition: Callable[[], Any], seconds: float = 300) -> Any:
-        """Return what the condition returns, as soon as that is something.
+        """Return the first value of the condition that is true.
 
         :raises RuntimeError: Airflow has ended, or the time is up.
         """
@@ -61,7 +61,7 @@ class LocalAirflow:
             if found := condition():
                 return found
             time.sleep(0.5)
-        raise RuntimeError(f"{what} did not come within {seconds:.0f} seconds; Airflow's log is {self.log}")
+        raise RuntimeError(f"waited {seconds:.0f} seconds for {what}; Airflow's log is {self.log}")
 
     def wait_until_ready(self, *dag_ids: str) -> None:
         """Return once the scheduler runs and the DAGs have been read."""
@@ -85,15 +85,18 @@ class LocalAirflow:
 
 @contextmanager
 def local_airflow(home: Path, *, port: int | None = None, **settings: str) -> Iterator[LocalAirflow]:
-    """Start it with a home and ports of its own; end it with all that it has started."""
+    """Start Airflow with a home and ports of its own; end it with all that it has started."""
     port = port or free_port()
     home.mkdir(parents=True, exist_ok=True)
-    # What a developer's shell says about an Airflow of their own does not hold here.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
-    environment |= own_settings(home, port) | settings
     log = home / "standalone.log"
-    with running(("standalone",), environment, log) as process:
+    with running(("standalone",), own_environment(home, port, **settings), log) as process:
         yield LocalAirflow(process, f"http://127.0.0.1:{port}", log)
+
+
+def own_environment(home: Path, port: int, **settings: str) -> dict[str, str]:
+    """The environment of an Airflow with a home and ports of its own; a developer's settings for theirs are left out."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW_")}
+    return inherited | own_settings(home, port) | settings
 
 
 def own_settings(home: Path, port: int) -> dict[str, str]:
@@ -110,7 +113,7 @@ def own_settings(home: Path, port: int) -> dict[str, str]:
         "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{home}/airflow.db?timeout=60",
         "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(free_port()),
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(free_port()),
-        # Nor are 5 seconds enough for a task to reach the API server, after which it fails.
+        # A task that does not reach the API server within 5 seconds fails, which is too short there as well.
         "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
         "NO_PROXY": "127.0.0.1,localhost",
@@ -143,7 +146,7 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.send_signal(signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):
         process.wait(_PATIENCE)
-    # What it has started meanwhile is of its session.
+    # Processes that it has started meanwhile are of its session.
     family |= {other for other in psutil.process_iter() if _session_of(other.pid) == process.pid}
     _, alive = psutil.wait_procs(family, timeout=5)
     for survivor in alive:

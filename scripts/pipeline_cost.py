@@ -1,7 +1,7 @@
-"""Measure what the pipeline itself costs an event, without a network: parse, validate, lanes, encode, classify, receipt.
+"""Measure the pipeline's own cost of an event, without a network: parse, validate, lanes, encode, classify, receipt.
 
 python scripts/pipeline_cost.py                # microseconds an event, the best of several rounds
-python scripts/pipeline_cost.py --profile      # where they go
+python scripts/pipeline_cost.py --profile      # the functions that take the time
 """
 
 from __future__ import annotations

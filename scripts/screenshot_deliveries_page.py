@@ -1,7 +1,7 @@
 """Take the pictures of the page "Adjust deliveries" that the documentation shows, from a real Airflow and a real Chromium.
 
-Starts an Airflow in a folder of its own and the local stand-in for Adjust, sends a fortnight of made-up purchases with a
-ledger, opens the page in the menu, and stops everything again. `make screenshots` runs it.
+It starts an Airflow in a folder of its own and the local stand-in for Adjust, sends a fortnight of made-up purchases with a
+ledger, opens the page in the menu, and stops everything again. `make docs SCREENSHOTS=1` runs it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RUN_ID = "manual__2026-05-01T00:00:00+00:00"
 
 @contextmanager
 def airflow_with_purchases(home: Path, **stand_in: Any) -> Iterator[tuple[LocalAirflow, SandboxServer]]:
-    """An Airflow that knows the DAG, a ledger, and a stand-in with these settings."""
+    """An Airflow with the DAG and a ledger, and a stand-in with these settings."""
     token = "the-token-of-a-local-stand-in"  # noqa: S105 - opens nothing
     settings = {
         "AIRFLOW__ADJUST__LEDGER_CONN_IDS": "adjust_ledger",
@@ -82,7 +82,7 @@ def take_pictures(airflow: LocalAirflow, folder: Path) -> None:
 
 
 def main() -> None:
-    """Do all of it."""
+    """Send the purchases, then take the pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=ROOT / "docs" / "images")
     arguments = parser.parse_args()
@@ -95,7 +95,7 @@ def main() -> None:
             _,
         ),
     ):
-        # Failed, since some answers are lost on purpose, and what they leave in doubt is held.
+        # The run fails: some answers are lost on purpose, and events in doubt are held.
         print("the run ended:", send_a_fortnight(airflow))
         take_pictures(airflow, arguments.folder)
 

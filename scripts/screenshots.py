@@ -1,4 +1,4 @@
-"""`make screenshots`: take the pictures of Airflow's UI that the documentation shows, in a real Chromium.
+"""`make docs SCREENSHOTS=1`: take the pictures of Airflow's UI that the documentation shows, in a real Chromium.
 
 It starts what `make ui` starts, fills in the connection form, tests the connection, triggers the quick start and lets
 last night's purchases be delivered, and stops everything again.
@@ -41,7 +41,7 @@ def take(page: Page, airflow: LocalAirflow, sandbox: SandboxServer, folder: Path
     see_run(page, airflow.url, "adjust_quickstart", trigger(page, airflow.url, "adjust_quickstart"))
     page.screenshot(path=folder / "quickstart-run.png", animations="disabled")
 
-    # A DAG with a schedule and without catch-up runs its last interval as soon as it is not paused any more.
+    # A DAG with a schedule and without catch-up runs its last interval as soon as it is unpaused.
     airflow.api("PATCH", "dags/adjust_revenue_sync", is_paused=False)
     [run] = airflow.wait_for("the night", lambda: airflow.api("GET", "dags/adjust_revenue_sync/dagRuns")["dag_runs"])
     see_run(page, airflow.url, "adjust_revenue_sync", run["dag_run_id"])

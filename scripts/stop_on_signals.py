@@ -1,4 +1,4 @@
-"""A script that was started in the background ends as one at a terminal does: in order, with all that it has started."""
+"""A script that runs in the background ends as one at a terminal does: in order, with all that it has started."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""`make ui`: an Airflow to look at, with the demo's purchases, a ledger and a local stand-in for Adjust.
+"""`make ui`: an Airflow with the demo's purchases, a ledger and a local stand-in for Adjust.
 
 It starts `airflow standalone`, saves the connections, has the last seven nights delivered, and runs until Ctrl-C.
-Everything lies in `.ui/`, which each start makes anew.
+All files are in `.ui/`, which each start makes anew.
 """
 
 from __future__ import annotations
@@ -12,11 +12,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
-from demo import APP_TOKEN, EVENT_TOKEN, ROOT, S2S_TOKEN, unknown_devices
+from demo import APP_TOKEN, ROOT, S2S_TOKEN, last_night, stand_in
 from load_purchases import NIGHTS, load
 from local_airflow import LocalAirflow, free_port, local_airflow
 from rich.console import Console
@@ -37,31 +36,20 @@ def adjust_ui(home: Path, *, port: int | None = None) -> Iterator[tuple[LocalAir
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir(parents=True)
     load(f"sqlite:///{home}/warehouse.db", last_night())
-    settings: dict[str, Any] = {
-        "tokens": [S2S_TOKEN],
-        "app_tokens": [APP_TOKEN],
-        "event_tokens": [EVENT_TOKEN],
-        "unknown_devices": unknown_devices(),
-    }
     environment = {
         "ADJUST_REJECTED_FOLDER": (home / "rejected").as_uri(),
         "AIRFLOW__ADJUST__LEDGER_CONN_IDS": "adjust_ledger",
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
     }
-    with SandboxServer(**settings) as sandbox, local_airflow(home / "airflow", port=port, **environment) as airflow:
+    with stand_in() as sandbox, local_airflow(home / "airflow", port=port, **environment) as airflow:
         airflow.wait_until_ready("adjust_revenue_sync", NIGHTLY)
         airflow.add_connection("warehouse", conn_type="sqlite", host=str(home / "warehouse.db"))
         airflow.add_connection("adjust_ledger", conn_type="sqlite", host=str(home / "ledger.db"))
         yield airflow, sandbox
 
 
-def last_night() -> datetime:
-    """The midnight until which there are purchases; an hour back, so that the last night has settled after midnight."""
-    return (datetime.now(UTC) - timedelta(hours=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-
-
 def save_adjust_connection(airflow: LocalAirflow, sandbox: SandboxServer) -> None:
-    """What a person would fill into the form."""
+    """Save the connection that a person would fill into the form."""
     extra = f'{{"app_token": "{APP_TOKEN}", "environment": "sandbox"}}'
     host, _, port = sandbox.url.rpartition(":")
     airflow.add_connection(
@@ -70,7 +58,7 @@ def save_adjust_connection(airflow: LocalAirflow, sandbox: SandboxServer) -> Non
 
 
 def deliver_the_nights(airflow: LocalAirflow) -> None:
-    """As the example says: a backfill of a paused DAG up to and including the last night, and then the nights to come."""
+    """Do as the example says: backfill the paused DAG up to and including the last night, then unpause it."""
     airflow.api(
         "POST",
         "backfills",
@@ -86,29 +74,29 @@ def deliver_the_nights(airflow: LocalAirflow) -> None:
 def wait_for_ctrl_c() -> None:
     with suppress(KeyboardInterrupt):
         threading.Event().wait()
-    # From here on all is being stopped, and a second Ctrl-C must not leave half of it behind.
+    # Everything is being stopped now, and a second Ctrl-C must not interrupt that.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=8080, help="Airflow's port; another one where it is taken")
+    parser.add_argument("--port", type=int, default=8080, help="Airflow's port; a free one if it is taken")
     parser.add_argument("--home", type=Path, default=HOME, help="a folder of its own, made anew at each start")
     arguments = parser.parse_args()
     stop_on_signals()
     try:
-        console.print("Airflow starts, which takes half a minute")
+        console.print("Starting Airflow takes half a minute")
         with adjust_ui(arguments.home, port=free_port(arguments.port)) as (airflow, sandbox):
             save_adjust_connection(airflow, sandbox)
             deliver_the_nights(airflow)
             console.print(f"Airflow: {airflow.url}", style="bold", soft_wrap=True)
-            console.print(f"What the stand-in for Adjust has recorded: {sandbox.url}/_sandbox/stats", soft_wrap=True)
+            console.print(f"The stand-in's records: {sandbox.url}/_sandbox/stats", soft_wrap=True)
             console.print(f"Airflow's log: {airflow.log}", soft_wrap=True)
-            console.print(f"{NIGHTLY} delivers the last seven nights now. Ctrl-C stops it all.", soft_wrap=True)
+            console.print(f"{NIGHTLY} delivers the last seven nights now. Ctrl-C stops everything.", soft_wrap=True)
             wait_for_ctrl_c()
     except KeyboardInterrupt:
-        raise SystemExit(130) from None  # it had not even started
+        raise SystemExit(130) from None  # before Airflow was ready
     console.print("Airflow has stopped")
 
 

@@ -23,7 +23,7 @@ needs_redis = pytest.mark.skipif(
     shutil.which("redis-server") is None, reason="no redis-server on the path: apt-get install redis-server"
 )
 needs_celery = pytest.mark.skipif(
-    find_spec("airflow.providers.celery") is None, reason="no Celery provider: make test-celery installs it"
+    find_spec("airflow.providers.celery") is None, reason="no Celery provider: make test-slow SUITE=celery installs it"
 )
 
 

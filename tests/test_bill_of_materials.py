@@ -1,4 +1,4 @@
-"""A release's bill of materials names what is in the wheel beside Python: `make sbom` makes and validates the whole."""
+"""A release's bill of materials names what is in the wheel beside Python: `make release` makes and validates the whole."""
 
 from __future__ import annotations
 

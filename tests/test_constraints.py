@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from pin_dependencies import APART
 from table import table
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-#: Groups in a virtual environment of their own, since they do not go together with the pins.
-APART = {"fab"}
 
 
 def asked_for() -> dict[str, list[str]]:
@@ -52,7 +51,7 @@ def test_each_constraint_names_one_release() -> None:
 def test_what_is_asked_for_is_pinned_to_a_release_that_will_do(requirement: str) -> None:
     wanted = Requirement(requirement)
     pins = pinned().get(canonicalize_name(wanted.name))
-    assert pins, "run make constraints"
+    assert pins, "run scripts/pin_dependencies.py"
     for pin in pins:
         [specifier] = pin.specifier
-        assert wanted.specifier.contains(specifier.version), "run make constraints"
+        assert wanted.specifier.contains(specifier.version), "run scripts/pin_dependencies.py"

@@ -113,7 +113,7 @@ def test_relative_links_resolve(page: Path) -> None:
 def test_pictures_are_there_and_described(page: Path) -> None:
     for description, path in IMAGE.findall(FENCE.sub("", read(page))):
         assert description, path
-        assert (page.parent / path).is_file(), f"{path} is missing; run make screenshots"
+        assert (page.parent / path).is_file(), f"{path} is missing; run make docs SCREENSHOTS=1"
 
 
 @table("page", PAGES, ids=name_of)

@@ -16,6 +16,7 @@ PACKAGE = airflow_provider_adjust.__name__
 FOLDER = Path(airflow_provider_adjust.__path__[0])
 PAGE = FOLDER.parent / "docs" / "architecture.md"
 MODULES = sorted(FOLDER.rglob("*.py"))
+SCRIPTS = FOLDER.parent / "scripts"
 
 #: What sends. `s2s.transports` itself only says what a transport is.
 SENDING = {
@@ -170,6 +171,19 @@ def test_nothing_is_printed() -> None:
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
     ]
     assert printing == []
+
+
+def test_the_package_imports_nothing_from_scripts() -> None:
+    """The wheel does not have them, and the tests, which do, would not notice."""
+    scripts = {path.stem for path in SCRIPTS.glob("*.py")} | {path.parent.name for path in SCRIPTS.glob("*/*.py")}
+    assert {"demo", "local_airflow", "campaign", "benchmark"} <= scripts
+    imported = {
+        f"{file.relative_to(FOLDER)}: {name}"
+        for file in MODULES
+        for name in _imports(file)
+        if name.partition(".")[0] in scripts
+    }
+    assert imported == set()
 
 
 def test_imports_are_absolute() -> None:

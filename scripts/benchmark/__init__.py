@@ -1,1 +1,1 @@
-"""How fast and how large, measured: `make bench` and `make scale`."""
+"""Measurements of speed and of size: `make bench` and `make bench BENCH=scale`."""

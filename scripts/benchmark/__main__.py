@@ -1,10 +1,10 @@
-"""Compare this provider with what one writes by hand: one command, one run, one table.
+"""Compare this provider with hand-written senders: one command, one run, one table.
 
     python -m benchmark                        # all of it, several minutes
     python -m benchmark --quick                # a tenth of the events, to see that it works
 
-Answered by ``benchmark.answering_server`` in a process of its own. Each figure is the median of several rounds that
-take turns, so that what else the machine does meets all contestants alike. Figures are worth reading as ratios.
+``benchmark.answering_server`` answers, in a process of its own. Each figure is the median of several rounds. The
+contestants take turns, so that other load on the machine affects all of them alike. Read the figures as ratios.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A server that does nothing but answer: the sender is what is measured, so this must not be the bottleneck.
+"""A server that only answers. The sender is measured, so the server must not be the bottleneck.
 
 It reads HTTP/1.1 requests with a Content-Length, counts them, and answers each with Adjust's success after a delay. It
 checks nothing else; ``airflow_provider_adjust.sandbox`` is the one that knows Adjust's rules.

@@ -1,4 +1,4 @@
-"""The senders that are compared, each run in a process of its own so that time and memory are its own.
+"""The senders that are compared. Each runs in a process of its own, so that its time and memory are measured alone.
 
 python -m benchmark.contestants requests-loop --url http://127.0.0.1:8099/event --events 1000 --in-flight 64
 """
@@ -19,7 +19,7 @@ _FORM = {"Content-Type": "application/x-www-form-urlencoded", "Accept": "*/*", "
 
 
 def _body(number: int) -> str:
-    """What the provider sends for one row of the warehouse; the others need not build it."""
+    """The request body that the provider builds from one row; the other senders get it ready-made."""
     return (
         "s2s=1&app_token=4w565xzmb54d&event_token=f0ob4r&environment=sandbox&revenue=49.99&currency=USD"
         f"&gps_adid=660e1d86-6796-463a-be86-{number:012d}&callback_params=%7B%22event_id%22%3A%22order-{number}%22%7D"
@@ -60,7 +60,7 @@ def http_hook(url: str, events: int, in_flight: int) -> None:
 
 
 def bare_curl(url: str, events: int, in_flight: int) -> None:
-    """Nothing but libcurl: no rows, no validation, no order, no receipts. The limit of what can be had."""
+    """Only libcurl: no rows, no validation, no order, no receipts. This is the limit of any sender on it."""
     import pycurl
 
     multi = pycurl.CurlMulti()
@@ -96,7 +96,7 @@ def bare_curl(url: str, events: int, in_flight: int) -> None:
 
 
 def provider(url: str, events: int, in_flight: int) -> None:
-    """SqlToAdjustOperator from Postgres: the whole way, with the connections that the environment names."""
+    """SqlToAdjustOperator from Postgres, from the query to the receipts, with the environment's connections."""
     from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 
     operator = SqlToAdjustOperator(

@@ -1,11 +1,11 @@
-"""Show that neither memory nor cost an event grows with the number of events, and that extremes of devices work.
+"""Show that memory and the cost of an event do not grow with the number of events, for any spread over devices.
 
     python -m benchmark.scale                                  # 10,000, 100,000 and 1,000,000 from Postgres
     python -m benchmark.scale --events 100000 --devices one-device one-each
     python -m benchmark.scale --events 20000 --max-events-per-second 500
 
-Sent to the provider's own stand-in for Adjust, which keeps lanes and counts what comes out of order, or, with
-``--answer-only``, to the answering server, which is faster and knows nothing.
+The events go to the provider's own stand-in for Adjust, which keeps lanes and counts events out of order. With
+``--answer-only`` they go to the answering server, which is faster and checks nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmark import stage
 
 
 def send(arguments: argparse.Namespace) -> None:
-    """Runs in a process of its own, so that the peak memory is the sender's."""
+    """Send in this process, which does nothing else, so that its peak memory is the sender's."""
     from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 
     operator = SqlToAdjustOperator(

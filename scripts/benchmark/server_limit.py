@@ -1,4 +1,4 @@
-"""How many answers a second the answering server gives: plain sockets ask, and look at nothing."""
+"""Measure how many answers a second the answering server gives, to plain sockets that read no answer."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _REQUEST = b"POST /event HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n\r
 
 
 class Asking(asyncio.Protocol):
-    """Asks again as soon as an answer has come."""
+    """Asks again as soon as an answer arrives."""
 
     answers = 0
 

@@ -1,4 +1,4 @@
-"""What a measurement takes place on: a warehouse of purchases in a real Postgres, and servers in processes of their own."""
+"""The surroundings of a measurement: a warehouse in a real Postgres, and servers in processes of their own."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEVICES = {"two": "i / 2", "one-device": "0", "one-each": "i"}
 
 @contextmanager
 def place() -> Iterator[str]:
-    """An Airflow home and a Postgres that are there for the measurement only; yields the Postgres' URL."""
+    """An Airflow home and a Postgres for this measurement only; yields the URL of the Postgres."""
     stop_on_signals()
     with tempfile.TemporaryDirectory(prefix="adjust-benchmark-") as home, own_postgres() as server:
         os.environ["AIRFLOW_HOME"] = home
@@ -31,7 +31,7 @@ def place() -> Iterator[str]:
 
 
 def load_purchases(url: str, events: int, devices: str = "two") -> None:
-    """So many purchases, a millisecond apart, all of them younger than Adjust's limit."""
+    """Load a number of purchases, a millisecond apart, all of them younger than Adjust's limit."""
     import psycopg2
 
     start = datetime.now(UTC) - timedelta(days=2)
@@ -70,7 +70,7 @@ def server(module: str, *arguments: str) -> Iterator[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Ours, with this folder's modules to be found."""
+    """This process' environment, in which the modules of this folder can be imported."""
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), **more}
 
 

@@ -1,1 +1,1 @@
-"""What becomes of events when tasks are killed, and when everything around them fails: `make crashes`, `make faults`."""
+"""Count the events when tasks are killed, and when everything around them fails: `make crashes`, `make faults`."""

@@ -1,4 +1,4 @@
-"""What docs/delivery-guarantees.md promises of a task that is killed, and whether it was kept."""
+"""The promises of docs/delivery-guarantees.md for a task that is killed, and whether they were kept."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from campaign.tries import Try
 
 @dataclass(frozen=True)
 class Setting:
-    """What the task remembers, and what it does with an event that got no answer."""
+    """Where the task remembers its deliveries, and what it does with an event that got no answer."""
 
     memory: str
     on_in_doubt: str = "resend"
@@ -30,11 +30,11 @@ SETTINGS = (
 
 @dataclass(kw_only=True)
 class CrashStory(Story):
-    """What became of one file, over all tries and kills."""
+    """The events of one file, over all tries and kills."""
 
     setting: Setting
     kills: Counter[str] = field(default_factory=Counter)
-    #: What was answered in tries that were asked to stop, and so must be known to the tries after them.
+    #: Answered in a try that ended by SIGTERM, so the tries after it must know the answer.
     answered: set[str] = field(default_factory=set)
     resent_answered: set[str] = field(default_factory=set)
     refused_for_order: int = 0
@@ -46,7 +46,7 @@ class CrashStory(Story):
             self.answered |= {event_id for what, event_id in noted if what in {"delivered", "duplicate", "rejected"}}
 
     def out_of_order(self) -> int:
-        """Recorded events that are older than the one before them in one of their lanes."""
+        """Count the recorded events that are older than the one before them in one of their lanes."""
         latest: dict[tuple[str, str], int] = {}
         count = 0
         for _, params in self.recorded:

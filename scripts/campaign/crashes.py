@@ -1,9 +1,9 @@
-"""Kill a sending task again and again, in the middle of everything, and look what became of its events.
+"""Kill a sending task again and again while it works, and check that no promise about its events is broken.
 
 Each story sends one file to the local stand-in for Adjust, which misbehaves: errors, resets, cut and lost answers. The
-task is killed at seeded points, by SIGKILL or by the SIGTERM that Airflow sends, tried again as Airflow would, and in the
-end left alone. Then what the stand-in recorded is compared with what docs/delivery-guarantees.md promises. Exits with 1
-when a promise is broken.
+task is killed at seeded points, by SIGKILL or by the SIGTERM that Airflow sends, and tried again as Airflow would. The
+last tries are not killed. Then the stand-in's records are compared with the promises of docs/delivery-guarantees.md. The
+campaign exits with 1 when a promise is broken.
 
     python -m campaign.crashes --kills 200 --seed 1
 """
@@ -43,27 +43,27 @@ _FAULTS = {
     "stall_before": 0.001,
     "stall_after": 0.001,
 }
-#: How long a task that was asked to stop may take: what is in flight is waited for, a read timeout at most.
+#: Seconds that a task may take to stop: it waits for what is in flight, for a read timeout at most.
 _GRACE = 30.0
-#: Tries that are left alone, until one of them has nothing left to do.
+#: At most so many tries are not killed, until one of them has nothing left to do.
 _LAST_TRIES = 5
 
 
 class Campaign:
-    """Tells stories; the settings share a stand-in's rules, a Postgres and a folder."""
+    """Runs stories; they share the stand-in's rules, a Postgres and a folder."""
 
     def __init__(self, home: Path, postgres: dict[str, str], *, rows: int, seed: int) -> None:
         self._home = home
         self._postgres = postgres
         self._rows = rows
         self._chance = random.Random(seed)
-        self._told = 0
+        self._stories = 0
         self._tries = Tries()
 
-    def tell(self, setting: Setting, kills: int) -> CrashStory:
-        """Send one file under a setting, with so many kills, and judge nothing yet."""
-        self._told += 1
-        name = f"story{self._told}"
+    def run_story(self, setting: Setting, kills: int) -> CrashStory:
+        """Send one file under a setting with a number of kills; return the observations."""
+        self._stories += 1
+        name = f"story{self._stories}"
         folder = self._home / name
         folder.mkdir()
         chance = random.Random(self._chance.random())
@@ -72,12 +72,12 @@ class Campaign:
         settings: dict[str, Any] = {"latency": 0.004, "slow_seconds": 0.3, "stall_seconds": 1.0, "retry_after": 0}
         settings |= {"tokens": [S2S_TOKEN], "unknown_devices": unknown, "faults": _FAULTS}
         with SandboxServer(**settings, seed=chance.randrange(2**31)) as sandbox:
-            self._tell(story, sandbox, folder, name, kills, chance)
+            self._try_until_settled(story, sandbox, folder, name, kills, chance)
             story.see_recorded(sandbox)
             story.refused_for_order = sandbox.stats()["order_violations"]
         return story
 
-    def _tell(
+    def _try_until_settled(
         self, story: CrashStory, sandbox: SandboxServer, folder: Path, name: str, kills: int, chance: random.Random
     ) -> None:
         ledger = ledger_connection(story.setting.memory, folder, self._postgres)
@@ -103,12 +103,12 @@ class Campaign:
             if end is None and kind != "SIGKILL":
                 story.problems.append(f"try {number} died (exit code {process.exitcode}); see {folder}/log")
                 return
-            # What is held stays held: when one try was left alone, another would change nothing.
+            # A held event stays held: after one try without a kill, another would change nothing.
             is_held = kind is None and story.setting.on_in_doubt == "hold" and "(EventsUnresolved)" in (end or "")
             if end == "success" or is_held:
                 story.see_listed(this.rejected)
                 return
-        story.problems.append(f"no try came to an end; the last: {end}")
+        story.problems.append(f"the last try has not settled every event: {end}")
 
     def _kill(
         self, story: CrashStory, process: BaseProcess, sandbox: SandboxServer, requests: float, chance: random.Random
@@ -135,7 +135,7 @@ class Campaign:
 
 
 class Totals:
-    """The table: a line a story as it is told, and at last one for each setting."""
+    """The table: a line for each story as it ends, then one for each setting."""
 
     def __init__(self) -> None:
         self.kills = self.broken = 0
@@ -172,7 +172,7 @@ def settings_here() -> list[Setting]:
 
 
 def run(kills: int, seed: int, rows: int, home: Path, postgres: dict[str, str]) -> int:
-    """Tell stories until so many kills are done; return how many promises were broken."""
+    """Run stories until the kills are done; return how many promises were broken."""
     settings = settings_here()
     campaign = Campaign(home, postgres, rows=rows, seed=seed)
     totals = Totals()
@@ -180,7 +180,7 @@ def run(kills: int, seed: int, rows: int, home: Path, postgres: dict[str, str]) 
         for number, setting in enumerate(cycle(settings)):
             if totals.kills >= kills and number >= len(settings):
                 break
-            totals.add(campaign.tell(setting, min(8, max(2, kills // len(settings)))))
+            totals.add(campaign.run_story(setting, min(8, max(2, kills // len(settings)))))
     finally:
         totals.print(seed)
     return totals.broken
@@ -188,7 +188,7 @@ def run(kills: int, seed: int, rows: int, home: Path, postgres: dict[str, str]) 
 
 def main() -> None:
     parser = campaign_arguments(__doc__)
-    parser.add_argument("--kills", type=int, default=40, help="at least so many, over all settings")
+    parser.add_argument("--kills", type=int, default=40, help="the least number of kills over all settings")
     parser.add_argument("--rows", type=int, default=2500, help="rows in each story's file")
     arguments = parser.parse_args()
     with campaign_home(arguments.keep) as home, own_postgres() as server:

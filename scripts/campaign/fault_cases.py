@@ -16,14 +16,14 @@ _MEMORIES = ("checkpoint", "sqlite")
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, and what the task remembers from try to try. What only breaks once is over after the first try."""
+    """A fault, and where the task remembers its deliveries. A fault that breaks once is over after the first try."""
 
     name: str
     memory: str = "checkpoint"
     faults: dict[str, float] = field(default_factory=dict)
     transport: str = "requests"
     source: str = "file"
-    #: Where the first tries think that Adjust is; None is where it is.
+    #: The address that the first tries have for Adjust; None is the stand-in's.
     host: Callable[[Surroundings], str] | None = None
     #: Done to the running first try, once a third of the events are recorded.
     strike: Callable[[Surroundings, BaseProcess], None] | None = None

@@ -1,9 +1,9 @@
 """Send 100,000 events through every fault that the sandbox knows and every outage that a machine can stage.
 
-Each case sends one file or query with the real operator, try after try, as Airflow would; once no try of Airflow's is left
-the fault is mended and the task cleared, as a person would. Then what the stand-in recorded is compared with what was to
-arrive. Exits with 1 when an event is lost, when one was sent twice that was never in doubt, or when a task was green
-although events were missing.
+Each case sends one file or query with the real operator, try after try, as Airflow would. When Airflow would not try
+again, the fault is fixed and the task cleared, as a person would. Then the stand-in's records are compared with the
+events that should arrive. The campaign exits with 1 when an event is lost, when one was sent twice that was never in
+doubt, or when a task succeeded although events were missing.
 
     python -m campaign.faults --events 100000 --seed 1
     python -m campaign.faults --events 1695 --only "html 5%"
@@ -29,19 +29,19 @@ from campaign.rows import write_rows
 from campaign.story import Story
 from campaign.tries import Tries, Try, adjust_connection
 
-#: Tries that Airflow makes of a task, and those after the fault was mended.
+#: Airflow's tries of a task, and the tries after the fault was fixed.
 _RETRIES, _LAST_TRIES = 3, 4
-#: A try that takes longer hangs.
+#: Seconds; a try that takes longer hangs.
 _LONGEST_TRY = 300.0
 
 
 @dataclass(kw_only=True)
 class FaultStory(Story):
-    """What became of a case."""
+    """The outcome of a case."""
 
     case: Case
     ends: list[str] = field(default_factory=list)
-    mended_after: int | None = None
+    fixed_after: int | None = None
     seconds: float = 0.0
 
     @property
@@ -58,12 +58,12 @@ class FaultStory(Story):
         return {*self.problems, *(f"{len(broken)} {promise}" for promise, broken in promises.items() if broken)}
 
     def cells(self) -> list[object]:
-        mended = "" if self.mended_after is None else f", mended after {self.mended_after}"
+        fixed = "" if self.fixed_after is None else f", fixed after {self.fixed_after}"
         return [
             self.case.name,
             self.case.memory,
             self.ends[0],
-            f"{len(self.ends)}{mended}",
+            f"{len(self.ends)}{fixed}",
             self.ends[-1],
             f"{len(self.expected):,}",
             f"{len(self.times_recorded()):,}",
@@ -77,7 +77,7 @@ class FaultStory(Story):
 
 
 _COLUMNS = (
-    *("fault", "memory", "first try", "tries", "at last", "expected", "recorded", "listed", "lost"),
+    *("fault", "memory", "first try", "tries", "last try", "expected", "recorded", "listed", "lost"),
     *("in doubt", "twice", "undoubted", "s"),
 )
 
@@ -87,16 +87,16 @@ class Campaign:
         self._home = home
         self._shared = shared
         self._seed = seed
-        self._told = 0
+        self._cases = 0
         self._tries = Tries()
 
-    def tell(self, case: Case, rows: int) -> FaultStory:
-        """Send so many rows through the case, until a task is green or nothing helps."""
-        self._told += 1
-        name = f"case{self._told}"
+    def run_case(self, case: Case, rows: int) -> FaultStory:
+        """Send a number of rows through the case, until a try succeeds or no try is left."""
+        self._cases += 1
+        name = f"case{self._cases}"
         folder = self._home / name
         folder.mkdir()
-        # A case alone meets what it meets among the others.
+        # The same faults for a case, alone or among the others.
         chance = random.Random(f"{self._seed} {case.name} {case.memory}")
         expected, unknown = write_rows(folder / "rows.jsonl", name, rows, chance)
         sandbox = self._shared.sandbox
@@ -126,14 +126,14 @@ class Campaign:
             options = {"max_rejected": rows, "transport": case.transport}
             this = Try(folder, name, number, options, environment, case.source, case.clock_jumps)
             end = self._run(this, case.strike if number == 1 else None, rows)
-            self._look(story, this, end)
+            self._see(story, this, end)
             if end == "success":
                 return
             if ledger:
                 story.doubts.update(claimed(ledger, name))
             if is_broken and (case.breaks_once or case.host or end.startswith("failed") or number >= _RETRIES):
                 is_broken = False
-                story.mended_after = None if case.breaks_once else number
+                story.fixed_after = None if case.breaks_once else number
                 self._shared.sandbox.configure(faults={})
         story.problems.append("never green")
 
@@ -152,7 +152,7 @@ class Campaign:
                 return f"hangs for {_LONGEST_TRY:.0f} s"
             return this.end() or f"killed ({process.exitcode})"
 
-    def _look(self, story: FaultStory, this: Try, end: str) -> None:
+    def _see(self, story: FaultStory, this: Try, end: str) -> None:
         story.ends.append(end)
         story.see_recorded(self._shared.sandbox)
         story.see_listed(this.rejected)
@@ -164,7 +164,7 @@ class Campaign:
 
 
 def run(cases: list[Case], events: int, seed: int, home: Path) -> int:
-    """Tell all stories, and say each in a line of Markdown; return how many promises were broken."""
+    """Run all cases, print a line of Markdown for each, and return how many promises were broken."""
     rows = max(60, -(-events // len(cases)))
     broken = recorded = 0
     print("| " + " | ".join(_COLUMNS) + " |\n|" + "---|" * len(_COLUMNS), flush=True)
@@ -172,7 +172,7 @@ def run(cases: list[Case], events: int, seed: int, home: Path) -> int:
         campaign = Campaign(home, shared, seed)
         started = time.monotonic()
         for case in cases:
-            story = campaign.tell(case, rows)
+            story = campaign.run_case(case, rows)
             recorded += len(story.times_recorded())
             print("| " + " | ".join(map(str, story.cells())) + " |", flush=True)
             for promise in story.broken_promises():
@@ -193,12 +193,12 @@ def run(cases: list[Case], events: int, seed: int, home: Path) -> int:
 def main() -> None:
     parser = campaign_arguments(__doc__)
     parser.add_argument("--events", type=int, default=100_000, help="rows over all cases")
-    parser.add_argument("--only", default="", help="cases whose name has this in it")
+    parser.add_argument("--only", default="", help="only the cases with this in their name")
     arguments = parser.parse_args()
     cases = [case for case in all_cases() if arguments.only in case.name]
     if not cases:
         parser.error(f"no case has {arguments.only!r} in its name")
-    os.environ["RES_OPTIONS"] = "attempts:1 timeout:1"  # for the host that has no name
+    os.environ["RES_OPTIONS"] = "attempts:1 timeout:1"  # the host name without an address is refused at once
     with campaign_home(arguments.keep) as home:
         if run(cases, arguments.events, arguments.seed, home):
             sys.exit(1)

@@ -1,4 +1,4 @@
-"""The folder in which a campaign's files, logs and its Airflow lie."""
+"""The folder of a campaign: its files, its logs and its Airflow."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stop_on_signals import stop_on_signals
 
 
 def campaign_arguments(description: str | None) -> argparse.ArgumentParser:
-    """What both campaigns can be told."""
+    """The arguments that both campaigns have."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--keep", type=Path, help="an empty folder in which files and logs stay")
@@ -23,13 +23,13 @@ def campaign_arguments(description: str | None) -> argparse.ArgumentParser:
 
 @contextmanager
 def campaign_home(keep: Path | None) -> Iterator[Path]:
-    """The folder, which goes at the end, unless it is to be kept or the campaign exits as one that went wrong."""
+    """The folder. It is removed at the end, unless the user keeps it or the campaign failed."""
     stop_on_signals()
     folder = keep or Path(tempfile.mkdtemp(prefix="adjust-campaign-"))
     stays = keep is not None
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        # Read when the tries' Airflow is first imported.
+        # The tries' Airflow reads it on its first import.
         os.environ["AIRFLOW_HOME"] = str(folder / "airflow")
         os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1,localhost"
         yield folder

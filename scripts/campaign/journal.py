@@ -1,4 +1,4 @@
-"""What a try has sent and what came back, a line each, written past every buffer, so that no kill takes it."""
+"""A journal of what a try has sent and received, a line each. No buffer holds a line back, so no kill loses one."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def keep_journal(path: Path) -> None:
 
 
 def read_journal(path: Path) -> Iterator[tuple[str, str]]:
-    """What happened, `sent` or an outcome, and to which event."""
+    """Yield what happened, `sent` or an outcome, and the id of the event."""
     for line in path.read_text().splitlines() if path.exists() else ():
         what, _, event_id = line.partition(" ")
         yield what, event_id

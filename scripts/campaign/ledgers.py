@@ -1,4 +1,4 @@
-"""Where a campaign's tasks keep their ledger: a database each in SQLite, or the campaign's own Postgres."""
+"""The ledgers of a campaign's tasks: a SQLite database for each, or the campaign's own Postgres."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def ledger_connection(memory: str, folder: Path, postgres: dict[str, str]) -> di
 
 
 def claimed(connection: dict[str, str], run_id: str) -> list[str]:
-    """The events that the run's last try was sending when it ended: nobody can know whether they are in Adjust."""
+    """The events that the run's last try was sending when it ended: it is unknown whether Adjust has them."""
     if connection["conn_type"] == "sqlite":
         url = sa.URL.create("sqlite", database=connection["host"])
     else:

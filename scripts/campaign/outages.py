@@ -1,4 +1,4 @@
-"""What a machine can do to a task: holes in its network, lost databases, and a scheduler that stops it."""
+"""Outages that one machine can stage: holes in the network, lost databases, and a scheduler that stops the task."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Surroundings:
         self.connection = connection_to(postgres.get_uri())
         self._postgres = postgres
         self._engine = sa.create_engine(sa.make_url(postgres.get_uri()).set(drivername="postgresql+psycopg2"))
-        # Taken, so that nobody else gets it, and nobody listens on it.
+        # Bound, so that no other process gets the port, and not listening.
         self._refusing = socket.socket()
         self._refusing.bind(("127.0.0.1", 0))
         self._silent = socket.create_server(("127.0.0.1", 0), backlog=256)

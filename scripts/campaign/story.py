@@ -1,4 +1,4 @@
-"""What was seen of one file's events, over all tries: sent, answered, recorded by the stand-in, listed as unresolved."""
+"""The observations of one file's events over all tries: sent, answered, recorded by the stand-in, listed as unresolved."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Story:
     recorded: list[tuple[str, dict[str, str]]] = field(default_factory=list)
     #: Left as held or in doubt in the last try's rejected file.
     listed: set[str] = field(default_factory=set)
-    #: How often nobody could know whether an event is in Adjust: no answer came, or a kill left it ``sending``.
+    #: How often it was unknown whether Adjust has an event: no answer arrived, or a kill left it ``sending``.
     doubts: Counter[str] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 

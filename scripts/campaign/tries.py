@@ -1,4 +1,4 @@
-"""The task: each of its tries is a process of its own, which runs the real operator as Airflow's task runner does."""
+"""The tries of a task. Each is a process of its own that runs the real operator as Airflow's task runner does."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from campaign.wall_clock import let_the_wall_clock_jump
 S2S_TOKEN = "campaign-s2s-token"  # noqa: S105 - accepted by the stand-in only
 API_TOKEN = "campaign-api-token"  # noqa: S105
 EVENT_TOKEN = "f0ob4r"  # noqa: S105 - the example in Adjust's documentation
-#: What the forked tries would otherwise import each time.
+#: The fork server imports these once, so that each try does not.
 _PRELOADED = [
     "campaign.tries",
     "airflow_provider_adjust.operators.adjust_send_events",
@@ -38,7 +38,7 @@ FROM purchases ORDER BY position
 
 @dataclass(frozen=True)
 class Try:
-    """One try of the task, as its process is told about it."""
+    """One try of the task: all that its process needs to know."""
 
     folder: Path
     name: str
@@ -69,12 +69,12 @@ class Try:
         self._end.write_text(state if cause is None else f"{state} ({type(cause).__name__})")
 
     def end(self) -> str | None:
-        """The state that Airflow would give the task, with the error's name; None for a try that was not let end."""
+        """The state that Airflow would give the task, with the error's name; None for a try that was killed."""
         return self._end.read_text() if self._end.exists() else None
 
 
 class FileStateStore:
-    """Airflow's task state store as a task sees it: what was set stays, whatever becomes of the process."""
+    """Airflow's task state store as a task sees it: a value that was set outlives the process."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -89,13 +89,13 @@ class FileStateStore:
 
 
 def adjust_connection(url: str, **extra: Any) -> str:
-    """The connection to the stand-in, or to whatever the task is to take for it."""
+    """The connection to the stand-in, or to the outage that takes its place."""
     extra = {"app_token": "4w565xzmb54d", "environment": "sandbox", "connect_timeout": 1, "read_timeout": 1, **extra}
     return json.dumps({"conn_type": "adjust", "host": url, "password": S2S_TOKEN, "extra": extra})
 
 
 class Tries:
-    """Starts them, from a process that has imported Airflow once for all."""
+    """Starts tries from a process that has imported Airflow once for all of them."""
 
     def __init__(self) -> None:
         self._processes = multiprocessing.get_context("forkserver")
@@ -103,7 +103,7 @@ class Tries:
 
     @contextmanager
     def running(self, this: Try) -> Iterator[BaseProcess]:
-        """The try's process, which has ended afterwards in any case."""
+        """The try's process; it has ended when the block is left."""
         process = self._processes.Process(target=run_try, args=(this,), name=this.name)
         process.start()
         try:
@@ -132,7 +132,7 @@ def run_try(this: Try) -> None:
         operator.execute({"ti": ti, "task_state_store": FileStateStore(this.folder / "state.json")})
         this.note_end("success")
     except Exception as error:
-        # What Airflow makes of it: a failure for good, or a try to be followed by another.
+        # As Airflow judges it: the task fails for good, or another try follows.
         if type(error).__name__ == "AirflowFailException":
             this.note_end("failed", error.__cause__ or error)
         else:

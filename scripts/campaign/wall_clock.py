@@ -1,4 +1,4 @@
-"""A wall clock that jumps. Nobody may set this machine's, so it is read wrongly."""
+"""A wall clock that jumps. A test cannot set the machine's clock, so the process reads a shifted time."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from datetime import datetime, timedelta, tzinfo
 
 
 def let_the_wall_clock_jump() -> None:
-    """Half an hour forth and back, every fifty looks at it."""
+    """Shift the time by half an hour, and back, after every fifty readings."""
     from airflow_provider_adjust.s2s.delivery import intake
     from airflow_provider_adjust.s2s.ledger import ledger
 
-    looks = iter(range(sys.maxsize))
+    readings = iter(range(sys.maxsize))
     real_time = time.time
 
     def ahead() -> int:
-        return 1800 * (next(looks) // 50 % 2)
+        return 1800 * (next(readings) // 50 % 2)
 
     class JumpingDatetime(datetime):
         @classmethod

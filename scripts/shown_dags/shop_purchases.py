@@ -1,4 +1,4 @@
-"""What the pictures of the page "Adjust deliveries" show: a fortnight of made-up purchases, sent with a ledger."""
+"""The DAG in the pictures of the page "Adjust deliveries": a fortnight of made-up purchases, sent with a ledger."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DAYS, ROWS = 14, 1400
 
 
 def purchases() -> Iterator[dict[str, Any]]:
-    """More on some days than on others, in two currencies."""
+    """Purchases in two currencies, more on some days than on others."""
     start = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=DAYS)
     for number in range(ROWS):
         place = number / ROWS

@@ -1,4 +1,4 @@
-"""A campaign is a command, so that anybody can run it for longer; here it is run as one."""
+"""Run a campaign as the command that it is."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ SCRIPTS = Path(__file__).parents[2] / "scripts"
 
 
 def command(module: str, *options: str) -> tuple[list[str], dict[str, str]]:
-    """The words, and the environment in which they work."""
+    """Return the command and its environment."""
     return [sys.executable, "-m", f"campaign.{module}", *options], os.environ | {"PYTHONPATH": str(SCRIPTS)}
 
 
 def run(module: str, *options: str, seconds: int) -> str:
-    """Run it to its end; return what it says."""
+    """Run a campaign to its end; return its output."""
     words, environment = command(module, *options)
     done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=seconds)
     print(done.stdout)

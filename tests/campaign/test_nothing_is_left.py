@@ -20,14 +20,16 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow]
         ("faults", ("--events=600", "--only=stall"), signal.SIGTERM),
     ],
 )
-def test_an_interrupted_campaign(tmp_path: Path, module: str, options: tuple[str, ...], number: signal.Signals) -> None:
+def test_an_interrupted_campaign_leaves_nothing(
+    tmp_path: Path, module: str, options: tuple[str, ...], number: signal.Signals
+) -> None:
     words, environment = command(module, *options)
     process = subprocess.Popen(words, env=environment | {"TMPDIR": str(tmp_path)}, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     line = ""
-    while not line.startswith(("| stall_before 1%", "checkpoint, resend")):  # by then all of its parts have been in use
+    while not line.startswith(("| stall_before 1%", "checkpoint, resend")):  # by then all of its parts are in use
         line = process.stdout.readline()
-        assert line, "it has ended too early"
+        assert line, "the campaign has ended too early"
     family = psutil.Process(process.pid).children(recursive=True)
     assert family
     process.send_signal(number)

@@ -1,6 +1,6 @@
 """A user sees what their role in the FAB auth manager allows, with its database of users and its login page.
 
-`make test-fab`; the FAB provider is installed in an environment of its own.
+`make test-slow SUITE=fab`; the FAB provider is installed in an environment of its own.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from standalone import Standalone, lone_api_server
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-pytest.importorskip("airflow.providers.fab", reason="the FAB provider is not installed; `make test-fab` installs it")
+pytest.importorskip(
+    "airflow.providers.fab", reason="the FAB provider is not installed; `make test-slow SUITE=fab` installs it"
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow]
 

@@ -181,7 +181,9 @@ def test_the_rules_ask_the_endpoint() -> None:
     config, state = SandboxConfig(), SandboxState(keep_events=False)
     answers = [
         judge(
-            EventRequest(f"s2s=1&app_token=a&adid=d&created_at_unix={at}{more}".encode(), None, 1e9, other),
+            EventRequest(
+                f"s2s=1&app_token=a&event_token=&adid=d&created_at_unix={at}{more}".encode(), None, 1e9, other
+            ),
             config,
             state,
         )
