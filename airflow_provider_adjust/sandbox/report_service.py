@@ -43,7 +43,7 @@ def report_service(page: str, query: Mapping[str, str], authorization: str | Non
     fault = sandbox.report_faults.next()
     if fault is not None and fault.isdigit():
         return int(fault), {"error": _MESSAGES.get(int(fault), "Injected fault")}
-    sandbox.books.take_up(sandbox.state, config.clock() - config.report_delay)
+    sandbox.totals.ingest(sandbox.state, config.clock() - config.report_delay)
     try:
         return _report(query, sandbox, fault)
     except _Malformed as error:
@@ -87,7 +87,7 @@ def _report(query: Mapping[str, str], sandbox: Sandbox, fault: str | None) -> An
     apps = set(filter(None, query.get("app_token__in", "").split(",")))
     wanted = {name: _meaning(name, sandbox) for name in metrics}
     rows: dict[tuple[str, ...], dict[str, Decimal]] = {}
-    for bucket, booked in sandbox.books.buckets.items():
+    for bucket, booked in sandbox.totals.buckets.items():
         day = datetime.datetime.fromtimestamp(bucket.start + offset, datetime.UTC).date()
         if not first <= day <= last or bucket.environment != environment or (apps and bucket.app_token not in apps):
             continue

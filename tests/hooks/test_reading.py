@@ -84,7 +84,7 @@ def test_reports_have_a_read_timeout_of_their_own(connect_reader: Connect) -> No
 
 def test_the_api_token_is_masked_and_shown_by_nothing(connect_reader: Connect) -> None:
     settings = AdjustS2SHook().settings
-    for thing in (settings, settings.report_service(), settings.reading_account(), settings.device_api()):
+    for thing in (settings, settings.report_service(), settings.report_client(), settings.device_api()):
         assert API_TOKEN not in repr(thing)
     assert redact(f"token {API_TOKEN}") == "token ***"
     connect_reader(api_token="another-api-token")

@@ -1,4 +1,4 @@
-"""The bookings of the Report Service: events and revenue by app, environment, event, currency and quarter of an hour.
+"""The totals of the Report Service: events and revenue by app, environment, event, currency and quarter of an hour.
 
 The offset of every time zone is a multiple of a quarter of an hour, so every day of every zone consists of whole buckets.
 """
@@ -33,21 +33,21 @@ class Booked:
         self.revenue = decimal.Decimal(0)
 
 
-class ReportBooks:
-    """Books events in the order of their receipt, once they are old enough for a report."""
+class ReportTotals:
+    """Adds events up in the order of their receipt, when they are old enough for a report."""
 
     def __init__(self) -> None:
-        self._taken = 0
+        self._ingested = 0
         self.buckets: defaultdict[Bucket, Booked] = defaultdict(Booked)
 
-    def take_up(self, state: SandboxState, until: float) -> None:
-        """Book every event that was received until then and is not booked yet."""
+    def ingest(self, state: SandboxState, until: float) -> None:
+        """Add every event that was received until then and was not added before."""
         end = state.received_until(until)
-        if end <= self._taken:
+        if end <= self._ingested:
             return
-        for event in state.events(self._taken, end - self._taken):
+        for event in state.events(self._ingested, end - self._ingested):
             self._book(event["params"], event["received_at"])  # type: ignore[arg-type]
-        self._taken = end
+        self._ingested = end
 
     def _book(self, params: dict[str, str], received_at: float) -> None:
         time = event_time(params, received_at)
