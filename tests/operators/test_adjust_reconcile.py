@@ -226,7 +226,7 @@ REFUSED: dict[str, tuple[list[tuple[Any, ...]], dict[str, Any], str]] = {
     "two currencies": (
         [(3, 3.75), (str(DAY), EVENT_TOKEN, 1, 1, "USD")], {}, "has revenue in EUR and in USD .* converts all revenue",
     ),
-    "a day outside of the period": ([(3, 3.75)], {"date_period": NEXT}, "which is outside of date_period"),
+    "a day outside of the period": ([(3, 3.75)], {"date_period": NEXT}, "which is outside date_period"),
     "no such columns": ([(3, 3.75)], {"sql": "SELECT 1 AS one"}, "the sql has a row without event_token"),
     "a database that is none": ([(3, 3.75)], {"sql_conn_id": "adjust_default"}, "must be a database connection"),
     "an unknown event": ([(str(DAY), "xyz789", 1, None, None)], {}, "knows no event xyz789"),
