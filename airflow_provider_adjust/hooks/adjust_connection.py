@@ -163,7 +163,7 @@ class AdjustConnection:
             )
         if self.environment not in connection_form.ENVIRONMENTS:
             raise AdjustConfigurationError(
-                f"{where} needs the environment whose report is meant, production or sandbox, or name it as environment"
+                f"{where} needs an environment for the Report Service: production or sandbox, or name one as environment"
             )
         return ReportClient(self.report_service(), self.app_token, self.environment)
 
