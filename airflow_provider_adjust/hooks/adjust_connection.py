@@ -93,10 +93,10 @@ class AdjustConnection:
         extra = extra if isinstance(extra, Mapping) else {}
         s2s_token = (connection.password or "").strip() or None
         if s2s_token and not (s2s_token.isascii() and s2s_token.isprintable()):
-            raise AdjustConfigurationError(f"{where}: the S2S security token holds characters that a token cannot have")
+            raise AdjustConfigurationError(f"{where}: the S2S security token holds characters that no token has")
         api_token = _text(extra, "api_token", where)
         if api_token and not (api_token.isascii() and api_token.isprintable()):
-            raise AdjustConfigurationError(f"{where}: the API token holds characters that a token cannot have")
+            raise AdjustConfigurationError(f"{where}: the API token holds characters that no token has")
         for secret in (s2s_token, api_token):
             if secret:
                 mask_secret(secret)  # for every backend of connections, and every name in the extra
@@ -163,7 +163,7 @@ class AdjustConnection:
             )
         if self.environment not in connection_form.ENVIRONMENTS:
             raise AdjustConfigurationError(
-                f"{where} needs the environment whose report is meant, production or sandbox, or name it as environment"
+                f"{where} needs an environment for the Report Service: production or sandbox, or name one as environment"
             )
         return ReportClient(self.report_service(), self.app_token, self.environment)
 

@@ -25,7 +25,7 @@ class Bucket(NamedTuple):
     start: int
 
 
-class Booked:
+class Total:
     """A count and an exact sum."""
 
     def __init__(self) -> None:
@@ -38,7 +38,7 @@ class ReportTotals:
 
     def __init__(self) -> None:
         self._ingested = 0
-        self.buckets: defaultdict[Bucket, Booked] = defaultdict(Booked)
+        self.buckets: defaultdict[Bucket, Total] = defaultdict(Total)
 
     def ingest(self, state: SandboxState, until: float) -> None:
         """Add every event that was received until then and was not added before."""
@@ -46,10 +46,10 @@ class ReportTotals:
         if end <= self._ingested:
             return
         for event in state.events(self._ingested, end - self._ingested):
-            self._book(event["params"], event["received_at"])  # type: ignore[arg-type]
+            self._add(event["params"], event["received_at"])  # type: ignore[arg-type]
         self._ingested = end
 
-    def _book(self, params: dict[str, str], received_at: float) -> None:
+    def _add(self, params: dict[str, str], received_at: float) -> None:
         time = event_time(params, received_at)
         if not isinstance(time, float):
             return  # such an event is never recorded
@@ -57,6 +57,6 @@ class ReportTotals:
         # Adjust's own default.
         environment = params.get("environment", "production")
         currency = params.get("currency", "").upper() if "revenue" in params else ""
-        booked = self.buckets[Bucket(params["app_token"], environment, params["event_token"], currency, start)]
-        booked.events += 1
-        booked.revenue += decimal.Decimal(params.get("revenue", 0))
+        total = self.buckets[Bucket(params["app_token"], environment, params["event_token"], currency, start)]
+        total.events += 1
+        total.revenue += decimal.Decimal(params.get("revenue", 0))

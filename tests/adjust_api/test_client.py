@@ -125,7 +125,7 @@ def debug_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
     return caplog
 
 
-def test_no_log_shows_the_device_that_is_asked_for(url: str, get: Get, debug_log: pytest.LogCaptureFixture) -> None:
+def test_no_log_shows_the_device_id_or_the_token(url: str, get: Get, debug_log: pytest.LogCaptureFixture) -> None:
     assert DEVICE in get(url, "/moved", advertising_id=DEVICE, app_token="4w565xzmb54d").text
     assert "/moved?***" in debug_log.text, "httpx must have logged the request"
     assert "/elsewhere?***" in debug_log.text, "httpcore must have logged the headers of the response"
@@ -241,6 +241,6 @@ def test_a_bundle_that_cannot_be_read_is_a_failure_like_any_other(
 
 
 def _name_in_a_directory(certificate: Path) -> str:
-    """How OpenSSL finds it there: by the hash of its subject, whose outermost tag and length do not count."""
+    """How OpenSSL finds it there: by the hash of its subject, without its outermost tag and length."""
     subject = x509.load_pem_x509_certificate(certificate.read_bytes()).subject.public_bytes()
     return f"{int.from_bytes(hashlib.sha1(subject[2:]).digest()[:4], 'little'):08x}.0"

@@ -42,7 +42,7 @@ def test_204_is_an_empty_report(service: ReportService, run: Run, pauses: Pauses
 
 
 @pytest.mark.parametrize("status", ["429", "500", "503", "504"])
-def test_a_busy_service_is_asked_again(
+def test_a_busy_service_is_retried(
     reporting: SandboxServer, service: ReportService, run: Run, pauses: Pauses, status: str
 ) -> None:
     receive(reporting)
@@ -73,7 +73,7 @@ def test_a_service_that_stays_busy_is_unavailable(
     assert pauses == [2, 4, 8, 16]
 
 
-def test_a_service_that_cannot_be_reached_is_asked_again(service: ReportService, run: Run, pauses: Pauses) -> None:
+def test_a_service_that_cannot_be_reached_is_retried(service: ReportService, run: Run, pauses: Pauses) -> None:
     service = replace(service, endpoint="http://127.0.0.1:9", timeout=(0.5, 0.5), attempts=2)
     with pytest.raises(ReportUnavailable, match=r"cannot be reached \(Connect\w*Error\), asked 2 times") as failure:
         run(service.report(QUERY))
@@ -153,8 +153,8 @@ def test_a_report_is_requested_with_its_dimensions_metrics_and_filters(run: Run)
 NOT_ADJUST: dict[str, tuple[int, bytes, dict[str, str], str]] = {
     "a web page": (200, b"<html>Please log in</html>", {}, "an answer that is not JSON"),
     "another JSON": (200, b'{"hello": 1}', {}, "no list of rows"),
-    "a row without what was asked for": (200, b'{"rows": [{"day": "2026-05-01"}]}', {}, "a row without 'purchase_events'"),
-    "a value that is no number": (
+    "a row without a requested metric": (200, b'{"rows": [{"day": "2026-05-01"}]}', {}, "a row without 'purchase_events'"),
+    "a value that is not a number": (
         200, b'{"rows": [{"day": "d", "purchase_events": "many", "purchase_revenue": "1"}]}', {}, "is not a number",
     ),
     "a user without rights": (403, b"", {}, "no right to it"),

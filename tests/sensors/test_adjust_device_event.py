@@ -1,4 +1,4 @@
-"""AdjustDeviceEventSensor: the probe with a test device, whose id nobody gets to see."""
+"""AdjustDeviceEventSensor: the probe with a test device, and its id, which must not be shown."""
 
 from __future__ import annotations
 

@@ -68,7 +68,7 @@ def test_it_waits_for_as_many_events_as_there_must_be(
         (JUST_NOW.isoformat(), None, "UTC", True),
         # A clock that runs ahead has not settled.
         ((datetime.now(UTC) + HOUR).isoformat(), HOUR, "UTC", False),
-        # An offset counts; where there is none, the zone does.
+        # An offset counts; without one, the zone does.
         (TWO_HOURS_AGO.astimezone(EAST).isoformat(), HOUR, "UTC", True),
         (TWO_HOURS_AGO.replace(tzinfo=None).isoformat(" ", "seconds"), HOUR, "UTC", True),
         (JUST_NOW.astimezone(EAST).replace(tzinfo=None).isoformat(), HOUR, "Etc/GMT-2", False),
@@ -81,7 +81,7 @@ def test_it_waits_for_as_many_events_as_there_must_be(
         "not settled",
         "a second is enough",
         "none is enough",
-        "not asked",
+        "without settle_for",
         "in the future",
         "offset",
         "no offset",
@@ -109,7 +109,7 @@ def test_no_row_and_no_count_are_no_events(sql: str) -> None:
 
 
 @pytest.mark.parametrize("sql", ["SELECT 'many'", "SELECT x'00'", "SELECT 9e999"])
-def test_a_count_that_is_none_is_refused_in_words(sql: str) -> None:
+def test_a_count_that_is_not_a_number_is_refused(sql: str) -> None:
     with pytest.raises(AirflowFailException, match=r"the first column of the sql is a \w+; it must be the count"):
         poll(sql=sql)
 
@@ -130,7 +130,7 @@ def test_settle_for_needs_a_load_time(warehouse: Path, sql: str) -> None:
         (1777593600000, "the load time is in milliseconds"),
     ],
 )
-def test_a_load_time_that_is_none_is_refused_in_words(warehouse: Path, loaded_at: Any, words: str) -> None:
+def test_a_load_time_that_cannot_be_read_is_refused(warehouse: Path, loaded_at: Any, words: str) -> None:
     load(warehouse, loaded_at)
     with pytest.raises(AirflowFailException, match=f"AdjustConfigurationError: {words}"):
         poll(settle_for=HOUR)

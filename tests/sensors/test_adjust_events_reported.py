@@ -188,7 +188,7 @@ EVENTS: dict[str, tuple[dict[str, Any], type[Exception] | None]] = {
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_it_goes_on_with_what_the_trigger_found(name: str) -> None:
+def test_the_task_ends_with_the_result_of_the_trigger(name: str) -> None:
     event, failure = EVENTS[name]
     if failure is None:
         assert sensor().execute_complete({}, event) == [BOOKED]

@@ -173,9 +173,9 @@ def test_nothing_that_sends_is_loaded_with_the_triggers() -> None:
     sends = {
         "hooks.adjust_s2s",
         "s2s.delivery",
-        "s2s.schedule",
-        "s2s.sender",
-        "s2s.transports.requests_transport",
+        "s2s.transports.choice",
+        "s2s.transports.curl",
+        "s2s.transports.requests",
         "operators",
         "transfers",
     }
