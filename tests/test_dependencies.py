@@ -20,7 +20,6 @@ OPTIONAL = {
     "airflow.providers.smtp",
     "flask_appbuilder",
     "flask_babel",
-    "jsonschema_rs",
     "openlineage",
     "pyarrow",
     "pycurl",

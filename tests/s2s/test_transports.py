@@ -480,7 +480,7 @@ def test_a_time_in_which_nobody_looked_is_not_the_servers(kind: Kind, is_sent_be
             looks_away.wait(5)
             connection.send(OK)
 
-    timeout = (0.3, 0.3)
+    timeout = (1.0, 0.3)
     with RawServer(script) as server, RawServer(_answering(b"", b"")) as silent:
         transport, other = kind(max_in_flight=1, timeout=timeout), Client(kind)
         transport.submit("key", Target(server.url), "")

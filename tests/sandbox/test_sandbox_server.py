@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 
 import pytest
 import requests
@@ -18,11 +17,10 @@ def test_the_fixture_is_a_fresh_running_sandbox(adjust_sandbox: SandboxServer) -
     assert adjust_sandbox.stats()["requests"] == 1
 
 
-def test_a_sandbox_starts_and_stops_quickly() -> None:
-    before = time.perf_counter()
+def test_a_sandbox_starts_and_stops() -> None:
     with SandboxServer() as server:
         assert server.stats()["requests"] == 0
-    assert time.perf_counter() - before < 0.2
+    assert "adjust-sandbox" not in [thread.name for thread in threading.enumerate()]
 
 
 def test_settings_add_to_a_config() -> None:
