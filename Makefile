@@ -38,7 +38,7 @@ SCREENSHOTS ?=
 SUITE ?= slow
 
 .PHONY: help demo ui test test-slow test-all lint docs bench faults crashes fuzz release clean \
-	suite.slow suite.celery suite.fab suite.mutants screenshots.
+	suite.slow suite.celery suite.fab suite.mutants suite.thorough screenshots.
 ENOUGH_KILLED := import json, sys; \
 	found = json.load(open("mutants/mutmut-cicd-stats.json")); \
 	noticed = found["killed"] + found["timeout"]; \
@@ -65,6 +65,10 @@ else
 endif
 
 test-slow: suite.$(SUITE) ## Run the tests that take minutes (SUITE=celery, fab or mutants for one of the special suites)
+
+# The tests with more and new examples of every property.
+suite.thorough: export HYPOTHESIS_PROFILE := thorough
+suite.thorough: test
 
 suite.slow: $(VENV)/.installed-dev $(VENV)/.installed-ui
 	$(PY) -m pytest -m slow $(PYTEST_ARGS)

@@ -43,7 +43,7 @@ class Destinations:
     def add(self, receipt: Receipt) -> None:
         if receipt.event is not None and receipt.outcome in _AT_ADJUST:
             params = receipt.event.params
-            self._tokens.add((params["app_token"], params["event_token"]))
+            self._tokens.add((params["app_token"], receipt.event.key))
 
     @property
     def assets(self) -> list[Asset]:

@@ -76,7 +76,7 @@ def build_wheel(place: Path) -> Path:
 def lay_out_tests(place: Path) -> Path:
     """Copy the parts of the repository that the tests need, and nothing of the package."""
     folder = place / "outside"
-    for name in ("pyproject.toml", "tests/conftest.py", "tests/standalone.py"):
+    for name in ("pyproject.toml", "tests/conftest.py", "tests/standalone.py", "tests/warm_airflow.py"):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
     for name in ("tests/compat", "scripts", "example_dags"):

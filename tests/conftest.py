@@ -7,11 +7,10 @@ removed first.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +19,7 @@ import pytest
 import sqlalchemy as sa
 from hypothesis import settings
 from own_postgres import own_postgres
+from warm_airflow import airflow_command, end_server
 
 from airflow_provider_adjust.s2s.ledger.schema import metadata
 
@@ -58,18 +58,26 @@ def _throw_away_airflow() -> Path:
 AIRFLOW_HOME = _throw_away_airflow()
 
 
+def pytest_collection_finish() -> None:
+    """Airflow is a million objects, which the garbage collector would go through again and again."""
+    gc.collect()
+    gc.freeze()
+
+
 def pytest_unconfigure() -> None:
     """Not at the process's exit: a mutant's process ends without one, and a test's forked child has one of its own."""
+    end_server()
     shutil.rmtree(AIRFLOW_HOME, ignore_errors=True)
 
 
 # Named, not discovered: the plugin is part of the package, and is loaded only after the lines above.
 pytest_plugins = ["airflow_provider_adjust.sandbox.pytest_plugin"]
 
-# The same examples on every run, so that a red test is red for everybody. HYPOTHESIS_PROFILE=explore looks for new
-# ones, and `mutants` keeps to few, since a mutant must outlive all of them once.
+# The same examples on every run, so that a red test is red for everybody. HYPOTHESIS_PROFILE=thorough takes new and more
+# ones, each night; `explore` looks for many, and `mutants` keeps to few, since a mutant must outlive all of them once.
 settings.register_profile("ci", derandomize=True, deadline=None, database=None)
 settings.register_profile("mutants", derandomize=True, deadline=None, database=None, max_examples=15)
+settings.register_profile("thorough", deadline=None, max_examples=200, print_blob=True)
 settings.register_profile("explore", deadline=None, max_examples=1000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 
@@ -77,7 +85,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci"))
 @pytest.fixture(scope="session")
 def airflow_db() -> Path:
     """Create Airflow's metadata database, once, for the tests that ask for it; return the Airflow home it lies in."""
-    subprocess.run([sys.executable, "-m", "airflow", "db", "migrate"], check=True, capture_output=True, timeout=300)
+    airflow_command("db", "migrate", timeout=300).check_returncode()
     return AIRFLOW_HOME
 
 

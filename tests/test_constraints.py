@@ -10,6 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pin_dependencies import APART
+from table import table
 
 ROOT = Path(__file__).resolve().parent.parent
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -43,7 +44,7 @@ def test_each_constraint_names_one_release() -> None:
             assert "*" not in specifier.version
 
 
-@pytest.mark.parametrize(
+@table(
     "requirement",
     [pytest.param(one, id=f"{where}: {one}") for where, listed in asked_for().items() for one in listed],
 )

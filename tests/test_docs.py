@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from airflow.sdk import DAG
+from table import table
 
 from airflow_provider_adjust import s2s
 from airflow_provider_adjust.adjust_api import errors as report_errors
@@ -95,7 +96,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@table("page", PAGES, ids=name_of)
 def test_relative_links_resolve(page: Path) -> None:
     dead = []
     for link in LINK.findall(FENCE.sub("", read(page))):
@@ -108,14 +109,14 @@ def test_relative_links_resolve(page: Path) -> None:
     assert not dead
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@table("page", PAGES, ids=name_of)
 def test_pictures_are_there_and_described(page: Path) -> None:
     for description, path in IMAGE.findall(FENCE.sub("", read(page))):
         assert description, path
         assert (page.parent / path).is_file(), f"{path} is missing; run make docs SCREENSHOTS=1"
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@table("page", PAGES, ids=name_of)
 def test_links_to_the_web_are_https(page: Path) -> None:
     assert not [link for link in LINK.findall(read(page)) if link.startswith("http://")]
 
@@ -137,7 +138,7 @@ def test_the_readme_quotes_the_example() -> None:
     assert {path for path, _ in excerpts} == {"example_dags/adjust_revenue_sync.py", "example_dags/sql/purchases.sql"}
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if EXCERPT.search(read(page))], ids=name_of)
+@table("page", [page for page in PAGES if EXCERPT.search(read(page))], ids=name_of)
 def test_a_page_quotes_files_as_they_are(page: Path) -> None:
     """The files themselves are examples and DAGs that have tests of their own."""
     for path, code in EXCERPT.findall(read(page)):
@@ -174,7 +175,7 @@ def test_python_blocks_run(
             test(adjust_sandbox)
 
 
-@pytest.mark.parametrize(("where", "text"), [pytest.param(*block, id=block[0]) for block in blocks("json")])
+@table(("where", "text"), [pytest.param(*block, id=block[0]) for block in blocks("json")])
 def test_json_blocks_are_json(where: str, text: str) -> None:
     assert isinstance(json.loads(text), dict), where
 
@@ -220,9 +221,10 @@ def raised_reasons() -> set[str]:
 
 
 def missing_reasons() -> set[str]:
-    """Reasons made of a required parameter's name; `s2s` is always set, and a time has been demanded before."""
-    required = set(EVENT.schema["required"]) - {"s2s", "created_at_unix"}
-    return {f"missing_{name}" for name in required}
+    """Reasons made of a parameter's name by the rules; `s2s` is always set, and a time has been demanded before."""
+    rules, exclusive = EVENT.rules, EVENT.schema["not"]["required"][0]
+    required = set(rules.required) - {"s2s", "created_at_unix"} | {needed for _, needed in rules.dependents}
+    return {f"missing_{name}" for name in required} | {f"conflicting_{exclusive}"}
 
 
 def verdict_reasons() -> set[str]:
@@ -236,7 +238,7 @@ def verdict_reasons() -> set[str]:
 
 def test_reasons_are_found_where_they_are_made() -> None:
     assert {"unknown_parameter", "expired", "repeated_event_id", "not_a_row"} <= raised_reasons()
-    assert {"missing_environment", "missing_app_token", "missing_event_token"} == missing_reasons()
+    assert {"missing_environment", "missing_app_token", "missing_event_token", "missing_currency"} <= missing_reasons()
     assert {
         "wrong_s2s_token",
         "redirected",
@@ -248,7 +250,7 @@ def test_reasons_are_found_where_they_are_made() -> None:
     } <= verdict_reasons()
 
 
-@pytest.mark.parametrize("reason", sorted(raised_reasons() | missing_reasons() | verdict_reasons()))
+@table("reason", sorted(raised_reasons() | missing_reasons() | verdict_reasons()))
 def test_every_reason_is_in_the_failures_page(reason: str) -> None:
     assert f"`{reason}`" in read(DOCS / "failures.md")
 
@@ -327,7 +329,7 @@ def own_parameters(operator: Any) -> dict[str, inspect.Parameter]:
     return {name: p for name, p in parameters.items() if p.kind is p.KEYWORD_ONLY}
 
 
-@pytest.mark.parametrize(("heading", "operator"), OPERATORS)
+@table(("heading", "operator"), OPERATORS)
 def test_every_operator_parameter_is_documented_with_its_default(heading: str, operator: Any) -> None:
     rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (yes|no) \|", section(DOCS / "operators.md", heading), re.MULTILINE)
     documented = {name: (default, templated == "yes") for name, default, templated in rows}
@@ -360,7 +362,7 @@ def test_the_result_is_documented_key_by_key() -> None:
 # -- form ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("page", PAGES, ids=name_of)
+@table("page", PAGES, ids=name_of)
 def test_lines_are_short_but_for_tables(page: Path) -> None:
     # 120 is the aim, 130 what the linter lets prose and messages have.
     assert not [line for line in read(page).splitlines() if len(line) > 130 and not line.startswith("|")]

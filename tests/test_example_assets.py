@@ -6,8 +6,6 @@ import json
 import os
 import re
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,6 +24,8 @@ from airflow.sdk.execution_time.context import TriggeringAssetEventsAccessor
 from example_files import EXAMPLES, load_module
 from packaging.version import Version
 from standalone import Standalone, standalone, wait_for
+from table import table
+from warm_airflow import airflow_command
 
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -71,9 +71,7 @@ class Demo:
 
     def test(self, dag_id: str, *arguments: str) -> tuple[int, str]:
         """``airflow dags test``: its exit code and its log."""
-        command = [sys.executable, "-m", "airflow", "dags", "test", dag_id, *arguments]
-        environment = os.environ | self.environment
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+        done = airflow_command("dags", "test", dag_id, *arguments, env=os.environ | self.environment)
         log = done.stdout + done.stderr
         assert S2S_TOKEN not in log
         return done.returncode, log
@@ -144,7 +142,7 @@ LOADS = [
 ]
 
 
-@pytest.mark.parametrize(
+@table(
     ("loads", "params", "start", "end"),
     [
         (LOADS[:1], {}, "2026-11-02 00:00:00", "2026-11-03 00:00:00"),
@@ -160,7 +158,7 @@ def test_the_window_spans_all_the_loads_since_the_last_run(
     assert found == {"start": start, "end": end}
 
 
-@pytest.mark.parametrize("loads", [[], [{}], [LOADS[0], {"from_rest_api": True}]])
+@table("loads", [[], [{}], [LOADS[0], {"from_rest_api": True}]])
 def test_a_run_that_does_not_know_what_was_loaded_fails(loads: list[dict[str, str]]) -> None:
     with pytest.raises(ValueError, match="does not say what was loaded"):
         task_function("adjust_asset_scheduled", "window")(
@@ -189,9 +187,7 @@ def test_a_run_by_hand_sends_the_day_that_it_is_given(demo: Demo, airflow_db: Pa
 
 
 @has_partitions
-@pytest.mark.parametrize(
-    ("partition_key", "day"), [("2026-11-01", None), (None, "2026-11-01"), ("2026-11-01", "2026-10-01")]
-)
+@table(("partition_key", "day"), [("2026-11-01", None), (None, "2026-11-01"), ("2026-11-01", "2026-10-01")])
 def test_a_partition_is_a_day(partition_key: str | None, day: str | None) -> None:
     found = task_function("adjust_partitioned", "window")(
         dag_run=SimpleNamespace(partition_key=partition_key), params={"day": day}
@@ -232,7 +228,7 @@ def test_a_day_is_sent_once_however_often_it_is_backfilled(demo: Demo, airflow_d
     assert demo.recorded() == demo.purchases(1) > 100
 
 
-@pytest.mark.parametrize(("days_ago", "refused"), [(57, False), (58, True), (300, True)])
+@table(("days_ago", "refused"), [(57, False), (58, True), (300, True)])
 def test_a_day_that_adjust_would_not_take_is_refused(days_ago: int, refused: bool) -> None:
     day = datetime.now(UTC) - timedelta(days=days_ago)
     chosen = task_function("adjust_guarded_backfill", "guard")(data_interval_start=day)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -18,6 +16,7 @@ import pytest
 import sqlalchemy as sa
 from example_files import EXAMPLES, REPOSITORY, load_module
 from packaging.version import Version
+from warm_airflow import airflow_command
 
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -118,8 +117,7 @@ def test_a_night_is_accounted_for_to_the_cent_whatever_the_warehouse(
             "AIRFLOW_CONN_WAREHOUSE": json.dumps(connection),
             "ADJUST_REJECTED_FOLDER": (tmp_path / "rejected").as_uri(),
         }
-        command = [sys.executable, "-m", "airflow", "dags", "test", dag_id, end.isoformat()]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+        done = airflow_command("dags", "test", dag_id, end.isoformat(), env=environment)
         stats = sandbox.stats()
     log = done.stdout + done.stderr
     assert done.returncode == 0, log[-5000:]
@@ -177,8 +175,7 @@ def test_the_loop_is_closed_on_what_was_sent(airflow_db: Path, tmp_path: Path, l
             "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}),
             "AIRFLOW_CONN_ADJUST_LEDGER": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}),
         }
-        command = [sys.executable, "-m", "airflow", "dags", "test", "adjust_close_the_loop", until.isoformat()]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+        done = airflow_command("dags", "test", "adjust_close_the_loop", until.isoformat(), env=environment)
         stats = sandbox.stats()
     log = done.stdout + done.stderr
     assert done.returncode == 0, log[-5000:]

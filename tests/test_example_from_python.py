@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from warm_airflow import airflow_command
 
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -33,8 +32,7 @@ def test_renewals_are_sent_app_by_app(
             "ADJUST_NOTIFICATIONS_FOLDER": (tmp_path / "notifications").as_uri(),
             "ADJUST_REJECTED_FOLDER": (tmp_path / "rejected").as_uri(),
         }
-        command = [sys.executable, "-m", "airflow", "dags", "test", "adjust_from_python"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+        done = airflow_command("dags", "test", "adjust_from_python", env=environment)
         stats = sandbox.stats()
     log = done.stdout + done.stderr
     assert (done.returncode == 0) is (missing == 0), log[-5000:]

@@ -6,10 +6,10 @@ import importlib.util
 import json
 import os
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -27,6 +27,7 @@ from operators.adjust_account import (
     reveals,
 )
 from packaging.version import Version
+from warm_airflow import airflow_command
 
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.sandbox import SandboxServer
@@ -36,7 +37,7 @@ __all__ = ["adjust", "connect"]
 EXAMPLE = Path(__file__).resolve().parent.parent / "example_dags" / "adjust_resend_rejected.py"
 DAG_ID = "adjust_resend_rejected"
 HITL = "airflow.providers.standard.operators.hitl"
-HOW_LONG = 120.0
+HOW_LONG = 120
 
 
 def load_dag() -> Any:
@@ -219,15 +220,14 @@ def api(airflow_db: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     purge_cached_app()
 
 
-RunUntilAsked = Callable[[Path], tuple[subprocess.Popen[str], Request]]
+#: Start the DAG; return its log, once it has ended, and what a person is asked.
+RunUntilAsked = Callable[[Path], tuple[Future[str], Request]]
 
 
 @pytest.fixture
-def run_until_asked(
-    adjust: SandboxServer, airflow_db: Path, api: Any, tmp_path: Path
-) -> Iterator[Callable[[Path], tuple[subprocess.Popen[str], Request]]]:
+def run_until_asked(adjust: SandboxServer, airflow_db: Path, api: Any, tmp_path: Path) -> Iterator[RunUntilAsked]:
     """Run the DAG on a real Airflow until it waits for an answer."""
-    processes: list[subprocess.Popen[str]] = []
+    environment = os.environ | {"ADJUST_REJECTED_FOLDER": (tmp_path / "rejected").as_uri()}
 
     def waiting() -> list[str]:
         query = """SELECT run_id FROM task_instance JOIN hitl_detail ON hitl_detail.ti_id = task_instance.id
@@ -235,25 +235,22 @@ def run_until_asked(
         with closing(sqlite3.connect(airflow_db / "airflow.db")) as database:
             return [run_id for (run_id,) in database.execute(query, [DAG_ID])]
 
-    def run(path: Path) -> tuple[subprocess.Popen[str], Request]:
-        environment = os.environ | {"ADJUST_REJECTED_FOLDER": (tmp_path / "rejected").as_uri()}
+    def test_dag(path: Path) -> str:
         conf = json.dumps({"rejected_file": path.as_uri()})
-        command = [sys.executable, "-m", "airflow", "dags", "test", DAG_ID, "--conf", conf]
-        with (tmp_path / "log").open("w") as log:
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, text=True)
-        processes.append(process)
-        until = time.monotonic() + HOW_LONG
-        while not (found := waiting()):
-            assert process.poll() is None, (tmp_path / "log").read_text()[-5000:]
-            assert time.monotonic() < until, (tmp_path / "log").read_text()[-5000:]
-            time.sleep(0.2)
-        [run_id] = found
-        return process, Request(api, run_id)
+        done = airflow_command("dags", "test", DAG_ID, "--conf", conf, env=environment, timeout=HOW_LONG)
+        return done.stdout + done.stderr
 
-    yield run
-    for process in processes:
-        process.kill()
-        process.wait()
+    with ThreadPoolExecutor() as threads:
+
+        def run(path: Path) -> tuple[Future[str], Request]:
+            log = threads.submit(test_dag, path)
+            while not (found := waiting()):
+                assert not log.done(), log.result()[-5000:]
+                time.sleep(0.05)
+            [run_id] = found
+            return log, Request(api, run_id)
+
+        yield run
 
 
 from_3_3 = pytest.mark.skipif(
@@ -267,14 +264,13 @@ from_3_3 = pytest.mark.skipif(
 def test_the_file_is_sent_once_a_person_has_approved_it(
     adjust: SandboxServer, mended: Path, run_until_asked: RunUntilAsked, tmp_path: Path
 ) -> None:
-    process, request = run_until_asked(mended)
+    running, request = run_until_asked(mended)
     assert request.shown()["subject"] == "Send 4 mended events to Adjust?"
     assert not reveals(request.shown())
     assert recorded(adjust) == [device(5)], "something was sent before anybody approved it"
 
     request.answer("Approve")
-    process.wait(HOW_LONG)
-    log = (tmp_path / "log").read_text()
+    log = running.result()
     assert sorted(filter(None, recorded(adjust))) == [device(number) for number in (1, 2, 3, 5)]
     assert adjust.stats()["repeated_event_ids"] == 0
     # The device of the fourth is still unknown, so it is listed again, in a file of this run's own.
@@ -291,9 +287,8 @@ def test_the_file_is_sent_once_a_person_has_approved_it(
 def test_nothing_is_sent_if_a_person_says_no(
     adjust: SandboxServer, mended: Path, run_until_asked: RunUntilAsked, tmp_path: Path
 ) -> None:
-    process, request = run_until_asked(mended)
+    running, request = run_until_asked(mended)
     request.answer("Reject")
-    process.wait(HOW_LONG)
-    assert "Skipping downstream tasks" in (tmp_path / "log").read_text()
+    assert "Skipping downstream tasks" in running.result()
     assert recorded(adjust) == [device(5)]
     assert not (tmp_path / "rejected").exists()

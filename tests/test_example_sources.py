@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 import sqlglot
 from load_purchases import load
+from warm_airflow import airflow_command
 
 from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
@@ -40,8 +39,7 @@ def account(sandbox: SandboxServer, app_token: str = "4w565xzmb54d", s2s_token: 
 
 def dags_test(dag_id: str, *arguments: str, **environment: str) -> str:
     """``airflow dags test``: its log, once it has succeeded."""
-    command = [sys.executable, "-m", "airflow", "dags", "test", dag_id, *arguments]
-    done = subprocess.run(command, env=os.environ | environment, capture_output=True, text=True, timeout=240)
+    done = airflow_command("dags", "test", dag_id, *arguments, env=os.environ | environment)
     log = done.stdout + done.stderr
     assert done.returncode == 0, log[-5000:]
     assert S2S_TOKEN not in log

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from table import table
 
 from airflow_provider_adjust.get_provider_info import get_provider_info
 from airflow_provider_adjust.oldest_airflow import OLDEST, refuse_older_airflow
@@ -43,7 +44,7 @@ print(json.dumps(said))
 """
 
 
-@pytest.mark.parametrize("version", ["2.11.0", "3.0.0", "3.0.6"])
+@table("version", ["2.11.0", "3.0.0", "3.0.6"])
 def test_an_older_one_is_refused_with_the_remedy(version: str) -> None:
     with pytest.raises(
         ImportError, match=rf"needs Apache Airflow 3\.1 or newer, and this is {version}\. Upgrade Airflow"
@@ -51,7 +52,7 @@ def test_an_older_one_is_refused_with_the_remedy(version: str) -> None:
         refuse_older_airflow(version)
 
 
-@pytest.mark.parametrize("version", ["3.1.0", "3.1.0rc1", "3.1.8", "3.3.2", "3.10.0", "4.0.0.dev0", "3.3.2+local"])
+@table("version", ["3.1.0", "3.1.0rc1", "3.1.8", "3.3.2", "3.10.0", "4.0.0.dev0", "3.3.2+local"])
 def test_a_newer_one_is_not(version: str) -> None:
     refuse_older_airflow(version)
 

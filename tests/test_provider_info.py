@@ -17,6 +17,7 @@ import jsonschema
 import pytest
 import yaml
 from packaging.utils import canonicalize_name
+from table import table
 
 from airflow_provider_adjust import __version__, connection_form
 from airflow_provider_adjust.get_provider_info import get_provider_info
@@ -54,7 +55,7 @@ def test_every_key_is_one_that_airflow_knows() -> None:
     assert INFO.keys() <= known.keys()
 
 
-@pytest.mark.parametrize(
+@table(
     "key",
     [
         "asset-uris",
@@ -136,7 +137,7 @@ def test_airflow_registers_the_asset_uris() -> None:
         assert registry["adjust"] is getattr(import_module(module), name)
 
 
-@pytest.mark.parametrize("module", sorted(modules_named()))
+@table("module", sorted(modules_named()))
 def test_every_module_named_imports(module: str) -> None:
     assert import_module(module).__doc__
 
@@ -149,7 +150,7 @@ def objects_named() -> Iterator[str]:
         yield entry["class-name"]
 
 
-@pytest.mark.parametrize("path", sorted(objects_named()))
+@table("path", sorted(objects_named()))
 def test_every_object_named_is_there(path: str) -> None:
     module, _, name = path.rpartition(".")
     assert callable(getattr(import_module(module), name))
@@ -203,18 +204,18 @@ def test_environment_is_a_choice_that_nobody_makes_for_the_user() -> None:
     }
 
 
-@pytest.mark.parametrize("token", ["4w565xzmb54d", "abc123DEF456g", "A"])
+@table("token", ["4w565xzmb54d", "abc123DEF456g", "A"])
 def test_an_app_token_of_any_length_passes(token: str) -> None:
     jsonschema.validate(token, CONNECTION_TYPE["conn-fields"]["app_token"]["schema"])
 
 
-@pytest.mark.parametrize("token", ["", "4w565xzmb54d ", "4w565-xzmb54d", "{your_app_token}"])
+@table("token", ["", "4w565xzmb54d ", "4w565-xzmb54d", "{your_app_token}"])
 def test_what_is_no_app_token_is_refused(token: str) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(token, CONNECTION_TYPE["conn-fields"]["app_token"]["schema"])
 
 
-@pytest.mark.parametrize("name", list(CONNECTION_TYPE["conn-fields"]))
+@table("name", list(CONNECTION_TYPE["conn-fields"]))
 def test_every_field_may_stay_empty_and_says_in_one_sentence_what_it_is_for(name: str) -> None:
     field = CONNECTION_TYPE["conn-fields"][name]
     jsonschema.Draft202012Validator.check_schema(field["schema"])

@@ -1,4 +1,4 @@
-"""What can go wrong while Adjust is asked what it has, and the difference that it may show."""
+"""The errors of reading reports, and the error of a report that differs from the warehouse."""
 
 from __future__ import annotations
 

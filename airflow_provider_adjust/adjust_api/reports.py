@@ -1,33 +1,38 @@
-"""Adjust's Report Service with one user's API token: what is asked, what its answers mean, and what is asked again.
+"""Adjust's Report Service: its requests, its responses, and which requests are retried.
 
-Source: Adjust, Report Service API. Reports are slow: the read timeout is minutes. 204 is a report on nothing.
+Source: Adjust, Report Service API. Reports are slow, so the read timeout is minutes. Status 204 is an empty report.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NoReturn
 
-from airflow_provider_adjust.adjust_api.conversation import Conversation, Pause
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, retry_if_result, stop_after_attempt
+
+from airflow_provider_adjust.adjust_api.client import ApiClient, ApiResponse, ApiUnreachable
 from airflow_provider_adjust.adjust_api.errors import ReportRefused, ReportUnavailable
-from airflow_provider_adjust.adjust_api.http import ApiAnswer, ApiCall, ApiUnreachable
+from airflow_provider_adjust.s2s.redaction import escape
 
 BASE_PATH = "/reports-service"
 #: 429 is more than 50 simultaneous requests, 504 a query that took too long (Report Service API, response codes).
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
-_FIRST_WAIT, _LONGEST_WAIT = 2.0, 120.0
+#: Seconds between two attempts.
+_FIRST_WAIT, _MAX_WAIT = 2.0, 120.0
+#: Characters of a response that an error shows.
 _SHOWN = 300
-#: Bytes of a report: days and event tokens make thousands of lines at most, which is far below.
-_LONGEST_REPORT = 64_000_000
+#: Far above any report: days and event tokens make thousands of lines at most.
+_MAX_REPORT_BYTES = 64_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class ReportQuery:
-    """What a report is to show. ``filters`` are further parameters, such as ``app_token__in`` or ``utc_offset``."""
+    """The parameters of a report. ``filters`` are further ones, such as ``app_token__in`` or ``utc_offset``."""
 
     dimensions: Sequence[str]
     metrics: Sequence[str]
@@ -47,11 +52,12 @@ class ReportQuery:
 
 @dataclass(frozen=True, slots=True)
 class ReportService:
-    """Conversations with the Report Service.
+    """The Report Service with one user's API token. A request is retried while Adjust is busy or cannot be reached.
 
-    :param timeout: seconds to connect and to wait for an answer.
-    :param attempts: how often a request is sent while Adjust is busy or cannot be reached.
+    :param timeout: seconds to connect and to wait for a response.
+    :param attempts: how often a request is sent at most.
     :param spread: draws a wait between two bounds, so that tasks that were refused together do not return together.
+    :param sleep: waits between two attempts.
     """
 
     endpoint: str
@@ -59,25 +65,26 @@ class ReportService:
     timeout: tuple[float, float] = (5.0, 600.0)
     attempts: int = 5
     spread: Callable[[float, float], float] = field(default=random.uniform, repr=False)
+    sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep, repr=False)
 
-    def report(self, query: ReportQuery) -> Conversation[Report]:
-        """Ask for a report.
+    async def report(self, query: ReportQuery) -> Report:
+        """Return a report.
 
         :raises ReportRefused: Adjust refuses the request.
-        :raises ReportUnavailable: no report came.
+        :raises ReportUnavailable: no attempt got a report.
         """
-        answer = yield from self._ask("/report", query.as_params())
-        if answer.status == 204:
+        response = await self._get("/report", query.as_params())
+        if response.status == 204:
             return Report()
-        return read_report(answer.body, query.dimensions, query.metrics)
+        return read_report(response.body, query.dimensions, query.metrics)
 
-    def event_slugs(self, app_token: str) -> Conversation[dict[str, str]]:
-        """Ask how the app's events are named in metrics: slug by event token.
+    async def event_slugs(self, app_token: str) -> dict[str, str]:
+        """Return the names of the app's events in metrics: slug by event token.
 
         A slug may stand for several events, of several apps, so a report that uses it is filtered by app.
         """
-        answer = yield from self._ask("/events", {})
-        events = read_json(answer.body) if answer.status != 204 else []
+        response = await self._get("/events", {})
+        events = read_json(response.body) if response.status != 204 else []
         if not isinstance(events, list) or not all(isinstance(event, dict) for event in events):
             raise ReportRefused("the Report Service gave no list of events; check the connection's report_endpoint")
         return {
@@ -87,55 +94,77 @@ class ReportService:
             for token in _names(event.get("tokens"))
         }
 
-    def check_token(self) -> Conversation[None]:
-        """Ask for the list of the user's apps, which is cheap and needs a token that is accepted."""
-        yield from self._ask("/filters_data", {"required_filters": "apps"})
+    async def check_token(self) -> None:
+        """Request the list of the user's apps, which is cheap and needs a valid API token.
 
-    def _ask(self, path: str, params: Mapping[str, str]) -> Conversation[ApiAnswer]:
-        call = ApiCall(self.endpoint + BASE_PATH + path, params, self.api_token, self.timeout, _LONGEST_REPORT)
-        attempt = 0
-        while True:
-            reply = yield call
-            attempt += 1
-            if isinstance(reply, ApiAnswer) and reply.status not in _BUSY:
-                self._check(reply)
-                return reply
-            if attempt >= self.attempts:
-                raise ReportUnavailable(_why_unavailable(reply, attempt))
-            yield Pause(self._wait(attempt, reply.retry_after if isinstance(reply, ApiAnswer) else None))
+        :raises ReportRefused: the API token is wrong.
+        """
+        await self._get("/filters_data", {"required_filters": "apps"})
 
-    def _wait(self, attempt: int, retry_after: str | None) -> float:
+    async def _get(self, path: str, params: Mapping[str, str]) -> ApiResponse:
+        client = ApiClient(self.endpoint + BASE_PATH, self.api_token, self.timeout, _MAX_REPORT_BYTES)
+        attempts = AsyncRetrying(
+            retry=retry_if_exception_type(ApiUnreachable) | retry_if_result(_is_busy),
+            stop=stop_after_attempt(self.attempts),
+            wait=self._wait,
+            sleep=self.sleep,
+            retry_error_callback=_give_up,
+        )
+        response: ApiResponse = await attempts(client.get, path, params)
+        self._check(response)
+        return response
+
+    def _wait(self, attempt: RetryCallState) -> float:
+        """Seconds until the next attempt: as many as Adjust's Retry-After says, or twice as many each time."""
+        response = _response_of(attempt)
+        retry_after = response.retry_after if isinstance(response, ApiResponse) else None
         if retry_after is not None and retry_after.strip().isdecimal():
-            return min(float(retry_after), _LONGEST_WAIT)
-        longest = min(_FIRST_WAIT * 2.0 ** (attempt - 1), _LONGEST_WAIT)
+            return min(float(retry_after), _MAX_WAIT)
+        longest = min(_FIRST_WAIT * 2.0 ** (attempt.attempt_number - 1), _MAX_WAIT)
         return self.spread(longest / 2, longest)
 
-    def _check(self, answer: ApiAnswer) -> None:
-        if answer.status in {200, 204}:
+    def _check(self, response: ApiResponse) -> None:
+        if response.status in {200, 204}:
             return
-        if answer.status == 401:
+        if response.status == 401:
             raise ReportRefused(
                 "the Report Service refuses the API token (status 401); put your user's API token, from your account "
                 "profile in Adjust, into the connection: it is not the S2S security token"
             )
-        if answer.status == 403:
+        if response.status == 403:
             raise ReportRefused(
                 "the Report Service refuses the request (status 403); the API token's user has no right to it: check "
                 "the user's apps and permissions in Adjust"
             )
-        said = " ".join(answer.text.replace(self.api_token, "…").split())[:_SHOWN]
+        text = escape(" ".join(response.text.replace(self.api_token, "…").split()), _SHOWN)
         raise ReportRefused(
-            f"the Report Service refuses the request (status {answer.status}: {said or 'no text'}); check what is asked "
-            "for, and the connection's report_endpoint"
+            f"the Report Service refuses the request (status {response.status}: {text or 'no text'}); check the metrics "
+            "and filters of the request, and the connection's report_endpoint"
         )
 
 
-def _why_unavailable(reply: ApiAnswer | ApiUnreachable | None, attempts: int) -> str:
-    tried = "once" if attempts == 1 else f"{attempts} times"
-    if not isinstance(reply, ApiAnswer):
-        return f"the Report Service cannot be reached ({reply}), asked {tried}; see the connection's report_timeout"
-    cause = {429: "too many requests at once", 504: "the query was too slow"}.get(reply.status, "it is busy")
-    return f"the Report Service answers status {reply.status} ({cause}), asked {tried}; try again later"
+def _is_busy(response: ApiResponse) -> bool:
+    return response.status in _BUSY
+
+
+def _response_of(attempt: RetryCallState) -> ApiResponse | BaseException:
+    """How the attempt ended."""
+    outcome = attempt.outcome
+    assert outcome is not None  # noqa: S101 - tenacity sets it before it asks
+    return outcome.exception() or outcome.result()
+
+
+def _give_up(attempt: RetryCallState) -> NoReturn:
+    response, number = _response_of(attempt), attempt.attempt_number
+    tried = "once" if number == 1 else f"{number} times"
+    if not isinstance(response, ApiResponse):
+        raise ReportUnavailable(
+            f"the Report Service cannot be reached ({response}), asked {tried}; see the connection's report_timeout"
+        )
+    cause = {429: "too many requests at once", 504: "the query was too slow"}.get(response.status, "it is busy")
+    raise ReportUnavailable(
+        f"the Report Service answers status {response.status} ({cause}), asked {tried}; try again later"
+    )
 
 
 def _names(value: object) -> list[str]:
@@ -152,7 +181,7 @@ class ReportRow:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The rows, the totals of each metric, and Adjust's warnings. A report on nothing has no rows and no totals."""
+    """The rows, the totals of each metric, and Adjust's warnings. An empty report has neither rows nor totals."""
 
     rows: tuple[ReportRow, ...] = ()
     totals: Mapping[str, Decimal] = field(default_factory=dict)
@@ -160,9 +189,9 @@ class Report:
 
 
 def read_report(body: bytes, dimensions: Sequence[str], metrics: Sequence[str]) -> Report:
-    """Read the body of an answer with status 200.
+    """Read the body of a response with status 200.
 
-    :raises ReportRefused: it is not what Adjust documents.
+    :raises ReportRefused: the body is not what Adjust documents.
     """
     content = read_json(body)
     rows = content.get("rows") if isinstance(content, dict) else None
@@ -183,9 +212,9 @@ def read_report(body: bytes, dimensions: Sequence[str], metrics: Sequence[str]) 
 
 
 def read_json(body: bytes) -> Any:
-    """The answer's JSON, its numbers exact.
+    """The body's JSON, with exact numbers.
 
-    :raises ReportRefused: it is none.
+    :raises ReportRefused: the body is not JSON.
     """
     try:
         return json.loads(body, parse_float=Decimal)
@@ -197,7 +226,7 @@ def read_json(body: bytes) -> Any:
 
 def _value(row: Mapping[str, Any], name: str) -> Any:
     if name not in row:
-        raise ReportRefused(f"the Report Service gave a row without {name!r}, which was asked for")
+        raise ReportRefused(f"the Report Service gave a row without {name!r}, which was requested")
     return row[name]
 
 
@@ -209,5 +238,5 @@ def _number(name: str, value: Any) -> Decimal:
     except InvalidOperation:
         number = Decimal("NaN")
     if not number.is_finite():
-        raise ReportRefused(f"the Report Service gave a value of {name!r} that is no number")
+        raise ReportRefused(f"the Report Service gave a value of {name!r} that is not a number")
     return number

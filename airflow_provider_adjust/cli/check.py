@@ -16,7 +16,6 @@ from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.delivery.intake import Intake
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.parser import EventParser
@@ -68,7 +67,7 @@ def preview(options: Namespace, terminal: Terminal) -> int:
 
 def show_event(job: Job, terminal: Terminal, *, hidden: frozenset[str] = frozenset()) -> None:
     """Write one event as it would go out; device ids, tokens and whatever else may be personal are masked."""
-    params = mask_params(job.event.params, EVENT)
+    params = mask_params(job.event.params, job.event.endpoint)
     rows = [(name, text) for name, text in params.items() if name not in hidden]
     time = job.event.occurred_at.isoformat()
     terminal.table(f"Row {job.position:,}, event {job.event.event_id}, {time}", ("parameter", "value"), rows)

@@ -1,6 +1,6 @@
-"""What an ``adjust`` connection says, checked: endpoints, tokens, environment, timeouts.
+"""The fields of an ``adjust`` connection, checked: endpoints, tokens, environment, timeouts.
 
-Apart from the hook, because sensors and triggers read connections and may import nothing that sends.
+The hook has a module of its own, because sensors and triggers read connections and must not import what sends.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from airflow_provider_adjust import connection_form
 from airflow_provider_adjust.adjust_api.device import DeviceApi
 from airflow_provider_adjust.adjust_api.reports import ReportService
 from airflow_provider_adjust.hooks.base_url import base_url
-from airflow_provider_adjust.reconcile.booked import ReadingAccount
+from airflow_provider_adjust.reconcile.report_client import ReportClient
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.transports import Target
 
-#: Seconds. Adjust's support is said to recommend 1000 for reports.
-_LONGEST_REPORT = 3600
+#: Seconds. Adjust's support is reported to recommend 1000.
+_MAX_REPORT_TIMEOUT = 3600
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,20 +49,20 @@ class AdjustConnection:
         environment: str | None = None,
         timeout: tuple[float, float] | None = None,
     ) -> AdjustConnection:
-        """Check what the connection says; the arguments take the place of its own.
+        """Check the connection's fields; the arguments override them.
 
-        :raises AdjustConfigurationError: the connection says something that cannot be used.
+        :raises AdjustConfigurationError: a field has a value that cannot be used.
         """
-        # Airflow masks what is secret in the extra, the API token included, as it hands it out.
+        # Airflow masks the secrets of the extra, the API token included, as it returns them.
         return cls._checked(
             connection, connection.extra_dejson, app_token=app_token, environment=environment, timeout=timeout
         )
 
     @classmethod
     def get(cls, conn_id: str, *, app_token: str | None = None, environment: str | None = None) -> AdjustConnection:
-        """The same by the connection's id.
+        """Do the same for a connection id.
 
-        :raises AdjustConfigurationError: the connection says something that cannot be used.
+        :raises AdjustConfigurationError: a field has a value that cannot be used.
         """
         return cls.read(BaseHook.get_connection(conn_id), app_token=app_token, environment=environment)
 
@@ -70,12 +70,12 @@ class AdjustConnection:
     async def aget(
         cls, conn_id: str, *, app_token: str | None = None, environment: str | None = None
     ) -> AdjustConnection:
-        """The same from a trigger, whose event loop others share.
+        """Do the same from a trigger, which shares its event loop with others.
 
-        :raises AdjustConfigurationError: the connection says something that cannot be used.
+        :raises AdjustConfigurationError: a field has a value that cannot be used.
         """
         connection = await BaseHook.aget_connection(conn_id)
-        # Before Airflow 3.3 there is but the blocking property, which does not block there.
+        # Before Airflow 3.3 there is only the property, which does not block there.
         extra = await connection.aextra_dejson() if hasattr(connection, "aextra_dejson") else connection.extra_dejson
         return cls._checked(connection, extra, app_token=app_token, environment=environment)
 
@@ -99,7 +99,7 @@ class AdjustConnection:
             raise AdjustConfigurationError(f"{where}: the API token holds characters that no token has")
         for secret in (s2s_token, api_token):
             if secret:
-                mask_secret(secret)  # wherever the connection came from, and whatever its extra calls it
+                mask_secret(secret)  # for every backend of connections, and every name in the extra
         return cls(
             conn_id=connection.conn_id,
             endpoint=base_url(connection.host, connection.port, where),
@@ -114,7 +114,7 @@ class AdjustConnection:
             api_endpoint=_extra_endpoint(extra, "api_endpoint", connection_form.DEFAULT_API_ENDPOINT, where),
             report_endpoint=_extra_endpoint(extra, "report_endpoint", connection_form.DEFAULT_REPORT_ENDPOINT, where),
             report_timeout=_seconds(
-                extra, "report_timeout", connection_form.DEFAULT_REPORT_TIMEOUT, where, most=_LONGEST_REPORT
+                extra, "report_timeout", connection_form.DEFAULT_REPORT_TIMEOUT, where, most=_MAX_REPORT_TIMEOUT
             ),
             api_token=api_token,
         )
@@ -130,7 +130,7 @@ class AdjustConnection:
     def device_account(self) -> tuple[DeviceApi, str, str]:
         """The Device API, the app token and the API token.
 
-        :raises AdjustConfigurationError: there is no API token or no app token.
+        :raises AdjustConfigurationError: the API token or the app token is missing.
         """
         device_api = self.device_api()
         if device_api is None or self.app_token is None:
@@ -140,19 +140,19 @@ class AdjustConnection:
         return device_api, self.app_token, device_api.api_token
 
     def inspect_device(self, device_id: str) -> dict[str, Any]:
-        """What Adjust's Device API knows of a device.
+        """Return what Adjust's Device API knows of a device.
 
-        :raises AdjustConfigurationError: there is no API token or no app token.
-        :raises DeviceApiError: no usable answer came.
+        :raises AdjustConfigurationError: the API token or the app token is missing.
+        :raises DeviceApiError: the API gave no usable answer.
         """
         device_api, app_token, _ = self.device_account()
-        mask_secret(device_id)  # or a log at level DEBUG would show the URL, and the device id in it
+        mask_secret(device_id)  # a log at level DEBUG could show the URL, which holds it
         return device_api.inspect_device(device_id, app_token)
 
-    def reading_account(self) -> ReadingAccount:
-        """What the Report Service tells of this connection's app.
+    def report_client(self) -> ReportClient:
+        """The reports on this connection's app.
 
-        :raises AdjustConfigurationError: there is no API token, no app token or no environment.
+        :raises AdjustConfigurationError: the API token, the app token or the environment is missing.
         """
         where = f"connection {self.conn_id!r}"
         if self.api_token is None:
@@ -163,12 +163,12 @@ class AdjustConnection:
             )
         if self.environment not in connection_form.ENVIRONMENTS:
             raise AdjustConfigurationError(
-                f"{where} needs the environment whose report is meant, production or sandbox, or name it as environment"
+                f"{where} needs an environment for the Report Service: production or sandbox, or name one as environment"
             )
-        return ReadingAccount(self.report_service(), self.app_token, self.environment)
+        return ReportClient(self.report_service(), self.app_token, self.environment)
 
     def report_service(self, timeout: tuple[float, float] | None = None) -> ReportService:
-        """The Report Service; its answers take minutes, so it has a read timeout of its own."""
+        """The Report Service. Its responses take minutes, so it has its own read timeout."""
         return ReportService(
             self.report_endpoint, self.api_token or "", timeout=timeout or (self.timeout[0], self.report_timeout)
         )

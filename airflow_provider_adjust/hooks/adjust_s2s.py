@@ -14,7 +14,7 @@ import requests
 from airflow.sdk import BaseHook
 
 from airflow_provider_adjust import connection_form
-from airflow_provider_adjust.adjust_api.conversation import converse
+from airflow_provider_adjust.adjust_api.blocking import run_blocking
 from airflow_provider_adjust.adjust_api.errors import ReportRefused, ReportUnavailable
 from airflow_provider_adjust.adjust_api.reports import Report
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
@@ -121,66 +121,66 @@ class AdjustS2SHook(BaseHook):
         return Route(EventParser(options, ignored=ignored), settings.target, lookup)
 
     def inspect_device(self, device_id: str) -> dict[str, Any]:
-        """What Adjust's Device API knows of a device, by its advertising id or adid: its last event times among others.
+        """Return what Adjust's Device API knows of a device: the times of its last events, among others.
 
-        :raises AdjustConfigurationError: the connection has no API token or no app token.
-        :raises DeviceApiError: no usable answer came.
+        :param device_id: the device's advertising id or adid.
+        :raises AdjustConfigurationError: the connection lacks an API token or an app token.
+        :raises DeviceApiError: the API gave no usable answer.
         """
         return self.settings.inspect_device(device_id)
 
     def report(self, dimensions: Sequence[str], metrics: Sequence[str], date_period: str, **filters: str) -> Report:
-        """A report on the connection's app in its environment.
+        """Return a report on the connection's app in its environment.
 
         :param dimensions: such as ``["day", "country_code"]``.
-        :param metrics: such as ``["events", "purchase_revenue"]``; ``event_slugs`` tells how an event is named in them.
+        :param metrics: such as ``["events", "purchase_revenue"]``; ``event_slugs`` returns the name of an event in them.
         :param date_period: ``2026-05-01:2026-05-03``, ``yesterday``, ``-10d:-3d`` ...
         :param filters: further parameters of the Report Service: ``utc_offset="+01:00"``, ``currency="EUR"``,
             ``country_code__in="de,fr"`` ...
         :raises AdjustConfigurationError: the connection lacks API token, app token or environment.
         :raises ReportRefused: Adjust refuses the request.
-        :raises ReportUnavailable: no report came within the attempts; Adjust is busy or slow.
+        :raises ReportUnavailable: no attempt got a report, because Adjust is busy or slow.
         """
-        return converse(self.settings.reading_account().report(dimensions, metrics, date_period, filters))
+        return run_blocking(self.settings.report_client().report(dimensions, metrics, date_period, filters))
 
     def event_slugs(self, app_token: str | None = None) -> dict[str, str]:
-        """How the events of the app are named in metrics, by event token: ``{"f0ob4r": "purchase"}``.
+        """Return the names of the app's events in metrics, by event token: ``{"f0ob4r": "purchase"}``.
 
         :param app_token: the app; None is the connection's.
         :raises AdjustConfigurationError: the connection lacks API token, app token or environment.
         :raises ReportRefused: Adjust refuses the request.
-        :raises ReportUnavailable: no answer came within the attempts.
+        :raises ReportUnavailable: no attempt got an answer.
         """
-        account = self.settings.reading_account()
-        return converse(account.service.event_slugs(app_token or account.app_token))
+        return run_blocking(self.settings.report_client().event_slugs(app_token))
 
     def booked_events(
         self, event_tokens: Iterable[str], date_period: Any, *, timezone: str = "UTC", currency: str | None = None
     ) -> list[dict[str, Any]]:
-        """What Adjust has booked, per event token and day: a ``baseline``, when asked before anything is sent.
+        """Return what Adjust has booked per event token and day. Called before anything is sent, that is a ``baseline``.
 
         :param event_tokens: the events.
-        :param date_period: a day, or the first and the last, as ``2026-05-01:2026-05-03``.
-        :param timezone: IANA name of the zone whose days are meant.
-        :param currency: the one that revenue is shown in; without it, events are counted only.
-        :raises AdjustConfigurationError: the connection lacks something, or the app has no such event.
+        :param date_period: a day, or the first and the last day, as ``2026-05-01:2026-05-03``.
+        :param timezone: IANA name of the time zone of these days.
+        :param currency: the currency of the revenue; without it, only events are counted.
+        :raises AdjustConfigurationError: the connection lacks a field, or the app does not have the event.
         :raises ReportRefused: Adjust refuses the request.
-        :raises ReportUnavailable: no report came within the attempts.
+        :raises ReportUnavailable: no attempt got a report.
         """
         wanted = [
             EventTotals(token, Days(day, day), 0, Decimal(0) if currency else None, currency)
             for token in event_tokens
             for day in Days.parse(date_period, "date_period")
         ]
-        return [total.as_json() for total in self.booked(wanted, load_timezone(timezone))]
+        return [total.as_json() for total in self.reported_totals(wanted, load_timezone(timezone))]
 
-    def booked(self, wanted: Sequence[EventTotals], zone: tzinfo) -> list[EventTotals]:
-        """What Adjust has booked of each wanted total, in the same order.
+    def reported_totals(self, wanted: Sequence[EventTotals], zone: tzinfo) -> list[EventTotals]:
+        """Return Adjust's total for each wanted one, in the same order.
 
-        :raises AdjustConfigurationError: the connection lacks something, or the app has no such event.
+        :raises AdjustConfigurationError: the connection lacks a field, or the app does not have the event.
         :raises ReportRefused: Adjust refuses the request.
-        :raises ReportUnavailable: no report came within the attempts.
+        :raises ReportUnavailable: no attempt got a report.
         """
-        return converse(self.settings.reading_account().booked(wanted, zone))
+        return run_blocking(self.settings.report_client().reported_totals(wanted, zone))
 
     @contextmanager
     def open_transport(self, options: SendOptions) -> Iterator[Transport]:
@@ -257,7 +257,7 @@ _LATER = "Adjust refuses a wrong S2S token only once S2S authentication is enabl
 def _test_api_token(settings: AdjustConnection) -> tuple[bool, str]:
     service = replace(settings.report_service(timeout=_TEST_TIMEOUT), attempts=1)
     try:
-        converse(service.check_token())
+        run_blocking(service.check_token())
     except (ReportRefused, ReportUnavailable) as error:
         return False, f"{settings.report_endpoint}: {error}."
     return True, f"{settings.report_endpoint}: API token accepted."

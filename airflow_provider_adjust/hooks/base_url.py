@@ -1,4 +1,4 @@
-"""Which addresses a connection may name: where the token goes, and so where it must not."""
+"""The check of a connection's URLs. The token goes there, so it must not be a place that misuses it."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ _NO_URL = "must be a URL such as https://s2s.adjust.com"
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?")
 _PATH = re.compile(r"[A-Za-z0-9._~/%-]*")
-#: A last label that is a number makes an address of the whole: 2852039166, 0xA9FEA9FE and 169.254.43518 are 169.254.169.254.
+#: A host with a number as its last label is an address: 2852039166, 0xA9FEA9FE and 169.254.43518 are 169.254.169.254.
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
-#: Where clouds answer with a machine's credentials, beside 169.254.169.254.
+#: Clouds serve a machine's credentials there, besides 169.254.169.254.
 _METADATA_ADDRESSES = frozenset(map(ip_address, ("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")))
 _METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"})
 
 
 def base_url(host: str | None, port: int | None, where: str, name: str = "endpoint") -> str:
-    """The endpoint's base URL: https, or http to this machine only, since the token would travel in the open.
+    """The endpoint's base URL: https, or http to this machine only, because http would show the token to the network.
 
-    :raises AdjustConfigurationError: it is none, or one to which no token should go.
+    :raises AdjustConfigurationError: the text is not a URL, or the token must not go there.
     """
     text = (host or connection_form.DEFAULT_ENDPOINT).strip()
     try:
@@ -37,7 +37,9 @@ def base_url(host: str | None, port: int | None, where: str, name: str = "endpoi
             port = port if url.port is None else url.port
         except ValueError:
             port = -1
-        problem = "has a port that is none" if port is not None and not 0 < port < 65_536 else None
+        problem = (
+            "has a port that is not a number from 1 to 65535" if port is not None and not 0 < port < 65_536 else None
+        )
     if problem:
         raise AdjustConfigurationError(f"{where}: the {name} {problem}")
     host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
@@ -47,7 +49,7 @@ def base_url(host: str | None, port: int | None, where: str, name: str = "endpoi
 def _problem(text: str, url: SplitResult) -> str | None:
     if url.username is not None or url.password is not None:
         return "holds credentials; the S2S security token has its own field"
-    # The text as a whole: parts of it are dropped by the parser, such as line ends.
+    # The whole text is checked, because the parser drops parts of it, such as line ends.
     if url.scheme not in {"https", "http"} or url.query or url.fragment or not text.isprintable() or " " in text:
         return _NO_URL
     if not text.isascii():
@@ -85,7 +87,7 @@ def _host_problem(host: str) -> str | None:
 
 
 def _address(host: str) -> IPv4Address | IPv6Address | None:
-    """The address that a host is, without the wrappings in which IPv6 carries an IPv4 address."""
+    """The host as an address, or None. An IPv4 address that IPv6 wraps is unwrapped."""
     try:
         address = ip_address(host)
     except ValueError:

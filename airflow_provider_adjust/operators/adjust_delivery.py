@@ -31,7 +31,6 @@ from airflow_provider_adjust.s2s.account.budget import FailureBudget
 from airflow_provider_adjust.s2s.account.tables import summary_table
 from airflow_provider_adjust.s2s.checkpoint import STATE_KEY, Checkpoint
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustError, FinalError
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.options import RowOptions
@@ -257,7 +256,7 @@ class AdjustDeliveryOperator(BaseOperator):
         for item in run.dry_run(rows):
             if isinstance(item, Job) and shown < _DRY_RUN_SHOWS:
                 shown += 1
-                params = mask_params(item.event.params, EVENT)
+                params = mask_params(item.event.params, item.event.endpoint)
                 lines = "\n".join(f"  {name}={text}" for name, text in params.items())
                 event_id = escape(item.event.event_id, 80)
                 self.log.info("Row %d would be sent as event %s\n%s", item.position, event_id, lines)

@@ -66,7 +66,7 @@ def check_age(older_than: timedelta) -> None:
 
     :raises AdjustConfigurationError: ``older_than`` is too short.
     """
-    if older_than < EVENT.max_age:
+    if EVENT.max_age is not None and older_than < EVENT.max_age:
         raise AdjustConfigurationError(
             f"older_than is {older_than}; it must be at least {EVENT.max_age.days} days, since Adjust takes events "
             "up to that age, and one that the ledger has forgotten could be sent again"

@@ -1,4 +1,4 @@
-"""AdjustReconcileOperator: the warehouse's totals against Adjust's report, and whose gap it is when they differ."""
+"""AdjustReconcileOperator: the warehouse's totals against Adjust's report, and where they differ."""
 
 from __future__ import annotations
 
@@ -49,15 +49,15 @@ class AdjustReconcileOperator(BaseOperator):
     :param adjust_conn_id: the ``adjust`` connection, with an API token. (templated)
     :param app_token: takes the place of the connection's. (templated)
     :param environment: ``production`` or ``sandbox``; takes the place of the connection's. (templated)
-    :param date_period: the days, ``2026-05-01`` or ``2026-05-01:2026-05-03``; a day of it that the query leaves out counts
-        as one without events. None means from the query's first day to its last. (templated)
-    :param timezone: IANA name of the zone whose days the query and the report are meant to have.
+    :param date_period: the days, ``2026-05-01`` or ``2026-05-01:2026-05-03``; a day that the query leaves out
+        counts as a day without events. None means from the query's first day to its last. (templated)
+    :param timezone: IANA name of the time zone of the query's days; the report uses the same.
     :param baseline: what Adjust had before, for an event that the app reports as well: what
         ``AdjustS2SHook.booked_events`` returned before anything was sent. (templated)
-    :param tolerance: events that the two may differ by: a count, or a share as a float below 1.
-    :param revenue_tolerance: revenue that the two may differ by: an amount, or a share as a float below 1.
-    :param ledger_conn_id: the ledger of the sending tasks. With it, a gap between warehouse and ledger (not sent) is told
-        from one between ledger and Adjust (not booked). (templated)
+    :param tolerance: how many events the two may differ by: a count, or a share as a float below 1.
+    :param revenue_tolerance: how much revenue the two may differ by: an amount, or a share as a float below 1.
+    :param ledger_conn_id: the ledger of the sending tasks. With it, the result separates a gap between warehouse and
+        ledger (not sent) from a gap between ledger and Adjust (not booked). (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -118,13 +118,13 @@ class AdjustReconcileOperator(BaseOperator):
         zone = load_timezone(self.timezone)
         tolerance = Tolerance.of(self.tolerance, self.revenue_tolerance)
         hook = AdjustS2SHook(self.adjust_conn_id, app_token=self.app_token, environment=self.environment)
-        account = hook.settings.reading_account()
+        client = hook.settings.report_client()
         warehouse = self._warehouse_totals()
         comparisons = compared(
             warehouse,
-            hook.booked(warehouse, zone),
+            hook.reported_totals(warehouse, zone),
             baseline=read_expectations(self.baseline or [], "baseline", zone=zone, date_period=self.date_period),
-            delivered=self._delivered(warehouse, account.app_token, account.environment, zone),
+            delivered=self._delivered(warehouse, client.app_token, client.environment, zone),
         )
         table = comparison_table(comparisons, lambda each: each.verdict(tolerance), expected_name="warehouse")
         differing = [each for each in comparisons if each.differs(tolerance)]
@@ -133,12 +133,12 @@ class AdjustReconcileOperator(BaseOperator):
             shown = comparison_table(differing, lambda each: each.verdict(tolerance), expected_name="warehouse")
             raise RevenueDiffers(
                 f"Adjust differs from the warehouse in {len(differing):,} of {len(comparisons):,} lines.\n{excerpt(shown)}\n"
-                "What to do: compare again later, since reports come late; then see docs/reconcile.md for the other causes."
+                "What to do: compare again later, since reports are late; docs/reconcile.md lists the other causes."
             )
         return _result(comparisons)
 
     def _warehouse_totals(self) -> list[EventTotals]:
-        """What the query says, with a line for each of its event tokens on each day of the period."""
+        """The query's totals, completed by a total of 0 for each event token on each other day of the period."""
         hook = sql_hook(self.sql_conn_id, self.hook_params)
         with stream_rows(hook, self.sql, self.parameters, _FETCH_SIZE) as rows:
             found = merged(read_totals(row, "the sql") for row in rows)
@@ -154,7 +154,7 @@ class AdjustReconcileOperator(BaseOperator):
         )
         if outside := [each.days for each in found if not days.first <= each.days.first <= days.last]:
             raise AdjustConfigurationError(
-                f"the sql returned {outside[0]}, which is outside of date_period {days}; let both name the same days"
+                f"the sql returned {outside[0]}, which is outside date_period {days}; make both cover the same days"
             )
         currencies: dict[str, str | None] = {}
         for each in found:
@@ -177,7 +177,7 @@ class AdjustReconcileOperator(BaseOperator):
 
 
 def _result(comparisons: Sequence[Comparison]) -> dict[str, Any]:
-    """The small dict that goes to XCom; JSON types only."""
+    """The dict for the XCom, in JSON types."""
     return {
         "compared": len(comparisons),
         "first_day": min(each.expected.days.first for each in comparisons).isoformat(),

@@ -1,4 +1,4 @@
-"""Expected against booked: how far they may lie apart, whether they do, and a table that shows it."""
+"""Expected totals against booked ones: the tolerance, the verdict, and the table that shows both."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from airflow_provider_adjust.reconcile.totals import EventTotals
 from airflow_provider_adjust.s2s.account.tables import plain_table
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
-#: Rows of a table that an error carries; the log has them all.
+#: Rows of a table that an error shows. The log has all of them.
 SHOWN_ROWS = 40
 _PLACES = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far a total may be off: a share when it is a float below 1, otherwise a count of events, an amount of revenue."""
+    """How far a total may be off. A float below 1 is a share; any other number is a count of events or an amount."""
 
     events: Decimal = Decimal(0)
     events_share: Decimal = Decimal(0)
@@ -26,16 +26,16 @@ class Tolerance:
 
     @classmethod
     def of(cls, events: float, revenue: float | Decimal | str) -> Tolerance:
-        """What an operator's ``tolerance`` and ``revenue_tolerance`` say.
+        """Read an operator's ``tolerance`` and ``revenue_tolerance``.
 
-        :raises AdjustConfigurationError: one of them is no number, or is negative.
+        :raises AdjustConfigurationError: a value is negative or not a number.
         """
         count, share = _amount_or_share(events, "tolerance")
         amount, revenue_share = _amount_or_share(revenue, "revenue_tolerance")
         return cls(count, share, amount, revenue_share)
 
     def events_off(self, expected: int) -> int:
-        # Rounded down, as decimals: 0.29 of 100 is 29, while the product of the floats is just below.
+        # Rounded down, and in decimals: 0.29 of 100 is 29, while the product of the floats is just below.
         return int(self.events + self.events_share * abs(expected))
 
     def revenue_off(self, expected: Decimal) -> Decimal:
@@ -54,7 +54,7 @@ def _amount_or_share(value: float | Decimal | str, name: str) -> tuple[Decimal, 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One event token over some days. ``delivered`` is what the ledger has, where there is one."""
+    """One event token over some days. ``delivered`` is the ledger's total, if a ledger is given."""
 
     expected: EventTotals
     booked: EventTotals
@@ -69,11 +69,11 @@ class Comparison:
         return _is_less(self.booked, self.expected, tolerance) or _is_more(self.booked, self.expected, tolerance)
 
     def shortfall(self, tolerance: Tolerance) -> str:
-        """What Adjust has less than expected, in words; empty when it has enough."""
+        """A text that says how much less than expected Adjust has; empty when it has enough."""
         return _gap(self.expected, self.booked, tolerance, ("missing in Adjust", ""))
 
     def verdict(self, tolerance: Tolerance) -> str:
-        """In words, where the two part: between warehouse and ledger, or between ledger and Adjust."""
+        """A text that says where the gap is: between warehouse and ledger, or between ledger and Adjust."""
         whole = _gap(self.expected, self.booked, tolerance, ("missing in Adjust", "too many in Adjust"))
         if self.delivered is None:
             return whole
@@ -91,7 +91,7 @@ def compared(
     baseline: Iterable[EventTotals] = (),
     delivered: Sequence[EventTotals] | None = None,
 ) -> list[Comparison]:
-    """Put side by side what belongs together; ``booked`` is counted less what there was before, the ``baseline``."""
+    """Pair the expected totals with the booked ones, from which the ``baseline`` is subtracted."""
     before = {each.key: each for each in baseline}
     return [
         Comparison(one, other.less(before.get(one.key)), None if delivered is None else delivered[place])
@@ -102,7 +102,7 @@ def compared(
 def comparison_table(
     comparisons: Sequence[Comparison], verdict: Callable[[Comparison], str], *, expected_name: str
 ) -> str:
-    """A line for each event token and day, with the verdict on it."""
+    """The table: a line for each event token and period, with the verdict."""
     with_ledger = any(each.delivered for each in comparisons)
     with_revenue = any(each.expected.currency for each in comparisons)
     sources = (expected_name, *(["ledger"] if with_ledger else []), "Adjust")
@@ -121,7 +121,7 @@ def comparison_table(
 
 
 def excerpt(table: str) -> str:
-    """The table as an error carries it."""
+    """The first lines of the table, for an error."""
     lines = table.splitlines()
     if len(lines) <= SHOWN_ROWS + 2:
         return table
@@ -131,7 +131,7 @@ def excerpt(table: str) -> str:
 
 
 def shown_amount(amount: Decimal) -> str:
-    """To the cent, or as far as there is something beyond: databases add zeros, and the noise of binary fractions."""
+    """The amount in cents, or with more places if it has them: databases add zeros and the noise of binary fractions."""
     rounded = round(amount, _PLACES)
     return f"{rounded:,.2f}" if rounded == round(rounded, 2) else f"{rounded:,f}".rstrip("0")
 
@@ -142,7 +142,7 @@ def _sources(comparison: Comparison) -> tuple[EventTotals, ...]:
 
 
 def _is_less(one: EventTotals, other: EventTotals, tolerance: Tolerance) -> bool:
-    """Tell whether ``one`` has less than ``other``, which the tolerance is measured by."""
+    """Tell whether ``one`` has less than ``other``. The tolerance is a share of ``other``."""
     if one.events < other.events - tolerance.events_off(other.events):
         return True
     if one.revenue is None or other.revenue is None:
@@ -159,7 +159,7 @@ def _is_more(one: EventTotals, other: EventTotals, tolerance: Tolerance) -> bool
 
 
 def _gap(left: EventTotals, right: EventTotals, tolerance: Tolerance, words: tuple[str, str]) -> str:
-    """What is missing on the right, and what is too many there; both where events and revenue disagree."""
+    """How much the right has too little, and how much too much; both if events and revenue disagree."""
     missing, extra = words
     parts = [
         f"{_difference(bigger, smaller)} {what}"

@@ -1,4 +1,4 @@
-"""What is expected of Adjust, in the forms in which a DAG has it: rows, JSON text, or what a sending task returned."""
+"""Expected totals, in the forms that a DAG has: rows, JSON text, or the result of a sending task."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from airflow_provider_adjust.reconcile.totals import Days, EventTotals, merged, read_totals
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
-#: Keys by which the result of a sending task is recognised.
+#: A dict with these keys is the result of a sending task.
 _RESULT_KEYS = frozenset({"delivered", "first_event_at", "last_event_at", "revenue"})
 
 
@@ -26,10 +26,10 @@ def read_expectations(
 ) -> list[EventTotals]:
     """Read one expectation or a list of them, and add up those of the same event token and days.
 
-    A result of a sending task counts events of one run, not of an event token, so it needs ``event_token``. Its days are
-    those of its first and last event in ``zone``, unless ``date_period`` names others.
+    The result of a sending task counts the events of one run, not of one event token, so it needs ``event_token``. Its
+    days run from its first event to its last in ``zone``, unless ``date_period`` names others.
 
-    :raises AdjustConfigurationError: something is missing, contradicts itself or is not what it should be.
+    :raises AdjustConfigurationError: a value is missing, contradicts another or cannot be used.
     """
     given = None if date_period in (None, "") else date_period
     rows = [_without_revenue(row) if not with_revenue else row for row in _rows(value, name)]
@@ -73,8 +73,8 @@ def _of_result(
 ) -> Iterator[EventTotals]:
     if event_token is None:
         raise AdjustConfigurationError(
-            "expected is the result of a sending task, which does not tell its event tokens apart; name the one that it "
-            "sent as event_token. If it sent several, count them per event token in the warehouse and expect that"
+            "expected is the result of a sending task, which counts all event tokens together; name the one that it sent "
+            "as event_token. If it sent several, count the events per event token in the warehouse and expect these rows"
         )
     revenue = result["revenue"] or {}
     if len(revenue) > 1:
@@ -84,7 +84,7 @@ def _of_result(
         )
     events = int(result["delivered"])
     if not events:
-        return  # a night without a delivery has nothing to wait for
+        return  # a run without a delivery expects nothing
     days = (
         Days(
             *(datetime.fromisoformat(result[at]).astimezone(zone).date() for at in ("first_event_at", "last_event_at"))

@@ -1,4 +1,4 @@
-"""What the ledger says was delivered, in the same buckets as Adjust's report: days of a fixed offset from UTC."""
+"""The ledger's totals of what was delivered, by the days of Adjust's report: days of a fixed offset from UTC."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from decimal import Decimal
 
 import sqlalchemy as sa
 
-from airflow_provider_adjust.reconcile.booked import utc_offset
+from airflow_provider_adjust.reconcile.report_client import utc_offset
 from airflow_provider_adjust.reconcile.totals import Days, EventTotals, merged
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.ledger.schema import deliveries, prepare
 
-#: A duplicate is in Adjust as well: from an earlier time, which the report shows under the same day.
+#: Adjust has a duplicate as well, from an earlier time, and the report shows it under the same day.
 _IN_ADJUST = (Outcome.DELIVERED.value, Outcome.DUPLICATE.value)
 
 
 def delivered_totals(
     engine: sa.Engine, wanted: Sequence[EventTotals], *, app_token: str, environment: str, zone: tzinfo
 ) -> list[EventTotals]:
-    """What was delivered of each wanted total, in the same order.
+    """Return the delivered total for each wanted one, in the same order.
 
     :raises AdjustConfigurationError: an event token has revenue in more than one currency on one of the days.
     """

@@ -1,4 +1,4 @@
-"""Events and revenue of one event token over some days: the measure in which everything here is compared."""
+"""Events and revenue of one event token over some days: the values that are compared."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Days:
     def parse(cls, value: Any, name: str) -> Days:
         """Read ``2026-05-01``, ``2026-05-01:2026-05-03`` or a date.
 
-        :raises AdjustConfigurationError: it is none of these.
+        :raises AdjustConfigurationError: the value has none of these forms.
         """
         match = _PERIOD.fullmatch(value.strip()) if isinstance(value, str) else None
         first, last = match.groups() if match else (value, value)
@@ -43,7 +43,7 @@ class Days:
 
 @dataclass(frozen=True, slots=True)
 class EventTotals:
-    """``revenue`` is None where none is to be compared; otherwise it is in ``currency``."""
+    """``revenue`` is in ``currency``; None means that revenue is not compared."""
 
     event_token: str
     days: Days
@@ -56,9 +56,9 @@ class EventTotals:
         return self.event_token, self.days
 
     def __add__(self, other: EventTotals) -> EventTotals:
-        """Both together.
+        """Add two totals of the same event token and days.
 
-        :raises AdjustConfigurationError: they have revenue in two currencies.
+        :raises AdjustConfigurationError: their revenue is in two currencies.
         """
         if self.currency and other.currency and self.currency != other.currency:
             raise AdjustConfigurationError(
@@ -75,14 +75,14 @@ class EventTotals:
         )
 
     def less(self, baseline: EventTotals | None) -> EventTotals:
-        """What came on top of ``baseline``."""
+        """The total without what ``baseline`` already had."""
         if baseline is None:
             return self
         revenue = None if self.revenue is None else self.revenue - (baseline.revenue or Decimal(0))
         return replace(self, events=self.events - baseline.events, revenue=revenue)
 
     def as_json(self) -> dict[str, Any]:
-        """In JSON's types, as ``read_totals`` reads them."""
+        """The total in JSON types, as ``read_totals`` reads it."""
         return {
             "period": str(self.days),
             "event_token": self.event_token,
@@ -97,9 +97,9 @@ def read_totals(
 ) -> EventTotals:
     """Read ``{"day": ..., "event_token": ..., "events": ..., "revenue": ..., "currency": ...}``.
 
-    ``period`` may stand for ``day``. What is missing in the row is taken from the arguments.
+    The key ``period`` may replace ``day``. The arguments complete what the row lacks.
 
-    :raises AdjustConfigurationError: something is missing or is not what it should be.
+    :raises AdjustConfigurationError: a value is missing or cannot be used.
     """
     token = row.get("event_token") or event_token
     if not token:
@@ -121,7 +121,7 @@ def read_totals(
 
 
 def merged(totals: Iterable[EventTotals]) -> list[EventTotals]:
-    """Those of one event token and the same days added up, in the order of days and tokens."""
+    """Add up the totals of the same event token and days; sort by days and token."""
     found: dict[tuple[str, Days], EventTotals] = {}
     for each in totals:
         found[each.key] = found[each.key] + each if each.key in found else each

@@ -34,7 +34,7 @@ def safe_repr(value: Any) -> str:
 
 
 def row_repr(row: Any) -> str:
-    """What a row holds, for a digest; a value that cannot be represented spoils only itself."""
+    """What a row holds, for a digest; a value without a text is shown by its type."""
     try:
         return repr(row)
     except Exception:
@@ -44,11 +44,11 @@ def row_repr(row: Any) -> str:
 
 
 def quote(value: Any, longest: int = 40) -> str:
-    """The value for an error message: short, on one line, unmistakably quoted."""
+    """The value for an error message: short, on one line, in quotes."""
     return escape(safe_repr(value), longest)
 
 
-#: What is shorter identifies nobody, and would be found in any sentence.
+#: Shorter values identify nobody and occur in any sentence.
 _SHORTEST = 5
 
 

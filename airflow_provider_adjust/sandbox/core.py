@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from airflow_provider_adjust.sandbox.config import SandboxConfig
 from airflow_provider_adjust.sandbox.faults import FaultSource, check_report_kind, parse_faults
 from airflow_provider_adjust.sandbox.in_flight import InFlight
-from airflow_provider_adjust.sandbox.report_books import ReportBooks
+from airflow_provider_adjust.sandbox.report_totals import ReportTotals
 from airflow_provider_adjust.sandbox.state import SandboxState
 
 
@@ -21,7 +21,7 @@ class Sandbox:
         self.config = config
         self.state = SandboxState(keep_events=config.keep_events)
         self.in_flight = InFlight()
-        self.books = ReportBooks()
+        self.totals = ReportTotals()
         self.faults = FaultSource(parse_faults(config.faults), config.fault_plan, config.seed)
         self.report_faults = _report_faults(config, config.report_fault_plan)
 
@@ -30,7 +30,7 @@ class Sandbox:
         # A request that is still in flight keeps the old objects, so it does not appear in the new ones.
         self.state = SandboxState(keep_events=self.config.keep_events)
         self.in_flight = InFlight()
-        self.books = ReportBooks()
+        self.totals = ReportTotals()
         self.faults = FaultSource(parse_faults(self.config.faults), (), self.config.seed)
         self.report_faults = _report_faults(self.config, ())
 

@@ -1,7 +1,7 @@
-"""Adjust's Device API: `inspect_device`, by which a sender can confirm an event.
+"""Adjust's Device API: `inspect_device`, with which a sender can confirm an event.
 
-Source: Adjust's "Device API" page, version 2 of `inspect_device`. The page does not describe errors; they are decided
-here.
+Source: Adjust's "Device API" page, version 2 of `inspect_device`. The page does not describe errors; they are this
+module's choice.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from airflow_provider_adjust.sandbox.config import SandboxConfig
 from airflow_provider_adjust.sandbox.rules import bearer_token, is_unknown_device
 from airflow_provider_adjust.sandbox.state import SandboxState
 
-# The Device API's form of "never".
+# How the Device API writes "never".
 _ZERO_TIME = "0001-01-01T00:00:00Z"
 
 

@@ -1,7 +1,7 @@
 """Adjust's Report Service over the events that the sandbox received: `report`, `events` and `filters_data`.
 
 Source: Adjust's "Report Service API" pages. Rows hold text and totals hold numbers, as in Adjust. An empty report is
-204. Where the pages name only the status of an error, its body is decided here.
+204. The pages name only the status of an error; its body is this module's choice.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def report_service(page: str, query: Mapping[str, str], authorization: str | Non
     fault = sandbox.report_faults.next()
     if fault is not None and fault.isdigit():
         return int(fault), {"error": _MESSAGES.get(int(fault), "Injected fault")}
-    sandbox.books.take_up(sandbox.state, config.clock() - config.report_delay)
+    sandbox.totals.ingest(sandbox.state, config.clock() - config.report_delay)
     try:
         return _report(query, sandbox, fault)
     except _Malformed as error:
@@ -51,7 +51,7 @@ def report_service(page: str, query: Mapping[str, str], authorization: str | Non
 
 
 def _events(query: Mapping[str, str], sandbox: Sandbox) -> list[dict[str, object]]:
-    """Every event that is configured or was received. Events of one name are one entry, as in Adjust."""
+    """The events that are configured or were received. Events that share a name are one entry, as in Adjust."""
     tokens: dict[str, set[str]] = {}
     apps: dict[str, set[str]] = defaultdict(set)
     seen = sandbox.state.known_event_tokens()
@@ -87,7 +87,7 @@ def _report(query: Mapping[str, str], sandbox: Sandbox, fault: str | None) -> An
     apps = set(filter(None, query.get("app_token__in", "").split(",")))
     wanted = {name: _meaning(name, sandbox) for name in metrics}
     rows: dict[tuple[str, ...], dict[str, Decimal]] = {}
-    for bucket, booked in sandbox.books.buckets.items():
+    for bucket, total in sandbox.totals.buckets.items():
         day = datetime.datetime.fromtimestamp(bucket.start + offset, datetime.UTC).date()
         if not first <= day <= last or bucket.environment != environment or (apps and bucket.app_token not in apps):
             continue
@@ -95,7 +95,7 @@ def _report(query: Mapping[str, str], sandbox: Sandbox, fault: str | None) -> An
         row = rows.setdefault(tuple(names[name] for name in dimensions), dict.fromkeys(metrics, Decimal(0)))
         for name, (tokens, what) in wanted.items():
             if tokens is None or bucket.event_token in tokens:
-                row[name] += booked.events if what == "events" else booked.revenue
+                row[name] += total.events if what == "events" else total.revenue
     if not rows:
         return 204, None
     factor = {faults.FEWER: Decimal("0.5"), faults.MORE: Decimal(2)}.get(fault or "", Decimal(1))

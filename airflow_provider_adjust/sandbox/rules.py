@@ -28,8 +28,6 @@ DEVICE_ID_NAMES = (
 
 # "1 MB" in the documentation; the smaller reading, so that what passes here passes under both.
 MAX_REQUEST_BYTES = 1_000_000
-MAX_AGE = datetime.timedelta(days=58)
-MIN_REVENUE = decimal.Decimal("0.001")
 MAX_REVENUE = decimal.Decimal(100_000_000_000)
 
 _TOKEN = re.compile(r"[A-Za-z0-9]+", re.ASCII)
@@ -39,6 +37,25 @@ _CURRENCY = re.compile(r"[A-Za-z]{3}", re.ASCII)
 _SECONDS = re.compile(r"[0-9]{1,10}", re.ASCII)
 # Every spelling in the documentation: "...05.000+0000", "...05Z+0200" and "...05.000Z+0200".
 _ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?)Z?([+-]\d{4})", re.ASCII)
+
+
+class EndpointRules(NamedTuple):
+    """What differs between Adjust's endpoints. ``key`` and ``amount`` name parameters; None where there is none."""
+
+    key: str | None
+    ordered: bool
+    max_age: datetime.timedelta
+    amount: str
+    min_amount: decimal.Decimal
+
+
+EVENT_RULES = EndpointRules(
+    key="event_token",
+    ordered=True,
+    max_age=datetime.timedelta(days=58),
+    amount="revenue",
+    min_amount=decimal.Decimal("0.001"),
+)
 
 
 class Answer(NamedTuple):
@@ -55,6 +72,7 @@ class EventRequest:
     raw: bytes
     authorization: str | None
     received_at: float
+    rules: EndpointRules = EVENT_RULES
     params: dict[str, str] = field(init=False)
     ids: dict[str, str] = field(init=False)
     lanes: tuple[int, ...] = field(init=False)
@@ -62,8 +80,9 @@ class EventRequest:
     def __post_init__(self) -> None:
         self.params = parse_form(self.raw)
         self.ids = {name: value for name, value in self.params.items() if name in _ID_NAME_SET and value}
-        event_token = self.params.get("event_token", "")
-        self.lanes = tuple([SandboxState.lane(name, value, event_token) for name, value in self.ids.items()])
+        key = self.params.get(self.rules.key, "") if self.rules.key else ""
+        ids = self.ids.items() if self.rules.ordered else ()
+        self.lanes = tuple([SandboxState.lane(name, value, key) for name, value in ids])
 
 
 _ID_NAME_SET = frozenset(DEVICE_ID_NAMES)
@@ -76,16 +95,16 @@ def judge(request: EventRequest, config: SandboxConfig, state: SandboxState) -> 
         _authorisation(request.authorization, config)
         or _server_to_server(params)
         or _app(params, config)
-        or _event(params, config)
+        or _key(params, request.rules, config)
         or _device(request.ids, config)
         or _environment(params)
         or _size(request.raw)
-        or _revenue(params)
+        or _amount(params, request.rules)
         or _custom_data(params)
     )
     if refusal:
         return refusal
-    time = event_time(params, request.received_at)
+    time = event_time(params, request.received_at, request.rules.max_age)
     if isinstance(time, Answer):
         return time
     refusal = _order(request, time, config, state)
@@ -134,8 +153,10 @@ def _app(params: dict[str, str], config: SandboxConfig) -> Answer | None:
     return None
 
 
-def _event(params: dict[str, str], config: SandboxConfig) -> Answer | None:
-    event_token = params.get("event_token", "")
+def _key(params: dict[str, str], rules: EndpointRules, config: SandboxConfig) -> Answer | None:
+    if rules.key is None:
+        return None
+    event_token = params.get(rules.key, "")
     if _TOKEN.fullmatch(event_token) and (config.event_tokens is None or event_token in config.event_tokens):
         return None
     return Answer(400, "Invalid event token")
@@ -170,14 +191,14 @@ def _size(raw: bytes) -> Answer | None:
     return Answer(413, "Request size too large") if len(raw) > MAX_REQUEST_BYTES else None
 
 
-def _revenue(params: dict[str, str]) -> Answer | None:
-    text = params.get("revenue")
+def _amount(params: dict[str, str], rules: EndpointRules) -> Answer | None:
+    text = params.get(rules.amount)
     if text is None:
         return None
     # Only plain digits are documented: an exponent is refused so that no sender comes to rely on it.
     if not _DECIMAL.fullmatch(text) or not _CURRENCY.fullmatch(params.get("currency", "")):
         return Answer(400, "Invalid revenue")
-    return None if MIN_REVENUE <= decimal.Decimal(text) <= MAX_REVENUE else Answer(400, "Invalid revenue")
+    return None if rules.min_amount <= decimal.Decimal(text) <= MAX_REVENUE else Answer(400, "Invalid revenue")
 
 
 def _custom_data(params: dict[str, str]) -> Answer | None:
@@ -195,7 +216,9 @@ def _is_flat_text_object(text: str) -> bool:
     return isinstance(value, dict) and all(isinstance(item, str) for item in value.values())
 
 
-def event_time(params: dict[str, str], received_at: float) -> float | Answer:
+def event_time(
+    params: dict[str, str], received_at: float, max_age: datetime.timedelta = EVENT_RULES.max_age
+) -> float | Answer:
     """Return when the event happened; without a time that is when it was received.
 
     `created_at_unix` is the recommended one, so it decides when a request carries both.
@@ -211,8 +234,8 @@ def event_time(params: dict[str, str], received_at: float) -> float | Answer:
             return Answer(400, "Bad event state: created_at is not a documented time format")
     else:
         return received_at
-    if time < received_at - MAX_AGE.total_seconds():
-        return Answer(400, "Bad event state: created_at older than 58 days")
+    if time < received_at - max_age.total_seconds():
+        return Answer(400, f"Bad event state: created_at older than {max_age.days} days")
     return time
 
 
@@ -228,6 +251,6 @@ def _order(request: EventRequest, time: float, config: SandboxConfig, state: San
     if any(time < last for last in last_times):
         state.order_violations += 1
         return Answer(400, "Bad event state: created_at earlier than last event")
-    if last_times and request.params["event_token"] in config.unique_event_tokens:
+    if last_times and request.rules.key and request.params[request.rules.key] in config.unique_event_tokens:
         return Answer(400, "Ignoring event, earlier unique event tracked")
     return None

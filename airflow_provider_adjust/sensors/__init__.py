@@ -1,4 +1,4 @@
-"""Sensors: tasks that wait for something to be so in Adjust."""
+"""Sensors: tasks that wait for events in the warehouse or in Adjust."""
 
 from airflow_provider_adjust.oldest_airflow import refuse_older_airflow
 

@@ -1,4 +1,4 @@
-"""AdjustDeviceEventSensor: waits until Adjust has an event of one device, the end-to-end probe with a test device."""
+"""AdjustDeviceEventSensor: waits until Adjust has an event of one device, such as an end-to-end test's device."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from datetime import datetime
 from typing import Any
 
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
-from airflow_provider_adjust.reconcile.poll import Look, look_at_device
+from airflow_provider_adjust.reconcile.poll import PollResult, poll_device
 from airflow_provider_adjust.rendered_fields import HidesRenderedFields, hide, reveal
 from airflow_provider_adjust.s2s.events.times import load_timezone, read_time
 from airflow_provider_adjust.sensors.adjust_waiting import AdjustWaitingSensor
-from airflow_provider_adjust.triggers.adjust_device_event import AdjustDeviceEventTrigger, seal
+from airflow_provider_adjust.triggers.adjust_device_event import AdjustDeviceEventTrigger, encrypt_for_trigger
 
 
 class AdjustDeviceEventSensor(HidesRenderedFields, AdjustWaitingSensor):
@@ -23,11 +23,11 @@ class AdjustDeviceEventSensor(HidesRenderedFields, AdjustWaitingSensor):
             task_id="probe", device_id="{{ var.value.adjust_test_device }}", event_token="f0ob4r", since="{{ ts }}"
         )
 
-    :param device_id: the device's advertising id or adid. Take it from a variable or a secrets backend: what is written
-        in the DAG's file can be read in Airflow's UI. It is shown in no log and in no rendered field. (templated)
+    :param device_id: the device's advertising id or adid. Take it from a variable or a secrets backend, because
+        Airflow's UI shows the DAG's file. Logs and rendered fields do not show it. (templated)
     :param event_token: the event. (templated)
     :param since: the time, as a timestamp or ISO 8601 text. (templated)
-    :param timezone: IANA name of the zone in which a time without an offset is read.
+    :param timezone: IANA name of the time zone of a ``since`` without an offset.
 
     The other arguments are those of :class:`~airflow_provider_adjust.sensors.adjust_waiting.AdjustWaitingSensor`.
     """
@@ -44,9 +44,9 @@ class AdjustDeviceEventSensor(HidesRenderedFields, AdjustWaitingSensor):
     def hide_rendered_fields(self) -> None:
         self.device_id = hide(self.device_id, "not shown: a device id")
 
-    def look(self) -> Look:
+    def poll_once(self) -> PollResult:
         connection = AdjustConnection.get(self.adjust_conn_id, app_token=self.app_token)
-        return look_at_device(connection.inspect_device(self._device_id()), self.event_token, self._since())
+        return poll_device(connection.inspect_device(self._device_id()), self.event_token, self._since())
 
     def trigger(self, *, poke_interval: float, until: float) -> AdjustDeviceEventTrigger:
         connection = AdjustConnection.get(self.adjust_conn_id, app_token=self.app_token)
@@ -54,7 +54,7 @@ class AdjustDeviceEventSensor(HidesRenderedFields, AdjustWaitingSensor):
         return AdjustDeviceEventTrigger(
             adjust_conn_id=self.adjust_conn_id,
             app_token=self.app_token,
-            sealed_device_id=seal(self._device_id(), api_token),
+            encrypted_device_id=encrypt_for_trigger(self._device_id(), api_token),
             event_token=self.event_token,
             since=self._since().isoformat(),
             poke_interval=poke_interval,

@@ -1,4 +1,4 @@
-"""AdjustEventsReadySensor: waits until the warehouse has the interval's events, and until they have settled."""
+"""AdjustEventsReadySensor: waits until the warehouse has the interval's events and their load has ended."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from airflow_provider_adjust.sql_rows import Parameters, sql_hook
 
 
 class AdjustEventsReadySensor(BaseSensorOperator):
-    """Wait for the events that are to be sent; the XCom is how many there are.
+    """Wait until the warehouse has the events to send; the XCom is their count.
 
-    It runs in ``reschedule`` mode unless told otherwise, and keeps nothing between two looks, so a waiting sensor takes
-    no worker slot.
+    The default mode is ``reschedule``: the sensor keeps no state between two polls, so it takes no worker slot while it
+    waits.
 
     :param sql: a query of one row: the count of the interval's events and, with ``settle_for``, the time at which the
         last of them was loaded. (templated)
     :param sql_conn_id: any connection whose hook is a ``DbApiHook``. (templated)
     :param parameters: values for the query's placeholders. (templated)
     :param hook_params: arguments for the connection's hook.
-    :param min_events: how many events there must be; 0 lets an empty interval pass.
-    :param settle_for: how long nothing must have been loaded, so that a load in progress is not sent half.
-    :param timezone: IANA name of the zone of a load time without an offset.
+    :param min_events: the smallest count that ends the wait; 0 accepts an empty interval.
+    :param settle_for: how long ago the last load must be, so that half of a load is not sent.
+    :param timezone: IANA name of the time zone of a load time without an offset.
     """
 
     template_fields: Sequence[str] = ("sql", "sql_conn_id", "parameters")
@@ -59,11 +59,11 @@ class AdjustEventsReadySensor(BaseSensorOperator):
 
     def poke(self, context: Context) -> PokeReturnValue:
         try:
-            return self._look()
+            return self._poll_once()
         except AdjustConfigurationError as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
-    def _look(self) -> PokeReturnValue:
+    def _poll_once(self) -> PokeReturnValue:
         record = sql_hook(self.sql_conn_id, self.hook_params).get_first(self.sql, parameters=self.parameters)
         found, *rest = record or (0,)
         count = _count(found)

@@ -7,11 +7,11 @@ from datetime import tzinfo
 from decimal import Decimal
 from typing import Any, ClassVar, Literal
 
-from airflow_provider_adjust.adjust_api.conversation import converse
+from airflow_provider_adjust.adjust_api.blocking import run_blocking
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
 from airflow_provider_adjust.reconcile.comparison import Tolerance
 from airflow_provider_adjust.reconcile.expectations import read_expectations
-from airflow_provider_adjust.reconcile.poll import Look, look_for_events
+from airflow_provider_adjust.reconcile.poll import PollResult, poll_report
 from airflow_provider_adjust.reconcile.totals import EventTotals
 from airflow_provider_adjust.s2s.events.times import load_timezone
 from airflow_provider_adjust.sensors.adjust_waiting import AdjustWaitingSensor
@@ -19,7 +19,7 @@ from airflow_provider_adjust.triggers.adjust_events_reported import AdjustEvents
 
 
 class AdjustEventsReportedSensor(AdjustWaitingSensor):
-    """Wait until Adjust's report shows at least the expected events and revenue; the XCom is what it shows.
+    """Wait until Adjust's report shows at least the expected events and revenue; the XCom is the reported totals.
 
     .. code-block:: python
 
@@ -30,16 +30,16 @@ class AdjustEventsReportedSensor(AdjustWaitingSensor):
     :param expected: a row, or a list of rows, of ``day`` (or ``period``), ``event_token``, ``events``, ``revenue`` and
         ``currency``; or the result of a sending task, or of several. A template may render to the JSON text of it.
         (templated)
-    :param event_token: used where a row has none. A sending task's result needs it: the result counts all that the task
-        sent, whatever its event token. (templated)
+    :param event_token: used where a row has none. The result of a sending task needs it, because
+        the result counts all events of the task together. (templated)
     :param date_period: the days, ``2026-05-01`` or ``2026-05-01:2026-05-03``, used where a row has none. For a result,
-        None means from its first event's day to its last's. (templated)
-    :param environment: ``production`` or ``sandbox``; takes the place of the connection's. (templated)
-    :param timezone: IANA name of the zone whose days are meant.
-    :param baseline: rows of the same form that were there before, for an event that the app reports as well: what
-        ``AdjustS2SHook.booked_events`` returned before anything was sent. (templated)
-    :param tolerance: events that may be missing: a count, or a share as a float below 1.
-    :param revenue_tolerance: revenue that may be missing: an amount, or a share as a float below 1.
+        None means from the day of its first event to the day of its last. (templated)
+    :param environment: ``production`` or ``sandbox``; overrides the connection's. (templated)
+    :param timezone: IANA name of the time zone of these days.
+    :param baseline: rows of what Adjust had before, for an event that the app reports as well: the result of
+        ``AdjustS2SHook.booked_events`` before anything was sent. (templated)
+    :param tolerance: how many events may be missing: a count, or a share as a float below 1.
+    :param revenue_tolerance: how much revenue may be missing: an amount, or a share as a float below 1.
     :param with_revenue: compare revenue, not only events. Adjust's report has one currency, so revenue in several cannot
         be compared.
 
@@ -81,12 +81,12 @@ class AdjustEventsReportedSensor(AdjustWaitingSensor):
         self.revenue_tolerance = revenue_tolerance
         self.with_revenue = with_revenue
 
-    def look(self) -> Look:
+    def poll_once(self) -> PollResult:
         zone = load_timezone(self.timezone)
         connection = AdjustConnection.get(self.adjust_conn_id, app_token=self.app_token, environment=self.environment)
-        return converse(
-            look_for_events(
-                connection.reading_account(),
+        return run_blocking(
+            poll_report(
+                connection.report_client(),
                 self._totals("expected", zone),
                 self._totals("baseline", zone),
                 Tolerance.of(self.tolerance, self.revenue_tolerance),
@@ -111,7 +111,7 @@ class AdjustEventsReportedSensor(AdjustWaitingSensor):
         )
 
     def _totals(self, name: Literal["expected", "baseline"], zone: tzinfo) -> list[EventTotals]:
-        # Nothing expected must be said, as an empty list: an upstream task that returned nothing is no such thing.
+        # Only an empty list expects nothing: None may come from an upstream task that failed to return its rows.
         value = self.expected if name == "expected" else self.baseline or []
         return read_expectations(
             value,

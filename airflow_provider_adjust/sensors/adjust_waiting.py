@@ -1,4 +1,4 @@
-"""What the sensors that look at Adjust share: poke, reschedule or defer, and a timeout that says what is missing."""
+"""The common part of the sensors that poll Adjust: poke, reschedule or defer, and a timeout that names what is missing."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from airflow_provider_adjust.adjust_api.errors import ReportUnavailable
 from airflow_provider_adjust.airflow_versions import AirflowFailException, AirflowSensorTimeout, conf
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.reconcile.comparison import excerpt
-from airflow_provider_adjust.reconcile.poll import Look
+from airflow_provider_adjust.reconcile.poll import PollResult
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.triggers.adjust_waiting import AdjustWaitingTrigger
 
-#: The trigger keeps the time itself, so that it can say what is missing. Airflow's own limit is for a triggerer that is
-#: gone, and lies behind the slowest report.
+#: The trigger checks the timeout itself, so that it can name what is missing. Airflow's own limit is for a triggerer that
+#: does not run, and is later by more than the slowest report.
 _GRACE = timedelta(hours=1)
 
 
 class AdjustWaitingSensor(BaseSensorOperator):
-    """Base of the sensors that look at Adjust; a subclass says at what.
+    """Base of the sensors that poll Adjust. A subclass defines the poll.
 
     :param adjust_conn_id: the ``adjust`` connection, with an API token. (templated)
-    :param app_token: takes the place of the connection's. (templated)
-    :param deferrable: wait in the triggerer, which needs no worker slot and no process of its own.
+    :param app_token: overrides the connection's. (templated)
+    :param deferrable: wait in the triggerer, which takes neither a worker slot nor a process.
     """
 
     template_fields: Sequence[str] = ("adjust_conn_id", "app_token")
@@ -49,37 +49,37 @@ class AdjustWaitingSensor(BaseSensorOperator):
         self.adjust_conn_id = adjust_conn_id
         self.app_token = app_token
         self.deferrable = deferrable
-        self._last_look = Look(False, "Adjust was not looked at")
+        self._last_result = PollResult(False, "Adjust was not polled")
         self._until = 0.0
 
     @abstractmethod
-    def look(self) -> Look:
-        """Look at Adjust once."""
+    def poll_once(self) -> PollResult:
+        """Poll Adjust once."""
 
     @abstractmethod
     def trigger(self, *, poke_interval: float, until: float) -> AdjustWaitingTrigger:
-        """The trigger that goes on looking."""
+        """The trigger that continues to poll."""
 
     def poke(self, context: Context) -> PokeReturnValue:
         try:
-            self._last_look = self.look()
+            self._last_result = self.poll_once()
         except (AdjustConfigurationError, DeviceApiRefused, InvalidEvent) as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
         except (ReportUnavailable, DeviceApiError) as error:
-            # Adjust is busy; what is waited for may be there at the next look.
-            self._last_look = Look(False, str(error))
-        self.log.info("%s", self._last_look.said)
-        if self.deferrable and not self._last_look.is_done:
+            # Adjust is busy. The next poll may succeed.
+            self._last_result = PollResult(False, str(error))
+        self.log.info("%s", self._last_result.message)
+        if self.deferrable and not self._last_result.is_done:
             self._defer()
-        return PokeReturnValue(is_done=self._last_look.is_done, xcom_value=self._last_look.value)
+        return PokeReturnValue(is_done=self._last_result.is_done, xcom_value=self._last_result.value)
 
     def execute(self, context: Context) -> Any:
         self._until = time.time() + self.timeout
         try:
-            # Also where it defers: soft_fail, never_fail and silent_fail are seen to there.
+            # Also when it defers: soft_fail, never_fail and silent_fail are applied there.
             return super().execute(context)
         except AirflowSensorTimeout as timeout:
-            raise AirflowSensorTimeout(f"{timeout}\n{excerpt(self._last_look.said)}") from timeout
+            raise AirflowSensorTimeout(f"{timeout}\n{excerpt(self._last_result.message)}") from timeout
 
     def _defer(self) -> NoReturn:
         self.defer(
@@ -89,12 +89,12 @@ class AdjustWaitingSensor(BaseSensorOperator):
         )
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
-        """Go on after the trigger has fired."""
+        """End the task with the result of the trigger."""
         if event["status"] == "refused":
-            raise AirflowFailException(event["said"])
-        self.log.info("%s", event["said"])
+            raise AirflowFailException(event["message"])
+        self.log.info("%s", event["message"])
         if event["status"] == "timeout":
             raise AirflowSensorTimeout(
-                f"Sensor has timed out after {self.timeout:g} seconds.\n{excerpt(event['said'])}"
+                f"Sensor has timed out after {self.timeout:g} seconds.\n{excerpt(event['message'])}"
             )
         return event["value"]

@@ -1,4 +1,4 @@
-"""Triggers: the waiting half of deferrable sensors. They read from Adjust and never send: a restart would send again."""
+"""Triggers: the waiting half of deferrable sensors. They read and never send, since a restart repeats them."""
 
 from airflow_provider_adjust.oldest_airflow import refuse_older_airflow
 

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from airflow_provider_adjust.adjust_api.conversation import aconverse
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
 from airflow_provider_adjust.reconcile.comparison import Tolerance
-from airflow_provider_adjust.reconcile.poll import Look, look_for_events
+from airflow_provider_adjust.reconcile.poll import PollResult, poll_report
 from airflow_provider_adjust.reconcile.totals import read_totals
 from airflow_provider_adjust.s2s.events.times import load_timezone
 from airflow_provider_adjust.triggers.adjust_waiting import AdjustWaitingTrigger
 
 
 class AdjustEventsReportedTrigger(AdjustWaitingTrigger):
-    """Fire once Adjust's report shows at least what is expected on top of the baseline, or once the time is over.
+    """Fire when Adjust's report shows at least the expected totals on top of the baseline, or at the timeout.
 
-    :param environment: ``production`` or ``sandbox``; takes the place of the connection's.
+    :param environment: ``production`` or ``sandbox``; overrides the connection's.
     :param expected: rows of period, event token, events, revenue and currency.
-    :param baseline: rows of the same form that were there before.
-    :param tolerance: events that may be missing: a count, or a share as a float below 1.
-    :param revenue_tolerance: revenue that may be missing: an amount, or a share as a float below 1.
-    :param timezone: IANA name of the zone whose days are meant.
+    :param baseline: rows of what Adjust had before, in the same form.
+    :param tolerance: how many events may be missing: a count, or a share as a float below 1.
+    :param revenue_tolerance: how much revenue may be missing: an amount, or a share as a float below 1.
+    :param timezone: IANA name of the time zone of these days.
 
     The other arguments are those of :class:`AdjustWaitingTrigger`.
     """
@@ -55,16 +54,14 @@ class AdjustEventsReportedTrigger(AdjustWaitingTrigger):
         self.revenue_tolerance = revenue_tolerance
         self.timezone = timezone
 
-    async def look(self) -> Look:
+    async def poll_once(self) -> PollResult:
         connection = await AdjustConnection.aget(
             self.adjust_conn_id, app_token=self.app_token, environment=self.environment
         )
-        return await aconverse(
-            look_for_events(
-                connection.reading_account(),
-                [read_totals(row, "expected") for row in self.expected],
-                [read_totals(row, "baseline") for row in self.baseline],
-                Tolerance.of(self.tolerance, self.revenue_tolerance),
-                load_timezone(self.timezone),
-            )
+        return await poll_report(
+            connection.report_client(),
+            [read_totals(row, "expected") for row in self.expected],
+            [read_totals(row, "baseline") for row in self.baseline],
+            Tolerance.of(self.tolerance, self.revenue_tolerance),
+            load_timezone(self.timezone),
         )

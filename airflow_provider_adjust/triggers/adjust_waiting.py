@@ -1,4 +1,4 @@
-"""What the triggers share: look, wait, look again, until it is there or the time is over."""
+"""The common part of the triggers: poll until Adjust has what is expected, or until the timeout."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from airflow_provider_adjust.adjust_api.device import DeviceApiError, DeviceApiRefused
 from airflow_provider_adjust.adjust_api.errors import ReportUnavailable
 from airflow_provider_adjust.reconcile.comparison import excerpt
-from airflow_provider_adjust.reconcile.poll import Look
+from airflow_provider_adjust.reconcile.poll import PollResult
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 
 class AdjustWaitingTrigger(BaseTrigger):
-    """Base of the triggers; a subclass says what to look at.
+    """Base of the triggers. A subclass defines the poll.
 
-    All that it knows is in its arguments, so a triggerer that is started again goes on where the last one stopped. They
-    are in Airflow's database and name the connection, never what is secret in it.
+    The arguments hold the whole state, so a restarted triggerer continues the wait. Airflow stores them in its database,
+    so they name the connection and hold no secret of it.
 
     :param adjust_conn_id: the ``adjust`` connection.
-    :param app_token: takes the place of the connection's.
-    :param poke_interval: seconds between two looks.
+    :param app_token: overrides the connection's.
+    :param poke_interval: seconds between two polls.
     :param until: when to give up, in seconds since the epoch.
     """
 
-    #: Names of the arguments that make the trigger anew.
+    #: Names of the arguments that serialize stores.
     arguments: ClassVar[tuple[str, ...]] = ("adjust_conn_id", "app_token", "poke_interval", "until")
 
     def __init__(self, *, adjust_conn_id: str, app_token: str | None, poke_interval: float, until: float) -> None:
@@ -40,11 +40,11 @@ class AdjustWaitingTrigger(BaseTrigger):
         self.until = until
 
     @abstractmethod
-    async def look(self) -> Look:
-        """Look at Adjust once.
+    async def poll_once(self) -> PollResult:
+        """Poll Adjust once.
 
-        :raises AdjustConfigurationError, DeviceApiRefused: looking again would end the same way.
-        :raises ReportUnavailable, DeviceApiError: no answer came this time.
+        :raises AdjustConfigurationError, DeviceApiRefused: the next poll would fail the same way.
+        :raises ReportUnavailable, DeviceApiError: Adjust gave no answer this time.
         """
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
@@ -58,16 +58,16 @@ class AdjustWaitingTrigger(BaseTrigger):
 
     async def _wait(self) -> dict[str, Any]:
         while True:
-            # The worker has just looked, and after a restart a moment more does no harm.
+            # The worker has just polled. After a restart, one more wait does no harm.
             await asyncio.sleep(max(0.0, min(self.poke_interval, self.until - time.time())))
             try:
-                look = await self.look()
+                result = await self.poll_once()
             except (AdjustConfigurationError, DeviceApiRefused) as error:
-                return {"status": "refused", "said": f"{type(error).__name__}: {error}", "value": None}
+                return {"status": "refused", "message": f"{type(error).__name__}: {error}", "value": None}
             except (ReportUnavailable, DeviceApiError) as error:
-                look = Look(False, str(error))
-            if look.is_done:
-                return {"status": "done", "said": excerpt(look.said), "value": look.value}
-            self.log.info("%s", look.said)
+                result = PollResult(False, str(error))
+            if result.is_done:
+                return {"status": "done", "message": excerpt(result.message), "value": result.value}
+            self.log.info("%s", result.message)
             if time.time() >= self.until:
-                return {"status": "timeout", "said": excerpt(look.said), "value": None}
+                return {"status": "timeout", "message": excerpt(result.message), "value": None}

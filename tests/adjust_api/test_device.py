@@ -1,4 +1,4 @@
-"""What the Device API is asked, and what its answer says of an event in doubt."""
+"""The Device API: its requests, and what its response says about an event in doubt."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def record(sandbox: SandboxServer, **changes: Any) -> None:
 # --- the call ---------------------------------------------------------------------------------------------------------
 
 
-def test_what_adjust_knows_of_a_device_is_given_back(
+def test_a_device_has_the_time_of_its_last_event(
     sandbox: SandboxServer, device_api: DeviceApi, inspect: Inspect
 ) -> None:
     record(sandbox)
@@ -146,7 +146,7 @@ def test_an_event_without_an_id_that_the_device_api_takes_is_unknown() -> None:
     assert nobody_listens.recorded(parse(gps_adid=..., oaid=GPS_ADID)) is Recorded.UNKNOWN
 
 
-def test_the_most_telling_id_is_asked_for(sandbox: SandboxServer, device_api: DeviceApi) -> None:
+def test_the_most_specific_id_is_requested(sandbox: SandboxServer, device_api: DeviceApi) -> None:
     record(sandbox)
     assert device_api.recorded(parse(adid="an-adid", oaid="an-oaid")) is Recorded.YES
 
@@ -180,7 +180,7 @@ def test_the_last_events_time_is_read(entry: Any, expected: datetime | None) -> 
     assert last_event_time({"LastEventsInfo": entry}, TOKEN) == expected
 
 
-def test_an_answer_without_last_events_tells_of_none() -> None:
+def test_a_device_without_last_events_has_no_time() -> None:
     assert last_event_time({}, TOKEN) is None
 
 

@@ -1,4 +1,4 @@
-"""The Report Service's client: what it asks, what it makes of each answer, and when it asks again."""
+"""The Report Service: its requests, how its responses are read, and which requests are retried."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from reconcile.report_case import API_TOKEN, APP_TOKEN, DAY, Hold, Pauses, receive
+from reconcile.report_case import API_TOKEN, APP_TOKEN, DAY, Pauses, Run, receive
 from serving import serving
 
 from airflow_provider_adjust.adjust_api.errors import ReportRefused, ReportUnavailable
@@ -26,9 +26,9 @@ QUERY = ReportQuery(
 )
 
 
-def test_a_report_is_typed(reporting: SandboxServer, service: ReportService, hold: Hold) -> None:
+def test_a_report_is_typed(reporting: SandboxServer, service: ReportService, run: Run) -> None:
     receive(reporting, 3)
-    assert hold(service.report(QUERY)) == Report(
+    assert run(service.report(QUERY)) == Report(
         rows=(
             ReportRow({"day": DAY.isoformat()}, {"purchase_events": Decimal(3), "purchase_revenue": Decimal("3.75")}),
         ),
@@ -36,27 +36,27 @@ def test_a_report_is_typed(reporting: SandboxServer, service: ReportService, hol
     )
 
 
-def test_204_is_a_report_on_nothing(service: ReportService, hold: Hold, pauses: Pauses) -> None:
-    assert hold(service.report(QUERY)) == Report()
+def test_204_is_an_empty_report(service: ReportService, run: Run, pauses: Pauses) -> None:
+    assert run(service.report(QUERY)) == Report()
     assert pauses == []
 
 
 @pytest.mark.parametrize("status", ["429", "500", "503", "504"])
-def test_a_busy_service_is_asked_again(
-    reporting: SandboxServer, service: ReportService, hold: Hold, pauses: Pauses, status: str
+def test_a_busy_service_is_retried(
+    reporting: SandboxServer, service: ReportService, run: Run, pauses: Pauses, status: str
 ) -> None:
     receive(reporting)
     reporting.configure(report_fault_plan=[status, status])
-    assert len(hold(service.report(QUERY)).rows) == 1
+    assert len(run(service.report(QUERY)).rows) == 1
     assert pauses == [2, 4]
 
 
 @pytest.mark.parametrize(("retry_after", "paused"), [(7, 7), (3600, 120)])
 def test_the_service_says_how_long_to_wait_up_to_two_minutes(
-    reporting: SandboxServer, service: ReportService, hold: Hold, pauses: Pauses, retry_after: int, paused: int
+    reporting: SandboxServer, service: ReportService, run: Run, pauses: Pauses, retry_after: int, paused: int
 ) -> None:
     reporting.configure(report_fault_plan=["429"], retry_after=retry_after)
-    hold(service.report(QUERY))
+    run(service.report(QUERY))
     assert pauses == [paused]
 
 
@@ -65,41 +65,41 @@ def test_the_service_says_how_long_to_wait_up_to_two_minutes(
     [("429", "too many requests at once"), ("503", "it is busy"), ("504", "the query was too slow")],
 )
 def test_a_service_that_stays_busy_is_unavailable(
-    reporting: SandboxServer, service: ReportService, hold: Hold, pauses: Pauses, status: str, words: str
+    reporting: SandboxServer, service: ReportService, run: Run, pauses: Pauses, status: str, words: str
 ) -> None:
     reporting.configure(report_faults={status: 1.0})
     with pytest.raises(ReportUnavailable, match=rf"status {status} \({words}\), asked 5 times"):
-        hold(service.report(QUERY))
+        run(service.report(QUERY))
     assert pauses == [2, 4, 8, 16]
 
 
-def test_a_service_that_cannot_be_reached_is_asked_again(hold: Hold, pauses: Pauses) -> None:
-    service = ReportService("http://127.0.0.1:9", API_TOKEN, timeout=(0.5, 0.5), attempts=2)
-    with pytest.raises(ReportUnavailable, match=r"cannot be reached \(Connect\w*Error|ConnectionError") as failure:
-        hold(service.report(QUERY))
+def test_a_service_that_cannot_be_reached_is_retried(service: ReportService, run: Run, pauses: Pauses) -> None:
+    service = replace(service, endpoint="http://127.0.0.1:9", timeout=(0.5, 0.5), attempts=2)
+    with pytest.raises(ReportUnavailable, match=r"cannot be reached \(Connect\w*Error\), asked 2 times") as failure:
+        run(service.report(QUERY))
     assert "127.0.0.1" not in str(failure.value)
     assert len(pauses) == 1
 
 
-def test_a_wrong_api_token_is_refused_at_once(service: ReportService, hold: Hold, pauses: Pauses) -> None:
+def test_a_wrong_api_token_is_refused_at_once(service: ReportService, run: Run, pauses: Pauses) -> None:
     wrong = replace(service, api_token="another-api-token")
-    for conversation in (wrong.report(QUERY), wrong.event_slugs(APP_TOKEN), wrong.check_token()):
+    for request in (wrong.report(QUERY), wrong.event_slugs(APP_TOKEN), wrong.check_token()):
         with pytest.raises(ReportRefused, match="refuses the API token") as refusal:
-            hold(conversation)
+            run(request)
         assert "another-api-token" not in str(refusal.value)
     assert pauses == []
     assert "another-api-token" not in repr(wrong)
 
 
-def test_a_malformed_request_is_refused_in_adjusts_words(service: ReportService, hold: Hold) -> None:
+def test_a_refusal_quotes_adjusts_own_message(service: ReportService, run: Run) -> None:
     with pytest.raises(ReportRefused, match=r"status 400: .*unknown metric nothing_events"):
-        hold(service.report(replace(QUERY, metrics=["nothing_events"])))
+        run(service.report(replace(QUERY, metrics=["nothing_events"])))
 
 
-def test_events_are_named_by_token(reporting: SandboxServer, service: ReportService, hold: Hold) -> None:
-    assert hold(service.event_slugs(APP_TOKEN)) == {"f0ob4r": "purchase", "abc123": "event_abc123"}
-    assert hold(service.event_slugs("another")) == {}
-    assert hold(service.check_token()) is None
+def test_events_are_named_by_token(reporting: SandboxServer, service: ReportService, run: Run) -> None:
+    assert run(service.event_slugs(APP_TOKEN)) == {"f0ob4r": "purchase", "abc123": "event_abc123"}
+    assert run(service.event_slugs("another")) == {}
+    assert run(service.check_token()) is None
 
 
 class _Server(HTTPServer):
@@ -132,9 +132,9 @@ def server(status: int, body: bytes, **headers: str) -> Iterator[tuple[ReportSer
         yield ReportService(url, API_TOKEN, attempts=1), listening
 
 
-def test_both_ways_send_the_same_request(hold: Hold) -> None:
+def test_a_report_is_requested_with_its_dimensions_metrics_and_filters(run: Run) -> None:
     with server(204, b"") as (service, seen_by):
-        hold(service.report(QUERY))
+        run(service.report(QUERY))
     [(path, query, authorization)] = seen_by.seen
     assert path == "/reports-service/report"
     assert authorization == f"Bearer {API_TOKEN}"
@@ -153,9 +153,9 @@ def test_both_ways_send_the_same_request(hold: Hold) -> None:
 NOT_ADJUST: dict[str, tuple[int, bytes, dict[str, str], str]] = {
     "a web page": (200, b"<html>Please log in</html>", {}, "an answer that is not JSON"),
     "another JSON": (200, b'{"hello": 1}', {}, "no list of rows"),
-    "a row without what was asked for": (200, b'{"rows": [{"day": "2026-05-01"}]}', {}, "a row without 'purchase_events'"),
-    "a value that is no number": (
-        200, b'{"rows": [{"day": "d", "purchase_events": "many", "purchase_revenue": "1"}]}', {}, "is no number",
+    "a row without a requested metric": (200, b'{"rows": [{"day": "2026-05-01"}]}', {}, "a row without 'purchase_events'"),
+    "a value that is not a number": (
+        200, b'{"rows": [{"day": "d", "purchase_events": "many", "purchase_revenue": "1"}]}', {}, "is not a number",
     ),
     "a user without rights": (403, b"", {}, "no right to it"),
     "a redirect": (302, b"", {"Location": "/elsewhere"}, "status 302"),
@@ -164,22 +164,22 @@ NOT_ADJUST: dict[str, tuple[int, bytes, dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize("name", NOT_ADJUST)
-def test_what_is_no_report_is_refused(hold: Hold, name: str) -> None:
+def test_an_answer_that_is_not_a_report_is_refused(run: Run, name: str) -> None:
     status, body, headers, words = NOT_ADJUST[name]
     with server(status, body, **headers) as (service, seen_by), pytest.raises(ReportRefused, match=words) as refusal:
-        hold(service.report(QUERY))
+        run(service.report(QUERY))
     assert API_TOKEN not in str(refusal.value)
     assert len(seen_by.seen) == 1
 
 
-def test_numbers_are_exact_whatever_their_form(hold: Hold) -> None:
+def test_numbers_are_exact_whatever_their_form(run: Run) -> None:
     body = (
         b'{"rows": [{"day": "2026-05-01", "purchase_events": "10", "purchase_revenue": "0.30"},'
         b' {"day": "2026-05-02", "purchase_events": null, "purchase_revenue": 0.1}],'
         b' "totals": {"purchase_events": 10.0, "purchase_revenue": 0.4}, "warnings": ["late"], "pagination": null}'
     )
     with server(200, body) as (service, _):
-        report = hold(service.report(QUERY))
+        report = run(service.report(QUERY))
     assert [row.metrics["purchase_revenue"] for row in report.rows] == [Decimal("0.30"), Decimal("0.1")]
     assert report.rows[1].metrics["purchase_events"] == 0
     assert report.totals["purchase_revenue"] == Decimal("0.4")

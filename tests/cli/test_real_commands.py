@@ -17,6 +17,7 @@ import pytest
 import requests
 from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, S2S_TOKEN, purchase, recorded, reveals
 from packaging.version import Version
+from warm_airflow import airflow_command
 
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -79,7 +80,7 @@ def test_connections_of_the_metadata_database_are_found(
     extra = json.dumps({"app_token": APP_TOKEN, "environment": "production"})
     add = ["connections", "add", "in_the_database", "--conn-type", "adjust", "--conn-host", adjust_sandbox.url]
     add += ["--conn-password", S2S_TOKEN, "--conn-extra", extra]
-    subprocess.run([sys.executable, "-m", "airflow", *add], check=True, capture_output=True, timeout=120)
+    airflow_command(*add).check_returncode()
     send = ["send", str(file_of(purchase(1))), *EVENT, "--adjust-conn-id", "in_the_database"]
     done = subprocess.run([*OURS, *send], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -161,7 +161,7 @@ def test_a_button_leads_to_what_its_task_has_delivered(ui: Standalone, page: Pag
     }
     delivered = page.locator(".totals .delivered dd")
     assert delivered.inner_text() == str(EVENTS - 1)
-    assert RUN_ID in page.locator(".chosen").inner_text()
+    assert RUN_ID in page.locator(".active-filters").inner_text()
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ MUST_BE_URL = "must be a URL such as https://s2s.adjust.com"
 MUST_BE_HTTPS = "must begin with https://"
 HOLDS_CREDENTIALS = "holds credentials; the S2S security token has its own field"
 ENDS_IN_EVENT = "must not end in /event"
-BAD_PORT = "has a port that is none"
+BAD_PORT = "has a port that is not a number"
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_booked_events_are_a_baseline(reporting: SandboxServer, connect_reader: 
     [
         ("api_token", "needs an API token for the Report Service"),
         ("app_token", "needs an app token for the Report Service"),
-        ("environment", "needs the environment whose report is meant"),
+        ("environment", "needs an environment for the Report Service"),
     ],
 )
 def test_what_the_connection_lacks_is_named(connect_reader: Connect, missing: str, words: str) -> None:
@@ -82,9 +82,9 @@ def test_reports_have_a_read_timeout_of_their_own(connect_reader: Connect) -> No
     assert AdjustS2SHook().settings.report_service().timeout == (9, 1000)
 
 
-def test_the_api_token_is_masked_and_shown_by_nothing(connect_reader: Connect) -> None:
+def test_the_api_token_is_masked_and_in_no_repr_and_no_error(connect_reader: Connect) -> None:
     settings = AdjustS2SHook().settings
-    for thing in (settings, settings.report_service(), settings.reading_account(), settings.device_api()):
+    for thing in (settings, settings.report_service(), settings.report_client(), settings.device_api()):
         assert API_TOKEN not in repr(thing)
     assert redact(f"token {API_TOKEN}") == "token ***"
     connect_reader(api_token="another-api-token")
@@ -99,7 +99,7 @@ TESTS: dict[str, tuple[dict[str, Any], dict[str, Any], bool, str]] = {
     "wrong": ({}, {"api_token": "another-api-token"}, False, "it is not the S2S security token."),
     "the S2S token by mistake": ({"tokens": [S2S_TOKEN]}, {"api_token": S2S_TOKEN}, False, "not the S2S security token."),
     "not set": ({}, {"api_token": None}, True, "so enable it there to be sure."),
-    "nobody there": ({}, {"report_endpoint": "http://127.0.0.1:9"}, False, "asked once; see the connection's report_timeout."),
+    "unreachable": ({}, {"report_endpoint": "http://127.0.0.1:9"}, False, "asked once; see the connection's report_timeout."),
     "S2S refused, API token accepted": ({"tokens": ["other"]}, {}, False, ": API token accepted."),
 }  # fmt: skip
 

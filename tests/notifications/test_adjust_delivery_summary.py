@@ -7,7 +7,6 @@ import inspect
 import json
 import os
 import re
-import subprocess
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +22,7 @@ from airflow.sdk.execution_time.callback_supervisor import execute_callback
 from airflow.triggers.callback import CallbackTrigger
 from notifications.conftest import Inbox, Slack
 from operators.adjust_account import EVENT_TOKEN, device, purchase, reveals
+from warm_airflow import airflow_command
 
 from airflow_provider_adjust.notifications.adjust_delivery_summary import AdjustDeliverySummaryNotifier
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
@@ -241,8 +241,7 @@ def test_airflow_calls_it_when_a_task_has_ended(
         "TEST_GOOD": (tmp_path / "good.jsonl").as_uri(),
         "TEST_BAD": (tmp_path / "bad.jsonl").as_uri(),
     }
-    command = [sys.executable, "-m", "airflow", "dags", "test", "told"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=180)
+    done = airflow_command("dags", "test", "told", env=environment)
     log = done.stdout + done.stderr
     assert "Failed to run task callback" not in log, log[-5000:]
     assert sorted(str(message["Subject"]) for message in inbox.messages) == [

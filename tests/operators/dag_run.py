@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, S2S_TOKEN, recorded
+from warm_airflow import airflow_command
 
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -48,8 +47,7 @@ def run_dag(code: str, dag_id: str, folder: Path, airflow_home: Path, **environm
             "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(connection),
             "TEST_FOLDER": str(folder),
         }
-        command = [sys.executable, "-m", "airflow", "dags", "test", dag_id]
-        done = subprocess.run(command, env=known | environment, capture_output=True, text=True, timeout=180)
+        done = airflow_command("dags", "test", dag_id, env=known | environment)
         events = recorded(sandbox)
     log = done.stdout + done.stderr
     (folder / "log.txt").write_text(log)

@@ -226,24 +226,26 @@ REFUSED: dict[str, tuple[list[tuple[Any, ...]], dict[str, Any], str]] = {
     "two currencies": (
         [(3, 3.75), (str(DAY), EVENT_TOKEN, 1, 1, "USD")], {}, "has revenue in EUR and in USD .* converts all revenue",
     ),
-    "a day outside of the period": ([(3, 3.75)], {"date_period": NEXT}, "which is outside of date_period"),
+    "a day outside of the period": ([(3, 3.75)], {"date_period": NEXT}, "which is outside date_period"),
     "no such columns": ([(3, 3.75)], {"sql": "SELECT 1 AS one"}, "the sql has a row without event_token"),
-    "a database that is none": ([(3, 3.75)], {"sql_conn_id": "adjust_default"}, "must be a database connection"),
+    "a connection that is not a database": ([(3, 3.75)], {"sql_conn_id": "adjust_default"}, "must be a database connection"),
     "an unknown event": ([(str(DAY), "xyz789", 1, None, None)], {}, "knows no event xyz789"),
-    "a tolerance that is none": ([(3, 3.75)], {"tolerance": "some"}, "tolerance is 'some'"),
+    "a tolerance that is not a number": ([(3, 3.75)], {"tolerance": "some"}, "tolerance is 'some'"),
     "no such zone": ([(3, 3.75)], {"timezone": "Mars/Olympus"}, "is not an IANA name"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_compared_is_refused_in_words_and_not_retried(warehouse: Path, name: str) -> None:
+def test_what_cannot_be_compared_is_refused_and_not_retried(warehouse: Path, name: str) -> None:
     rows, arguments, words = REFUSED[name]
     book(warehouse, *rows)
     with pytest.raises(AirflowFailException, match=f"AdjustConfigurationError: .*{words}"):
         reconcile(**arguments)
 
 
-def test_a_busy_report_service_fails_the_task_which_a_retry_may_mend(adjust: SandboxServer, warehouse: Path) -> None:
+def test_a_busy_report_service_fails_the_task_so_that_airflow_retries_it(
+    adjust: SandboxServer, warehouse: Path
+) -> None:
     book(warehouse, (3, 3.75))
     adjust.configure(report_faults={"429": 1.0}, retry_after=0)
     with pytest.raises(ReportUnavailable, match="asked 5 times; try again later"):

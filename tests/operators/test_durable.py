@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import airflow
 import pytest
 from packaging.version import Version
+from warm_airflow import airflow_command
 
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -22,7 +22,7 @@ TOKEN = "s2s-token-of-the-test"
 
 
 @pytest.fixture
-def run_dag(tmp_path: Path, adjust_sandbox: SandboxServer) -> Any:
+def run_dag(airflow_db: Path, tmp_path: Path, adjust_sandbox: SandboxServer) -> Any:
     """Run a DAG of durable_dag.py to its end; returns the finished process."""
     adjust_sandbox.configure(tokens=[TOKEN])
 
@@ -34,19 +34,12 @@ def run_dag(tmp_path: Path, adjust_sandbox: SandboxServer) -> Any:
             "extra": {"app_token": "4w565xzmb54d", "environment": "sandbox"},
         }
         environment = os.environ | {
-            "AIRFLOW_HOME": str(tmp_path / "airflow"),
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{tmp_path}/airflow.db",
             "AIRFLOW__CORE__DAGS_FOLDER": str(Path(__file__).parent.parent / "dags"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(connection),
             "TEST_START": (datetime.now(UTC) - timedelta(hours=1)).isoformat(),
             "TEST_REJECTED": (tmp_path / "rejected.jsonl").as_uri(),
         }
-        airflow_command = str(Path(sys.executable).with_name("airflow"))
-        migrated = subprocess.run([airflow_command, "db", "migrate"], env=environment, capture_output=True, text=True)
-        assert migrated.returncode == 0, migrated.stderr
-        command = [airflow_command, "dags", "test", dag_id]
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+        return airflow_command("dags", "test", dag_id, env=environment)
 
     return run
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import requests
 
-from airflow_provider_adjust.adjust_api.conversation import Conversation, aconverse, converse
+from airflow_provider_adjust.adjust_api.blocking import run_blocking
 from airflow_provider_adjust.adjust_api.reports import ReportService
-from airflow_provider_adjust.reconcile.booked import ReadingAccount
+from airflow_provider_adjust.reconcile.report_client import ReportClient
 from airflow_provider_adjust.reconcile.totals import Days, EventTotals
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -21,21 +21,15 @@ APP_TOKEN, EVENT_TOKEN, API_TOKEN = "4w565xzmb54d", "f0ob4r", "api-token-that-no
 #: Adjust takes no event that is older than 58 days, so no date can be written down here.
 DAY = (datetime.now(UTC) - timedelta(days=3)).date()
 
-Hold = Callable[[Conversation[Any]], Any]
-#: How long a conversation paused, in order.
+Run = Callable[[Coroutine[Any, Any, Any]], Any]
+#: Seconds between two attempts, in order; none of them is waited for.
 Pauses = list[float]
 
 
 @pytest.fixture(params=["on a worker", "in a trigger"])
-def hold(request: pytest.FixtureRequest, pauses: Pauses) -> Hold:
-    """Hold a conversation, either way, without waiting."""
-
-    async def pause(seconds: float) -> None:
-        pauses.append(seconds)
-
-    if request.param == "on a worker":
-        return lambda conversation: converse(conversation, sleep=pauses.append)
-    return lambda conversation: asyncio.run(aconverse(conversation, sleep=pause))
+def run(request: pytest.FixtureRequest) -> Run:
+    """The two ways to run what reads from Adjust."""
+    return run_blocking if request.param == "on a worker" else asyncio.run
 
 
 @pytest.fixture
@@ -56,13 +50,16 @@ def reporting(adjust_sandbox: SandboxServer) -> SandboxServer:
 
 
 @pytest.fixture
-def service(reporting: SandboxServer) -> ReportService:
-    return ReportService(reporting.url, API_TOKEN, timeout=(2.0, 5.0), spread=lambda least, most: most)
+def service(reporting: SandboxServer, pauses: Pauses) -> ReportService:
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+
+    return ReportService(reporting.url, API_TOKEN, timeout=(2.0, 5.0), spread=lambda least, most: most, sleep=sleep)
 
 
 @pytest.fixture
-def account(service: ReportService) -> ReadingAccount:
-    return ReadingAccount(service, APP_TOKEN, "sandbox")
+def client(service: ReportService) -> ReportClient:
+    return ReportClient(service, APP_TOKEN, "sandbox")
 
 
 def receive(sandbox: SandboxServer, count: int = 1, *, at: datetime | None = None, **changes: Any) -> None:

@@ -1,4 +1,4 @@
-"""Expected against booked: what is tolerated, whose gap it is, and how it is shown."""
+"""Expected against booked: the tolerance, the verdict, and the table."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_what_is_tolerated(name: str) -> None:
 
 
 @pytest.mark.parametrize("value", [-1, "some", None, True, float("nan")])
-def test_a_tolerance_that_is_none_is_refused(value: Any) -> None:
+def test_a_tolerance_that_is_not_a_number_is_refused(value: Any) -> None:
     with pytest.raises(AdjustConfigurationError, match="tolerance is"):
         Tolerance.of(value, 0)
     with pytest.raises(AdjustConfigurationError, match="revenue_tolerance is"):
@@ -80,13 +80,13 @@ WHOSE: dict[str, tuple[tuple[int, str], tuple[int, str] | None, tuple[int, str],
 
 
 @pytest.mark.parametrize("name", WHOSE)
-def test_the_verdict_says_whose_gap_it_is(name: str) -> None:
+def test_the_verdict_says_where_the_gap_is(name: str) -> None:
     warehouse, ledger, adjust, verdict = WHOSE[name]
     one = Comparison(total(*warehouse, "EUR"), total(*adjust, "EUR"), None if ledger is None else total(*ledger, "EUR"))
     assert one.verdict(Tolerance.of(0, "0.01")) == verdict
 
 
-def test_gaps_that_are_each_tolerated_but_not_together_are_told() -> None:
+def test_gaps_that_are_each_tolerated_but_not_together_are_reported() -> None:
     one = Comparison(total(10), total(8), total(9))
     assert one.differs(Tolerance.of(1, 0))
     assert one.verdict(Tolerance.of(1, 0)) == "2 events missing in Adjust"

@@ -59,7 +59,7 @@ FORMS: dict[str, tuple[Any, dict[str, Any], list[EventTotals]]] = {
         {"events": 3}, {"date_period": "2026-05-01:2026-05-02", "event_token": "f0ob4r"}, [total(3, day=FIRST, last=SECOND)],
     ),
     "a row's own go first": (ROW, {"date_period": "2026-05-02", "event_token": "abc123"}, EXPECTED),
-    "revenue is not asked for": (ROW, {"with_revenue": False}, [total(3, day=FIRST)]),
+    "revenue is not compared": (ROW, {"with_revenue": False}, [total(3, day=FIRST)]),
     "a result": (result(), {"event_token": "f0ob4r"}, EXPECTED),
     "the results of a mapped task": ([result(), result()], {"event_token": "f0ob4r"}, [total(6, "7.50", "EUR", day=FIRST)]),
     "a result in another zone": (
@@ -96,13 +96,13 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
     "not a number": (ROW | {"revenue": float("nan")}, {}, "revenue in expected is nan; give a number"),
     "no currency": (ROW | {"currency": None}, {}, "without a currency"),
     "two currencies": ([ROW, ROW | {"currency": "USD"}], {}, "has revenue in EUR and in USD on 2026-05-01"),
-    "text that is no JSON": ("{'day': 1}", {}, "end the expression with `| tojson`"),
+    "text that is not JSON": ("{'day': 1}", {}, "end the expression with `| tojson`"),
     "no text": ("", {}, "text that is not JSON"),
     "a template of nothing": ("null", {}, "expected must be rows such as"),
     "nothing": (None, {}, "expected must be rows such as"),
     "no row": (7, {}, "expected must be rows such as"),
     "rows that are none": (["f0ob4r"], {}, "expected must be rows such as"),
-    "a result without its event token": (result(), {}, "does not tell its event tokens apart; name the one"),
+    "a result without its event token": (result(), {}, "which counts all event tokens together; name the one"),
     "a result in two currencies": (
         result(revenue={"EUR": "1", "USD": "2"}), {"event_token": "f0ob4r"}, "revenue in EUR, USD.* with_revenue=False",
     ),
@@ -110,7 +110,7 @@ REFUSED: dict[str, tuple[Any, dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_cannot_be_expected_is_refused_in_words(name: str) -> None:
+def test_an_expectation_that_cannot_be_used_is_refused_with_a_remedy(name: str) -> None:
     value, settings, words = REFUSED[name]
     with pytest.raises(AdjustConfigurationError, match=words):
         read(value, **settings)

@@ -25,7 +25,7 @@ def test_nothing_of_airflow_and_nothing_that_sends_is_loaded() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     loaded = json.loads(done.stdout)
-    assert f"{reconcile.__name__}.booked" in loaded
+    assert f"{reconcile.__name__}.report_client" in loaded
     assert [name for name in loaded if name.split(".")[0] == "airflow"] == []
     sending = {"airflow_provider_adjust.s2s.delivery", "airflow_provider_adjust.s2s.transports.choice"}
     assert sending.isdisjoint(loaded)

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from table import table
 
 from airflow_provider_adjust.s2s.answers.classify import classify, read_answer
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
@@ -55,24 +56,22 @@ WRAPPED = [
 ]
 
 
-@pytest.mark.parametrize("wrap", WRAPPED)
-@pytest.mark.parametrize(("status", "message", "outcome", "reason"), DOCUMENTED, ids=[row[1] for row in DOCUMENTED])
+@table("wrap", WRAPPED)
+@table(("status", "message", "outcome", "reason"), DOCUMENTED, ids=[row[1] for row in DOCUMENTED])
 def test_the_documented_table(status: int, message: str, outcome: Outcome, reason: str, wrap: Any) -> None:
     verdict = classify(status, wrap(message))
     assert (verdict.outcome, verdict.reason, verdict.http_status) == (outcome, reason, status)
     assert bool(verdict.remedy) == (outcome is HALT)
 
 
-@pytest.mark.parametrize("status", [200, 202, 400, 401, 403, 404, 418, 451, 500, 503, 301, 204])
-@pytest.mark.parametrize(
-    ("message", "outcome", "reason"), [row[1:] for row in DOCUMENTED], ids=[row[1] for row in DOCUMENTED]
-)
+@table("status", [200, 202, 400, 401, 403, 404, 418, 451, 500, 503, 301, 204])
+@table(("message", "outcome", "reason"), [row[1:] for row in DOCUMENTED], ids=[row[1] for row in DOCUMENTED])
 def test_the_message_goes_before_the_status(status: int, message: str, outcome: Outcome, reason: str) -> None:
     verdict = classify(status, json.dumps({"error": f"Event request failed ({message})"}))
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
 
 
-@pytest.mark.parametrize(
+@table(
     ("status", "message", "outcome", "reason"),
     [
         (
@@ -99,7 +98,7 @@ def test_wordings_that_have_been_seen_elsewhere(status: int, message: str, outco
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
 
 
-@pytest.mark.parametrize(
+@table(
     "body",
     [
         '{"status": "OK"}',
@@ -122,7 +121,7 @@ def test_200_without_an_error_is_a_delivery(body: str | bytes) -> None:
     assert (verdict.outcome, verdict.reason, verdict.slow_down, verdict.retry_after) == (DELIVERED, "", False, None)
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "outcome", "reason"),
     [
         pytest.param('{"error": "something new"}', REJECTED, "unknown_error", id="unknown error"),
@@ -149,7 +148,7 @@ def test_200_with_anything_else_is_no_delivery(body: str | bytes, outcome: Outco
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
 
 
-@pytest.mark.parametrize(
+@table(
     ("status", "body", "outcome", "reason"),
     [
         pytest.param(202, "", HALT, "accepted_not_recorded", id="202 without a word"),
@@ -194,7 +193,7 @@ def test_the_status_decides_where_no_message_does(status: int, body: str, outcom
     assert bool(verdict.remedy) == (outcome is HALT)
 
 
-@pytest.mark.parametrize("status", [202, 301, 400, 401, 403, 404, 408, 429, 500, 502, 503, 504])
+@table("status", [202, 301, 400, 401, 403, 404, 408, 429, 500, 502, 503, 504])
 def test_429_and_503_slow_every_lane_down_and_nothing_else_does(status: int) -> None:
     assert classify(status, "").slow_down == (status in {429, 503})
 
@@ -203,7 +202,7 @@ def test_a_503_that_settles_the_event_slows_nothing_down() -> None:
     assert not classify(503, '{"error": "Device not found"}').slow_down
 
 
-@pytest.mark.parametrize(
+@table(
     ("header", "body", "seconds"),
     [
         pytest.param(None, "", None, id="no wish"),
@@ -241,12 +240,12 @@ def test_a_date_is_measured_by_the_clock_where_no_time_is_given() -> None:
     assert classify(503, "", retry_after="Fri, 01 May 2020 12:00:00 GMT").retry_after == 0.0
 
 
-@pytest.mark.parametrize("status", [200, 202, 400, 404])
+@table("status", [200, 202, 400, 404])
 def test_only_a_retry_waits(status: int) -> None:
     assert classify(status, '{"retry_in": 1500}', retry_after="30").retry_after is None
 
 
-@pytest.mark.parametrize(
+@table(
     ("body", "response"),
     [
         pytest.param('{"skadn_conv_value": 3, "n": [1]}', {"skadn_conv_value": 3, "n": [1]}, id="JSON is parsed"),
@@ -264,7 +263,7 @@ GPS_ADID = "3f0b2f6c-8a51-4d7e-9a4b-0c2f51e6d7a8"
 ADID = "d41d8cd98f00b204e9800998ecf8427e"
 
 
-@pytest.mark.parametrize(
+@table(
     ("message", "redacted"),
     [
         ("Event request failed (Device not found)", "Event request failed (Device not found)"),
@@ -288,7 +287,7 @@ def test_redaction(message: str, redacted: str) -> None:
     assert redact(message) == redacted
 
 
-@pytest.mark.parametrize(
+@table(
     "message",
     [
         f"Event request failed (Device not found) (app_token:secret1, adid:{ADID})",
@@ -296,7 +295,7 @@ def test_redaction(message: str, redacted: str) -> None:
         "Event Token for wrong app: 'secret1'",
     ],
 )
-@pytest.mark.parametrize("wrap", WRAPPED)
+@table("wrap", WRAPPED)
 def test_a_verdict_shows_adjusts_words_without_tokens_and_ids(message: str, wrap: Any) -> None:
     verdict = classify(400, wrap(message))
     shown = verdict.message + repr(verdict)

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from effort import examples
 from fake_transport import (
     ACCEPTED,
     ANSWER_SECONDS,
@@ -377,8 +378,8 @@ def test_the_window_of_requests_in_flight(statuses: list[int], window: int) -> N
     assert pace.window == window
 
 
-@pytest.mark.parametrize("rate", [1, 7, 100, 1000, 5000])
-@settings(max_examples=20)
+@pytest.mark.parametrize("rate", [1, 7, 100, 1000])
+@settings(max_examples=examples(20))
 @given(data=st.data())
 def test_the_rate_holds_although_each_look_is_late(rate: int, data: st.DataObject) -> None:
     """The loop looks when it has time to, up to 40 ms late; after half a minute the count is right to 5 %, or one event."""
@@ -877,7 +878,7 @@ UNRESOLVING = [TRUNCATED_400, Answer(204)]
 STOPPING = [WRONG_TOKEN, ACCEPTED, WRONG_EVENT_TOKEN, BAD_CERTIFICATE, Answer(503, retry_after="999")]
 
 
-@settings(max_examples=250)
+@settings(max_examples=examples(250))
 @given(
     data=st.data(),
     most=st.integers(1, 6),

@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from raw_server import Connection, RawServer
 from s2s_case import parse
+from table import table
 
 from airflow_provider_adjust.adjust_api.device import DeviceApi, DeviceApiError
 from airflow_provider_adjust.s2s import EventParser, Retries, Route, SendOptions
@@ -35,7 +36,7 @@ from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
 
 Script = Callable[[Connection], None]
 #: Seconds until a request is given up: to connect and to answer, as a connection says them.
-TIMEOUT = (0.3, 0.5)
+TIMEOUT = (0.1, 0.2)
 #: What a loaded machine may add. What hangs would hang for ever.
 SLACK = 60.0
 S2S_TOKEN = "s2sTokenThatNobodyMaySee"
@@ -154,16 +155,16 @@ def test_an_endless_body_is_cut(patient: Transport) -> None:
     assert MAX_ANSWER_BYTES < len(completion.body) <= MAX_ANSWER_BYTES + 65_536
 
 
-@pytest.mark.parametrize("kind", [RequestsTransport, CurlTransport])
-@pytest.mark.parametrize(
+@table("kind", [RequestsTransport, CurlTransport])
+@table(
     ("scheme", "read_timeout", "failure"),
     # What cannot be reached must not wait for the time that an answer may take.
-    [("http", 0.5, Failure.NO_ANSWER), ("https", 60.0, Failure.NOT_SENT)],
+    [("http", 0.2, Failure.NO_ANSWER), ("https", 60.0, Failure.NOT_SENT)],
 )
 def test_a_server_that_never_says_a_word_is_given_up_in_time(
     kind: Callable[..., Transport], scheme: str, read_timeout: float, failure: Failure
 ) -> None:
-    transport = kind(max_in_flight=1, timeout=(0.3, read_timeout))
+    transport = kind(max_in_flight=1, timeout=(0.1, read_timeout))
     with RawServer(lambda connection: connection.wait_for_the_client()) as server:
         completion = post(transport, server.url.replace("http", scheme, 1))
         transport.close()
@@ -189,7 +190,7 @@ def test_closing_does_not_wait_for_what_never_ends() -> None:
 DEVICE = "de71ce00-0000-4000-8000-000000000001"
 
 
-@pytest.mark.parametrize(
+@table(
     "script",
     [
         NO_ANSWER["headers that drip"],
@@ -217,7 +218,7 @@ def test_the_device_api_ends_in_time_and_names_no_device(script: Script) -> None
 STEERING = "\x00\x07\x1b[31m\x7f\x9b\u202e\u2066\u2028\ud800"
 
 
-@pytest.mark.parametrize("prefix", ["", "Event request failed (Device not found) "])
+@table("prefix", ["", "Event request failed (Device not found) "])
 def test_an_answer_forges_no_line(prefix: str) -> None:
     text = f"{prefix}x\r\n[2026-05-01] ERROR all is lost {STEERING}"
     message = redact(text)
@@ -227,8 +228,8 @@ def test_an_answer_forges_no_line(prefix: str) -> None:
     assert verdict.message.isprintable()
 
 
-@pytest.mark.parametrize("depth", [10, 350, 500, 900, 990, 100_000])
-@pytest.mark.parametrize("shape", ['{"error": %s}', '{"status": %s}', "%s"])
+@table("depth", [10, 350, 500, 900, 990, 100_000])
+@table("shape", ['{"error": %s}', '{"status": %s}', "%s"])
 def test_an_answer_of_any_depth_is_judged_and_kept(depth: int, shape: str) -> None:
     body = (shape % ("[" * depth + "]" * depth)).encode()
     assert classify(200, body).outcome in {Outcome.IN_DOUBT, Outcome.DELIVERED, Outcome.REJECTED}
@@ -246,7 +247,7 @@ SENT = {
 }
 
 
-@pytest.mark.parametrize(
+@table(
     "echoed",
     [
         "Device-Of-One-Person",
@@ -270,7 +271,7 @@ def test_what_is_no_secret_stays() -> None:
     assert redact_event_values(message, SENT, EVENT, None) == message
 
 
-@pytest.mark.parametrize("status", [400, 404, 401, 200, 500])
+@table("status", [400, 404, 401, 200, 500])
 def test_a_delivery_repeats_no_echo(status: int) -> None:
     event = parse(user_agent="Agent of one/1.0 (person)", callback_params={"customer": "Ms. Person"})
     secrets = [S2S_TOKEN, event.params["gps_adid"], "Agent of one/1.0 (person)", "Ms. Person"]

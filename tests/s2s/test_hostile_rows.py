@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from memory_store import MemoryStore
 from s2s_case import GPS_ADID, NOW, job, parse, row
+from table import table
 
 from airflow_provider_adjust.s2s import RowOptions
 from airflow_provider_adjust.s2s.account.rejected import rejected_line
@@ -126,9 +127,9 @@ def take(rows: list[Any], *, route_by: str | None = None) -> list[Job | Receipt]
     return items
 
 
-@pytest.mark.parametrize("value", VALUES.values(), ids=VALUES)
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("route_by", [None, "os_name"])
+@table("value", VALUES.values(), ids=VALUES)
+@table("name", NAMES)
+@table("route_by", [None, "os_name"])
 def test_a_row_spoils_only_itself(name: str, value: Any, route_by: str | None) -> None:
     route = {"os_name": "android"} if route_by else {}
     good = row(order_id="o-1", **route)
@@ -153,16 +154,14 @@ NO_ROWS = ["1 MB", "nested a lot", "endless", "unspeakable", "unspeakable number
 NO_ROWS += ["5,000 digits", "no zone", "bytes", "set", "lone surrogate", "control characters", "bidi"]
 
 
-@pytest.mark.parametrize("value", [VALUES[name] for name in NO_ROWS], ids=NO_ROWS)
+@table("value", [VALUES[name] for name in NO_ROWS], ids=NO_ROWS)
 def test_what_stands_in_a_rows_place_spoils_only_itself(value: Any) -> None:
     items = take([row(order_id="o-1"), value, row(order_id="o-3")])
     assert [isinstance(item, Job) for item in items] == [True, False, True]
     assert items[1].reason == "not_a_row"
 
 
-@pytest.mark.parametrize(
-    "name", ["a&app_token", "revenue=1&x", "a\r\nHost: evil", "\u202e", "\udcff", "a" * 1_000_000, ""]
-)
+@table("name", ["a&app_token", "revenue=1&x", "a\r\nHost: evil", "\u202e", "\udcff", "a" * 1_000_000, ""])
 def test_a_name_smuggles_nothing(name: str) -> None:
     (refused,) = take([row(order_id="o-1", **{name: "1"})])
     assert isinstance(refused, Receipt)
@@ -176,7 +175,7 @@ def test_a_name_smuggles_nothing(name: str) -> None:
         assert dict(parse_qsl(event.body, keep_blank_values=True, strict_parsing=True)) == event.params
 
 
-@pytest.mark.parametrize("event_id", [None, "", ["o-1"], Unspeakable()], ids=lambda value: type(value).__name__)
+@table("event_id", [None, "", ["o-1"], Unspeakable()], ids=lambda value: type(value).__name__)
 def test_an_event_id_that_was_mended_away_refuses_its_line(event_id: Any) -> None:
     with pytest.raises(InvalidEvent) as refused:
         EventParser().parse(ResubmittedRow(row(), event_id), now=NOW)
@@ -198,9 +197,7 @@ def test_an_event_id_forges_no_line_in_a_message() -> None:
     assert len(message) < 700
 
 
-@pytest.mark.parametrize(
-    "event_id", ["o\x00-1", "o\udcff-1", "o\r\n-1", "'; DROP TABLE adjust_delivery; --", "o" * 9999]
-)
+@table("event_id", ["o\x00-1", "o\udcff-1", "o\r\n-1", "'; DROP TABLE adjust_delivery; --", "o" * 9999])
 def test_the_ledger_keeps_any_event_id(ledger_engine: sa.Engine, event_id: str) -> None:
     def first_claim(run_id: str) -> Claim | Receipt:
         ledger = Ledger(ledger_engine, TaskInstanceId("dag", run_id, "task"))

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from s2s_case import GPS_ADID, NOW, SECOND, row, until_raised
+from table import table
 
 from airflow_provider_adjust.s2s import RowOptions
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
@@ -92,7 +93,7 @@ def test_a_stream_is_passed_on_as_it_comes() -> None:
     assert _positions(stream) == [2, 3, 4, 5]
 
 
-@pytest.mark.parametrize("backwards", [timedelta(days=1), timedelta(seconds=1), timedelta(microseconds=1)], ids=str)
+@table("backwards", [timedelta(days=1), timedelta(seconds=1), timedelta(microseconds=1)], ids=str)
 def test_a_stream_that_goes_backwards_ends_there(backwards: timedelta) -> None:
     latest = NOW - timedelta(days=2)
     intake = _intake(id_field="order_no")
@@ -146,7 +147,7 @@ def test_a_refused_row_keeps_its_own_id() -> None:
     assert receipt.event_id == "A-1"
 
 
-@pytest.mark.parametrize("given_row", [UnreadableRow("the line is not JSON"), "text", None, 5, ["\ud800"]], ids=repr)
+@table("given_row", [UnreadableRow("the line is not JSON"), "text", None, 5, ["\ud800"]], ids=repr)
 def test_what_is_no_row_has_a_receipt_too(given_row: Any) -> None:
     (receipt,) = _intake().sorted([given_row])
     assert receipt.outcome is Outcome.INVALID
@@ -159,8 +160,8 @@ def test_a_rows_digest_ignores_the_order_of_columns_and_reveals_nothing() -> Non
     assert GPS_ADID not in row_digest(row())
 
 
-@pytest.mark.parametrize("missing", ["environment", "app_token", "event_token"])
-@pytest.mark.parametrize("how", ["sorted", "stream"])
+@table("missing", ["environment", "app_token", "event_token"])
+@table("how", ["sorted", "stream"])
 def test_a_first_row_without_what_all_rows_share_fails_before_anything_is_sent(how: str, missing: str) -> None:
     items = getattr(_intake(), how)([row(**{missing: ...}), row()])
     with pytest.raises(AdjustConfigurationError, match=f"the event has no {missing}"):
@@ -176,7 +177,7 @@ def test_a_later_row_without_it_is_that_rows_mistake() -> None:
 # --- equal events and repeated ids ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("how", ["sorted", "stream"])
+@table("how", ["sorted", "stream"])
 def test_equal_purchases_of_one_second_are_events_of_their_own(how: str) -> None:
     rows = [_at(5)] * 3 + [_at(4)] * 2
     ids = _ids(getattr(_intake(), how)(rows))
@@ -189,7 +190,7 @@ def test_equal_purchases_are_numbered_by_second_whatever_their_fraction() -> Non
     assert len(set(ids)) == 3
 
 
-@pytest.mark.parametrize("how", ["sorted", "stream"])
+@table("how", ["sorted", "stream"])
 def test_a_repeated_id_is_refused_and_the_first_row_named(how: str) -> None:
     rows = [_at(5, order_no="A-1"), _at(5, order_no="A-2"), _at(5, order_no="A-1")]
     items = list(getattr(_intake(id_field="order_no"), how)(rows))
@@ -235,7 +236,7 @@ def test_a_row_goes_its_own_route() -> None:
     ]
 
 
-@pytest.mark.parametrize("value", ["windows", None, "", 5, ["ios"], {"os": "ios"}, ...], ids=repr)
+@table("value", ["windows", None, "", 5, ["ios"], {"os": "ios"}, ...], ids=repr)
 def test_a_row_without_a_route_is_refused(value: Any) -> None:
     (receipt,) = Intake(ROUTES, route_by="os_name", now=lambda: NOW).sorted([row(os_name=value)])
     assert isinstance(receipt, Receipt)

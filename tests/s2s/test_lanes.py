@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from s2s_case import pending as job
@@ -207,7 +208,7 @@ class SlowModel:
         return sorted(held - {position})
 
 
-@settings(max_examples=300)
+@settings(max_examples=examples(300))
 @given(st.data())
 def test_the_schedule_does_what_the_slow_model_does(data: st.DataObject) -> None:
     schedule, model = Schedule(), SlowModel()

@@ -11,6 +11,7 @@ from unittest.mock import create_autospec
 
 import pytest
 import sqlalchemy as sa
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -175,7 +176,7 @@ def test_one_id_may_name_two_kinds_of_event(engine: sa.Engine) -> None:
     assert set(adjust.received.values()) == {2}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(25))
 @given(kills=st.lists(st.integers(1, 20), min_size=1, max_size=4), count=st.integers(1, 25))
 def test_any_kills_lose_nothing(engine: sa.Engine, kills: list[int], count: int) -> None:
     prepare(engine)
@@ -193,7 +194,7 @@ def test_any_kills_lose_nothing(engine: sa.Engine, kills: list[int], count: int)
     assert set(adjust.received) == {row["order_id"] for row in rows}
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(25))
 @given(kills=st.lists(st.integers(1, 20), min_size=1, max_size=4), count=st.integers(1, 25))
 def test_what_is_held_in_doubt_is_never_sent_twice(engine: sa.Engine, kills: list[int], count: int) -> None:
     prepare(engine)
@@ -211,7 +212,7 @@ def test_what_is_held_in_doubt_is_never_sent_twice(engine: sa.Engine, kills: lis
     assert summary.outcomes["delivered"] + summary.outcomes["in_doubt"] + summary.outcomes["held"] == count
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=25)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(25))
 @given(kills=st.lists(st.integers(1, 20), min_size=1, max_size=4), count=st.integers(1, 25))
 def test_what_is_looked_up_is_sent_exactly_once(engine: sa.Engine, kills: list[int], count: int) -> None:
     prepare(engine)

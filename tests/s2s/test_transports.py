@@ -16,6 +16,7 @@ import urllib3
 from certificates import DAY, make_certificate, shown_by_a_server
 from raw_server import OK, Connection, RawServer
 from s2s_case import SECOND, parse
+from table import table
 
 from airflow_provider_adjust import __version__
 from airflow_provider_adjust.s2s.answers.classify import judge
@@ -30,7 +31,7 @@ from airflow_provider_adjust.sandbox import SandboxServer
 
 TIMEOUT = (5.0, 5.0)
 #: For answers that never come.
-SHORT = (5.0, 0.5)
+SHORT = (0.2, 0.3)
 Script = Callable[[Connection], None]
 
 
@@ -209,7 +210,7 @@ def test_a_request_that_was_given_up_is_not_reported_again_when_it_ends(monkeypa
     assert not threads[0].is_alive()
 
 
-@pytest.mark.parametrize("token", [None, ""], ids=repr)
+@table("token", [None, ""], ids=repr)
 def test_without_a_token_no_credential_is_sent(client: Client, token: str | None) -> None:
     with RawServer(_answering(OK)) as server:
         assert client.post(server.url, token=token).status == 200
@@ -238,7 +239,7 @@ def test_no_cookie_is_sent_back(client: Client) -> None:
     assert all("cookie" not in request.headers for request in server.requests)
 
 
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@table("status", [301, 302, 303, 307, 308])
 def test_a_redirect_is_not_followed(client: Client, status: int) -> None:
     with RawServer(_answering(OK)) as elsewhere:
         answer = f"HTTP/1.1 {status} Moved\r\nLocation: {elsewhere.url}\r\nContent-Length: 0\r\n\r\n".encode()
@@ -249,7 +250,7 @@ def test_a_redirect_is_not_followed(client: Client, status: int) -> None:
     assert elsewhere.requests == []
 
 
-@pytest.mark.parametrize("length", [MAX_ANSWER_BYTES, 3 * MAX_ANSWER_BYTES])
+@table("length", [MAX_ANSWER_BYTES, 3 * MAX_ANSWER_BYTES])
 def test_an_endless_answer_is_cut(client: Client, length: int) -> None:
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % length + b"x" * length
     with RawServer(_answering(answer)) as server:
@@ -258,7 +259,7 @@ def test_an_endless_answer_is_cut(client: Client, length: int) -> None:
     assert min(length, MAX_ANSWER_BYTES) <= len(completion.body) <= min(length, MAX_ANSWER_BYTES + 65_536)
 
 
-@pytest.mark.parametrize(
+@table(
     "answer",
     [
         pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", id="no body"),
@@ -298,7 +299,7 @@ PART = b'HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"status": '
 CHUNK = b"HTTP/1.1 502 Bad\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n<html>"
 
 
-@pytest.mark.parametrize(
+@table(
     ("script", "status"),
     [
         pytest.param(_resetting_after(b""), None, id="reset before an answer"),
@@ -328,7 +329,7 @@ def test_no_whole_answer_leaves_the_event_in_doubt(client: Client, script: Scrip
     assert judge(completion).outcome is expected
 
 
-@pytest.mark.parametrize(("begun", "status"), [(b"", None), (PART, 200), (CHUNK, 502)], ids=["silent", "cut", "chunk"])
+@table(("begun", "status"), [(b"", None), (PART, 200), (CHUNK, 502)], ids=["silent", "cut", "chunk"])
 def test_an_answer_that_does_not_come_in_time_leaves_the_event_in_doubt(
     client: Client, begun: bytes, status: int | None
 ) -> None:

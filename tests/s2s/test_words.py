@@ -1,12 +1,15 @@
-"""What a data engineer reads of a refusal or a halt, word for word, and the limits to the last unit."""
+"""The reason and the words of each refusal and halt, and the limits of what is shown to the last unit."""
 
 from __future__ import annotations
 
+import os
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 from s2s_case import NOW, ROW, SECOND, refusal
+from table import table
 
 from airflow_provider_adjust.s2s import RowOptions
 from airflow_provider_adjust.s2s.answers.classify import classify
@@ -24,92 +27,68 @@ class Unreadable(str):
         raise ZeroDivisionError
 
 
-REFUSALS: list[tuple[dict[Any, Any], str, str]] = [
-    (
-        {"environment": ...},
-        "missing_environment",
-        "the event has no environment; set it to production or sandbox in the connection, the operator or the row",
-    ),
-    (
-        {"app_token": ...},
-        "missing_app_token",
-        "the event has no app_token; set it in the connection, the operator or the row",
-    ),
-    (
-        {"event_token": ...},
-        "missing_event_token",
-        "the event has no event_token; set it in the operator or the row",
-    ),
-    (
-        {"gps_adid": ...},
-        "missing_device_id",
-        "the row has no usable device id; give at least one, such as gps_adid, idfa, idfv or adid",
-    ),
-    ({"revenue": 1}, "missing_currency", "revenue needs currency, an ISO 4217 code such as USD"),
-    (
-        {"att_status": "3", "tracking_enabled": "1"},
-        "conflicting_att_status",
-        "give att_status or tracking_enabled, never both",
-    ),
-    (
-        {"created_at": ...},
-        "missing_created_at",
-        "the row has no created_at or created_at_unix; Adjust would book the time of receipt, and the order would be lost",
-    ),
-    (
-        {"created_at_unix": SECOND - 1},
-        "conflicting_created_at",
-        "created_at and created_at_unix name different seconds; give one",
-    ),
-    ({1: "x"}, "unknown_parameter", "a column is named by a int; names are text"),
-    (
-        {"callback_params": Unreadable()},
-        "unreadable_row",
-        "a value of the row cannot be read (ZeroDivisionError); cast it to text or to a number",
-    ),
+#: Changes to the smallest row, and the reason why it is then refused.
+REFUSALS: list[tuple[dict[Any, Any], str]] = [
+    ({"environment": ...}, "missing_environment"),
+    ({"app_token": ...}, "missing_app_token"),
+    ({"event_token": ...}, "missing_event_token"),
+    ({"gps_adid": ...}, "missing_device_id"),
+    ({"revenue": 1}, "missing_currency"),
+    ({"att_status": "3", "tracking_enabled": "1"}, "conflicting_att_status"),
+    ({"created_at": ...}, "missing_created_at"),
+    ({"created_at_unix": SECOND - 1}, "conflicting_created_at"),
+    ({1: "x"}, "unknown_parameter"),
+    ({"callback_params": Unreadable()}, "unreadable_row"),
+    ({"created_at": NOW - timedelta(days=58, seconds=1)}, "expired"),
+    ({"created_at": NOW + timedelta(minutes=6)}, "created_at_in_future"),
 ]
+#: What cannot be a row, or not twice the same one.
+NO_ROWS: list[tuple[Any, str]] = [
+    (UnreadableRow("line 7 is not JSON"), "unreadable_row"),
+    ([], "not_a_row"),
+    ({**ROW, "id": 1, "order": 2}, "repeated_parameter"),
+    (ResubmittedRow(ROW, " "), "missing_event_id"),
+]
+GIVEN = [
+    *(
+        ({name: value for name, value in {**ROW, **changes}.items() if value is not ...}, reason)
+        for changes, reason in REFUSALS
+    ),
+    *NO_ROWS,
+]
+#: Statuses that halt a delivery whatever the answer says.
+HALTS = [202, 301, 401, 404, 407]
+SNAPSHOT = Path(__file__).parent / "snapshots" / "words.txt"
 
 
-@pytest.mark.parametrize(("changes", "reason", "detail"), REFUSALS, ids=[reason for _, reason, _ in REFUSALS])
-def test_a_refusal_names_the_remedy(changes: dict[Any, Any], reason: str, detail: str) -> None:
-    with pytest.raises(InvalidEvent) as caught:
-        parse_event({name: value for name, value in {**ROW, **changes}.items() if value is not ...}, now=NOW)
-    assert (caught.value.reason, caught.value.detail) == (reason, detail)
-
-
-@pytest.mark.parametrize(
-    ("given", "reason", "detail"),
-    [
-        (UnreadableRow("line 7 is not JSON"), "unreadable_row", "line 7 is not JSON"),
-        ([], "not_a_row", "a row is a mapping of parameter names to values, not a list"),
-        ({**ROW, "id": 1, "order": 2}, "repeated_parameter", "two columns give order; keep one"),
-        (
-            ResubmittedRow(ROW, " "),
-            "missing_event_id",
-            "the event_id of the rejected line is empty; every event needs its id",
-        ),
-    ],
-)
-def test_what_is_no_row_is_named(given: Any, reason: str, detail: str) -> None:
+def refused(given: Any) -> InvalidEvent:
     with pytest.raises(InvalidEvent) as caught:
         parse_event(given, RowOptions(column_map={"id": "order"}, extra_params=["order"]), now=NOW)
-    assert (caught.value.reason, caught.value.detail) == (reason, detail)
+    return caught.value
 
 
-@pytest.mark.parametrize(
-    ("age", "detail"),
-    [
-        (timedelta(days=58, seconds=1), "the event is 58 days old; Adjust takes none older than 58"),
-        (
-            timedelta(minutes=-6),
-            "created_at lies 0:06:00 ahead of now; check its time zone (times without an offset are read in `timezone`)",
-        ),
-    ],
-    ids=["too old", "ahead"],
-)
-def test_a_refused_time_is_known_for_its_place_in_the_order(age: timedelta, detail: str) -> None:
-    refused = refusal(created_at=NOW - age)
-    assert (refused.detail, refused.occurred_at) == (detail, NOW - age)
+@table(("given", "reason"), GIVEN, ids=[reason for _, reason in GIVEN])
+def test_a_refusal_has_its_reason(given: Any, reason: str) -> None:
+    assert refused(given).reason == reason
+
+
+def test_the_words_are_those_of_the_snapshot() -> None:
+    """What a person reads of refusals and halts.
+
+    After a deliberate change, renew the snapshot and read its difference:
+    ``RENEW_SNAPSHOTS=1 python -m pytest tests/s2s/test_words.py``.
+    """
+    said = [f"{reason}: {refused(given).detail}" for given, reason in GIVEN]
+    said += [f"{status}: {classify(status, '').remedy}" for status in HALTS]
+    text = "\n".join([*said, ""])
+    if os.environ.get("RENEW_SNAPSHOTS"):
+        SNAPSHOT.write_text(text, encoding="utf-8")
+    assert text == SNAPSHOT.read_text(encoding="utf-8"), "see this test's docstring"
+
+
+@table("age", [timedelta(days=58, seconds=1), timedelta(minutes=-6)])
+def test_a_refused_time_is_known_for_its_place_in_the_order(age: timedelta) -> None:
+    assert refusal(created_at=NOW - age).occurred_at == NOW - age
 
 
 def test_a_row_that_cannot_be_read_keeps_its_id() -> None:
@@ -117,13 +96,14 @@ def test_a_row_that_cannot_be_read_keeps_its_id() -> None:
     assert refused.event_id == "A-1"
 
 
-def test_a_halt_at_a_proxy_names_the_remedy() -> None:
-    verdict = classify(407, "")
+@table("status", HALTS)
+def test_a_halt_names_a_remedy(status: int) -> None:
+    verdict = classify(status, "")
     assert verdict.outcome is Outcome.HALT
-    assert verdict.remedy == "give the proxy's credentials in the worker's proxy settings"
+    assert verdict.remedy
 
 
-@pytest.mark.parametrize(
+@table(
     ("status", "body"),
     [
         (200, ""),
@@ -139,7 +119,7 @@ def test_only_a_halt_has_a_remedy(status: int, body: str) -> None:
     assert classify(status, body).remedy == ""
 
 
-@pytest.mark.parametrize(
+@table(
     ("status", "outcome"),
     [
         (299, Outcome.IN_DOUBT),
@@ -154,14 +134,12 @@ def test_where_a_class_of_statuses_begins_and_ends(status: int, outcome: Outcome
     assert classify(status, "").outcome is outcome
 
 
-@pytest.mark.parametrize(
-    ("body", "message"), [("OK", ""), ("ok", "ok"), ("x " * 499 + "xx", "x " * 148 + "x…"), ("x" * 1001, "")]
-)
+@table(("body", "message"), [("OK", ""), ("ok", "ok"), ("x " * 499 + "xx", "x " * 148 + "x…"), ("x" * 1001, "")])
 def test_which_text_is_a_message(body: str, message: str) -> None:
     assert classify(400, body).message == message
 
 
-@pytest.mark.parametrize(
+@table(
     ("message", "shown"),
     [
         ("z" * 300, "z" * 300),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 import requests
 from sandbox_event import EVENT, NOW, Send
 
-from airflow_provider_adjust.sandbox import SandboxServer
+from airflow_provider_adjust.sandbox import SandboxConfig, SandboxServer
+from airflow_provider_adjust.sandbox.rules import EVENT_RULES, EventRequest, judge
+from airflow_provider_adjust.sandbox.state import SandboxState
 
 DAY = 86_400
 TOO_OLD = "Bad event state: created_at older than 58 days"
@@ -169,3 +173,25 @@ def test_the_unknown_share_is_about_that_share_and_the_same_devices_each_time(
     rounds = [[send(gps_adid=f"device-{number}").status_code for number in range(200)] for _ in range(2)]
     assert rounds[0] == rounds[1]
     assert 40 <= rounds[0].count(404) <= 80
+
+
+def test_the_rules_ask_the_endpoint() -> None:
+    """Another endpoint, without order and key: the same device may go back in time, and no event token is asked for."""
+    other = EVENT_RULES._replace(key=None, ordered=False, max_age=timedelta(days=1), min_amount=Decimal("0.0000001"))
+    config, state = SandboxConfig(), SandboxState(keep_events=False)
+    answers = [
+        judge(
+            EventRequest(
+                f"s2s=1&app_token=a&event_token=&adid=d&created_at_unix={at}{more}".encode(), None, 1e9, other
+            ),
+            config,
+            state,
+        )
+        for at, more in (
+            (1_000_000_000, ""),
+            (999_999_000, "&revenue=0.0000001&currency=USD"),
+            (999_900_000, ""),
+        )
+    ]
+    assert [answer.status for answer in answers] == [200, 200, 400]
+    assert "older than 1 days" in str(answers[2].message)

@@ -42,7 +42,7 @@ def sensor(**arguments: Any) -> AdjustEventsReadySensor:
     return AdjustEventsReadySensor(**({"task_id": "wait", "sql": SQL, "sql_conn_id": "warehouse"} | arguments))
 
 
-def look(**arguments: Any) -> tuple[bool, Any]:
+def poll(**arguments: Any) -> tuple[bool, Any]:
     found = sensor(**arguments).poke({})
     return found.is_done, found.xcom_value
 
@@ -55,7 +55,7 @@ def test_it_waits_for_as_many_events_as_there_must_be(
     warehouse: Path, count: int, min_events: int, ready: bool
 ) -> None:
     load(warehouse, *["2026-05-01 00:00:00"] * count)
-    assert look(min_events=min_events) == (ready, count if ready else None)
+    assert poll(min_events=min_events) == (ready, count if ready else None)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_it_waits_for_as_many_events_as_there_must_be(
         (JUST_NOW.isoformat(), None, "UTC", True),
         # A clock that runs ahead has not settled.
         ((datetime.now(UTC) + HOUR).isoformat(), HOUR, "UTC", False),
-        # An offset counts; where there is none, the zone does.
+        # An offset counts; without one, the zone does.
         (TWO_HOURS_AGO.astimezone(EAST).isoformat(), HOUR, "UTC", True),
         (TWO_HOURS_AGO.replace(tzinfo=None).isoformat(" ", "seconds"), HOUR, "UTC", True),
         (JUST_NOW.astimezone(EAST).replace(tzinfo=None).isoformat(), HOUR, "Etc/GMT-2", False),
@@ -81,7 +81,7 @@ def test_it_waits_for_as_many_events_as_there_must_be(
         "not settled",
         "a second is enough",
         "none is enough",
-        "not asked",
+        "without settle_for",
         "in the future",
         "offset",
         "no offset",
@@ -95,31 +95,31 @@ def test_it_waits_until_nothing_was_loaded_for_a_while(
     warehouse: Path, loaded_at: Any, settle_for: timedelta | None, zone: str, ready: bool
 ) -> None:
     load(warehouse, loaded_at, None)
-    assert look(settle_for=settle_for, timezone=zone) == (ready, 2 if ready else None)
+    assert poll(settle_for=settle_for, timezone=zone) == (ready, 2 if ready else None)
 
 
 def test_an_empty_interval_that_may_pass_has_no_load_time_to_wait_for() -> None:
-    assert look(min_events=0, settle_for=HOUR) == (True, 0)
+    assert poll(min_events=0, settle_for=HOUR) == (True, 0)
 
 
 @pytest.mark.parametrize("sql", ["SELECT 1 WHERE 1 = 0", "SELECT NULL", "SELECT SUM(loaded_at) FROM purchases"])
 def test_no_row_and_no_count_are_no_events(sql: str) -> None:
-    assert look(sql=sql) == (False, None)
-    assert look(sql=sql, min_events=0) == (True, 0)
+    assert poll(sql=sql) == (False, None)
+    assert poll(sql=sql, min_events=0) == (True, 0)
 
 
 @pytest.mark.parametrize("sql", ["SELECT 'many'", "SELECT x'00'", "SELECT 9e999"])
-def test_a_count_that_is_none_is_refused_in_words(sql: str) -> None:
+def test_a_count_that_is_not_a_number_is_refused(sql: str) -> None:
     with pytest.raises(AirflowFailException, match=r"the first column of the sql is a \w+; it must be the count"):
-        look(sql=sql)
+        poll(sql=sql)
 
 
 @pytest.mark.parametrize("sql", ["SELECT COUNT(*) FROM purchases", "SELECT 1, NULL", "SELECT 1, ''"])
 def test_settle_for_needs_a_load_time(warehouse: Path, sql: str) -> None:
     load(warehouse, "2026-05-01 00:00:00")
-    assert look(sql=sql) == (True, 1)
+    assert poll(sql=sql) == (True, 1)
     with pytest.raises(AirflowFailException, match="settle_for needs the sql to return a second column"):
-        look(sql=sql, settle_for=HOUR)
+        poll(sql=sql, settle_for=HOUR)
 
 
 @pytest.mark.parametrize(
@@ -130,16 +130,16 @@ def test_settle_for_needs_a_load_time(warehouse: Path, sql: str) -> None:
         (1777593600000, "the load time is in milliseconds"),
     ],
 )
-def test_a_load_time_that_is_none_is_refused_in_words(warehouse: Path, loaded_at: Any, words: str) -> None:
+def test_a_load_time_that_cannot_be_read_is_refused(warehouse: Path, loaded_at: Any, words: str) -> None:
     load(warehouse, loaded_at)
     with pytest.raises(AirflowFailException, match=f"AdjustConfigurationError: {words}"):
-        look(settle_for=HOUR)
+        poll(settle_for=HOUR)
 
 
 def test_a_zone_that_does_not_exist_is_refused(warehouse: Path) -> None:
     load(warehouse, JUST_NOW.isoformat())
     with pytest.raises(AirflowFailException, match="is not an IANA name"):
-        look(settle_for=HOUR, timezone="Mars/Olympus")
+        poll(settle_for=HOUR, timezone="Mars/Olympus")
 
 
 def test_parameters_and_a_sql_file_are_rendered(warehouse: Path, tmp_path: Path) -> None:
@@ -155,22 +155,22 @@ def test_parameters_and_a_sql_file_are_rendered(warehouse: Path, tmp_path: Path)
 def test_a_connection_that_is_no_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CONNECTION, json.dumps({"conn_type": "adjust"}))
     with pytest.raises(AirflowFailException, match="is a AdjustS2SHook; it must be a database connection"):
-        look()
+        poll()
 
 
 def test_postgres_counts_and_tells_times_as_well(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     address = sa.make_url(postgres_url)
     fields = {"host": address.host or address.query["host"], "login": address.username, "schema": address.database}
     monkeypatch.setenv(CONNECTION, json.dumps({"conn_type": "postgres", **fields}))
-    assert look(sql="SELECT 3, now() - interval '2 hours'", settle_for=HOUR) == (True, 3)
-    assert look(sql="SELECT 3, now() - interval '2 minutes'", settle_for=HOUR) == (False, None)
-    assert look(sql="SELECT sum(n), now() - interval '1 day' FROM (VALUES (1.0), (2.0)) v (n)", settle_for=HOUR) == (
+    assert poll(sql="SELECT 3, now() - interval '2 hours'", settle_for=HOUR) == (True, 3)
+    assert poll(sql="SELECT 3, now() - interval '2 minutes'", settle_for=HOUR) == (False, None)
+    assert poll(sql="SELECT sum(n), now() - interval '1 day' FROM (VALUES (1.0), (2.0)) v (n)", settle_for=HOUR) == (
         True,
         3,
     )
 
 
-def test_it_gives_its_slot_back_between_two_looks_unless_told_otherwise() -> None:
+def test_it_gives_its_slot_back_between_two_polls_unless_told_otherwise() -> None:
     assert sensor().mode == "reschedule"
     assert sensor().reschedule
     assert sensor(mode="poke").mode == "poke"

@@ -142,7 +142,7 @@ def test_a_busy_report_service_is_no_failure(adjust: SandboxServer) -> None:
     assert waiting.poke({}).is_done
 
 
-def test_it_gives_its_slot_back_between_two_looks_unless_told_otherwise() -> None:
+def test_it_gives_its_slot_back_between_two_polls_unless_told_otherwise() -> None:
     waiting = AdjustEventsReportedSensor(task_id="wait", expected=EXPECTED)
     assert (waiting.mode, waiting.deferrable, waiting.poke_interval) == ("reschedule", False, 300)
 
@@ -181,19 +181,19 @@ def test_its_trigger_carries_no_secret_and_knows_when_to_give_up(adjust: Sandbox
 
 
 EVENTS: dict[str, tuple[dict[str, Any], type[Exception] | None]] = {
-    "done": ({"status": "done", "said": "all there", "value": [BOOKED]}, None),
-    "timeout": ({"status": "timeout", "said": "2 of 3", "value": None}, AirflowSensorTimeout),
-    "refused": ({"status": "refused", "said": "ReportRefused: no", "value": None}, AirflowFailException),
+    "done": ({"status": "done", "message": "all there", "value": [BOOKED]}, None),
+    "timeout": ({"status": "timeout", "message": "2 of 3", "value": None}, AirflowSensorTimeout),
+    "refused": ({"status": "refused", "message": "ReportRefused: no", "value": None}, AirflowFailException),
 }
 
 
 @pytest.mark.parametrize("name", EVENTS)
-def test_it_goes_on_with_what_the_trigger_found(name: str) -> None:
+def test_the_task_ends_with_the_result_of_the_trigger(name: str) -> None:
     event, failure = EVENTS[name]
     if failure is None:
         assert sensor().execute_complete({}, event) == [BOOKED]
     else:
-        with pytest.raises(failure, match=event["said"]):
+        with pytest.raises(failure, match=event["message"]):
             sensor().execute_complete({}, event)
 
 

@@ -22,7 +22,7 @@ from reconcile.report_case import API_TOKEN, DAY, EVENT_TOKEN, receive
 
 import airflow_provider_adjust.triggers
 from airflow_provider_adjust.sandbox import SandboxServer
-from airflow_provider_adjust.triggers.adjust_device_event import AdjustDeviceEventTrigger, seal
+from airflow_provider_adjust.triggers.adjust_device_event import AdjustDeviceEventTrigger, encrypt_for_trigger
 from airflow_provider_adjust.triggers.adjust_events_reported import AdjustEventsReportedTrigger
 
 DEVICE = "660e1d86-6796-463a-be86-897993136018"
@@ -56,7 +56,7 @@ def device_trigger(**changes: Any) -> AdjustDeviceEventTrigger:
     arguments = {
         "adjust_conn_id": "adjust_default",
         "app_token": None,
-        "sealed_device_id": seal(DEVICE, API_TOKEN),
+        "encrypted_device_id": encrypt_for_trigger(DEVICE, API_TOKEN),
         "event_token": EVENT_TOKEN,
         "since": SENT_AT.isoformat(),
         "poke_interval": 0.01,
@@ -77,7 +77,7 @@ async def fire(trigger: BaseTrigger) -> dict[str, Any]:
 def test_it_fires_once_adjust_has_what_is_waited_for(adjust: SandboxServer, make: Any) -> None:
     async def wait() -> dict[str, Any]:
         waiting = asyncio.create_task(fire(make()))
-        # It looks, and leaves the loop to others between its looks.
+        # It polls, and leaves the loop to others between its polls.
         await asyncio.wait({waiting}, timeout=0.3)
         assert not waiting.done()
         await asyncio.to_thread(receive, adjust, 1, at=SENT_AT, gps_adid=DEVICE)
@@ -98,11 +98,11 @@ def test_it_gives_up_when_the_time_is_over_and_says_what_is_missing(make: Any) -
         if make is events_trigger
         else "Adjust has no event f0ob4r of the device"
     )
-    assert words in event["said"]
+    assert words in event["message"]
 
 
 @both
-def test_a_time_that_is_over_still_gets_one_look(adjust: SandboxServer, make: Any) -> None:
+def test_a_trigger_past_its_time_still_polls_once(adjust: SandboxServer, make: Any) -> None:
     """A triggerer that was down past the time starts the trigger again."""
     receive(adjust, 1, at=SENT_AT, gps_adid=DEVICE)
     assert asyncio.run(fire(make(until=time.time() - 3600, poke_interval=3600)))["status"] == "done"
@@ -117,18 +117,18 @@ def test_it_gives_up_at_once_where_waiting_changes_nothing(
     connect_reader(**changes)
     event = asyncio.run(fire(trigger))
     assert event["status"] == "refused"
-    assert "another-api-token" not in event["said"]
-    assert DEVICE not in event["said"]
+    assert "another-api-token" not in event["message"]
+    assert DEVICE not in event["message"]
 
 
-def test_a_busy_service_is_looked_at_again(adjust: SandboxServer) -> None:
+def test_a_busy_service_is_polled_again(adjust: SandboxServer) -> None:
     receive(adjust, 1, at=SENT_AT)
     adjust.configure(report_fault_plan=["429"] * 5 + ["204"], retry_after=0)
     assert asyncio.run(fire(events_trigger()))["status"] == "done"
 
 
 @both
-def test_it_is_made_anew_from_its_arguments_alone(adjust: SandboxServer, make: Any) -> None:
+def test_its_arguments_are_enough_to_restart_it(adjust: SandboxServer, make: Any) -> None:
     path, arguments = make().serialize()
     again = import_string(path)(**json.loads(json.dumps(arguments)))
     assert again.serialize() == (path, arguments)
@@ -173,9 +173,9 @@ def test_nothing_that_sends_is_loaded_with_the_triggers() -> None:
     sends = {
         "hooks.adjust_s2s",
         "s2s.delivery",
-        "s2s.schedule",
-        "s2s.sender",
-        "s2s.transports.requests_transport",
+        "s2s.transports.choice",
+        "s2s.transports.curl",
+        "s2s.transports.requests",
         "operators",
         "transfers",
     }

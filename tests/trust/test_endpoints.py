@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from table import table
 
 from airflow_provider_adjust.hooks.base_url import base_url
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
@@ -16,7 +17,7 @@ HTTPS = "must begin with https://"
 NO_URL = "must be a URL such as"
 
 
-@pytest.mark.parametrize(
+@table(
     ("host", "problem"),
     [
         # Where clouds hand out a machine's credentials, in every spelling that a resolver reads.
@@ -92,7 +93,7 @@ def test_no_token_goes_there(host: str, problem: str) -> None:
     assert "evil" not in message, "what is refused is not repeated: it may hold a secret"
 
 
-@pytest.mark.parametrize(
+@table(
     "host",
     [
         "https://s2s.adjust.com",

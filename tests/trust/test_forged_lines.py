@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 
 import pytest
@@ -13,7 +14,6 @@ from s2s.s2s_case import row
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.transports.base import within
 from airflow_provider_adjust.sql_rows import column_names
 
 
@@ -46,9 +46,11 @@ def test_the_connection_test_ends_although_the_answer_does_not(connect: Connect)
         while not over.wait(0.02):
             connection.send(b"X: y\r\n")
 
-    with RawServer(script) as server:
+    with RawServer(script) as server, ThreadPoolExecutor(1) as worker:
         connect(server.url.removesuffix("/event"))
-        passed, message = within(60, AdjustS2SHook(timeout=(0.3, 0.5)).test_connection)
-        over.set()
+        try:
+            passed, message = worker.submit(AdjustS2SHook(timeout=(0.3, 0.5)).test_connection).result(timeout=60)
+        finally:
+            over.set()
     assert not passed
     assert "gave no readable answer" in message

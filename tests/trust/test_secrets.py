@@ -23,6 +23,7 @@ from airflow.sdk import Connection
 from airflow.sdk.log import redact
 from s2s.raw_server import Connection as RawConnection
 from s2s.raw_server import RawServer
+from table import table
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
@@ -252,7 +253,7 @@ def test_what_is_searched_is_what_was_said(written: Written) -> None:
     assert "events (not shown: they hold device ids)" in written.texts["metadata database"]
 
 
-@pytest.mark.parametrize(
+@table(
     "secret",
     [S2S_TOKEN, API_TOKEN, *PERSONAL.values(), CALLBACK, PARTNER],
     ids=lambda secret: re.sub(r"\W", "-", secret),

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
 from airflow_provider_adjust.s2s.events.values import is_missing, is_nan, scalar_text
 from airflow_provider_adjust.s2s.redaction import safe_repr
 
@@ -21,7 +21,7 @@ ROW_KEY = "row"
 _ENVELOPE = frozenset({"position", "event_id", "outcome", "reason", "detail", ROW_KEY})
 
 
-def rejected_line(receipt: Receipt) -> str:
+def rejected_line(receipt: Receipt, endpoint: Endpoint = EVENT) -> str:
     """Return the receipt and its row as one line of JSON, without the line's end."""
     entry = {
         "position": receipt.position,
@@ -33,9 +33,9 @@ def rejected_line(receipt: Receipt) -> str:
         "attempts": receipt.attempts,
     }
     try:
-        return json.dumps({**entry, ROW_KEY: _plain_row(receipt.row, _plain)})
+        return json.dumps({**entry, ROW_KEY: _plain_row(receipt.row, _plain, endpoint)})
     except Exception:  # a number of 5,000 digits, lists in lists without end
-        return json.dumps({**entry, ROW_KEY: _plain_row(receipt.row, _plain_or_text)})
+        return json.dumps({**entry, ROW_KEY: _plain_row(receipt.row, _plain_or_text, endpoint)})
 
 
 def response_line(receipt: Receipt) -> str:
@@ -48,18 +48,20 @@ def is_rejected_line(row: Any) -> bool:
     return isinstance(row, Mapping) and row.keys() >= _ENVELOPE
 
 
-def _plain_row(row: Any, plain: Callable[[Any], Any]) -> Any:
+def _plain_row(row: Any, plain: Callable[[Any], Any], endpoint: Endpoint) -> Any:
     """The row in JSON's types. An amount that is NaN stays one: read as missing, its event would go without revenue."""
     if not isinstance(row, Mapping):
         return plain(row)
     return {
-        name if isinstance(name, str) else safe_repr(name): "NaN" if _is_nan_amount(name, value) else plain(value)
+        name if isinstance(name, str) else safe_repr(name): "NaN"
+        if _is_nan_amount(name, value, endpoint)
+        else plain(value)
         for name, value in row.items()
     }
 
 
-def _is_nan_amount(name: Any, value: Any) -> bool:
-    return name in EVENT.parameters and EVENT.parameters[name].kind == "money" and is_nan(value)
+def _is_nan_amount(name: Any, value: Any, endpoint: Endpoint) -> bool:
+    return name in endpoint.parameters and endpoint.parameters[name].kind == "money" and is_nan(value)
 
 
 def _plain_or_text(value: Any) -> Any:

@@ -112,7 +112,8 @@ class Dispatcher:
             yield pending
 
 
-_TokenPair = tuple[str, str]
+#: App token, endpoint and the endpoint's key, such as the event token.
+_Tokens = tuple[str, str, str]
 
 
 class TokenCanary:
@@ -122,9 +123,9 @@ class TokenCanary:
     """
 
     def __init__(self) -> None:
-        self._confirmed: set[_TokenPair] = set()
-        self._under_way: set[_TokenPair] = set()
-        self._blocked: dict[_TokenPair, list[Pending]] = {}
+        self._confirmed: set[_Tokens] = set()
+        self._under_way: set[_Tokens] = set()
+        self._blocked: dict[_Tokens, list[Pending]] = {}
 
     def try_acquire(self, pending: Pending) -> bool:
         """Tell whether the event may be sent. One that may not is kept until its pair's canary is released."""
@@ -155,6 +156,6 @@ class TokenCanary:
         return (pending for waiting in self._blocked.values() for pending in waiting)
 
 
-def _tokens(pending: Pending) -> _TokenPair:
-    params = pending.event.params
-    return params["app_token"], params["event_token"]
+def _tokens(pending: Pending) -> _Tokens:
+    event = pending.event
+    return event.params["app_token"], event.endpoint.name, event.key

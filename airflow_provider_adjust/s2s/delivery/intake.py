@@ -23,8 +23,6 @@ from airflow_provider_adjust.s2s.redaction import escape, quote, row_repr
 
 Now = Callable[[], datetime]
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
-#: What the operator or the connection normally says for all rows.
-_MISSING_DEFAULTS = frozenset({"missing_environment", "missing_app_token", "missing_event_token"})
 _LONGEST_SHOWN_ID = 80
 
 
@@ -45,6 +43,7 @@ class Intake:
         self._parsers = parsers
         self._route_by = route_by
         self._now = now
+        self._missing_defaults = {f"missing_{name}" for each in parsers.values() for name in each.endpoint.defaults}
         #: Rows that were handed on; each of them gets a receipt.
         self.read = 0
 
@@ -82,7 +81,7 @@ class Intake:
             event = self._parsers[route].parse(row, now=self._now(), count_equal=count_equal)
             count_equal.check(event, position)
         except InvalidEvent as error:
-            if error.reason in _MISSING_DEFAULTS and position == 1:
+            if error.reason in self._missing_defaults and position == 1:
                 # Not one row's mistake: nothing has been sent yet, and nothing should be.
                 raise AdjustConfigurationError(error.detail) from None
             outcome = Outcome.EXPIRED if error.reason == "expired" else Outcome.INVALID

@@ -27,7 +27,6 @@ from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.delivery.pacing import DelayQueue, Pace
 from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.sink import Sink
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import (
     AdjustConfigurationError,
     AdjustUnreachable,
@@ -301,7 +300,9 @@ class Delivery:
     def _redacted(self, verdict: Verdict, pending: Pending) -> Verdict:
         """The verdict without the values of the event and the token that the answer repeats."""
         s2s_token = self._routes[pending.job.route].target.s2s_token
-        return replace(verdict, message=redact_event_values(verdict.message, pending.event.params, EVENT, s2s_token))
+        event = pending.event
+        message = redact_event_values(verdict.message, event.params, event.endpoint, s2s_token)
+        return replace(verdict, message=message)
 
     def _settle(self, pending: Pending, verdict: Verdict, answer: bytes | None = None) -> None:
         self._settled += 1

@@ -56,7 +56,12 @@ class Sender:
         self._checkpoint = checkpoint
         self._intake = Intake({name: route.parser for name, route in routes.items()}, route_by=route_by, now=now)
         self.sink = Sink(
-            rejected=rejected, responses=responses, column_map=column_map, ledger=ledger, checkpoint=checkpoint
+            rejected=rejected,
+            responses=responses,
+            column_map=column_map,
+            endpoint=next(iter(routes.values())).parser.endpoint,
+            ledger=ledger,
+            checkpoint=checkpoint,
         )
         self._delivery = Delivery(transport, routes, options or SendOptions(), sink=self.sink, claims=ledger)
 

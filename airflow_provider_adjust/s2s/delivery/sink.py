@@ -10,6 +10,7 @@ from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import UNDELIVERED, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
 from airflow_provider_adjust.s2s.errors import LedgerUnavailable
 from airflow_provider_adjust.s2s.events.rows import renamed
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
@@ -36,6 +37,7 @@ class Sink:
 
     :param rejected: lists what Adjust does not have.
     :param responses: lists Adjust's answers.
+    :param endpoint: where the events go; it says which of a row's values is an amount.
     :param column_map: Adjust's names by the rows'. A rejected row is listed under Adjust's names, so that it can be sent
         again without ``column_map``.
     """
@@ -46,12 +48,14 @@ class Sink:
         rejected: Lines | None = None,
         responses: Lines | None = None,
         column_map: Mapping[str, str] | None = None,
+        endpoint: Endpoint = EVENT,
         ledger: Ledger | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
         self._rejected = rejected
         self._responses = responses
         self._column_map = column_map or {}
+        self._endpoint = endpoint
         self._ledger = ledger
         self._checkpoint = checkpoint
         #: What earlier tries have settled, and this one so far.
@@ -98,7 +102,9 @@ class Sink:
     def _list(self, receipt: Receipt) -> None:
         if receipt.outcome in UNDELIVERED:
             if self._rejected is not None:
-                self._rejected.write(rejected_line(receipt.with_row(renamed(receipt.row, self._column_map))))
+                self._rejected.write(
+                    rejected_line(receipt.with_row(renamed(receipt.row, self._column_map)), self._endpoint)
+                )
         elif receipt.answer is not None and self._responses is not None:
             self._responses.write(response_line(receipt))
 

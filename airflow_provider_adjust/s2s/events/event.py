@@ -11,13 +11,15 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import quote_plus
 
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
+
 
 class Lane(NamedTuple):
-    """Within a lane events are sent one at a time, in the order of their times (Adjust S2S events, event timestamp)."""
+    """Within a lane events are sent one at a time, in chronological order (Adjust S2S events, event timestamp)."""
 
     id_name: str
     id_value: str
-    event_token: str
+    key: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class Event:
 
     ``params`` is exactly what goes on the wire, before form encoding. ``occurred_at`` is in UTC and keeps the full
     precision, which decides the order; ``params["created_at_unix"]`` has whole seconds. ``event_id`` is what logs,
-    ledger and receipts carry; it reveals no device. ``left_out`` names parameters whose value Adjust would not take and
-    which were therefore not sent.
+    ledger and receipts carry; it reveals no device. ``left_out`` names parameters that were not
+    sent, because Adjust would not take their value.
     """
 
     params: dict[str, str] = field(repr=False)
@@ -35,6 +37,7 @@ class Event:
     event_id: str
     lanes: tuple[Lane, ...] = field(repr=False)
     left_out: tuple[str, ...] = ()
+    endpoint: Endpoint = field(default=EVENT, repr=False)
 
     @property
     def body(self) -> str:
@@ -42,8 +45,14 @@ class Event:
         return form_encoded(self.params)
 
     @property
+    def key(self) -> str:
+        """The value of the endpoint's key, such as the event token; empty where the endpoint has none."""
+        return self.params.get(self.endpoint.key, "") if self.endpoint.key else ""
+
+    @property
     def revenue(self) -> Decimal | None:
-        amount = self.params.get("revenue")
+        """The amount of money, exactly as it is sent."""
+        amount = self.params.get(self.endpoint.amount) if self.endpoint.amount else None
         return None if amount is None else Decimal(amount)
 
 
@@ -54,12 +63,12 @@ _BYTES_PER_CHARACTER = 12
 
 
 def form_encoded(params: Mapping[str, str]) -> str:
-    """As ``urllib.parse.urlencode`` does it, in a fraction of its time for ASCII, which nearly everything is."""
+    """As ``urllib.parse.urlencode`` does it, and several times faster for ASCII, which nearly every value is."""
     return "&".join([f"{_encoded_name(name)}={_encoded(text)}" for name, text in params.items()])
 
 
 def size_above(limit: int, params: Mapping[str, str]) -> int | None:
-    """How many bytes the body has where that is more than the limit; seldom does it have to be made to know."""
+    """The body's size in bytes if it is above the limit, else None. A small body is not built for that."""
     longest = len("".join((*params, *params.values()))) * _BYTES_PER_CHARACTER
     if longest > limit and (size := len(form_encoded(params))) > limit:
         return size

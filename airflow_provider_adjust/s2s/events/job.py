@@ -1,4 +1,4 @@
-"""An event to be sent, and the leave to send it."""
+"""An event to be sent, and the ledger's permission to send it."""
 
 from __future__ import annotations
 
@@ -25,6 +25,6 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The ledger's leave to send an event. ``sent_before``: an earlier claim was never settled."""
+    """The ledger's permission to send an event. ``sent_before``: an earlier claim was never settled."""
 
     sent_before: bool = False

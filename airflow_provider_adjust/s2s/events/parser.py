@@ -1,6 +1,6 @@
 """Turns a row into an event: normalised, validated, identified, with its lanes named.
 
-A row is a mapping whose keys are Adjust's own parameter names, so that the SQL's aliases are the mapping.
+A row is a mapping of Adjust's parameter names to values, so the aliases of the SQL query are the mapping.
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, NamedTuple
-
-from jsonschema import ValidationError
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint, Parameter
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
@@ -20,10 +18,12 @@ from airflow_provider_adjust.s2s.events import times, values
 from airflow_provider_adjust.s2s.events.event import Event, Lane, size_above
 from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row, UnreadableRow
-from airflow_provider_adjust.s2s.events.values import refuse
 from airflow_provider_adjust.s2s.redaction import quote
 
-#: How many events with these very parameters came before this one: two equal purchases in one second are two events.
+if TYPE_CHECKING:
+    from jsonschema import ValidationError
+
+#: Returns how many events with the same parameters came before: two equal purchases in one second are two events.
 CountEqual = Callable[[str, datetime], int]
 
 
@@ -53,13 +53,13 @@ class EventParser:
             ignored=ignored if id_parameter is None else (*ignored, id_parameter),
             has_event_names=bool(options.event_tokens),
         )
-        self._defaults = {"s2s": "1"}
-        for name in ("app_token", "event_token", "environment"):
-            default = getattr(options, name)
+        self._defaults = dict(endpoint.constants)
+        for name in endpoint.defaults:
+            default = getattr(options, name, None)
             if not values.is_missing(default):
                 self._defaults[name] = self._default(name, default)
         for event, token in self._event_tokens.items():
-            self._default("event_token", token, f"event_tokens[{event!r}]")
+            self._default(endpoint.key or "event_token", token, f"event_tokens[{event!r}]")
         if id_parameter in endpoint.personal:
             raise AdjustConfigurationError(
                 f"id_field={options.id_field!r} holds a device's id or other personal data; event ids appear in logs, so "
@@ -74,7 +74,12 @@ class EventParser:
             raise AdjustConfigurationError(f"{argument or name}: {error.detail}") from None
 
     def parse(self, row: Row, *, now: datetime | None = None, count_equal: CountEqual | None = None) -> Event:
-        """Return the event that the row describes, or raise ``InvalidEvent``."""
+        """Return the event that the row describes, or raise ``InvalidEvent``.
+
+        :param now: the time from which age is measured; the clock's by default.
+        :param count_equal: asked for an event without ``id_field``. It is a callback, since only who has read the other
+            rows can number equal events, and the event id must be known before it goes into ``callback_params``.
+        """
         if isinstance(row, UnreadableRow):
             raise InvalidEvent("unreadable_row", row.problem)
         if not isinstance(row, Mapping):
@@ -89,7 +94,7 @@ class EventParser:
             error.event_id = event_id
             raise
         except Exception as error:
-            # Whatever a row holds (a number of 5,000 digits, an object that raises), it spoils only itself.
+            # A value that cannot be read (a number of 5,000 digits, an object that raises) refuses its own row only.
             raise InvalidEvent(
                 "unreadable_row",
                 f"a value of the row cannot be read ({type(error).__name__}); cast it to text or to a number",
@@ -127,12 +132,13 @@ class EventParser:
             elif kind == "time":
                 moments[name] = times.read_time(name, value, self._zone)
             elif kind == "event":
-                named["event_token"] = self._event_token_of(value)
-        # What the row says itself goes before the token of its event's name, and that before the defaults.
+                named[self.endpoint.key or "event_token"] = self._event_token_of(value)
+        # A value of the row takes precedence over the token of its event's name, and that over the defaults.
         params = {**self._defaults, **named, **params}
         occurred_at = self._check_time(moments, now)
-        params["created_at_unix"] = str(int(occurred_at.timestamp()))
-        check_schema(params, self.endpoint)
+        if moments:
+            params["created_at_unix"] = str(int(occurred_at.timestamp()))
+        check_rules(params, self.endpoint)
 
         if event_id is None:
             event_id = _digest(params)
@@ -142,7 +148,7 @@ class EventParser:
         if self._event_id_param is not None:
             self._add_event_id(params, event_id)
         self._check_size(params)
-        return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out))
+        return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out), self.endpoint)
 
     def _event_token_of(self, event: Any) -> str:
         try:
@@ -154,6 +160,8 @@ class EventParser:
             ) from None
 
     def _check_time(self, moments: dict[str, datetime], now: datetime) -> datetime:
+        if not moments and self.endpoint.time != "required":
+            return now
         if not moments:
             raise InvalidEvent(
                 "missing_created_at",
@@ -166,15 +174,15 @@ class EventParser:
             raise InvalidEvent(
                 "conflicting_created_at", "created_at and created_at_unix name different seconds; give one"
             )
-        age = now - occurred_at
-        if -self.endpoint.max_ahead <= age <= self.endpoint.max_age:
-            return occurred_at
-        if age > self.endpoint.max_age:
+        age, max_age = now - occurred_at, self.endpoint.max_age
+        if max_age is not None and age > max_age:
             raise InvalidEvent(
                 "expired",
-                f"the event is {age.days} days old; Adjust takes none older than {self.endpoint.max_age.days}",
+                f"the event is {age.days} days old; Adjust takes none older than {max_age.days}",
                 occurred_at=occurred_at,
             )
+        if age >= -self.endpoint.max_ahead:
+            return occurred_at
         raise InvalidEvent(
             "created_at_in_future",
             f"created_at lies {-age} ahead of now; check its time zone (times without an offset are read in `timezone`)",
@@ -200,9 +208,11 @@ class EventParser:
             )
 
     def _lanes(self, params: Mapping[str, str]) -> tuple[Lane, ...]:
-        device_ids = self.endpoint.device_ids
-        token = params["event_token"]
-        return tuple([Lane(name, text, token) for name, text in params.items() if name in device_ids])
+        endpoint = self.endpoint
+        if not endpoint.ordered:
+            return ()
+        key, device_ids = params.get(endpoint.key, "") if endpoint.key else "", endpoint.device_ids
+        return tuple([Lane(name, text, key) for name, text in params.items() if name in device_ids])
 
 
 def parse_event(row: Row, options: RowOptions | None = None, *, now: datetime | None = None) -> Event:
@@ -229,14 +239,14 @@ def _digest(params: Mapping[str, str]) -> str:
     return blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
-#: Row shapes that are remembered; a query has one, a file of JSON lines may have many.
+#: Row shapes kept in memory. A query has one shape; a file of JSON lines may have many.
 _MOST_SHAPES = 1024
-#: Characters of an unknown name that are looked at, and remembered.
+#: Characters of an unknown name that are compared with the known ones.
 _LONGEST_NAME = 100
 
 
 class Column(NamedTuple):
-    """What is to be done with a column's values."""
+    """How the values of a column are read."""
 
     name: str
     kind: str
@@ -245,12 +255,12 @@ class Column(NamedTuple):
 
 
 class Columns:
-    """The columns of every shape of row that was met.
+    """Decides what the columns of a row mean, once for each shape of row.
 
     :param names: Adjust's names by the row's.
     :param extra: names that are sent although the endpoint does not know them.
     :param ignored: columns that are not sent.
-    :param has_event_names: a column ``event`` holds the name of an event, whose token is looked up.
+    :param has_event_names: a column ``event`` holds the name of an event in ``event_tokens``.
     """
 
     def __init__(
@@ -314,7 +324,6 @@ def _unknown_parameter(name: str) -> Parameter:
         letter_case=None,
         hyphens=True,
         personal=True,
-        sent_as=None,
     )
 
 
@@ -332,20 +341,24 @@ _WHERE_TO_SET = {
     "environment": "set it to production or sandbox in the connection, the operator or the row",
     "app_token": "set it in the connection, the operator or the row",
 }
+_HINTS = {"currency": ", an ISO 4217 code such as USD"}
 
 
-def check_schema(params: Mapping[str, str], endpoint: Endpoint) -> None:
-    """Raise ``InvalidEvent`` for the first thing that the endpoint's schema finds."""
-    if endpoint.is_valid(params):
-        return
-    error = next(endpoint.validator.iter_errors(params), None)
-    if error is not None:
-        raise _explain(error, params)
+def check_rules(params: Mapping[str, str], endpoint: Endpoint) -> None:
+    """Raise ``InvalidEvent`` for the first rule of the endpoint's schema that the parameters break."""
+    if not endpoint.rules.accept(params):
+        # The schema library finds what to say; it is far too slow to ask about every event.
+        errors = endpoint.validator.iter_errors(params)
+        raise _explain(next(error for error in errors if error.validator in _RULES), params)
+
+
+_RULES = frozenset({"required", "anyOf", "dependentRequired", "not"})
 
 
 def _explain(error: ValidationError, params: Mapping[str, str]) -> InvalidEvent:
-    if error.validator == "required" and isinstance(error.validator_value, list):
-        name = next(name for name in error.validator_value if name not in params)
+    rule: Any = error.validator_value
+    if error.validator == "required":
+        name = next(name for name in rule if name not in params)
         where = _WHERE_TO_SET.get(name, "set it in the operator or the row")
         return InvalidEvent(f"missing_{name}", f"the event has no {name}; {where}")
     if error.validator == "anyOf":
@@ -354,8 +367,9 @@ def _explain(error: ValidationError, params: Mapping[str, str]) -> InvalidEvent:
             "the row has no usable device id; give at least one, such as gps_adid, idfa, idfv or adid",
         )
     if error.validator == "dependentRequired":
-        return InvalidEvent("missing_currency", "revenue needs currency, an ISO 4217 code such as USD")
-    if error.validator == "not":
-        return InvalidEvent("conflicting_att_status", "give att_status or tracking_enabled, never both")
-    name = str(error.absolute_path[0]) if error.absolute_path else "row"
-    return refuse(name, "is not of the form that Adjust documents")
+        name, needed = next(
+            (name, each) for name in rule if name in params for each in rule[name] if each not in params
+        )
+        return InvalidEvent(f"missing_{needed}", f"{name} needs {needed}{_HINTS.get(needed, '')}")
+    first, *others = rule["required"]
+    return InvalidEvent(f"conflicting_{first}", f"give {first} or {' or '.join(others)}, never both")

@@ -1,4 +1,4 @@
-"""What stands for an event before it is one."""
+"""Rows, and what a reader gives in place of a row."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ResubmittedRow(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
-    """What a reader gives in a row's place when it cannot read it."""
+    """A row that its reader could not read."""
 
     problem: str
 

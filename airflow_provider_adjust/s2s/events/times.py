@@ -21,7 +21,7 @@ from airflow_provider_adjust.s2s.redaction import quote
 _EPOCH_TEXT = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _ZULU_THEN_OFFSET = re.compile(r"Z(?=[+-][0-9]{2}:?[0-9]{2}$)")
 _BARE_DATE = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}|[0-9]{4}-?W[0-9]{2}(?:-?[0-9])?")
-#: Epoch seconds lie between 2001 and 5138; larger numbers are milliseconds or finer, smaller ones no event's time.
+#: Epoch seconds lie between 2001 and 5138; larger numbers are milliseconds or finer, smaller ones are not the time of an event.
 _FIRST_SECOND = Decimal(1_000_000_000)
 _FIRST_MILLISECOND = Decimal(100_000_000_000)
 
@@ -54,7 +54,7 @@ def read_time(name: str, value: Any, zone: tzinfo) -> datetime:
         raise refuse(name, "is out of the calendar's range") from None
     if type(moment) is datetime:
         return moment
-    # pandas and pendulum hand out subclasses, whose differences and comparisons are slower and read otherwise.
+    # pandas and pendulum hand out subclasses, which are slower to compare and have other texts.
     return datetime.combine(moment.date(), moment.time(), UTC)
 
 
@@ -72,13 +72,13 @@ def _read_text(name: str, text: str, zone: tzinfo) -> datetime:
 def _read_epoch(name: str, value: Real | Decimal) -> datetime:
     seconds = Decimal(int(value)) if isinstance(value, Integral) else real_decimal(value)
     if seconds is None or not seconds.is_finite() or seconds < _FIRST_SECOND:
-        raise refuse(name, f"is {quote(str(value))}, which is no epoch time in seconds of this century")
+        raise refuse(name, f"is {quote(str(value))}, which is not an epoch time in seconds of this century")
     if seconds >= _FIRST_MILLISECOND:
         raise refuse(
             name, "is in milliseconds or finer; Adjust takes seconds: divide it by 1000 (or 1000000) in the query"
         )
     whole = int(seconds)
-    # The difference is rounded to 28 digits, so that a long row of nines would make a whole second.
+    # The difference is rounded to 28 digits, so many nines would round up to a whole second.
     microsecond = min(999_999, int((seconds - whole) * 1_000_000))
     return datetime.fromtimestamp(whole, UTC).replace(microsecond=microsecond)
 

@@ -22,8 +22,7 @@ from airflow_provider_adjust.s2s.errors import InvalidEvent
 from airflow_provider_adjust.s2s.redaction import quote
 
 Normalise = Callable[[Parameter, Any], str | None]
-#: Adjust S2S events, revenue parameters: the smallest amount accepted, and the limit above which it is refused.
-MIN_REVENUE = Decimal("0.001")
+#: Adjust S2S events, revenue parameters: the limit above which an amount is refused.
 MAX_REVENUE = Decimal(100_000_000_000)
 _PLAIN_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _LONGEST_NUMBER = 100
@@ -50,7 +49,7 @@ def is_missing(value: Any) -> bool:
 
 
 def is_nan(value: Any) -> bool:
-    """Tell a number that is not a number from a value that is not there."""
+    """Tell NaN from a missing value."""
     return isinstance(value, Real | Decimal) and not isinstance(value, Integral) and is_missing(value)
 
 
@@ -59,7 +58,7 @@ def refuse(parameter: str, detail: str) -> InvalidEvent:
 
 
 def scalar_text(value: Any) -> str | None:
-    """Plain text of a scalar: ``true``/``false``, plain numbers, ISO times. None for anything that is no scalar."""
+    """Plain text of a scalar: ``true``/``false``, plain numbers, ISO times. None for anything else."""
     if isinstance(value, str):
         return value
     if isinstance(value, bool) or type(value).__name__ in {"bool", "bool_"}:
@@ -174,7 +173,7 @@ def ipv4(parameter: Parameter, value: Any) -> str | None:
         IPv6Address(address)
     except AddressValueError:
         raise refuse(
-            parameter.name, "is no IP address; give one IPv4 address such as 192.0.2.1, no port, no list"
+            parameter.name, "is not an IP address; give one IPv4 address such as 192.0.2.1, no port, no list"
         ) from None
     return None
 
@@ -183,10 +182,10 @@ def money(parameter: Parameter, value: Any) -> str:
     number = _decimal(parameter.name, value)
     if not number.is_finite():
         raise refuse(parameter.name, f"is {quote(str(value))}; leave it out (NULL) where there is no amount")
-    if number < MIN_REVENUE:
+    if number < (parameter.minimum or 0):
         raise refuse(
             parameter.name,
-            f"is {quote(str(value))}; Adjust takes no amount below {MIN_REVENUE}: send free purchases, trials and "
+            f"is {quote(str(value))}; Adjust takes no amount below {parameter.minimum or 0}: send free purchases, trials and "
             "refunds without revenue (NULL), or leave them out of the query",
         )
     if number > MAX_REVENUE:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from hashlib import blake2b
@@ -20,6 +20,7 @@ import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.ledger.schema import prepare
@@ -269,9 +270,11 @@ def event_key(event_id: str) -> str:
 
 
 def row_key(event: Event) -> tuple[Scope, str]:
-    """Where the event stands in the table."""
-    params: Mapping[str, str] = event.params
-    return Scope(params["app_token"], params["event_token"], params["environment"]), event_key(event.event_id)
+    """The scope and the key of the event's row."""
+    params, endpoint = event.params, event.endpoint
+    # Keys of two endpoints may be the same text.
+    key = event.key if endpoint is EVENT else f"{endpoint.name}:{event.key}"
+    return Scope(params["app_token"], key, params["environment"]), event_key(event.event_id)
 
 
 def by_scope(jobs: Iterable[Job]) -> dict[Scope, list[Job]]:

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.ledger.schema import deliveries, prepare
-from airflow_provider_adjust.s2s.ledger.statements import Scope, delete_where, prune_held
+from airflow_provider_adjust.s2s.ledger.statements import SCOPE_COLUMNS, Scope, delete_where, prune_held
 
 #: Events that one transaction deletes; some databases take no longer list in a statement.
 BATCH_SIZE = 1000
@@ -58,7 +58,7 @@ def _prune_batch(
     """
     is_old = (_columns.occurred_at < before, _columns.status.in_(_SETTLED))
     oldest = (
-        sa.select(*(_columns[name] for name in (*Scope._fields, "event_id", "occurred_at")))
+        sa.select(*(_columns[name] for name in (*SCOPE_COLUMNS, "event_id", "occurred_at")))
         .where(_columns.occurred_at >= since, *is_old)
         .order_by(_columns.occurred_at)
         .limit(batch_size)

@@ -34,11 +34,22 @@ class TaskInstanceId:
 
 
 class Scope(NamedTuple):
-    """An event id identifies an event within these: one order may be a purchase and a first purchase."""
+    """An event id identifies an event within these: one order may be a purchase and a first purchase.
+
+    ``key`` is the value of the endpoint's key, such as the event token. The table has it in the column ``event_token``.
+    """
 
     app_token: str
-    event_token: str
+    key: str
     environment: str
+
+    def as_columns(self) -> dict[str, str]:
+        """The values by the names of the table's columns."""
+        return dict(zip(SCOPE_COLUMNS, self, strict=True))
+
+
+#: The table's columns that hold a scope, in the order of its fields.
+SCOPE_COLUMNS = ("app_token", "event_token", "environment")
 
 
 def insert_new(
@@ -46,7 +57,7 @@ def insert_new(
 ) -> dict[str, Any]:
     """Insert the events that the table does not have; return the records of those that it has, locked, by event id."""
     ids = [record["event_id"] for record in records]
-    whole = {**scope._asdict(), **common}
+    whole = {**scope.as_columns(), **common}
     if connection.dialect.name == "postgresql":
         new = set(connection.scalars(_insert_arrays(whole, records)))
         return {} if len(new) == len(ids) else _known(connection, scope, [key for key in ids if key not in new])
@@ -94,11 +105,7 @@ def delete_where(connection: sa.Connection, scope: Scope, ids: list[str], *condi
 
 
 def _within(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
-    return (
-        _columns.app_token == scope.app_token,
-        _columns.event_token == scope.event_token,
-        _columns.environment == scope.environment,
-    )
+    return (*(_columns[name] == value for name, value in scope.as_columns().items()),)
 
 
 def _among(connection: sa.Connection, ids: list[str]) -> sa.ColumnElement[bool]:
@@ -162,7 +169,7 @@ class HeldCounts:
 
     def _record(self, place: tuple[Scope, date], events: int) -> dict[str, Any]:
         scope, day = place
-        return self._task_instance | scope._asdict() | {"day": day, "events": events}
+        return self._task_instance | scope.as_columns() | {"day": day, "events": events}
 
 
 def prune_held(connection: sa.Connection, before: date) -> None:

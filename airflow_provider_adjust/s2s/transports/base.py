@@ -6,12 +6,9 @@ inside; none of that shows.
 
 from __future__ import annotations
 
-import queue
-import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Literal, NamedTuple, Protocol, TypeVar
+from typing import Any, Literal, NamedTuple, Protocol
 
 #: ``curl`` needs the extra of that name; ``auto`` is curl where it is installed.
 TransportName = Literal["auto", "curl", "requests"]
@@ -62,27 +59,3 @@ class Transport(Protocol):
 
 #: Adjust's answers are small; what is longer is cut, so that a hostile or broken endpoint cannot fill the memory.
 MAX_ANSWER_BYTES = 1_000_000
-_T = TypeVar("_T")
-
-
-def call_with_deadline(seconds: float, call: Callable[[], _T]) -> _T:
-    """Return what the call returns, or raise what it raises.
-
-    :raises TimeoutError: it has not ended in time. It goes on in a thread that keeps no process from ending.
-    """
-    ended: queue.SimpleQueue[tuple[_T | None, BaseException | None]] = queue.SimpleQueue()
-
-    def work() -> None:
-        try:
-            ended.put((call(), None))
-        except BaseException as error:
-            ended.put((None, error))
-
-    threading.Thread(target=work, name="adjust-within", daemon=True).start()
-    try:
-        result, error = ended.get(timeout=seconds)
-    except queue.Empty:
-        raise TimeoutError(f"no end within {seconds:g} s") from None
-    if error is not None:
-        raise error
-    return result  # type: ignore[return-value]

@@ -1,4 +1,4 @@
-"""The bookings of the Report Service: events and revenue by app, environment, event, currency and quarter of an hour.
+"""The totals of the Report Service: events and revenue by app, environment, event, currency and quarter of an hour.
 
 The offset of every time zone is a multiple of a quarter of an hour, so every day of every zone consists of whole buckets.
 """
@@ -25,7 +25,7 @@ class Bucket(NamedTuple):
     start: int
 
 
-class Booked:
+class Total:
     """A count and an exact sum."""
 
     def __init__(self) -> None:
@@ -33,23 +33,23 @@ class Booked:
         self.revenue = decimal.Decimal(0)
 
 
-class ReportBooks:
-    """Books events in the order of their receipt, once they are old enough for a report."""
+class ReportTotals:
+    """Adds events up in the order of their receipt, when they are old enough for a report."""
 
     def __init__(self) -> None:
-        self._taken = 0
-        self.buckets: defaultdict[Bucket, Booked] = defaultdict(Booked)
+        self._ingested = 0
+        self.buckets: defaultdict[Bucket, Total] = defaultdict(Total)
 
-    def take_up(self, state: SandboxState, until: float) -> None:
-        """Book every event that was received until then and is not booked yet."""
+    def ingest(self, state: SandboxState, until: float) -> None:
+        """Add every event that was received until then and was not added before."""
         end = state.received_until(until)
-        if end <= self._taken:
+        if end <= self._ingested:
             return
-        for event in state.events(self._taken, end - self._taken):
-            self._book(event["params"], event["received_at"])  # type: ignore[arg-type]
-        self._taken = end
+        for event in state.events(self._ingested, end - self._ingested):
+            self._add(event["params"], event["received_at"])  # type: ignore[arg-type]
+        self._ingested = end
 
-    def _book(self, params: dict[str, str], received_at: float) -> None:
+    def _add(self, params: dict[str, str], received_at: float) -> None:
         time = event_time(params, received_at)
         if not isinstance(time, float):
             return  # such an event is never recorded
@@ -57,6 +57,6 @@ class ReportBooks:
         # Adjust's own default.
         environment = params.get("environment", "production")
         currency = params.get("currency", "").upper() if "revenue" in params else ""
-        booked = self.buckets[Bucket(params["app_token"], environment, params["event_token"], currency, start)]
-        booked.events += 1
-        booked.revenue += decimal.Decimal(params.get("revenue", 0))
+        total = self.buckets[Bucket(params["app_token"], environment, params["event_token"], currency, start)]
+        total.events += 1
+        total.revenue += decimal.Decimal(params.get("revenue", 0))

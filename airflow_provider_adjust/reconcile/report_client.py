@@ -1,4 +1,4 @@
-"""What the Report Service tells of one app: reports on it, its events' names, and totals as they can be compared."""
+"""The Report Service for one app: its reports, the names of its events, and totals that can be compared."""
 
 from __future__ import annotations
 
@@ -9,58 +9,58 @@ from decimal import Decimal
 from itertools import groupby
 from typing import NamedTuple
 
-from airflow_provider_adjust.adjust_api.conversation import Conversation
 from airflow_provider_adjust.adjust_api.reports import Report, ReportQuery, ReportService
 from airflow_provider_adjust.reconcile.totals import EventTotals, read_day
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 
 @dataclass(frozen=True, slots=True)
-class ReadingAccount:
-    """One app in one environment, as one user's API token may see it."""
+class ReportClient:
+    """Adjust's reports on one app in one environment, as one user's API token may see them."""
 
     service: ReportService
     app_token: str = field(repr=False)
     environment: str
 
-    def report(
+    async def report(
         self, dimensions: Sequence[str], metrics: Sequence[str], date_period: str, filters: Mapping[str, str]
-    ) -> Conversation[Report]:
-        """Ask for a report on the app in its environment; ``filters`` come on top, or in the place, of these two."""
+    ) -> Report:
+        """Return a report on the app in its environment; ``filters`` may add to these two or replace them."""
         own = {"app_token__in": self.app_token, "sandbox": "true" if self.environment == "sandbox" else "false"}
-        return self.service.report(ReportQuery(dimensions, metrics, date_period, own | dict(filters)))
+        return await self.service.report(ReportQuery(dimensions, metrics, date_period, own | dict(filters)))
 
-    def event_slugs(self) -> Conversation[dict[str, str]]:
-        """Ask how the app's events are named in metrics: slug by event token."""
-        return self.service.event_slugs(self.app_token)
+    async def event_slugs(self, app_token: str | None = None) -> dict[str, str]:
+        """Return the names of an app's events in metrics, slug by event token; None is this client's app."""
+        return await self.service.event_slugs(app_token or self.app_token)
 
-    def booked(self, wanted: Sequence[EventTotals], zone: tzinfo) -> Conversation[list[EventTotals]]:
-        """Ask what Adjust has booked of each wanted total: same event tokens, days and currencies, in the same order.
+    async def reported_totals(self, wanted: Sequence[EventTotals], zone: tzinfo) -> list[EventTotals]:
+        """Return Adjust's total for each wanted one: the same event token, days and currency, in the same order.
 
-        The report's days are those of a fixed offset from UTC. Each day gets the offset that ``zone`` has as it begins.
+        The days of a report have one fixed offset from UTC. Each day gets the offset that ``zone`` has as the day begins.
 
-        :raises AdjustConfigurationError: the app has no such event, or two of them share a name.
+        :raises AdjustConfigurationError: the app does not have the event, or two of the events share a name.
         """
         if not wanted:
             return []
-        slugs = _slugs_of({total.event_token for total in wanted}, (yield from self.event_slugs()))
+        slugs = _slugs_of({total.event_token for total in wanted}, await self.event_slugs())
         counts: dict[tuple[str, date], int] = {}
         amounts: dict[tuple[str, date, str], Decimal] = {}
-        for question in _questions(wanted, zone):
-            metrics = [f"{slugs[token]}_events" for token in question.event_tokens]
-            filters = {"utc_offset": question.utc_offset, "attribution_type": "all"}
-            if question.currency:
-                metrics += [f"{slugs[token]}_revenue" for token in question.event_tokens]
-                filters["currency"] = question.currency
-            report = yield from self.report(["day"], metrics, f"{min(question.days)}:{max(question.days)}", filters)
+        for request in _requests(wanted, zone):
+            report = await self.report(
+                ["day"],
+                request.metrics(slugs),
+                f"{min(request.days)}:{max(request.days)}",
+                {"utc_offset": request.utc_offset, "attribution_type": "all"}
+                | ({"currency": request.currency} if request.currency else {}),
+            )
             for row in report.rows:
                 day = read_day(row.dimensions["day"], "a day in Adjust's report")
-                if day not in question.days:
+                if day not in request.days:
                     continue
-                for token in question.event_tokens:
+                for token in request.event_tokens:
                     counts[token, day] = int(row.metrics[f"{slugs[token]}_events"])
-                    if question.currency:
-                        amounts[token, day, question.currency] = row.metrics[f"{slugs[token]}_revenue"]
+                    if request.currency:
+                        amounts[token, day, request.currency] = row.metrics[f"{slugs[token]}_revenue"]
         return [
             replace(
                 total,
@@ -76,17 +76,21 @@ class ReadingAccount:
         ]
 
 
-class _Question(NamedTuple):
-    """One report: an empty currency asks for no revenue."""
+class ReportRequest(NamedTuple):
+    """One report: the events of some days at one offset from UTC, with revenue in one currency, or none if it is empty."""
 
     currency: str
     utc_offset: str
     days: set[date]
     event_tokens: list[str]
 
+    def metrics(self, slugs: Mapping[str, str]) -> list[str]:
+        kinds = ("events", "revenue") if self.currency else ("events",)
+        return [f"{slugs[token]}_{kind}" for kind in kinds for token in self.event_tokens]
+
 
 def utc_offset(day: date, zone: tzinfo) -> timedelta:
-    """The zone's distance from UTC as the day begins there."""
+    """The zone's offset from UTC as the day begins there."""
     return datetime.combine(day, time(), zone).utcoffset() or timedelta()
 
 
@@ -100,27 +104,27 @@ def _slugs_of(tokens: Iterable[str], known: Mapping[str, str]) -> dict[str, str]
     shared = [token for token, slug in slugs.items() if list(slugs.values()).count(slug) > 1]
     if shared:
         raise AdjustConfigurationError(
-            f"event tokens {', '.join(shared)} share one name in Adjust's reports, which therefore cannot tell them apart; "
+            f"event tokens {', '.join(shared)} share one name in Adjust's reports, so their totals cannot be separated; "
             "compare one of them, or rename the other event in Adjust"
         )
     return slugs
 
 
-def _questions(wanted: Sequence[EventTotals], zone: tzinfo) -> list[_Question]:
-    """As few reports as will do: one for each currency and offset."""
-    asked = sorted(
+def _requests(wanted: Sequence[EventTotals], zone: tzinfo) -> list[ReportRequest]:
+    """One report for each currency and offset, which is the fewest that suffice."""
+    items = sorted(
         {
             (total.currency or "", _offset_text(utc_offset(day, zone)), day, total.event_token)
             for total in wanted
             for day in total.days
         }
     )
-    questions = []
-    for (currency, offset), group in groupby(asked, key=lambda each: each[:2]):
-        items = list(group)
-        days, tokens = {day for *_, day, _ in items}, sorted({token for *_, token in items})
-        questions.append(_Question(currency, offset, days, tokens))
-    return questions
+    requests = []
+    for (currency, offset), group in groupby(items, key=lambda each: each[:2]):
+        of_one = list(group)
+        days, tokens = {day for *_, day, _ in of_one}, sorted({token for *_, token in of_one})
+        requests.append(ReportRequest(currency, offset, days, tokens))
+    return requests
 
 
 def _offset_text(offset: timedelta) -> str:

@@ -1,0 +1,56 @@
+"""The blocking way to call what reads from Adjust: runs a coroutine to its end, for workers and hooks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+from collections.abc import Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Run the coroutine and return its result.
+
+    A thread that already runs an event loop cannot run a second one, so the coroutine then gets a thread of its own.
+    """
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _run(coroutine)
+    result: Future[T] = Future()
+    context = contextvars.copy_context()
+
+    def work() -> None:
+        try:
+            result.set_result(context.run(_run, coroutine))
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=work, name="adjust-read", daemon=True).start()
+    return result.result()
+
+
+def _run(coroutine: Coroutine[Any, Any, T]) -> T:
+    with asyncio.Runner(loop_factory=_new_event_loop) as runner:
+        return runner.run(coroutine)
+
+
+def _new_event_loop() -> asyncio.AbstractEventLoop:
+    loop = asyncio.new_event_loop()
+    loop.set_default_executor(_UnjoinedExecutor(thread_name_prefix="adjust-read"))
+    return loop
+
+
+class _UnjoinedExecutor(ThreadPoolExecutor):
+    """An executor that the event loop does not wait for as it closes.
+
+    A host name is resolved in one of its threads, which nothing can stop. The loop would wait for the thread however
+    long it takes, past the deadline of the call.
+    """
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        super().shutdown(wait=False, cancel_futures=cancel_futures)

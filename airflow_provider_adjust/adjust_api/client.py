@@ -1,0 +1,126 @@
+"""The one client that reads from Adjust: a GET request with the API token, sent on an event loop with httpx.
+
+The Device API and the Report Service want a user's API token, not the S2S security token. Triggers await this client;
+workers call it by way of :func:`~airflow_provider_adjust.adjust_api.blocking.run_blocking`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import re
+import ssl
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import httpx
+
+from airflow_provider_adjust import __version__
+from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
+
+_QUERY = re.compile(r"\?\S*")
+#: What a request can fail with: the network and TLS, a certificate bundle that cannot be read, a proxy in the environment
+#: that httpx does not know or has no library for.
+_FAILURES = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError)
+
+
+class _HideDeviceIds(logging.Filter):
+    """Removes the queries that hold a device id: httpx logs whole URLs, httpcore logs headers such as Location."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = record.getMessage()
+        if "advertising_id=" in message:
+            record.msg, record.args = _QUERY.sub("?***", message), ()
+        return True
+
+
+for _name in ("httpx", "httpcore.http11", "httpcore.connection", "httpcore.proxy"):
+    logging.getLogger(_name).addFilter(_HideDeviceIds())
+
+
+class ApiUnreachable(Exception):
+    """No complete response came. The message is the error's type alone: its text may hold the URL, and so a device id."""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiResponse:
+    """A response as it came."""
+
+    status: int
+    body: bytes = field(repr=False)
+    retry_after: str | None = None
+
+    @property
+    def text(self) -> str:
+        return self.body.decode("utf-8", "replace")
+
+
+@dataclass(frozen=True, slots=True)
+class ApiClient:
+    """An API of Adjust with one user's API token.
+
+    :param base_url: the API's URL, to which paths are appended.
+    :param timeout: seconds to connect and seconds to wait for the response; their sum limits the whole call.
+    :param max_bytes: a longer body is cut, packed or not.
+    """
+
+    base_url: str
+    api_token: str = field(repr=False)
+    timeout: tuple[float, float]
+    max_bytes: int = MAX_ANSWER_BYTES
+
+    async def get(self, path: str, params: Mapping[str, str]) -> ApiResponse:
+        """Send a GET request; redirects are not followed.
+
+        :raises ApiUnreachable: no complete response came.
+        """
+        connect, read = self.timeout
+        headers = {
+            "Authorization": f"Bearer {self.api_token}",
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip",  # the one that _read unpacks
+            "User-Agent": f"airflow-provider-adjust/{__version__}",
+        }
+        try:
+            async with asyncio.timeout(connect + read):
+                # Reading the certificates takes long enough to hold up the other triggers of the event loop.
+                authorities = await asyncio.to_thread(_trusted_authorities)
+                async with (
+                    httpx.AsyncClient(
+                        auth=httpx.Auth(),  # adds nothing: a credential from .netrc must not replace the token
+                        verify=authorities,
+                        timeout=httpx.Timeout(read, connect=connect),
+                        follow_redirects=False,
+                    ) as client,
+                    client.stream("GET", self.base_url + path, params=dict(params), headers=headers) as response,
+                ):
+                    body = await self._read(response)
+                    return ApiResponse(response.status_code, body, response.headers.get("Retry-After"))
+        except _FAILURES as error:
+            raise ApiUnreachable(type(error).__name__) from None
+
+    async def _read(self, response: httpx.Response) -> bytes:
+        """The body up to the limit. httpx would unpack a chunk whole, and a few kilobytes can hold gigabytes."""
+        packed = response.headers.get("Content-Encoding", "").strip().lower() == "gzip"
+        unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if packed else None
+        body = bytearray()
+        async for chunk in response.aiter_raw():
+            try:
+                body += unpacker.decompress(chunk, self.max_bytes + 1 - len(body)) if unpacker else chunk
+            except zlib.error:
+                raise httpx.DecodingError("not gzip") from None
+            if len(body) > self.max_bytes:
+                break
+        return bytes(body[: self.max_bytes])
+
+
+def _trusted_authorities() -> ssl.SSLContext:
+    """The certificate authorities that requests would trust: httpx does not read the variables that workers set for it."""
+    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    if not bundle:
+        return httpx.create_ssl_context()
+    if os.path.isdir(bundle):
+        return ssl.create_default_context(capath=bundle)
+    return ssl.create_default_context(cafile=bundle)
