@@ -31,7 +31,7 @@ nitpicky = True
 # What the signatures name, but the reference has no page for: other people's classes, and the inside of our own.
 nitpick_ignore_regex = [
     ("py:.*", r"(?!airflow_provider_adjust).*"),
-    ("py:class", r"airflow_provider_adjust\.(s2s\.(events|responses)|sandbox\.config|reports\.report)\..*"),
+    ("py:class", r"airflow_provider_adjust\.(s2s\.(answers|delivery|events)|sandbox\.config|adjust_api\.reports)\..*"),
 ]
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"

@@ -121,7 +121,7 @@ def answer(data: bytes) -> None:
     assert verdict.retry_after is None or verdict.retry_after >= 0
     assert verdict.outcome is not Outcome.DELIVERED or number == 200
     assert response_line(Receipt(verdict.outcome, verdict.reason, "", 1, answer=body)).isprintable()
-    assert "3f0b2f6c-8a51" not in redact_event_values(verdict.message, {"gps_adid": "3f0b2f6c-8a51"}, None)
+    assert "3f0b2f6c-8a51" not in redact_event_values(verdict.message, {"gps_adid": "3f0b2f6c-8a51"}, EVENT, None)
 
 
 def main() -> None:

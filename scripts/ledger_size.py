@@ -53,7 +53,7 @@ def write(engine: sa.Engine, events: int) -> float:
     seconds, waiting = 0.0, jobs(events)
     while batch := list(islice(waiting, ledger.batch_size)):
         started = time.perf_counter()
-        ledger.claim(batch)
+        ledger.begin_claim(batch).result()
         for job in batch:
             ledger.settle(receipt_for(job, Outcome.DELIVERED, "", "", http_status=200))
         seconds += time.perf_counter() - started

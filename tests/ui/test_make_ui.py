@@ -26,7 +26,7 @@ def test_it_tells_its_address_and_stops_with_all_that_it_has_started(tmp_path: P
     assert process.stdout is not None
     try:
         said = ""
-        while "Ctrl-C stops it all" not in said:
+        while "Ctrl-C stops everything" not in said:
             line = process.stdout.readline()
             assert line, said
             said += line
