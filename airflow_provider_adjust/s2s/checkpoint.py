@@ -2,7 +2,7 @@
 
 A checkpoint says how many items of the input were read, a digest of all of them, and which of them still lack
 an outcome that a retry need not look at again. A retry reads the same input, compares the digest before it sends
-anything, passes on what lacks an outcome, and goes on from there.
+anything, passes on what lacks an outcome, and continues from there.
 
 It promises what its last write knew: after a kill -9, events that were settled since then are sent again.
 """

@@ -265,7 +265,7 @@ def test_the_error_says_what_is_missing_and_what_to_do() -> None:
     assert message.startswith("3 of 4 events were refused; max_rejected allows 1.\n")
     assert "rejected: device_not_found" in message
     assert "22.50 USD" in message
-    assert "mend the rows by their reasons" in message
+    assert "fix the rows (see their reason)" in message
     assert "they are in s3://bucket/rejected.jsonl" in message
     assert GPS_ADID not in message
 

@@ -61,7 +61,9 @@ class FailureBudget:
             raise RejectedBudgetExceeded(
                 f"{refused:,} of {summary.read:,} events were refused; max_rejected allows {self.allowed(summary.read):,}."
                 + "\n"
-                + self._report(summary, rejected_path, "mend the rows by their reasons and send those again")
+                + self._report(
+                    summary, rejected_path, "fix the rows (see their reason) and send the rejected file again"
+                )
             )
 
     def allowed(self, read: int) -> int:

@@ -1,6 +1,6 @@
 """The rejected file: one JSON line for each event that Adjust does not have, with the reason and the row.
 
-It is the user's own data to mend, so the row is in it, device ids included. What was mended can be given back as
+It is the user's own data to correct, so it holds the row, device ids included. A corrected file can be given back as
 ``events``: a line is recognised by its keys, and keeps the event id that it had.
 """
 

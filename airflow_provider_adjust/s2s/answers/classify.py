@@ -129,7 +129,7 @@ def _decide(status: int, text: str, response: Any, message: str) -> tuple[Outcom
         return (
             Outcome.HALT,
             "redirected",
-            f"redirects are not followed, lest the token goes elsewhere: {_FIX_ENDPOINT}",
+            f"redirects are not followed, so that the token goes nowhere else: {_FIX_ENDPOINT}",
         )
     if status == 401:
         return Outcome.HALT, "not_authorized", _FIX_AUTHORIZATION

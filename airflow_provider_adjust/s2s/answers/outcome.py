@@ -8,7 +8,7 @@ from typing import Literal
 
 
 class Outcome(StrEnum):
-    """What became of an event. A receipt has one of the first eight; ``retry`` and ``halt`` are verdicts on the way."""
+    """How an event ended. A receipt has one of the first eight; ``retry`` and ``halt`` are verdicts on the way."""
 
     DELIVERED = "delivered"
     DUPLICATE = "duplicate"

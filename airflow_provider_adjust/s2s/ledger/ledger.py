@@ -80,7 +80,7 @@ class Ledger:
     def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Claim | Receipt]]:
         """Write the events as ``sending``; for each a claim, or the receipt of one that is not to be sent now.
 
-        The database works while the delivery goes on. One thread writes, so that all is written in the order in which it
+        The database works while events are sent. One thread writes, so that all is written in the order in which it
         was asked for.
         """
         return self._writer.submit(self._write_claim, self._take_settled(), jobs)
@@ -118,13 +118,13 @@ class Ledger:
         for scope, group in by_scope(jobs).items():
             # Every task takes them in one order, or two would wait for each other.
             group.sort(key=lambda job: event_key(job.event.event_id))
-            known = insert_new(connection, scope, [to_row(job.event) for job in group], self._common())
+            known = insert_new(connection, scope, [to_row(job.event) for job in group], self._claim_columns())
             for job in group:
                 key = event_key(job.event.event_id)
                 answer = self._decide(job, known[key]) if key in known else Claim()
                 answers[id(job)] = answer
                 if key in known and isinstance(answer, Claim):
-                    update(connection, scope, [key], {**to_row(job.event), **self._common()})
+                    update(connection, scope, [key], {**to_row(job.event), **self._claim_columns()})
         return [answers[id(job)] for job in jobs]
 
     def _decide(self, job: Job, record: Any) -> Claim | Receipt:
@@ -167,8 +167,8 @@ class Ledger:
             own.map_index,
         )
 
-    def _common(self) -> dict[str, Any]:
-        """What all events of a batch have in common."""
+    def _claim_columns(self) -> dict[str, Any]:
+        """The columns that are the same for all events of a claim."""
         own = self._task_instance
         return {
             "status": "sending",
@@ -257,7 +257,7 @@ def to_row(event: Event) -> dict[str, Any]:
 
 
 def content_digest(event: Event) -> str:
-    """Tell a mended event from the one that was refused, without revealing what it holds."""
+    """Tell a corrected event from the one that was refused, without revealing its content."""
     return blake2b(repr(sorted(event.params.items())).encode(), digest_size=16).hexdigest()
 
 

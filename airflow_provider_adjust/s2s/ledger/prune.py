@@ -67,7 +67,7 @@ def _prune_batch(
     by_scope: dict[Scope, list[str]] = defaultdict(list)
     for *scope, event_id, _ in found:
         by_scope[Scope(*scope)].append(event_id)
-    # The conditions once more: a task may have claimed a mended event since it was looked up. In one order, or two that
+    # The conditions once more: a task may have claimed a corrected event since it was read. In one order, or two that
     # prune at once would wait for each other.
     deleted = sum(delete_where(connection, scope, ids, *is_old) for scope, ids in sorted(by_scope.items()))
     return deleted, found[-1].occurred_at if len(found) == batch_size else None

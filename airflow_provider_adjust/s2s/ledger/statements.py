@@ -18,8 +18,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.ledger.schema import deliveries, held
 
-#: What differs from event to event; all else is the same for a whole batch.
-_OF_EACH = ("event_id", "content", "occurred_at", "revenue", "currency")
+#: Columns that differ from event to event; the others are the same for a whole batch.
+_EVENT_COLUMNS = ("event_id", "content", "occurred_at", "revenue", "currency")
 _columns = deliveries.c
 
 
@@ -72,24 +72,24 @@ def _insert_arrays(whole: Mapping[str, Any], records: Sequence[Mapping[str, Any]
     """Insert what no other task has inserted; a conflict waits for the other's end."""
     arrays = [
         sa.bindparam(name, [record[name] for record in records], postgresql.ARRAY(_columns[name].type))
-        for name in _OF_EACH
+        for name in _EVENT_COLUMNS
     ]
-    each = sa.func.unnest(*arrays).table_valued(*_OF_EACH).render_derived()
+    each = sa.func.unnest(*arrays).table_valued(*_EVENT_COLUMNS).render_derived()
     constants = [sa.literal(value, _columns[name].type).label(name) for name, value in whole.items()]
-    rows = sa.select(*constants, *(each.c[name] for name in _OF_EACH))
-    insert = postgresql.insert(deliveries).from_select([*whole, *_OF_EACH], rows)
+    rows = sa.select(*constants, *(each.c[name] for name in _EVENT_COLUMNS))
+    insert = postgresql.insert(deliveries).from_select([*whole, *_EVENT_COLUMNS], rows)
     return insert.on_conflict_do_nothing().returning(_columns.event_id)
 
 
 def _known(connection: sa.Connection, scope: Scope, ids: list[str]) -> dict[str, Any]:
-    query = sa.select(deliveries).where(*_within(scope), _among(connection, ids))
+    query = sa.select(deliveries).where(*_scope_filter(scope), _id_in(connection, ids))
     in_order = query.order_by(_columns.event_id).with_for_update()
     return {record.event_id: record for record in connection.execute(in_order)}
 
 
 def update(connection: sa.Connection, scope: Scope, ids: list[str], values: Mapping[str, Any]) -> None:
     """Write the same values to all of the events."""
-    connection.execute(sa.update(deliveries).where(*_within(scope), _among(connection, ids)).values(values))
+    connection.execute(sa.update(deliveries).where(*_scope_filter(scope), _id_in(connection, ids)).values(values))
 
 
 def delete_claimed(connection: sa.Connection, scope: Scope, ids: list[str], claim: str) -> None:
@@ -100,15 +100,15 @@ def delete_claimed(connection: sa.Connection, scope: Scope, ids: list[str], clai
 def delete_where(connection: sa.Connection, scope: Scope, ids: list[str], *conditions: sa.ColumnElement[bool]) -> int:
     """Forget those of the events of which the conditions hold; return how many they were."""
     return connection.execute(
-        sa.delete(deliveries).where(*_within(scope), _among(connection, ids), *conditions)
+        sa.delete(deliveries).where(*_scope_filter(scope), _id_in(connection, ids), *conditions)
     ).rowcount
 
 
-def _within(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
+def _scope_filter(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
     return (*(_columns[name] == value for name, value in scope.as_columns().items()),)
 
 
-def _among(connection: sa.Connection, ids: list[str]) -> sa.ColumnElement[bool]:
+def _id_in(connection: sa.Connection, ids: list[str]) -> sa.ColumnElement[bool]:
     if connection.dialect.name == "postgresql":
         array = sa.bindparam("event_ids", ids, postgresql.ARRAY(_columns.event_id.type))
         return _columns.event_id == sa.any_(array)
