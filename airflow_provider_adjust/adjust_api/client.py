@@ -13,6 +13,7 @@ import re
 import ssl
 import zlib
 from collections.abc import Mapping
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 
 import httpx
@@ -26,8 +27,19 @@ _QUERY = re.compile(r"\?\S*")
 _FAILURES = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError)
 
 
+#: Set while this client reads.
+_reading: ContextVar[bool] = ContextVar("adjust_api_reading", default=False)
+
+
+class _NotWhileReading(logging.Filter):
+    """Drops what httpcore logs of this client's calls at level DEBUG: headers, which hold the token and may repeat it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not _reading.get()
+
+
 class _HideDeviceIds(logging.Filter):
-    """Removes the queries that hold a device id: httpx logs whole URLs, httpcore logs headers such as Location."""
+    """Removes the queries that hold a device id: httpx logs whole URLs at level INFO."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         message = record.getMessage()
@@ -36,8 +48,9 @@ class _HideDeviceIds(logging.Filter):
         return True
 
 
-for _name in ("httpx", "httpcore.http11", "httpcore.connection", "httpcore.proxy"):
-    logging.getLogger(_name).addFilter(_HideDeviceIds())
+logging.getLogger("httpx").addFilter(_HideDeviceIds())
+for _name in ("httpcore.http11", "httpcore.connection", "httpcore.proxy"):
+    logging.getLogger(_name).addFilter(_NotWhileReading())
 
 
 class ApiUnreachable(Exception):
@@ -83,6 +96,7 @@ class ApiClient:
             "Accept-Encoding": "gzip",  # the one that _read unpacks
             "User-Agent": f"airflow-provider-adjust/{__version__}",
         }
+        is_reading = _reading.set(True)
         try:
             async with asyncio.timeout(connect + read):
                 # Reading the certificates takes long enough to hold up the other triggers of the event loop.
@@ -100,6 +114,8 @@ class ApiClient:
                     return ApiResponse(response.status_code, body, response.headers.get("Retry-After"))
         except _FAILURES as error:
             raise ApiUnreachable(type(error).__name__) from None
+        finally:
+            _reading.reset(is_reading)
 
     async def _read(self, response: httpx.Response) -> bytes:
         """The body up to the limit. httpx would unpack a chunk whole, and a few kilobytes can hold gigabytes."""

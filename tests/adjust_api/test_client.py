@@ -128,7 +128,8 @@ def debug_log(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
 def test_no_log_shows_the_device_id_or_the_token(url: str, get: Get, debug_log: pytest.LogCaptureFixture) -> None:
     assert DEVICE in get(url, "/moved", advertising_id=DEVICE, app_token="4w565xzmb54d").text
     assert "/moved?***" in debug_log.text, "httpx must have logged the request"
-    assert "/elsewhere?***" in debug_log.text, "httpcore must have logged the headers of the response"
+    # It would log the headers of the response, and a hostile server could repeat the token in them.
+    assert [record.name for record in debug_log.records if record.name.startswith("httpcore")] == []
     assert DEVICE not in debug_log.text
     assert TOKEN not in debug_log.text
 

@@ -95,7 +95,7 @@ def test_every_trigger_is_made_anew_from_what_it_wrote_down() -> None:
     reported = {"environment": None, "expected": [], "baseline": [], "tolerance": 0, "revenue_tolerance": "0.01"}
     triggers: list[BaseTrigger] = [
         AdjustDeviceEventTrigger(
-            sealed_device_id="sealed", event_token=EVENT_TOKEN, since="2026-01-01T00:00:00+00:00", **waiting
+            encrypted_device_id="encrypted", event_token=EVENT_TOKEN, since="2026-01-01T00:00:00+00:00", **waiting
         ),
         AdjustEventsReportedTrigger(**reported, timezone="UTC", **waiting),
     ]

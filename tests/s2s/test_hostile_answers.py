@@ -266,6 +266,12 @@ def test_an_answer_that_repeats_what_was_sent_is_not_quoted(echoed: str) -> None
     assert message == "no such thing as *** here"
 
 
+def test_an_object_parameter_that_is_not_json_is_not_quoted_either() -> None:
+    for broken in ("{broken", "[" * 100_000, '["a", "list"]'):
+        params = {"callback_params": broken}
+        assert redact_event_values(f"cannot read {broken} here", params, EVENT, None) == "cannot read *** here"
+
+
 def test_what_is_no_secret_stays() -> None:
     message = "revenue 1000.25 of 7 is refused"
     assert redact_event_values(message, SENT, EVENT, None) == message

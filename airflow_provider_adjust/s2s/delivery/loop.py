@@ -210,15 +210,18 @@ class Delivery:
             return
         while True:
             if self._dispatcher.answered:
-                for pending, answer in self._dispatcher.collect():
-                    if isinstance(answer, Receipt):
-                        self._end_unsent(pending, answer)
-                    else:
-                        pending.doubtful = pending.doubtful or answer.sent_before
-                        self._dispatcher.admit(pending)
+                self._take_claims()
             self._dispatcher.ask()
             if not self._dispatcher.answered:
                 return
+
+    def _take_claims(self) -> None:
+        for pending, answer in self._dispatcher.collect():
+            if isinstance(answer, Receipt):
+                self._end_unsent(pending, answer)
+            else:
+                pending.doubtful = pending.doubtful or answer.sent_before
+                self._dispatcher.admit(pending)
 
     def _submit(self, pending: Pending, now: float) -> None:
         if not pending.attempts:
@@ -354,12 +357,7 @@ class Delivery:
     def _hold_the_rest(self) -> None:
         """After a stop: what waited for a retry or for its turn has an outcome too."""
         try:
-            for pending, answer in self._dispatcher.collect():
-                if isinstance(answer, Receipt):
-                    self._end_unsent(pending, answer)
-                else:
-                    pending.doubtful = pending.doubtful or answer.sent_before
-                    self._dispatcher.admit(pending)
+            self._take_claims()
         except LedgerUnavailable as error:
             self.stop(error)
         heads = [*self._delayed, *(self._lookup or ()), *self._dispatcher.drain()]
