@@ -58,7 +58,7 @@ def open_ledger(
     *,
     retry_unknown_devices: timedelta | None = None,
 ) -> Iterator[Ledger | None]:
-    """The ledger, for as long as the context lasts; None where no connection leads to one.
+    """The ledger within the context; None without a connection.
 
     :raises AdjustConfigurationError: without a ledger nobody remembers the unknown devices; or the connection is not one
         to a database, or its ledger is of a newer provider.

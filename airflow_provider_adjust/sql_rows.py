@@ -1,4 +1,4 @@
-"""Rows out of a warehouse: any ``DbApiHook`` connection, streamed from the cursor and never loaded whole."""
+"""Streams the rows of a query from any ``DbApiHook`` connection; the result is never loaded whole."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from airflow_provider_adjust.s2s.redaction import escape
 Parameters = Iterable[Any] | Mapping[str, Any] | None
 
 
-#: Connection types whose own hook calls an API; what queries has another one.
+#: The hook that queries, for connection types with another hook of their own.
 _HOOKS_THAT_QUERY: Final = {
     "databricks": "airflow.providers.databricks.hooks.databricks_sql:DatabricksSqlHook",
     "google_cloud_platform": "airflow.providers.google.cloud.hooks.bigquery:BigQueryHook",

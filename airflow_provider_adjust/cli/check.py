@@ -23,7 +23,7 @@ from airflow_provider_adjust.s2s.redaction import mask_params
 
 #: Refused rows that are listed one by one.
 REFUSED_SHOWN = 20
-#: What stands for a connection's settings while none is named; never shown, never sent.
+#: Placeholders for a connection's settings where no connection is named; never shown, never sent.
 _TAKEN_AS_GIVEN = {"app_token": "given", "environment": "production"}
 
 
@@ -54,7 +54,7 @@ def check(
 
 
 def preview(options: Namespace, terminal: Terminal) -> int:
-    """Show the first events; of a stream, no more is read than that takes."""
+    """Show the first events. A stream is read only as far as that needs."""
     parser, assumed = _parser(options)
     refused: list[Receipt] = []
     with open_rows(options.file) as rows:

@@ -20,14 +20,14 @@ from airflow_provider_adjust.sandbox.options import SANDBOX_OPTIONS
 
 
 class ExitCode(IntEnum):
-    """What a command says to the shell."""
+    """The exit codes of the commands."""
 
     OK = 0
     #: Rows were refused, not delivered, or not in time order.
     REFUSED = 1
     #: The command, a file or a connection cannot be used; nothing was done.
     UNUSABLE = 2
-    #: It ended early: Adjust refused the token, the network, the ledger or a file failed, or Ctrl-C came.
+    #: It ended early: Adjust refused the token, the network, the ledger or a file failed, or Ctrl-C was pressed.
     STOPPED = 3
 
 
@@ -50,7 +50,7 @@ class Command:
 
 @dataclass(frozen=True)
 class Group:
-    """Commands under one word."""
+    """Commands under a common name."""
 
     name: str
     help: str

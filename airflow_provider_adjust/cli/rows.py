@@ -1,4 +1,4 @@
-"""What the commands that read a file have in common: its rows, how they are parsed, and the connection."""
+"""Shared by the commands that read a file: its rows, their options, and the connection."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def open_rows(file: str) -> Iterator[Sequence[Any] | Iterable[Any]]:
         except AdjustConfigurationError:
             raise
         except (OSError, ImportError, ValueError) as error:
-            # It is a folder, it may not be read, it is no gzip, its storage's library is missing.
+            # For example: a folder, a missing permission, a broken gzip file, a missing library of the storage.
             raise AdjustConfigurationError(f"{file} cannot be read: {error}") from error
         yield rows
 

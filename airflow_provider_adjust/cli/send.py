@@ -26,7 +26,7 @@ from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.statements import TaskInstanceId
 
-#: What the ledger notes as the task of an event that was sent from the command line.
+#: The task id in the ledger of events that were sent from the command line.
 TASK_ID = "airflow adjust send"
 
 
@@ -68,7 +68,7 @@ def send(options: Namespace, terminal: Terminal) -> int:
 
 
 def _ledger(options: Namespace, sending: SendOptions, stack: ExitStack) -> Ledger | None:
-    # Two commands at once must not take each other's events under way for their own.
+    # Two commands at once must not take each other's claims for their own.
     sender = TaskInstanceId(run_id=f"{datetime.now(UTC).isoformat()} {uuid4().hex[:8]}", task_id=TASK_ID)
     with connection_must_exist(options.ledger_conn_id):
         return stack.enter_context(open_ledger(options.ledger_conn_id, sender, sending))

@@ -20,7 +20,7 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.rows import UnreadableRow
 
 _PARQUET_BATCH = 2000
-#: A byte that is no UTF-8 spoils its own row only: it becomes a lone surrogate, which the parser refuses. Line ends are
+#: A byte that is not UTF-8 refuses its own row only: it becomes a lone surrogate, which the parser refuses. Line ends are
 #: left to the readers, since in CSV they may stand inside a value.
 _TEXT = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
 

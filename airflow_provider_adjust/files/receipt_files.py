@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 
 class ReceiptFile:
-    """Collects lines at a path; without a path it takes them and keeps nothing."""
+    """A JSON Lines file, created on the first write. Without a path it discards the lines."""
 
     def __init__(self, path: ObjectStoragePath | None) -> None:
         self._path = path
@@ -57,7 +57,7 @@ class ReceiptFile:
         self.lines += 1
 
     def flush(self) -> None:
-        """Hand what was written to the storage, as far as it takes part of a file."""
+        """Write the buffered lines, if the storage accepts parts of a file."""
         if self._file is not None:
             self._file.flush()
 

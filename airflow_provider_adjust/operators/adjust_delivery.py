@@ -1,4 +1,4 @@
-"""What the sending operators share: everything but where the rows come from.
+"""The base of the sending operators: everything except the source of the rows.
 
 An operator turns Airflow's words (a connection, a template, a path, a context) into one run of the hook's pipeline, and
 what the pipeline says into logs, a rejected file, a result and a failure.
@@ -86,7 +86,7 @@ class AdjustDeliveryOperator(BaseOperator):
     )
     ui_color = "#e0f2ef"
     operator_extra_links = (AdjustDeliveriesLink(), AdjustRejectedFileLink(), AdjustDashboardLink())
-    #: The result of the try that has just run, failed or not, for links and notifiers; None before it could count.
+    #: The result of the try that has just run, failed or not, for links and notifiers; None before there are counts.
     delivery_result: dict[str, Any] | None = None
 
     @takes_options(RowOptions, SendOptions)
@@ -106,7 +106,7 @@ class AdjustDeliveryOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         if AdjustRetryPolicy is not None and kwargs.get("retry_policy") is None:
-            # Airflow's own default would be None, which is also what a mapped task hands on; default_args come first.
+            # Airflow's own default would be None, which a mapped task passes too; default_args take precedence.
             given = (kwargs.get("default_args") or {}).get("retry_policy")
             kwargs["retry_policy"] = AdjustRetryPolicy() if given is None else given
         super().__init__(**kwargs)
@@ -153,13 +153,13 @@ class AdjustDeliveryOperator(BaseOperator):
         return result
 
     def on_kill(self) -> None:
-        # Airflow calls this in a signal handler, maybe before there is anything to stop.
+        # Airflow calls this in a signal handler, possibly before the sender exists.
         self._killed = True
         if self._run is not None:
             self._run.sender.stop("the task was killed")
 
     def source_lineage(self) -> Lineage | None:
-        """What OpenLineage is told of where the rows came from; asked for only where its provider is installed."""
+        """The input dataset for OpenLineage; called only where its provider is installed."""
         return None
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Lineage | None:
@@ -206,13 +206,13 @@ class AdjustDeliveryOperator(BaseOperator):
         if rejected_path:
             self.log.info("What was not delivered is listed with reasons in %s", rejected_path)
         if failure:
-            # Its cause comes first: what was under way when, for example, the disk was full has no outcome to count.
+            # The cause takes precedence over the counts: after a full disk, for example, some events have no outcome.
             raise failure
         run.check(budget)
         return result
 
     def _open(self, context: Context, stack: ExitStack) -> DeliveryRun:
-        """Everything that a try needs but its rows."""
+        """Open everything that a try needs except its rows."""
         options, sending = self.row_options(), self.send_options()
         hooks = hooks_by_route(self.adjust_conn_id, self.route_by, options)
         ignored = () if self.route_by is None else (self.route_by,)
@@ -265,7 +265,7 @@ class AdjustDeliveryOperator(BaseOperator):
 
 
 class TaskStateCheckpointStore:
-    """Keeps the checkpoint under one key. It never expires: between two tries there may be any time."""
+    """Keeps the checkpoint under one key. It never expires: any time may pass between two tries."""
 
     def __init__(self, task_state_store: Any) -> None:
         self._store = task_state_store
@@ -275,14 +275,14 @@ class TaskStateCheckpointStore:
         return state if isinstance(state, Mapping) else None
 
     def save(self, state: dict[str, Any]) -> None:
-        # Only an Airflow that has the store has the constant.
+        # The constant exists only where the store does.
         from airflow.sdk import NEVER_EXPIRE  # type: ignore[attr-defined]
 
         self._store.set(STATE_KEY, state, retention=NEVER_EXPIRE)
 
 
 def open_checkpoint(context: Context, log: Logger) -> Checkpoint | None:
-    """The checkpoint of the running task instance; None where Airflow has no task state store. The log says either.
+    """The checkpoint of the running task instance; None where Airflow has no task state store. Both are logged.
 
     :raises CheckpointMismatch: what an earlier try wrote cannot be read.
     """

@@ -1,4 +1,4 @@
-"""AdjustPruneLedgerOperator: keeps the ledger small, and forgets nothing that could still be sent twice."""
+"""AdjustPruneLedgerOperator: deletes old events from the ledger, and none that could still be sent twice."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class AdjustPruneLedgerOperator(BaseOperator):
 
     def __init__(self, *, ledger_conn_id: str, older_than: timedelta = timedelta(days=90), **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # No template, so it is known here, and a DAG that would forget too much is not even imported.
+        # It is not a template, so a value that is too short fails the import of the DAG.
         check_age(older_than)
         self.ledger_conn_id = ledger_conn_id
         self.older_than = older_than
@@ -62,7 +62,7 @@ class AdjustPruneLedgerOperator(BaseOperator):
 
 
 def check_age(older_than: timedelta) -> None:
-    """Refuse to forget what Adjust would still take.
+    """Refuse an age at which Adjust would still accept the events.
 
     :raises AdjustConfigurationError: ``older_than`` is too short.
     """

@@ -68,7 +68,7 @@ class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
 
 
 def as_rows(events: Any) -> Sequence[Row] | Iterable[Row]:
-    """What was given as events, as a list to be sorted or a stream in time order; rejected lines in a list are mended.
+    """The given events as a list, which will be sorted, or as a stream in time order. Rejected lines become their rows.
 
     :raises AdjustConfigurationError: it is neither.
     """
@@ -94,7 +94,7 @@ def corrected_row(row: Any) -> Any:
     """The row itself, or, given a line of a rejected file, the row in it, which keeps the event id that it had."""
     if not is_rejected_line(row):
         return row
-    # What was no row when it was rejected has no row to mend; it is refused again, in words.
+    # What was not a row when it was rejected is refused again.
     return ResubmittedRow(row[ROW_KEY], row["event_id"]) if isinstance(row[ROW_KEY], Mapping) else row[ROW_KEY]
 
 

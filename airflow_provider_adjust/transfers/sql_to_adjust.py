@@ -1,4 +1,4 @@
-"""SqlToAdjustOperator: what a query returns becomes revenue in Adjust."""
+"""SqlToAdjustOperator: sends the rows of a query to Adjust."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SqlToAdjustOperator(AdjustDeliveryOperator):
         )
 
     :param sql: one SELECT, inline or the path of a ``.sql`` file. (templated)
-    :param sql_conn_id: any connection whose hook is a ``DbApiHook``. (templated)
+    :param sql_conn_id: any connection with a ``DbApiHook``. (templated)
     :param parameters: values for the query's placeholders. (templated)
     :param hook_params: arguments for the connection's hook.
     :param fetch_size: rows fetched at a time; what is held in memory does not depend on the query's size.
