@@ -1,7 +1,7 @@
 """Rows out of a file: JSON Lines, a JSON list, CSV or Parquet, on any storage that Airflow reaches.
 
 A file is streamed, so its rows must be in time order, except where it is read whole anyway: a JSON list, and a rejected
-file of an earlier run, whose lines stand in the order in which they were refused.
+file of an earlier run, with its lines in the order in which they were refused.
 """
 
 from __future__ import annotations

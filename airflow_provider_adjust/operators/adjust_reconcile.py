@@ -43,7 +43,7 @@ class AdjustReconcileOperator(BaseOperator):
 
     :param sql: one SELECT of the columns ``day``, ``event_token``, ``events``, ``revenue`` and ``currency``, inline or the
         path of a ``.sql`` file. Without ``revenue``, events alone are compared. (templated)
-    :param sql_conn_id: any connection whose hook is a ``DbApiHook``. (templated)
+    :param sql_conn_id: any connection with a ``DbApiHook``. (templated)
     :param parameters: values for the query's placeholders. (templated)
     :param hook_params: arguments for the connection's hook.
     :param adjust_conn_id: the ``adjust`` connection, with an API token. (templated)

@@ -23,7 +23,7 @@ class AdjustEventsReadySensor(BaseSensorOperator):
 
     :param sql: a query of one row: the count of the interval's events and, with ``settle_for``, the time at which the
         last of them was loaded. (templated)
-    :param sql_conn_id: any connection whose hook is a ``DbApiHook``. (templated)
+    :param sql_conn_id: any connection with a ``DbApiHook``. (templated)
     :param parameters: values for the query's placeholders. (templated)
     :param hook_params: arguments for the connection's hook.
     :param min_events: the smallest count that ends the wait; 0 accepts an empty interval.

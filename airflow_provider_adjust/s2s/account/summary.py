@@ -65,7 +65,7 @@ class DeliverySummary:
             )
 
     def count(self, outcomes: frozenset[Outcome], tolerated: frozenset[str] = frozenset()) -> int:
-        """Events with one of the outcomes, less those whose outcome or reason is tolerated."""
+        """Events with one of the outcomes, less those with a tolerated outcome or reason."""
         total = sum(self.outcomes[outcome.value] for outcome in outcomes if outcome.value not in tolerated)
         forgiven = sum(
             count

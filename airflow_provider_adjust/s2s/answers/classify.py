@@ -59,7 +59,7 @@ _RETRY_STATUSES = frozenset({408, 425, 429})
 _SLOW_DOWN_STATUSES = frozenset({429, 503})
 #: Objects and lists in an answer; Adjust's have a handful.
 _MOST_BRACKETS = 400
-#: Characters of an answer whose verdict is remembered.
+#: The verdict on an answer up to this length, in characters, is cached.
 _LONGEST_REMEMBERED = 300
 _FIX_ENDPOINT = "check the connection's endpoint; Adjust's is https://s2s.adjust.com"
 

@@ -31,7 +31,7 @@ class Dispatcher:
     """Takes events from the schedule and offers them one at a time.
 
     With a claim store: ``ask`` claims events ahead of need, ``collect`` returns the answers, and the loop hands each
-    claimed event back with ``admit``. Without one, every ready event whose tokens may be used is offered.
+    claimed event back with ``admit``. Without one, every ready event is offered, unless its tokens wait for their canary.
     """
 
     def __init__(self, schedule: Schedule, canary: TokenCanary, claims: ClaimStore | None) -> None:

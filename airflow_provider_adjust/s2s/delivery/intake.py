@@ -34,7 +34,7 @@ class Intake:
     """Turns rows into jobs, and rows that are no events into receipts.
 
     :param parsers: the parser of each route; a single route is named None.
-    :param route_by: the column whose value names a row's route.
+    :param route_by: the column that names a row's route.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class _EqualEvents:
         return before
 
     def check(self, event: Event, position: int) -> None:
-        """Refuse an event whose id another row of the same second already has: sent, it would count twice."""
+        """Refuse an event with the id of another row of the same second: it would count twice."""
         self._turn_to(event.occurred_at)
         first = self._positions.setdefault(event.event_id, position)
         if first != position:

@@ -1,6 +1,6 @@
 """Which event may be sent now: chronological order per device and event token.
 
-Adjust rejects an event whose time is earlier than one it already has for the same device and event token, so a lane
+Adjust rejects an event that is older than one it already has for the same device and event token, so a lane
 (device id name, device id value, event token) has one event in flight at a time. An event with several device ids is in
 several lanes and waits until it is the oldest in all of them. Lanes do not wait for one another.
 
@@ -93,7 +93,7 @@ class Schedule:
         return heapq.heappop(self._ready)[1] if self._ready else None
 
     def settle(self, pending: Pending) -> None:
-        """Let the lanes of a resolved event go on."""
+        """Free the lanes of a resolved event."""
         self._waiting -= 1
         for lane in pending.event.lanes:
             queue = self._lanes[lane]

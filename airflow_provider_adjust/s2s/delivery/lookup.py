@@ -13,7 +13,7 @@ from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.errors import AdjustError
 from airflow_provider_adjust.s2s.events.event import Lane
 
-#: Lanes whose last delivered second is remembered, to tell an event in doubt from its predecessor of the same second.
+#: Lanes for which the last delivered second is kept, to tell an event in doubt from its predecessor of the same second.
 _REMEMBERED_LANES = 100_000
 
 

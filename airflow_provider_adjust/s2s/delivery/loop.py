@@ -1,6 +1,6 @@
 """The loop: events in, receipts out.
 
-One thread reads events, hands those whose lanes are free to a transport, collects completions, and turns each into a
+One thread reads events, hands those with free lanes to a transport, collects completions, and turns each into a
 receipt, a retry or a stop. Only a bounded number of events is read ahead of the answers. The loop waits only in the
 transport's ``poll``, so that a test can pass a transport that controls the clock.
 """
@@ -180,7 +180,7 @@ class Delivery:
         return len(self._schedule) < self._buffer
 
     def _wake(self) -> None:
-        """Events whose backoff is over may be sent again; events in doubt whose check is due are looked up."""
+        """Offer events again after their backoff, and look up the events in doubt that are due."""
         for pending in self._delayed.take_due(self._clock()):
             self._schedule.make_ready(pending)
         if self._lookup:

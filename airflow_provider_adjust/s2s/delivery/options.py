@@ -60,7 +60,7 @@ class SendOptions:
     )
     on_in_doubt: OnInDoubt = option(
         "resend",
-        help="what to do with an event whose answer was lost: resend it, at the risk of counting it twice; hold it and "
+        help="what to do with an event if its answer was lost: resend it, at the risk of counting it twice; hold it and "
         "what follows in its lanes; or verify in Adjust's Device API whether it was recorded",
     )
     transport: TransportName = option(

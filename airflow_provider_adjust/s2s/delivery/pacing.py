@@ -35,7 +35,7 @@ class DelayQueue:
         heapq.heappush(self._waiting, (due, self._added, pending))
 
     def take_due(self, now: float) -> Iterator[Pending]:
-        """The events whose time has come, the earliest first."""
+        """The events that are due, the earliest first."""
         while self._waiting and self._waiting[0][0] <= now:
             yield heapq.heappop(self._waiting)[2]
 
