@@ -347,7 +347,8 @@ def test_a_ledger_that_fails_ends_the_delivery_before_anything_more_is_sent(tmp_
     with pytest.raises(LedgerUnavailable, match="OperationalError"):
         deliver()
     assert len(receipts) == 20
-    assert sum(adjust.received.values()) <= 5
+    # What was claimed before the tables were lost may still be sent: at most two batches of four, and what had ended.
+    assert sum(adjust.received.values()) <= 3 + 2 * 4
     assert {receipt.outcome.value for receipt in receipts} == {"delivered", "held"}
 
 
