@@ -1,7 +1,7 @@
 """Resume within a task instance: what was read and settled, small enough to be written once a second.
 
 A checkpoint says how many items of the input were read, a digest of all of them, and which of them still lack
-an outcome that a retry need not look at again. A retry reads the same input, compares the digest before it sends
+a final outcome. A retry reads the same input, compares the digest before it sends
 anything, passes on what lacks an outcome, and continues from there.
 
 It promises what its last write knew: after a kill -9, events that were settled since then are sent again.
@@ -129,7 +129,7 @@ class Checkpoint:
     def save(self) -> None:
         """Write the progress.
 
-        :raises DeliveryStopped: so many events are open that their list does not fit; what was written before stands.
+        :raises DeliveryStopped: too many events are open for their list to fit; the last write stays.
         """
         if not self._dirty or not self._caught_up:
             return

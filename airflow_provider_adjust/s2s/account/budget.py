@@ -20,7 +20,7 @@ class FailureBudget:
     """How much may go wrong before the task fails: never green over lost revenue.
 
     ``max_rejected`` limits what was refused (rejected, invalid, expired): a count, or a share of the rows read when it is
-    a float below 1. Events that are held or in doubt are no refusals: they fail the task unless tolerated by name, since
+    a float below 1. Events that are held or in doubt are not refusals: they fail the task unless tolerated by name, since
     a retry may still deliver them. ``tolerate`` names outcomes or reasons that do not count.
     """
 

@@ -1,4 +1,4 @@
-"""The ends an event can have, and what an answer means for it."""
+"""The outcomes that an event can have, and what an answer means for it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ UNRESOLVED = frozenset({Outcome.IN_DOUBT, Outcome.HELD})
 
 
 class Recorded(Enum):
-    """How an event in doubt stands with Adjust."""
+    """Whether Adjust has recorded an event in doubt."""
 
     YES = "recorded"
     NO = "absent"

@@ -43,7 +43,7 @@ _SENT = {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.IN_DOUB
 
 
 class Ledger:
-    """The ledger as one task instance uses it: ``claim`` before sending, ``settle`` after, ``flush`` at the end.
+    """The ledger as one task instance uses it: ``begin_claim`` before sending, ``settle`` after, ``flush`` at the end.
 
     :param engine: any SQLAlchemy engine. The table is made on first use.
     :param retry_unknown_devices: how old an event may be that was refused as ``device_not_found`` and is offered again.
@@ -96,8 +96,8 @@ class Ledger:
     def _write(self, settled: list[Receipt], more: Callable[[sa.Connection], _T]) -> _T:
         """Write what was settled, and more, in one transaction.
 
-        What is settled comes first: what came before in a claimed event's lane would after a kill be in doubt beside it,
-        and sent again behind it, out of order.
+        Settled events are written before new claims. Otherwise, after a kill, an event and its predecessor would both be in
+        doubt and could be sent again out of order.
         """
 
         def work() -> _T:
@@ -183,7 +183,7 @@ class Ledger:
         }
 
     def settle(self, receipt: Receipt) -> None:
-        """Note the end of an event that was claimed; of others it is only counted how many were held."""
+        """Note the end of an event that was claimed; of other events, only held ones are counted."""
         if receipt.event is None:
             return
         place = row_key(receipt.event)

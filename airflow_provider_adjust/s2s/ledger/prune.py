@@ -1,4 +1,4 @@
-"""Old events leave the ledger, in small transactions: no sending task waits long, and a kill undoes the last one only."""
+"""Deletes old events from the ledger in small transactions: no sending task waits long, and a kill undoes only the last."""
 
 from __future__ import annotations
 
@@ -52,9 +52,9 @@ def prune(
 def _prune_batch(
     connection: sa.Connection, since: datetime, before: datetime, batch_size: int
 ) -> tuple[int, datetime | None]:
-    """Delete the oldest; return how many, and the time to go on from, None if no more are left.
+    """Delete the oldest; return how many, and the time from which to continue, None if no more are left.
 
-    The next batch begins where this one ended: to find it from the start would lead through all that was deleted before.
+    The next batch begins where this one ended: a search from the start would read everything that was deleted before.
     """
     is_old = (_columns.occurred_at < before, _columns.status.in_(_SETTLED))
     oldest = (

@@ -1,4 +1,4 @@
-"""The ledger's table, and how it comes to be in a database.
+"""The ledger's tables, and how they are made and migrated.
 
 Times are UTC without an offset, since not every database keeps one.
 """

@@ -25,7 +25,7 @@ _columns = deliveries.c
 
 @dataclass(frozen=True, slots=True)
 class TaskInstanceId:
-    """Who sends: the words by which Airflow knows the task instance."""
+    """The Airflow task instance that claims events."""
 
     dag_id: str = ""
     run_id: str = ""
@@ -69,7 +69,7 @@ def insert_new(
 
 
 def _insert_arrays(whole: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> Any:
-    """Insert what no other task has inserted; a conflict waits for the other's end."""
+    """Insert what no other task has inserted; on a conflict, wait for the end of the other transaction."""
     arrays = [
         sa.bindparam(name, [record[name] for record in records], postgresql.ARRAY(_columns[name].type))
         for name in _EVENT_COLUMNS
@@ -93,12 +93,12 @@ def update(connection: sa.Connection, scope: Scope, ids: list[str], values: Mapp
 
 
 def delete_claimed(connection: sa.Connection, scope: Scope, ids: list[str], claim: str) -> None:
-    """Forget events that were claimed and surely did not reach Adjust."""
+    """Delete events that were claimed and certainly did not reach Adjust."""
     delete_where(connection, scope, ids, _columns.claim == claim)
 
 
 def delete_where(connection: sa.Connection, scope: Scope, ids: list[str], *conditions: sa.ColumnElement[bool]) -> int:
-    """Forget those of the events of which the conditions hold; return how many they were."""
+    """Delete the events for which the conditions hold; return how many they were."""
     return connection.execute(
         sa.delete(deliveries).where(*_scope_filter(scope), _id_in(connection, ids), *conditions)
     ).rowcount
@@ -123,7 +123,7 @@ _T = TypeVar("_T")
 
 
 def retry_on_conflict(work: Callable[[], _T]) -> _T:
-    """Do it again when another task was faster with one of the events; the next look sees what it wrote."""
+    """Retry a transaction that lost a race (unique violation, deadlock, serialization failure)."""
     for _ in range(_ATTEMPTS - 1):
         try:
             return work()
@@ -134,7 +134,7 @@ def retry_on_conflict(work: Callable[[], _T]) -> _T:
 
 
 def _is_lost_race(error: DBAPIError) -> bool:
-    """Tell a row that came in between, or a transaction that the database gave up for another, from a real failure."""
+    """Tell a unique violation, a deadlock or a serialization failure from other errors."""
     cause: Any = error.orig
     codes = {getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None), *getattr(cause, "args", ())[:1]}
     return isinstance(error, IntegrityError) or not _RACE_CODES.isdisjoint(codes)

@@ -23,7 +23,7 @@ class Target:
 
 
 class Failure(Enum):
-    """Why there is no whole answer, in terms of what may have happened at the other end."""
+    """Why there is no complete answer, by what the server may have done."""
 
     NOT_SENT = "the connection failed before the request was written"
     NO_ANSWER = "no whole answer came after the request was written"
@@ -48,7 +48,7 @@ class Transport(Protocol):
     """Sends form bodies by POST. Follows no redirects, verifies TLS, keeps no cookies."""
 
     def submit(self, key: Any, target: Target, body: str) -> None:
-        """Start a request. Never blocks for the answer and never raises for the network's sake."""
+        """Start a request. It does not wait for the answer, and a network error does not raise here."""
 
     def poll(self, timeout: float | None) -> list[Completion]:
         """Return what has ended since the last call, after at most ``timeout`` seconds; None waits for the first."""

@@ -32,9 +32,9 @@ _FAILURE_NAMES = {
 
 
 class _WatchedClock:
-    """Seconds in which somebody looked for answers: a longer break between two looks counts as one wait.
+    """A clock that stops while the loop is not polling, so that an answer that arrived meanwhile is not timed out.
 
-    The delivery does not look while its source or its ledger keeps it waiting. libcurl's own timeout would then throw an
+    The loop does not poll while its source or its ledger keeps it waiting. libcurl's own timeout would then throw an
     answer away that has long been there, and the event would be sent twice.
     """
 

@@ -1,4 +1,4 @@
-"""The transport that is always there: requests' connections, a thread for each request in flight.
+"""The transport that every installation has: requests' connections, a thread for each request in flight.
 
 requests decides how a connection is made (proxies, certificates, pooling); urllib3 below it carries each request, at a
 quarter of what ``Session.post`` costs.
@@ -100,7 +100,7 @@ class RequestsTransport:
         return left if timeout is None else min(timeout, left)
 
     def _overdue(self) -> Iterator[Completion]:
-        """Give up what has dripped for longer than both timeouts: each byte in time, the whole never."""
+        """Give up an answer that takes longer than both timeouts together, although each byte comes in time."""
         now = time.monotonic()
         while self._open:
             number, (deadline, key) = next(iter(self._open.items()))

@@ -1,4 +1,4 @@
-"""How requests would send: its session is the one place where credentials, proxies and certificates are decided.
+"""The settings of a request as the library requests would choose them: credentials, proxies and certificates.
 
 Every transport asks here, so that a proxy in the environment or a CA bundle means the same to all of them.
 """
@@ -42,7 +42,7 @@ def new_session(connections: int = 1) -> requests.Session:
 
 
 class RequestSettings(NamedTuple):
-    """Everything about a target's requests but their bodies. ``verify`` is a CA bundle's path, or True for the default."""
+    """URL, headers, proxy and TLS settings for a target. ``verify`` is a CA bundle's path, or True for the default."""
 
     request: requests.PreparedRequest
     proxies: Mapping[str, str]
