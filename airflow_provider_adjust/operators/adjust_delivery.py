@@ -39,9 +39,9 @@ from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.redaction import escape, mask_params
 
 if TYPE_CHECKING:
-    from airflow_provider_adjust.lineage import Lineage
-if TYPE_CHECKING:
     from airflow.sdk.types import Logger
+
+    from airflow_provider_adjust.lineage import Lineage
 
 AdjustRetryPolicy: Any
 try:

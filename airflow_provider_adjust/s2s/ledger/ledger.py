@@ -115,8 +115,8 @@ class Ledger:
 
     def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job]) -> list[Claim | Receipt]:
         answers: dict[int, Claim | Receipt] = {}
-        for scope, group in by_scope(jobs).items():
-            # Every task takes them in one order, or two would wait for each other.
+        # Every task takes scopes and events in one order, or two would wait for each other.
+        for scope, group in sorted(by_scope(jobs).items(), key=lambda item: item[0]):
             group.sort(key=lambda job: event_key(job.event.event_id))
             known = insert_new(connection, scope, [to_row(job.event) for job in group], self._claim_columns())
             for job in group:
