@@ -74,6 +74,10 @@ class FakeTransport:
     def clock(self) -> float:
         return self._now
 
+    def pass_time(self, seconds: float) -> None:
+        """Let the clock run on, as while the delivery waits for something else."""
+        self._now += seconds
+
     @property
     def positions(self) -> list[int]:
         """What was sent, in order."""

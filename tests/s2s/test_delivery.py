@@ -667,6 +667,40 @@ def test_others_go_on_while_an_event_is_looked_up() -> None:
     assert transport.times_of(2)[1] - transport.times_of(2)[0] == pytest.approx(60.0 + ANSWER_SECONDS)
 
 
+def test_a_slow_device_api_gets_its_pause_between_two_checks() -> None:
+    transport = FakeTransport()
+    asked: list[float] = []
+
+    def slow(_: Event) -> Recorded:
+        asked.append(transport.clock() - 1000.0)
+        transport.pass_time(6)
+        return Recorded.NO
+
+    doubtful = replace(_at(1, "a"), sent_before=True)
+    receipts, _ = _run(transport, [doubtful], on_in_doubt="verify", lookup=slow)
+    assert by_outcome(receipts) == {"delivered": [1]}
+    assert asked[:4] == pytest.approx([0.0, 11.0, 22.0, 33.0])
+
+
+def test_a_pause_that_adjust_asks_for_does_not_hold_up_a_lookup() -> None:
+    class LeftInDoubt(FakeClaims):
+        def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Claim | Receipt]]:
+            self.batches.append([each.position for each in jobs])
+            answer: Future[list[Claim | Receipt]] = Future()
+            answer.set_result([Claim(sent_before=each.position == 3) for each in jobs])
+            return answer
+
+    transport = FakeTransport({2: [Answer(429, retry_after="100"), OK]})
+    device_api = DeviceAnswers({3: [Recorded.YES]}, transport.clock)
+    jobs = [_at(position, f"d{position}") for position in (1, 2, 3)]
+    claims = LeftInDoubt(batch_size=1)
+    receipts, _ = _run(transport, jobs, claims=claims, on_in_doubt="verify", lookup=device_api, max_in_flight=1)
+    assert sorted(by_outcome(receipts)["delivered"]) == [1, 2, 3]
+    assert device_api.asked[0] < 2
+    assert claims.positions == [1, 2, 3], "what was looked up is not claimed again"
+    assert 3 not in transport.positions
+
+
 def test_to_look_up_without_a_device_api_is_refused() -> None:
     with pytest.raises(AdjustConfigurationError, match="needs the API token in the connection"):
         _delivery(FakeTransport(), on_in_doubt="verify")

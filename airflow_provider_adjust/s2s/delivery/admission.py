@@ -51,7 +51,6 @@ class Dispatcher:
 
     def admit(self, pending: Pending) -> None:
         """Offer an event that is claimed."""
-        pending.claimed = True
         self._admitted.append(pending)
 
     def ask(self) -> None:
@@ -99,10 +98,13 @@ class Dispatcher:
         batch, answer = self._asked
         self._asked = None
         try:
-            return list(zip(batch, answer.result(), strict=True))
+            answers = answer.result()
         except Exception as error:
             self._admitted.extend(batch)
             raise LedgerUnavailable.because(error) from error
+        for pending, each in zip(batch, answers, strict=True):
+            pending.claimed = isinstance(each, Claim)
+        return list(zip(batch, answers, strict=True))
 
     def drain(self) -> Iterator[Pending]:
         """All that could have gone next, and now will not."""

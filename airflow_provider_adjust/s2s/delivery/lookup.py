@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from airflow_provider_adjust.s2s.answers.outcome import Recorded
@@ -52,12 +52,15 @@ class DeviceLookup:
         self._until[pending] = now + self._policy.wait
         self._waiting.add(pending, now)
 
-    def results(self, now: float) -> Iterator[tuple[Pending, LookupResult]]:
-        """Check the events that are due; the results that will not change any more."""
-        for pending in self._waiting.take_due(now):
-            result = self.check(pending, now)
+    def results(self, clock: Callable[[], float]) -> Iterator[tuple[Pending, LookupResult]]:
+        """Check the events that are due; the results that will not change any more.
+
+        A check may take seconds, so the clock is read again for each: a slow Device API still gets its pause.
+        """
+        for pending in self._waiting.take_due(clock()):
+            result = self.check(pending, clock())
             if result.check_again_in is not None:
-                self._waiting.add(pending, now + result.check_again_in)
+                self._waiting.add(pending, clock() + result.check_again_in)
             else:
                 del self._until[pending]
                 yield pending, result

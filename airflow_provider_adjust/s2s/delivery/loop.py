@@ -184,7 +184,7 @@ class Delivery:
         for pending in self._delayed.take_due(self._clock()):
             self._schedule.make_ready(pending)
         if self._lookup:
-            for pending, result in self._lookup.results(self._clock()):
+            for pending, result in self._lookup.results(self._clock):
                 self._take_lookup(pending, result)
 
     def _send(self) -> None:
@@ -221,7 +221,11 @@ class Delivery:
                 self._end_unsent(pending, answer)
             else:
                 pending.doubtful = pending.doubtful or answer.sent_before
-                self._dispatcher.admit(pending)
+                if self._lookup and pending.doubtful and not pending.attempts and not self._stopped:
+                    # Now, and not when it may be sent: a pause or a full window need not hold up the look-up.
+                    self._begin_lookup(pending, self._lookup)
+                else:
+                    self._dispatcher.admit(pending)
 
     def _submit(self, pending: Pending, now: float) -> None:
         if not pending.attempts:
