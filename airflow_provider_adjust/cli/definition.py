@@ -116,7 +116,7 @@ _SENDING = (
         "--tolerate",
         action="append",
         metavar="REASON",
-        help="an outcome or a reason that is no failure (default: duplicate); may be repeated",
+        help="an outcome or a reason that does not count as a failure (default: duplicate); may be repeated",
     ),
     *_options(SendOptions),
 )
@@ -153,7 +153,7 @@ ADJUST = Group(
         ),
         Group(
             "ledger",
-            "Look after the ledger",
+            "Maintain the ledger",
             (
                 Command(
                     "prune",

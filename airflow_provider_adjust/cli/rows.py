@@ -24,7 +24,7 @@ _Options = TypeVar("_Options")
 def open_rows(file: str) -> Iterator[Sequence[Any] | Iterable[Any]]:
     """The file's rows, as the operator reads them: a list to be sorted, or a stream in time order.
 
-    :raises AdjustConfigurationError: it is no file of rows, or cannot be opened.
+    :raises AdjustConfigurationError: it is not a file of rows, or cannot be opened.
     """
     with ExitStack() as stack:
         try:

@@ -64,7 +64,7 @@ class ReceiptFile:
     def carry_over(self, earlier: str, lines: int) -> None:
         """Begin with the settled among the first ``lines`` lines of an earlier try's file.
 
-        What was held or in doubt is not settled: this try looks at it again.
+        What was held or in doubt is not settled: this try checks it again.
         """
         path = ObjectStoragePath(earlier)
         if self._path is None:

@@ -235,7 +235,7 @@ class AdjustS2SHook(BaseHook):
         """
         try:
             settings = self.settings
-            self.route()  # a token or an environment that cannot be is refused here, as it would be by a task
+            self.route()  # an invalid token or environment is refused here, as a task would refuse it
         except AdjustConfigurationError as error:
             return False, str(error)
         params = {"s2s": "1", "app_token": settings.app_token, "environment": settings.environment}

@@ -18,8 +18,8 @@ from airflow_provider_adjust.s2s.ledger.prune import prune
 class AdjustPruneLedgerOperator(BaseOperator):
     """Delete old events from the ledger; the XCom is how many.
 
-    Only settled events go. What is in doubt, or was being sent when its worker was lost, stays until somebody has looked
-    into it. They go in small transactions, so tasks that send meanwhile do not wait, and a task that is killed keeps what
+    Only settled events go. What is in doubt, or was being sent when its worker was lost, stays until somebody has checked
+    it. They go in small transactions, so tasks that send meanwhile do not wait, and a task that is killed keeps what
     it has deleted.
 
     :param ledger_conn_id: the database connection that the sending tasks have as ``ledger_conn_id``. (templated)

@@ -105,6 +105,6 @@ def _load_json(text: str) -> Any:
         return json.loads(text)
     except ValueError as error:
         raise AdjustConfigurationError(
-            f"events is no JSON list (line {getattr(error, 'lineno', '?')}, column {getattr(error, 'colno', '?')}); in a "
+            f"events is not a JSON list (line {getattr(error, 'lineno', '?')}, column {getattr(error, 'colno', '?')}); in a "
             "template, end the expression with `| tojson`, or pass the upstream task's output itself"
         ) from None

@@ -144,7 +144,10 @@ class Checkpoint:
             "rejected_lines": self.rejected_lines,
         }
         if len(json.dumps(state)) > MAX_BYTES:
-            raise DeliveryStopped(f"{len(self._pending):,} events are held, in doubt or unanswered, too many to go on")
+            raise DeliveryStopped(
+                f"{len(self._pending):,} events are held, in doubt or unanswered, too many for a checkpoint: use "
+                "ledger_conn_id, which has no such limit"
+            )
         self._store.save(state)
         self._saved_at = self._clock()
         self._dirty = False

@@ -40,7 +40,7 @@ class AdjustConfigurationError(FinalError, ValueError):
 
 
 class InvalidEvent(AdjustError, ValueError):
-    """A row is no event that Adjust would take, so it is never sent.
+    """The row is not an event that Adjust accepts, so it is never sent.
 
     ``reason`` is a short code that counts can be grouped by, ``detail`` a sentence with the remedy. ``event_id`` is the
     row's own id where ``id_field`` names one, ``occurred_at`` the event's time where it is the time that is refused.
@@ -72,7 +72,7 @@ class DeliveryStopped(AdjustError):
 
 
 class DeliveryHalted(DeliveryStopped, FinalError):
-    """Adjust's answer condemns the whole batch: a wrong token, an inactive app. A retry would meet the same answer."""
+    """Adjust rejected the credentials or the app, so no event of this batch can succeed. Not retried."""
 
 
 class AdjustUnreachable(DeliveryStopped):
@@ -80,7 +80,7 @@ class AdjustUnreachable(DeliveryStopped):
 
 
 class LedgerUnavailable(DeliveryStopped):
-    """The ledger's database failed. What was sent before is settled in it, or in doubt; a later retry may go on."""
+    """The ledger's database failed. What was sent before is settled in it, or in doubt; a later retry can continue."""
 
     @classmethod
     def because(cls, error: Exception) -> LedgerUnavailable:

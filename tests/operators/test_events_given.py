@@ -32,7 +32,7 @@ def test_events_may_be_given_as_rows_or_as_their_json(adjust: SandboxServer, nam
 
 
 @pytest.mark.parametrize("events", [[], (), "[]", "", "  \n"])
-def test_no_events_are_no_failure(adjust: SandboxServer, events: Any) -> None:
+def test_an_empty_input_does_not_fail_the_task(adjust: SandboxServer, events: Any) -> None:
     result = send(events)
     assert (result["read"], result["revenue"], result["first_event_at"]) == (0, {}, None)
     assert adjust.stats()["requests"] == 0
@@ -61,7 +61,7 @@ def test_a_template_that_is_a_path_stays_visible(adjust: SandboxServer, tmp_path
 
 
 NO_EVENTS: list[tuple[Any, str]] = [
-    ("[{'order_id': 'o-1'}]", r"events is no JSON list \(line 1, column 3\).* `\| tojson`"),
+    ("[{'order_id': 'o-1'}]", r"events is not a JSON list \(line 1, column 3\).* `\| tojson`"),
     ('{"order_id": "o-1"}', "put a single row into a list"),
     ({"order_id": "o-1"}, "put a single row into a list"),
     (None, "events must be a list of rows, not a NoneType"),

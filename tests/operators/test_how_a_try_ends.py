@@ -37,7 +37,7 @@ HALTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", HALTS)
-def test_a_batch_that_adjust_condemns_costs_one_request_and_fails_for_good(
+def test_a_batch_that_adjust_rejects_costs_one_request_and_fails_for_good(
     adjust: SandboxServer, connect: Connect, tmp_path: Path, said: Said, name: str
 ) -> None:
     settings, changes, words = HALTS[name]

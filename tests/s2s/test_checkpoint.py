@@ -233,7 +233,7 @@ def test_too_many_open_events_stop_the_run_instead_of_losing_track() -> None:
     # Irregular gaps, since regular ones compress to almost nothing.
     for position in random.Random(1).sample(range(10_000_000), 50_000):
         checkpoint._admit(replace(jobs[0], position=position))
-    with pytest.raises(DeliveryStopped, match="too many to go on"):
+    with pytest.raises(DeliveryStopped, match="too many for a checkpoint"):
         checkpoint.save()
     assert store.text is None
 

@@ -120,7 +120,7 @@ def test_a_delivered_event_and_its_receipt() -> None:
     assert transport.bodies == [given_job.event.body]
 
 
-def test_no_events_are_no_receipts() -> None:
+def test_without_events_there_are_no_receipts() -> None:
     transport = FakeTransport()
     assert _run(transport, []) == ([], None)
     assert transport.sent == []
@@ -258,7 +258,7 @@ def test_a_wait_of_nothing_is_sent_again_at_once() -> None:
     ],
     ids=["500", "429", "503 with retry_in", "408"],
 )
-def test_adjusts_wish_replaces_the_wait(answer: Answer) -> None:
+def test_retry_after_replaces_the_backoff(answer: Answer) -> None:
     transport = FakeTransport({1: [answer]})
     _run(transport, [job(1, "a")])
     assert transport.times_of(1) == [0.0, ANSWER_SECONDS + 7]
@@ -289,7 +289,7 @@ def test_a_lane_waits_while_its_event_waits_and_others_go_on() -> None:
     assert transport.positions == [1, 2, 4, 5, 2, 2, 3]
 
 
-def test_a_wish_that_is_too_long_ends_the_run() -> None:
+def test_a_retry_after_above_the_limit_ends_the_run() -> None:
     transport = FakeTransport({1: [Answer(429, retry_after="121")]})
     receipts, error = _run(transport, _devices(3))
     assert isinstance(error, AdjustUnreachable)
@@ -299,7 +299,7 @@ def test_a_wish_that_is_too_long_ends_the_run() -> None:
     assert transport.positions == [1]
 
 
-def test_the_longest_wish_is_waited_for() -> None:
+def test_a_retry_after_at_the_limit_is_waited_for() -> None:
     transport = FakeTransport({1: [Answer(429, retry_after="120")]})
     assert _run(transport, [job(1, "a")])[1] is None
     assert transport.times_of(1) == [0.0, ANSWER_SECONDS + 120]
@@ -658,7 +658,7 @@ def test_an_event_that_adjust_lacks_after_its_last_attempt_is_held_not_in_doubt(
     assert transport.positions == [1]
 
 
-def test_others_go_on_while_an_event_is_looked_up() -> None:
+def test_other_lanes_continue_during_a_lookup() -> None:
     transport = FakeTransport({1: [OK], 2: [LOST]})
     device_api = DeviceAnswers({2: [*LAGS, Recorded.NO]}, transport.clock)
     jobs = [_at(1, "a"), _at(2, "a"), _at(3, "b"), _at(4, "a")]
@@ -845,7 +845,7 @@ def test_a_retry_is_not_claimed_again() -> None:
     assert claims.batches == [[1]]
 
 
-def test_what_is_known_to_be_delivered_is_not_sent_and_its_lane_goes_on() -> None:
+def test_an_event_known_to_be_delivered_is_not_sent_and_its_lane_continues() -> None:
     transport = FakeTransport()
     claims = FakeClaims(answers={1: Outcome.SKIPPED, 3: Outcome.SKIPPED})
     receipts, _ = _run(transport, [job(1, "a"), job(2, "a"), job(3, "a"), job(4, "b")], claims=claims)

@@ -214,7 +214,7 @@ def test_what_is_held_in_doubt_is_never_sent_twice(engine: sa.Engine, kills: lis
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(25))
 @given(kills=st.lists(st.integers(1, 20), min_size=1, max_size=4), count=st.integers(1, 25))
-def test_what_is_looked_up_is_sent_exactly_once(engine: sa.Engine, kills: list[int], count: int) -> None:
+def test_events_checked_by_lookup_are_sent_exactly_once(engine: sa.Engine, kills: list[int], count: int) -> None:
     prepare(engine)
     with engine.begin() as connection:
         connection.execute(deliveries.delete())
@@ -239,7 +239,7 @@ def test_a_lost_answer_is_in_doubt_by_name(engine: sa.Engine) -> None:
     assert in_doubt == "order-2"
 
 
-def test_a_refused_event_is_not_sent_again_until_it_is_mended(engine: sa.Engine) -> None:
+def test_a_refused_event_is_not_sent_again_until_it_is_corrected(engine: sa.Engine) -> None:
     adjust, rows = Adjust(), make_rows(4)
     adjust.unknown.add("order-1")
     send(engine, rows, adjust, run="night-1")

@@ -80,7 +80,7 @@ def test_what_was_not_claimed_has_no_record(ledger_engine: sa.Engine) -> None:
     assert statuses(ledger_engine) == {}
 
 
-def test_what_is_not_ours_to_send_keeps_the_record_of_who_sent_it(ledger_engine: sa.Engine) -> None:
+def test_an_event_of_another_task_keeps_its_record(ledger_engine: sa.Engine) -> None:
     lost, (shared,) = ledger_of(ledger_engine, "lost"), jobs_of(1)
     lost.begin_claim([shared]).result()
     mine = ledger_of(ledger_engine, on_in_doubt="hold", now=lambda: NOW + CLAIM_EXPIRES)
@@ -143,7 +143,7 @@ def test_what_is_settled_while_a_write_is_under_way_goes_with_the_next(ledger_en
     assert statuses(ledger_engine) == {"delivered": 6}
 
 
-def test_a_write_that_failed_is_told_by_the_next(ledger_engine: sa.Engine) -> None:
+def test_a_failed_write_is_raised_by_the_next_one(ledger_engine: sa.Engine) -> None:
     ledger, jobs = ledger_of(ledger_engine, batch_size=1), jobs_of(4)
     ledger.begin_claim(jobs).result()
 
@@ -203,7 +203,7 @@ class Rival:
 
 
 @pytest.mark.parametrize("lost", [1, 2, ATTEMPTS - 1, ATTEMPTS])
-def test_who_loses_a_race_looks_again_so_many_times(strict: sa.Engine, lost: int) -> None:
+def test_a_lost_race_is_retried_a_limited_number_of_times(strict: sa.Engine, lost: int) -> None:
     (first, shared), ledger = jobs_of(2), ledger_of(strict)
     ledger.begin_claim([first]).result()
     ledger.settle(ended(first))
@@ -222,7 +222,7 @@ def test_who_loses_a_race_looks_again_so_many_times(strict: sa.Engine, lost: int
         each.close()
 
 
-def test_a_failure_that_is_no_race_is_not_tried_again(ledger_engine: sa.Engine) -> None:
+def test_a_failure_other_than_a_lost_race_is_not_retried(ledger_engine: sa.Engine) -> None:
     ledger, begun = ledger_of(ledger_engine), []
     metadata.drop_all(ledger_engine)
     sa.event.listen(ledger_engine, "begin", lambda _: begun.append("a transaction"))

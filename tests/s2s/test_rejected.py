@@ -128,13 +128,13 @@ def test_a_line_given_back_is_the_same_event_with_the_same_id(columns: dict[str,
         pytest.param({"Revenue": 5}, "unknown_parameter", id="unknown column"),
     ],
 )
-def test_a_refused_line_given_back_unmended_is_refused_again(columns: dict[str, Any], reason: str) -> None:
+def test_a_rejected_line_sent_again_uncorrected_is_refused_again(columns: dict[str, Any], reason: str) -> None:
     parser = EventParser()
     assert _outcome(row(**columns), parser) == reason
     assert _outcome(ResubmittedRow(_back(row(**columns)), "an-id"), parser) == reason
 
 
-def test_a_mended_line_keeps_its_id() -> None:
+def test_a_corrected_line_keeps_its_id() -> None:
     parser = EventParser()
     broken = row(revenue=Decimal("12.50"), gps_adid=None, currency="USD")
     mended = {**_back(broken), "gps_adid": "now-known"}

@@ -349,5 +349,5 @@ def test_the_table_of_nothing() -> None:
         ),
     ],
 )
-def test_the_line_of_a_run_that_goes_on(facts: dict[str, Any], line: str) -> None:
+def test_the_progress_line_of_a_running_delivery(facts: dict[str, Any], line: str) -> None:
     assert progress_line(_counted(rejected=1, held=1), **facts) == line

@@ -120,7 +120,7 @@ def test_an_answer_that_was_lost_after_recording(
     assert (sandbox.stats()["recorded"], sandbox.stats()["repeated"]) == (recorded, repeated)
 
 
-def test_rows_that_are_no_events_are_never_sent(sandbox: SandboxServer, transport: RequestsTransport) -> None:
+def test_invalid_rows_are_never_sent(sandbox: SandboxServer, transport: RequestsTransport) -> None:
     rows = [*_rows(3), row(gps_adid=None), row(created_at=NOW - timedelta(days=60)), row(revenue=0, currency="USD")]
     sender = _sender(sandbox.url, transport)
     summary = _summarised(sender, list(sender.send(rows)))

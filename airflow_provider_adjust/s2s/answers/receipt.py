@@ -77,7 +77,10 @@ def held_behind_another(job: Job) -> Receipt:
 
 
 def still_in_doubt(job: Job) -> Receipt:
-    detail = "an earlier try sent this event and got no answer; look into Adjust, then send it as a row of its own"
+    detail = (
+        "an earlier try sent this event and got no answer; check in Adjust whether it was recorded; if not, send it as a "
+        "separate row"
+    )
     return receipt_for(job, Outcome.IN_DOUBT, "no_answer", detail)
 
 

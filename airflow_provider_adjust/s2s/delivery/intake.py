@@ -31,7 +31,7 @@ def utc_now() -> datetime:
 
 
 class Intake:
-    """Turns rows into jobs, and rows that are no events into receipts.
+    """Turns rows into jobs, and rows that are not valid events into receipts.
 
     :param parsers: the parser of each route; a single route is named None.
     :param route_by: the column that names a row's route.
@@ -50,7 +50,7 @@ class Intake:
     def sorted(self, rows: Sequence[Row]) -> Iterator[Job | Receipt]:
         """Everything by time, what has none first; equal times keep the order of their rows.
 
-        An event that is refused for its age keeps its place, so that the order does not depend on when it is looked at.
+        An event that is refused for its age keeps its place, so that the order does not depend on when it is checked.
         """
         count_equal = _EqualEvents(bounded=False)
         items = [self._take(row, position, count_equal) for position, row in enumerate(rows, start=1)]

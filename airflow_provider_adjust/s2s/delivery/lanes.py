@@ -108,7 +108,7 @@ class Schedule:
                 self.make_ready(follower)
 
     def close(self, pending: Pending) -> None:
-        """Close the lanes behind an event that is not to be sent. It was not added; older events go on."""
+        """Close the lanes behind an event that will not be sent. It was not added; older events continue."""
         self._hold([pending])
 
     def hold(self, pending: Pending) -> list[Pending]:

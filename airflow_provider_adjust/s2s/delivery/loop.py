@@ -121,7 +121,7 @@ class Delivery:
     def run(self, stream: Iterable[Job | Receipt]) -> Iterator[Receipt]:
         """Deliver the stream's events and yield a receipt for each once the sink has taken it.
 
-        Receipts in the stream, of rows that are no events, are passed on. An error of the stream ends the reading; what
+        Receipts in the stream, of rows that are not valid events, are passed on. An error of the stream ends the reading; what
         was read before it is delivered first, then it is raised.
 
         :raises DeliveryHalted: Adjust rejected the credentials or the app.

@@ -147,7 +147,10 @@ class Ledger:
             return receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {before}")
         if self._on_in_doubt == "hold":
             return receipt_for(
-                job, Outcome.IN_DOUBT, "no_answer", f"it was sent {before}, and no answer came; look into Adjust"
+                job,
+                Outcome.IN_DOUBT,
+                "no_answer",
+                f"it was sent {before}, and no answer came; check in Adjust whether it was recorded",
             )
         return Claim(sent_before=True)
 

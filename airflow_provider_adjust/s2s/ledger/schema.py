@@ -98,7 +98,7 @@ def _upgrade(connection: sa.Connection) -> None:
 
 
 def _let_sqlite_writers_wait(engine: sa.Engine) -> None:
-    """Take SQLite's write lock at once: two writers that began by reading could not both go on."""
+    """Take SQLite's write lock at once: two writers that began by reading could not both continue."""
     if sa.event.contains(engine, "begin", _begin_immediate):
         return
     sa.event.listen(engine, "connect", _leave_begin_to_sqlalchemy)
