@@ -47,7 +47,7 @@ class DeliveryRun:
         max_in_flight: int,
         rejected: ReceiptFile,
         checkpoint: Checkpoint | None,
-        has_memory: bool,
+        ledger: Ledger | None,
     ) -> None:
         self.sender = sender
         self.rejected = rejected
@@ -56,7 +56,7 @@ class DeliveryRun:
         self._hooks = hooks
         self._max_in_flight = max_in_flight
         self._checkpoint = checkpoint
-        self._has_memory = has_memory
+        self._ledger = ledger
         self._was_interrupted = False
 
     @classmethod
@@ -93,7 +93,7 @@ class DeliveryRun:
                 max_in_flight=sending.max_in_flight,
                 rejected=rejected,
                 checkpoint=checkpoint,
-                has_memory=checkpoint is not None or ledger is not None,
+                ledger=ledger,
             )
 
     @property
@@ -104,7 +104,7 @@ class DeliveryRun:
     @property
     def would_send_twice(self) -> bool:
         """Adjust may have events of this try, and nothing would keep a retry from sending them again."""
-        return (self._was_interrupted or self.sender.sink.has_sent) and not self._has_memory
+        return (self._was_interrupted or self.sender.sink.has_sent) and self._checkpoint is None and self._ledger is None
 
     def receipts(self, rows: Sequence[Row] | Iterable[Row]) -> Generator[Receipt]:
         """Send the rows; yield each receipt once the sink has taken it. However it ends, what is known is saved."""
@@ -123,6 +123,8 @@ class DeliveryRun:
             raise
         finally:
             self.summary.read = self.sender.read
+            if self._ledger:
+                self._ledger.rejected_path = self.rejected.written_to
 
     def deliver(self, rows: Sequence[Row] | Iterable[Row], task_log: Logger) -> None:
         """Send the rows to their end; a line in the log says every few seconds how far it is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -11,11 +12,13 @@ import sqlalchemy as sa
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, AdjustError
 from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
-from airflow_provider_adjust.s2s.ledger.statements import TaskInstanceId
+from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 from airflow_provider_adjust.sql_rows import sql_hook
+
+log = logging.getLogger(__name__)
 
 
 def hooks_by_route(
@@ -47,6 +50,7 @@ def task_instance_id(ti: Any, task_id: str) -> TaskInstanceId:
         run_id=getattr(ti, "run_id", ""),
         task_id=getattr(ti, "task_id", task_id),
         map_index=getattr(ti, "map_index", -1),
+        try_number=getattr(ti, "try_number", 1),
     )
 
 
@@ -58,7 +62,7 @@ def open_ledger(
     *,
     retry_unknown_devices: timedelta | None = None,
 ) -> Iterator[Ledger | None]:
-    """The ledger within the context; None without a connection.
+    """The ledger within the context, which also tells it how the try ends; None without a connection.
 
     :raises AdjustConfigurationError: without a ledger nobody remembers the unknown devices; or the connection is not one
         to a database, or its ledger is of a newer provider.
@@ -76,8 +80,27 @@ def open_ledger(
             retry_unknown_devices=retry_unknown_devices,
             batch_size=max(64, 2 * sending.max_in_flight),
         )
-        with closing(ledger):
+        with closing(ledger), _recorded_end(ledger):
             yield ledger
+
+
+@contextmanager
+def _recorded_end(ledger: Ledger) -> Iterator[None]:
+    """Have the ledger know how the try ends."""
+    error: str | None = None
+    try:
+        yield
+    except BaseException as failure:
+        # The message of another library's error may hold values of rows.
+        first_line = f": {failure}".partition("\n")[0] if isinstance(failure, AdjustError) else ""
+        error = f"{type(failure).__name__}{first_line}"
+        raise
+    finally:
+        try:
+            ledger.end(error)
+        except Exception as failure:
+            # All that was settled is written, or the delivery has failed for it before.
+            log.warning("The ledger does not know how this try ended (%s)", type(failure).__name__)
 
 
 @contextmanager

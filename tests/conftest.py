@@ -21,7 +21,7 @@ from hypothesis import settings
 from own_postgres import own_postgres
 from warm_airflow import airflow_command, end_server
 
-from airflow_provider_adjust.s2s.ledger.schema import metadata
+from airflow_provider_adjust.s2s.ledger.schema import drop_all
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -107,6 +107,7 @@ def ledger_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa
     else:
         url = sa.make_url(request.getfixturevalue("postgres_url")).set(drivername="postgresql+psycopg2")
         made = sa.create_engine(url)
-        metadata.drop_all(made)
+        with made.begin() as connection:
+            drop_all(connection)
     yield made
     made.dispose()

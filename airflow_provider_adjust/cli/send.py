@@ -24,7 +24,7 @@ from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, DeliveryIncomplete
 from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
-from airflow_provider_adjust.s2s.ledger.statements import TaskInstanceId
+from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 
 #: The task id in the ledger of events that were sent from the command line.
 TASK_ID = "airflow adjust send"

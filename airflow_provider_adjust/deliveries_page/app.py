@@ -53,9 +53,7 @@ def show_deliveries(request: Request, dag_ids: ReadableDagIds, given: QueryFilte
     with open_session(_ledger(filters)) as ledger:
         readable = _readable(ledger, dag_ids)
         counts = queries.counts(ledger.connection, readable, filters, now)
-        cut = len(counts) == queries.MAX_COUNTS
-        if ledger.has_held:
-            counts += queries.held_counts(ledger.connection, readable, filters)
+    cut = len(counts) >= queries.MAX_COUNTS
     return render(request, "deliveries.html", filters, dag_ids=readable, summary=summarise(counts), cut=cut)
 
 
@@ -66,7 +64,7 @@ def show_runs(request: Request, dag_ids: ReadableDagIds, given: QueryFilters) ->
     filters = given.with_default_days(now.date())
     with open_session(_ledger(filters)) as ledger:
         readable = _readable(ledger, dag_ids)
-        page = queries.runs(ledger.connection, readable, filters, now, with_held=ledger.has_held)
+        page = queries.runs(ledger.connection, readable, filters, now)
     return render(request, "runs.html", filters, dag_ids=readable, page=page)
 
 

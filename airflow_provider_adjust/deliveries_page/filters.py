@@ -14,8 +14,8 @@ DEFAULT_DAYS = 30
 #: More days than this would take one answer too long to sum up.
 MAX_DAYS = 92
 
-#: ``sending`` is shown as ``in_doubt`` once its claim has expired: the worker was lost.
-Status = Literal["delivered", "duplicate", "rejected", "in_doubt", "sending"]
+#: ``sending`` is shown as ``in_doubt`` once the lease of its try has run out: the worker was lost.
+Status = Literal["delivered", "duplicate", "rejected", "invalid", "expired", "in_doubt", "sending", "held"]
 
 _empty_as_none = BeforeValidator(lambda value: None if value == "" else value)
 #: 250 is Airflow's own limit. Postgres stores no NUL in a text.

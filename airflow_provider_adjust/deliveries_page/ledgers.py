@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from airflow_provider_adjust.s2s.ledger.schema import VERSION, deliveries, held, versions
+from airflow_provider_adjust.s2s.ledger.schema import VERSION, versions
 from airflow_provider_adjust.sql_rows import sql_hook
 
 #: Seconds after which Postgres cancels a query of the page. A slow query would slow the senders down.
@@ -27,7 +27,6 @@ class LedgerSession:
     """A database connection to a ledger, open for one answer."""
 
     connection: sa.Connection
-    has_held: bool
 
 
 @contextmanager
@@ -40,7 +39,8 @@ def open_session(conn_id: str) -> Iterator[LedgerSession]:
     try:
         with engine.connect() as connection:
             _forbid_writes(connection)
-            yield LedgerSession(connection, has_held=_has_held(connection, conn_id))
+            _check_shape(connection, conn_id)
+            yield LedgerSession(connection)
     except sa.exc.SQLAlchemyError as error:
         raise _read_error(conn_id, error) from None
 
@@ -72,9 +72,8 @@ def _forbid_writes(connection: sa.Connection) -> None:
         connection.exec_driver_sql("PRAGMA query_only = ON")
 
 
-def _has_held(connection: sa.Connection, conn_id: str) -> bool:
-    inspector = sa.inspect(connection)
-    if not inspector.has_table(deliveries.name) or not inspector.has_table(versions.name):
+def _check_shape(connection: sa.Connection, conn_id: str) -> None:
+    if not sa.inspect(connection).has_table(versions.name):
         raise LedgerReadError(
             f"The database of the connection {conn_id!r} has no ledger yet. "
             "The first task that runs with it as ledger_conn_id creates one."
@@ -84,4 +83,8 @@ def _has_held(connection: sa.Connection, conn_id: str) -> bool:
         raise LedgerReadError(
             f"The ledger of the connection {conn_id!r} was written by a newer provider. Update the provider on the API server."
         )
-    return inspector.has_table(held.name)
+    if version != VERSION:
+        raise LedgerReadError(
+            f"The ledger of the connection {conn_id!r} is of an older provider. The next task that sends with it brings it "
+            "up to date."
+        )

@@ -19,10 +19,14 @@ STATUSES = {
     "delivered": "Delivered",
     "duplicate": "Duplicate",
     "rejected": "Rejected",
+    "invalid": "Invalid",
+    "expired": "Expired",
     "in_doubt": "In doubt",
     "sending": "Being sent",
     "held": "Held",
 }
+#: Statuses of which the ledger has the events one by one.
+LISTED = ("delivered", "duplicate", "rejected", "in_doubt", "sending")
 _templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
 _templates.env.trim_blocks = _templates.env.lstrip_blocks = True
 
@@ -42,6 +46,7 @@ def render(request: Request, template: str, filters: Filters, *, status: int = 2
         "address": address,
         "ledgers": ledger_conn_ids(),
         "statuses": STATUSES,
+        "listed": LISTED,
     }
     headers = {"Cache-Control": "no-store"}
     return _templates.TemplateResponse(request, template, context | found, status_code=status, headers=headers)

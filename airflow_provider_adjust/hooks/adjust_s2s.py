@@ -118,7 +118,7 @@ class AdjustS2SHook(BaseHook):
         )
         device_api = settings.device_api()
         lookup = device_api.recorded if device_api else None
-        return Route(EventParser(options, ignored=ignored), settings.target, lookup)
+        return Route(EventParser(options, ignored=ignored), settings.target, lookup, sum(settings.timeout))
 
     def inspect_device(self, device_id: str) -> dict[str, Any]:
         """Return what Adjust's Device API knows of a device: the times of its last events, among others.

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -174,13 +174,21 @@ class AdjustDeliveryOperator(BaseOperator):
                     events[outlet].extra.update(result)
 
     def _deliver(self, context: Context) -> dict[str, Any]:
-        started = time.monotonic()
         self._run = None
+        self.delivery_result = None
+        sending = self.send_options()
+        # First: the ledger records a try also where nothing of it could be sent.
+        with exit_stack_preserving_error() as stack:
+            ledger = None if self.send_nothing else stack.enter_context(self._ledger(context, sending))
+            return self._deliver_with(ledger, context, sending)
+
+    def _deliver_with(self, ledger: Ledger | None, context: Context, sending: SendOptions) -> dict[str, Any]:
+        started = time.monotonic()
         budget = FailureBudget.of(self.max_rejected, self.tolerate)
         failure: BaseException | None = None
         try:
             with exit_stack_preserving_error() as stack:
-                run = self._open(context, stack)
+                run = self._open(context, stack, sending, ledger)
                 rows = self.rows(context, stack)
                 if self.send_nothing:
                     self._show_dry_run(run, rows)
@@ -211,9 +219,11 @@ class AdjustDeliveryOperator(BaseOperator):
         run.check(budget)
         return result
 
-    def _open(self, context: Context, stack: ExitStack) -> DeliveryRun:
+    def _open(
+        self, context: Context, stack: ExitStack, sending: SendOptions, ledger: Ledger | None
+    ) -> DeliveryRun:
         """Open everything that a try needs except its rows."""
-        options, sending = self.row_options(), self.send_options()
+        options = self.row_options()
         hooks = hooks_by_route(self.adjust_conn_id, self.route_by, options)
         ignored = () if self.route_by is None else (self.route_by,)
         # First, so that a mistake in a connection or an option shows before anything is opened.
@@ -221,7 +231,8 @@ class AdjustDeliveryOperator(BaseOperator):
         ti = context.get("ti")
         rejected = stack.enter_context(ReceiptFile.of_try(self.rejected_path, ti))
         responses = stack.enter_context(ReceiptFile.of_try(self.responses_path, ti))
-        checkpoint, ledger = (None, None) if self.send_nothing else self._memory(context, stack, sending)
+        # A ledger knows more than a checkpoint: it tells events apart, also after the input has changed.
+        needs_checkpoint = self.durable and ledger is None and not self.send_nothing
         return stack.enter_context(
             DeliveryRun.open(
                 hooks,
@@ -231,24 +242,22 @@ class AdjustDeliveryOperator(BaseOperator):
                 route_by=self.route_by,
                 rejected=rejected,
                 responses=responses,
-                checkpoint=checkpoint,
+                checkpoint=open_checkpoint(context, self.log) if needs_checkpoint else None,
                 ledger=ledger,
             )
         )
 
-    def _memory(
-        self, context: Context, stack: ExitStack, sending: SendOptions
-    ) -> tuple[Checkpoint | None, Ledger | None]:
-        ledger = stack.enter_context(
-            open_ledger(
-                self.ledger_conn_id,
-                task_instance_id(context.get("ti"), self.task_id),
-                sending,
-                retry_unknown_devices=self.retry_unknown_devices,
-            )
-        )
-        # A ledger knows more than a checkpoint: it tells events apart, also after the input has changed.
-        return (open_checkpoint(context, self.log) if self.durable and ledger is None else None), ledger
+    @contextmanager
+    def _ledger(self, context: Context, sending: SendOptions) -> Iterator[Ledger | None]:
+        task_instance = task_instance_id(context.get("ti"), self.task_id)
+        with open_ledger(
+            self.ledger_conn_id, task_instance, sending, retry_unknown_devices=self.retry_unknown_devices
+        ) as ledger:
+            if ledger is not None and ledger.waited:
+                self.log.info(
+                    "Waited %.0f s until the claims of an earlier try, which was killed, could be taken over", ledger.waited
+                )
+            yield ledger
 
     def _show_dry_run(self, run: DeliveryRun, rows: Sequence[Row] | Iterable[Row]) -> None:
         """Log the first events with ids masked, and what would be sent and what would not."""

@@ -12,10 +12,12 @@ import sqlalchemy as sa
 from airflow_provider_adjust.reconcile.report_client import utc_offset
 from airflow_provider_adjust.reconcile.totals import Days, EventTotals, merged
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
-from airflow_provider_adjust.s2s.ledger.schema import deliveries, prepare
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.ledger.migration import prepare
+from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events, scopes
 
 #: Adjust has a duplicate as well, from an earlier time, and the report shows it under the same day.
-_IN_ADJUST = (Outcome.DELIVERED.value, Outcome.DUPLICATE.value)
+_IN_ADJUST = [STATUS_NUMBERS[outcome.value] for outcome in (Outcome.DELIVERED, Outcome.DUPLICATE)]
 
 
 def delivered_totals(
@@ -45,17 +47,19 @@ def delivered_totals(
 
 def _of_day(engine: sa.Engine, day: date, app_token: str, environment: str, zone: tzinfo) -> list[EventTotals]:
     start = datetime.combine(day, time(), UTC) - utc_offset(day, zone)
-    columns = deliveries.c
+    columns = events.c
     query = (
-        sa.select(columns.event_token, columns.currency, sa.func.count(), sa.func.sum(columns.revenue))
+        sa.select(scopes.c.event_key, columns.currency, sa.func.count(), sa.func.sum(columns.revenue))
+        .join(scopes, scopes.c.id == columns.scope_id)
         .where(
-            columns.app_token == app_token,
-            columns.environment == environment,
+            scopes.c.app_token == app_token,
+            scopes.c.environment == environment,
+            scopes.c.endpoint == EVENT.name,
             columns.status.in_(_IN_ADJUST),
             columns.occurred_at >= start.replace(tzinfo=None),
             columns.occurred_at < (start + timedelta(days=1)).replace(tzinfo=None),
         )
-        .group_by(columns.event_token, columns.currency)
+        .group_by(scopes.c.event_key, columns.currency)
     )
     with engine.connect() as connection:
         rows = connection.execute(query).all()

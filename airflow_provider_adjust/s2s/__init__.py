@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from airflow_provider_adjust.s2s.events.options import RowOptions
     from airflow_provider_adjust.s2s.events.parser import EventParser, parse_event
     from airflow_provider_adjust.s2s.ledger.ledger import Ledger
-    from airflow_provider_adjust.s2s.ledger.statements import TaskInstanceId
+    from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 
 __all__ = [
     "EVENT",
@@ -102,7 +102,7 @@ _HOMES = {
     "events.options": ("RowOptions",),
     "events.parser": ("EventParser", "parse_event"),
     "ledger.ledger": ("Ledger",),
-    "ledger.statements": ("TaskInstanceId",),
+    "ledger.tries": ("TaskInstanceId",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

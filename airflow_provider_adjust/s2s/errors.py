@@ -84,6 +84,8 @@ class LedgerUnavailable(DeliveryStopped):
 
     @classmethod
     def because(cls, error: Exception) -> LedgerUnavailable:
+        if isinstance(error, LedgerUnavailable):
+            return error
         failure = cls(f"the ledger could not be written ({type(error).__name__}); nothing more was sent")
         failure.__cause__ = error
         return failure

@@ -8,8 +8,9 @@ from decimal import Decimal
 from typing import Any
 
 import sqlalchemy as sa
+from ledger_rows import write_deliveries
 
-from airflow_provider_adjust.s2s.ledger.schema import deliveries, prepare
+from airflow_provider_adjust.s2s.ledger.migration import prepare
 
 DAGS = ("shop_purchases", "shop_subscriptions")
 TOKENS = ("f0ob4r", "sub5cr", "tr1al0")
@@ -23,11 +24,11 @@ def fill(engine: sa.Engine, *, rows: int, days: int, last: datetime) -> None:
         batch.append(record)
         if len(batch) == 20_000:
             with engine.begin() as connection:
-                connection.execute(deliveries.insert(), batch)
+                write_deliveries(connection, batch)
             batch.clear()
     if batch:
         with engine.begin() as connection:
-            connection.execute(deliveries.insert(), batch)
+            write_deliveries(connection, batch)
 
 
 def _records(rows: int, days: int, last: datetime) -> Iterator[dict[str, Any]]:
@@ -43,11 +44,9 @@ def _records(rows: int, days: int, last: datetime) -> Iterator[dict[str, Any]]:
             "status": status,
             "reason": reason,
             "http_status": http_status,
-            "content": "0" * 32,
             "occurred_at": occurred_at,
             "revenue": Decimal(100 + number % 9900) / 100,
             "currency": "EUR" if number % 4 == 0 else "USD",
-            "claim": "0" * 32,
             "dag_id": DAGS[number % 5 == 0],
             "run_id": f"scheduled__{occurred_at:%Y-%m-%d}T00:00:00+00:00",
             "task_id": "send_purchases",

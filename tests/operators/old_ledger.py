@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from ledger_rows import write_deliveries
 
-from airflow_provider_adjust.s2s.ledger.schema import deliveries, prepare
+from airflow_provider_adjust.s2s.ledger.migration import prepare
+from airflow_provider_adjust.s2s.ledger.schema import deliveries
 
 
 @pytest.fixture
@@ -36,9 +38,7 @@ def remember(ledger: sa.Engine, *events: tuple[str, timedelta]) -> None:
             "event_id": f"{status}, {age.days} days" + (f", {age.seconds} s" if age.seconds else ""),
             "status": status,
             "reason": "",
-            "content": "0" * 32,
             "occurred_at": now - age,
-            "claim": "0" * 32,
             "dag_id": "sync",
             "run_id": "run",
             "task_id": "send",
@@ -49,7 +49,7 @@ def remember(ledger: sa.Engine, *events: tuple[str, timedelta]) -> None:
         for status, age in events
     ]
     with ledger.begin() as connection:
-        connection.execute(deliveries.insert(), rows)
+        write_deliveries(connection, rows)
 
 
 def remembered(ledger: sa.Engine) -> set[str]:
@@ -63,7 +63,7 @@ def at_the_first_batch(do: Callable[[], object]) -> Iterator[None]:
     once = iter([do])
 
     def look(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("DELETE FROM adjust_delivery"):
+        if statement.startswith("DELETE FROM adjust_event"):
             next(once, lambda: None)()
 
     sa.event.listen(sa.Engine, "before_cursor_execute", look)

@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from ledger_rows import write_deliveries, write_totals
 
+from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.prune import prune
-from airflow_provider_adjust.s2s.ledger.schema import deliveries, held, prepare
+from airflow_provider_adjust.s2s.ledger.schema import deliveries, events as event_table, totals, tries
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 OLD = (NOW - timedelta(days=100)).replace(tzinfo=None)
@@ -37,15 +39,13 @@ def remember(ledger: sa.Engine, events: Iterable[tuple[str, datetime]], status: 
             "event_id": event_id,
             "status": status,
             "reason": "",
-            "content": "0" * 32,
             "occurred_at": occurred_at,
-            "claim": "0" * 32,
             "updated_at": occurred_at,
         }
         for place, (event_id, occurred_at) in enumerate(events)
     ]
     with ledger.begin() as connection:
-        connection.execute(deliveries.insert(), rows)
+        write_deliveries(connection, rows)
 
 
 def old_events(count: int, *, step: timedelta = timedelta(seconds=1)) -> list[tuple[str, datetime]]:
@@ -76,7 +76,7 @@ def test_each_batch_is_kept_before_the_next_begins(ledger: sa.Engine) -> None:
 
     def look() -> bool:
         with ledger.begin() as connection:
-            connection.execute(sa.update(deliveries).values(reason="nobody holds it"))
+            connection.execute(sa.update(event_table).values(http_status=299))
         seen.append(count(ledger))
         return False
 
@@ -98,7 +98,7 @@ def test_a_batch_that_fails_leaves_those_before_it_deleted(ledger: sa.Engine) ->
 
     @sa.event.listens_for(ledger, "before_cursor_execute")
     def break_the_second(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if statement.startswith("DELETE FROM adjust_delivery") and next(batches) == 2:
+        if statement.startswith("DELETE FROM adjust_event") and next(batches) == 2:
             raise ConnectionError("the database went away")
 
     with pytest.raises(ConnectionError):
@@ -115,17 +115,20 @@ def test_what_is_open_stays_and_holds_up_nothing(ledger: sa.Engine, status: str)
     assert count(ledger) == 25
 
 
-def test_counts_of_held_events_go_with_them(ledger: sa.Engine) -> None:
+def test_totals_and_tries_of_old_days_go_with_them(ledger: sa.Engine) -> None:
     days = (date(2026, 7, 1), date(2026, 9, 1))
     rows = [
-        OWNER | {"app_token": "app1", "event_token": "event1", "environment": "production", "events": 1, "day": day}
+        OWNER
+        | {"app_token": "app1", "event_token": "event1", "environment": "production", "run_id": str(day)}
+        | {"events": 1, "day": day, "outcome": "held", "occurred_at": datetime.combine(day, datetime.min.time())}
         for day in days
     ]
     with ledger.begin() as connection:
-        connection.execute(held.insert(), rows)
+        write_totals(connection, rows)
     prune_all(ledger)
     with ledger.connect() as connection:
-        assert list(connection.scalars(sa.select(held.c.day))) == [days[1]]
+        assert list(connection.scalars(sa.select(totals.c.day))) == [days[1]]
+        assert list(connection.scalars(sa.select(tries.c.run_id))) == [str(days[1])]
 
 
 def test_two_that_prune_at_once_delete_each_event_once(ledger: sa.Engine) -> None:

@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from ledger_rows import end_leases
 from s2s_case import NOW, job
 from sqlalchemy.exc import DBAPIError
 
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
 from airflow_provider_adjust.s2s.events.job import Claim, Job
-from airflow_provider_adjust.s2s.ledger.ledger import CLAIM_EXPIRES, WRITE_EVERY, Ledger, TaskInstanceId
-from airflow_provider_adjust.s2s.ledger.schema import deliveries, metadata
+from airflow_provider_adjust.s2s.ledger.ledger import WRITE_EVERY, Ledger
+from airflow_provider_adjust.s2s.ledger.schema import STATUSES, drop_all, events
+from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId, begin_try
 
 #: How often a write is tried that others keep coming in between.
 ATTEMPTS = 20
@@ -46,7 +48,7 @@ def ended(sent: Job, outcome: Outcome = Outcome.DELIVERED) -> Receipt:
 
 def statuses(engine: sa.Engine) -> Counter[str]:
     with engine.connect() as connection:
-        return Counter(connection.scalars(sa.select(deliveries.c.status)))
+        return Counter(STATUSES[number] for number in connection.scalars(sa.select(events.c.status)))
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,8 @@ def test_what_was_not_claimed_has_no_record(ledger_engine: sa.Engine) -> None:
 def test_an_event_of_another_task_keeps_its_record(ledger_engine: sa.Engine) -> None:
     lost, (shared,) = ledger_of(ledger_engine, "lost"), jobs_of(1)
     lost.begin_claim([shared]).result()
-    mine = ledger_of(ledger_engine, on_in_doubt="hold", now=lambda: NOW + CLAIM_EXPIRES)
+    end_leases(ledger_engine)
+    mine = ledger_of(ledger_engine, on_in_doubt="hold")
     (receipt,) = mine.begin_claim([shared]).result()
     assert receipt is not None
     assert receipt.outcome is Outcome.IN_DOUBT
@@ -112,8 +115,10 @@ def test_what_was_claimed_and_never_sent_is_forgotten(ledger_engine: sa.Engine) 
 def test_a_claim_that_another_took_over_is_not_forgotten_for_it(ledger_engine: sa.Engine) -> None:
     late, (shared,) = ledger_of(ledger_engine), jobs_of(1)
     late.begin_claim([shared]).result()
+    end_leases(ledger_engine)
     with ledger_engine.begin() as connection:
-        connection.execute(deliveries.update().values(claim="of another"))
+        other = begin_try(connection, TaskInstanceId("dag", "other", "send"), 60)
+        connection.execute(events.update().values(try_id=other))
     late.settle(ended(shared, Outcome.HELD))
     late.flush()
     late.close()
@@ -170,7 +175,8 @@ def test_a_failed_write_is_raised_by_the_next_one(ledger_engine: sa.Engine) -> N
 def strict(postgres_url: str) -> Iterator[sa.Engine]:
     url = sa.make_url(postgres_url).set(drivername="postgresql+psycopg2")
     engine = sa.create_engine(url, isolation_level="REPEATABLE READ")
-    metadata.drop_all(engine)
+    with engine.begin() as connection:
+        drop_all(connection)
     yield engine
     engine.dispose()
 
@@ -190,10 +196,10 @@ class Rival:
         sa.event.listen(engine, "before_cursor_execute", self._before)
 
     def _before(self, _: sa.Connection, __: Any, statement: str, *___: Any) -> None:
-        if statement.startswith("INSERT INTO adjust_delivery") and self.claims < self._wins:
+        if statement.startswith("INSERT INTO adjust_event") and self.claims < self._wins:
             assert self._ledger.begin_claim([self._shared]).result() == [Claim()]
             self.claims += 1
-        elif statement.startswith("UPDATE adjust_delivery") and 0 < self.claims < self._wins:
+        elif statement.startswith("UPDATE adjust_event") and 0 < self.claims < self._wins:
             self._ledger.settle(ended(self._shared, Outcome.HELD))
             self._ledger.flush()
 
@@ -224,7 +230,8 @@ def test_a_lost_race_is_retried_a_limited_number_of_times(strict: sa.Engine, los
 
 def test_a_failure_other_than_a_lost_race_is_not_retried(ledger_engine: sa.Engine) -> None:
     ledger, begun = ledger_of(ledger_engine), []
-    metadata.drop_all(ledger_engine)
+    with ledger_engine.begin() as connection:
+        drop_all(connection)
     sa.event.listen(ledger_engine, "begin", lambda _: begun.append("a transaction"))
     assert isinstance(ledger.begin_claim(jobs_of(1)).exception(), DBAPIError)
     assert len(begun) == 1

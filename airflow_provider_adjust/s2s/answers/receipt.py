@@ -15,6 +15,7 @@ class Receipt(NamedTuple):
 
     ``position`` is its row's place in the input, from 1. ``reason`` is a short code, empty for a delivery; ``detail`` a
     sentence. ``answer`` is Adjust's last answer as it came. ``attempts`` counts requests.
+    ``route`` names the connection that it went through, where there are several.
     ``event`` and ``row`` hold the user's data, device ids included; they are not shown by ``repr``.
     """
 
@@ -28,6 +29,7 @@ class Receipt(NamedTuple):
     attempts: int = 0
     event: Event | None = None
     row: Any = None
+    route: str | None = None
 
     @property
     def response(self) -> Any:
@@ -68,6 +70,7 @@ def receipt_for(
         attempts,
         job.event,
         job.row,
+        job.route,
     )
 
 

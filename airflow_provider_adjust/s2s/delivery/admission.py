@@ -26,6 +26,12 @@ class ClaimStore(Protocol):
     def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Claim | Receipt]]:
         """For each event a claim, or the receipt of one that is not to be sent now; known once that is written."""
 
+    def may_send(self) -> bool:
+        """Whether the claims are still this try's own, so that their events may go out.
+
+        :raises LedgerUnavailable: they are not, and will not be again.
+        """
+
 
 class Dispatcher:
     """Takes events from the schedule and offers them one at a time.
@@ -52,6 +58,13 @@ class Dispatcher:
     def admit(self, pending: Pending) -> None:
         """Offer an event that is claimed."""
         self._admitted.append(pending)
+
+    def may_send(self) -> bool:
+        """Whether an event may go out now.
+
+        :raises LedgerUnavailable: none of this try may go any more.
+        """
+        return self._claims is None or self._claims.may_send()
 
     def ask(self) -> None:
         """Claim more events while few are at hand."""

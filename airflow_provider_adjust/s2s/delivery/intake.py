@@ -76,17 +76,18 @@ class Intake:
 
     def _take(self, row: Row, position: int, count_equal: _EqualEvents) -> tuple[datetime, Job | Receipt]:
         """The row's time, and the job or the refusal that it becomes."""
+        route = None
         try:
             route = self._route_of(row)
             event = self._parsers[route].parse(row, now=self._now(), count_equal=count_equal)
-            count_equal.check(event, position)
+            count_equal.check(event, route, position)
         except InvalidEvent as error:
             if error.reason in self._missing_defaults and position == 1:
                 # Not one row's mistake: nothing has been sent yet, and nothing should be.
                 raise AdjustConfigurationError(error.detail) from None
             outcome = Outcome.EXPIRED if error.reason == "expired" else Outcome.INVALID
             event_id = error.event_id or row_digest(row)
-            refusal = Receipt(outcome, error.reason, event_id, position, detail=error.detail, row=row)
+            refusal = Receipt(outcome, error.reason, event_id, position, detail=error.detail, row=row, route=route)
             return error.occurred_at or _NO_TIME, refusal
         return event.occurred_at, Job(event, position, row, route)
 
@@ -110,7 +111,7 @@ class _EqualEvents:
         self._bounded = bounded
         self._second = -1
         self._digests: Counter[str] = Counter()
-        self._positions: dict[str, int] = {}
+        self._positions: dict[tuple[str | None, ...], int] = {}
 
     def __call__(self, digest: str, occurred_at: datetime) -> int:
         self._turn_to(occurred_at)
@@ -118,14 +119,20 @@ class _EqualEvents:
         self._digests[digest] += 1
         return before
 
-    def check(self, event: Event, position: int) -> None:
-        """Refuse an event with the id of another row of the same second: it would count twice."""
+    def check(self, event: Event, route: str | None, position: int) -> None:
+        """Refuse an event with the identity of another row of the same second: it would count twice.
+
+        Events of two event tokens, apps or environments are two, also under one id.
+        """
         self._turn_to(event.occurred_at)
-        first = self._positions.setdefault(event.event_id, position)
+        params = event.params
+        identity = (route, params["app_token"], event.endpoint.name, event.key, params["environment"], event.event_id)
+        first = self._positions.setdefault(identity, position)
         if first != position:
             raise InvalidEvent(
                 "repeated_event_id",
-                f"row {first} has the same event id; remove the duplicate from the query (a join may have doubled it)",
+                f"row {first} has the same event id; remove the duplicate from the query (a join may have doubled it), or "
+                "name the columns of id_field that tell the two apart",
                 event_id=event.event_id,
             )
 

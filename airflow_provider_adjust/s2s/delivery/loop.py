@@ -192,6 +192,8 @@ class Delivery:
         try:
             self._look_ahead()
             while not self._stopped and self._in_flight < self._pace.window and self._pace.wait(now) <= 0:
+                if not self._dispatcher.may_send():
+                    break
                 pending = self._dispatcher.next()
                 if pending is None:
                     break

@@ -1,52 +1,90 @@
-"""A SQL table of what was delivered: once-only across tries, runs, clears, backfills and overlapping windows.
+"""What was delivered, in a SQL database: once-only across tries, runs, clears, backfills and overlapping windows.
 
 An event is written as ``sending`` before it goes out and settled after, both in batches. So after a lost worker the
-events in doubt are known one by one, and everything else is known to be in Adjust or not. Statuses are kept by event id;
-no device id, no address and no secret is stored.
+events in doubt are known one by one, and everything else is known to be in Adjust or not. A claim lives as long as its
+try, which renews a lease; only the try that claimed an event settles it. Statuses are kept by event id; no device id, no
+address and no secret is stored.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-import uuid
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from hashlib import blake2b
-from typing import Any, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.errors import LedgerUnavailable
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Claim, Job
-from airflow_provider_adjust.s2s.ledger.schema import prepare
+from airflow_provider_adjust.s2s.ledger.migration import prepare
+from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, STATUSES, events
 from airflow_provider_adjust.s2s.ledger.statements import (
-    HeldCounts,
+    Numbers,
     Scope,
-    TaskInstanceId,
-    delete_claimed,
+    delete,
     insert_new,
+    known_in,
     retry_on_conflict,
+    retry_while_away,
+    siblings,
     update,
+)
+from airflow_provider_adjust.s2s.ledger.tries import (
+    FAILED,
+    LEASE,
+    SUCCESS,
+    Holder,
+    TaskInstanceId,
+    TotalKey,
+    Totals,
+    begin_try,
+    day_of,
+    end_try,
+    holders,
+    renew,
+    wait_for_earlier_tries,
 )
 
 #: Seconds after which settled events are written even when a batch is not full.
 WRITE_EVERY = 1.0
-#: A claim of another task instance that is older than this belongs to a worker that was lost.
-CLAIM_EXPIRES = timedelta(minutes=15)
+#: Seconds for which a write waits for a database that is away. Meanwhile nothing is sent.
+PATIENCE = 60.0
+#: Whether an event id names one event of its event token, or one of the whole app.
+IdScope = Literal["event", "app"]
+#: The reason of an event that an earlier try of the same task instance had settled. It counts in that try's totals.
+_BY_EARLIER_TRY = "by_earlier_try"
 _T = TypeVar("_T")
 _SENT = {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.IN_DOUBT}
+_SETTLED = _SENT - {Outcome.IN_DOUBT}
+_columns = events.c
+
+
+class _Place(NamedTuple):
+    """Where an event's record is."""
+
+    scope: Scope
+    key: str
 
 
 class Ledger:
-    """The ledger as one task instance uses it: ``begin_claim`` before sending, ``settle`` after, ``flush`` at the end.
+    """The ledger as one try uses it: ``begin_claim`` before sending, ``settle`` after, ``flush`` and ``end`` at the end.
 
-    :param engine: any SQLAlchemy engine. The table is made on first use.
+    :param engine: of Postgres, SQLite, MySQL or MariaDB. The tables are made on first use.
     :param retry_unknown_devices: how old an event may be that was refused as ``device_not_found`` and is offered again.
+    :param id_scope: whether an event id names one event of an event token, or one of the whole app.
+    :param max_resends: how often an event in doubt is taken over and sent again, over all tries.
+    :param lease: seconds for which the claims outlive a try that was killed.
+    :raises AdjustConfigurationError: the database cannot hold a ledger, or a newer provider has changed it.
     """
 
     def __init__(
@@ -56,7 +94,10 @@ class Ledger:
         *,
         on_in_doubt: OnInDoubt = "resend",
         retry_unknown_devices: timedelta | None = None,
+        id_scope: IdScope = "event",
+        max_resends: int = 1,
         batch_size: int = 64,
+        lease: float | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -64,18 +105,87 @@ class Ledger:
         self._task_instance = task_instance
         self._on_in_doubt = on_in_doubt
         self._retry_unknown_devices = retry_unknown_devices
+        self._id_scope = id_scope
+        self._max_resends = max_resends
         self.batch_size = batch_size
+        self._lease = LEASE if lease is None else lease
         self._now = now
         self._clock = clock
-        self._claim = uuid.uuid4().hex
-        self._open: set[tuple[Scope, str]] = set()
+        self._destinations: Mapping[str | None, str] = {}
+        self._longest_request = 0.0
+        self._patience = PATIENCE
+        #: By the position of their rows: the events that are claimed and not settled.
+        self._open: dict[int, _Place] = {}
         self._settled: list[Receipt] = []
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="adjust-ledger")
+        #: Positions of rows that an earlier try of this task instance has settled, until they are counted.
+        self._by_earlier_try: set[int] = set()
+        #: Where the rows that were not delivered are listed.
+        self.rejected_path: str | None = None
+        self._numbers = Numbers()
+        self._ended_holders: dict[int, Holder] = {}
+        #: Events whose id the app already has under another event token.
+        self.known_under_another_key = 0
         self._flushing: Future[None] | None = None
-        self._held = HeldCounts(task_instance)
         self._written_at = clock()
+        self._is_lost = False
         prepare(engine)
-        self._write([], self._held.forget)
+        #: Seconds for which the end of an earlier try's lease was waited for.
+        self.waited = wait_for_earlier_tries(engine, task_instance, self._lease)
+        begun_at = time.monotonic()
+        self._try_id = retry_on_conflict(self._begin)
+        self._valid_until = begun_at + self._lease
+        self._totals = Totals(self._try_id)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="adjust-ledger")
+        self._closing = threading.Event()
+        self._heart = threading.Thread(target=self._beat, name="adjust-ledger-heartbeat", daemon=True)
+        self._heart.start()
+
+    def _begin(self) -> int:
+        with self._engine.begin() as connection:
+            return begin_try(connection, self._task_instance, self._lease)
+
+    def attach(self, destinations: Mapping[str | None, str], longest_request: float = 0.0) -> None:
+        """Say where each route's events go, and how many seconds a request may take at most."""
+        self._destinations = destinations
+        self._longest_request = longest_request
+
+    # -- the lease -------------------------------------------------------------------------------------------------------
+
+    def _beat(self) -> None:
+        while not self._closing.wait(self._lease / 6):
+            with suppress(RuntimeError):  # the writer was shut down meanwhile
+                self._writer.submit(self._renew)
+
+    def _renew(self) -> None:
+        # From before the question to the database: its clock may have been read any time after.
+        asked_at = time.monotonic()
+
+        def work() -> bool:
+            with self._engine.begin() as connection:
+                return renew(connection, self._try_id, self._lease)
+
+        with suppress(Exception):  # without a renewal the lease runs out, and sending ends by that
+            if retry_on_conflict(work):
+                self._valid_until = asked_at + self._lease
+            else:
+                self._is_lost = True
+
+    def may_send(self) -> bool:
+        """Whether a request that is sent now ends before another try may take over its claim.
+
+        :raises LedgerUnavailable: the lease is lost, or could not be renewed for too long.
+        """
+        if self._is_lost:
+            raise LedgerUnavailable(
+                "another try has taken over this one's claims, since it did not renew its lease in time (the worker was "
+                "suspended, or could not reach the ledger); nothing more was sent"
+            )
+        left = self._valid_until - time.monotonic() - min(self._longest_request, self._lease / 2)
+        if left < -self._patience:
+            raise LedgerUnavailable("the ledger could not be reached to renew the lease of this try; nothing more was sent")
+        return left > 0
+
+    # -- claims ----------------------------------------------------------------------------------------------------------
 
     def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Claim | Receipt]]:
         """Write the events as ``sending``; for each a claim, or the receipt of one that is not to be sent now.
@@ -86,114 +196,184 @@ class Ledger:
         return self._writer.submit(self._write_claim, self._take_settled(), jobs)
 
     def _write_claim(self, settled: list[Receipt], jobs: Sequence[Job]) -> list[Claim | Receipt]:
-        answers = self._write(settled, lambda connection: self._claim_in(connection, jobs))
+        places = [self._place(job.event, job.route) for job in jobs]
+        answers = self._write(settled, lambda connection: self._claim_in(connection, jobs, places), places)
         # Only now: what a lost race has undone is not this task's to settle.
-        self._open.update(
-            row_key(job.event) for job, each in zip(jobs, answers, strict=True) if isinstance(each, Claim)
-        )
+        for job, place, each in zip(jobs, places, answers, strict=True):
+            if isinstance(each, Claim):
+                self._open[job.position] = place
         return answers
 
-    def _write(self, settled: list[Receipt], more: Callable[[sa.Connection], _T]) -> _T:
-        """Write what was settled, and more, in one transaction.
+    def _write(
+        self, settled: list[Receipt], more: Callable[[sa.Connection], _T], places: Iterable[_Place] = ()
+    ) -> _T:
+        """Write what was settled, and more, in one transaction; wait for a database that is away.
 
         Settled events are written before new claims. Otherwise, after a kill, an event and its predecessor would both be in
         doubt and could be sent again out of order.
         """
 
-        def work() -> _T:
+        def work() -> tuple[_T, Callable[[], None]]:
             with self._engine.begin() as connection:
-                self._write_settled(connection, settled)
-                return more(connection)
+                committed = self._write_settled(connection, settled)
+                return more(connection), committed
+
+        def learn_and_work() -> tuple[_T, Callable[[], None]]:
+            wanted = {self._place(receipt.event, receipt.route).scope for receipt in settled if receipt.event}
+            self._numbers.learn(
+                self._engine,
+                {place.scope for place in places} | wanted,
+                {"", *(receipt.reason for receipt in settled)},
+            )
+            return retry_on_conflict(work)
 
         try:
-            result = retry_on_conflict(work)
+            result, committed = retry_while_away(learn_and_work, patience=self._patience)
         except BaseException:
+            self._patience = 0.0  # the delivery is about to end; it need not wait once more for each write
             self._settled[:0] = settled
             raise
-        self._open.difference_update(row_key(receipt.event) for receipt in settled if receipt.event)
+        self._patience = PATIENCE
+        committed()
+        for receipt in settled:
+            self._open.pop(receipt.position, None)
+            self._by_earlier_try.discard(receipt.position)
         return result
 
-    def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job]) -> list[Claim | Receipt]:
+    def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job], places: Sequence[_Place]) -> list[Claim | Receipt]:
         answers: dict[int, Claim | Receipt] = {}
+        by_scope: dict[Scope, list[tuple[str, Job]]] = defaultdict(list)
+        for job, place in zip(jobs, places, strict=True):
+            by_scope[place.scope].append((place.key, job))
         # Every task takes scopes and events in one order, or two would wait for each other.
-        for scope, group in sorted(by_scope(jobs).items(), key=lambda item: item[0]):
-            group.sort(key=lambda job: event_key(job.event.event_id))
-            known = insert_new(connection, scope, [to_row(job.event) for job in group], self._claim_columns())
-            for job in group:
-                key = event_key(job.event.event_id)
-                answer = self._decide(job, known[key]) if key in known else Claim()
-                answers[id(job)] = answer
-                if key in known and isinstance(answer, Claim):
-                    update(connection, scope, [key], {**to_row(job.event), **self._claim_columns()})
+        for scope, group in sorted(by_scope.items(), key=lambda item: item[0]):
+            first: dict[str, Job] = {}
+            for key, job in sorted(group, key=lambda each: (each[0], each[1].position)):
+                if key in first:
+                    answers[id(job)] = repeated(job, first[key].position)
+                else:
+                    first[key] = job
+            self._claim_scope(connection, scope, first, answers)
         return [answers[id(job)] for job in jobs]
 
-    def _decide(self, job: Job, record: Any) -> Claim | Receipt:
+    def _claim_scope(
+        self, connection: sa.Connection, scope: Scope, jobs: dict[str, Job], answers: dict[int, Claim | Receipt]
+    ) -> None:
+        scope_id = self._numbers.scope(scope)
+        elsewhere = self._under_another_key(connection, scope, list(jobs))
+        if self._id_scope == "app":
+            for key in [key for key in jobs if key in elsewhere]:
+                job = jobs.pop(key)
+                detail = f"the app already has this id as an event {elsewhere[key]} (id_scope is app)"
+                answers[id(job)] = receipt_for(job, Outcome.SKIPPED, "delivered_before", detail)
+        if not jobs:
+            return
+        mine = self._claim_columns()
+        known = insert_new(connection, scope_id, [to_row(key, job) for key, job in jobs.items()], mine)
+        self.known_under_another_key += sum(key in elsewhere and key not in known for key in jobs)
+        found = self._holders(connection, {record.try_id for record in known.values()})
+        for key, job in jobs.items():
+            if key not in known:
+                answers[id(job)] = Claim()
+                continue
+            record = known[key]
+            answer = self._decide(connection, job, record, found.get(record.try_id, _UNKNOWN_HOLDER))
+            answers[id(job)] = answer
+            if isinstance(answer, Claim):
+                resends = record.resends + answer.sent_before
+                update(connection, scope_id, [key], {**to_row(key, job), **mine, "resends": resends})
+            elif answer.outcome in _SETTLED and record.try_id != self._try_id:
+                # It counts in this try's result, so another row with this id is a repeated one.
+                update(connection, scope_id, [key], {"try_id": self._try_id, "position": job.position})
+                if answer.outcome is not Outcome.REJECTED:
+                    self._by_earlier_try.add(job.position)
+
+    def _under_another_key(self, connection: sa.Connection, scope: Scope, keys: list[str]) -> dict[str, str]:
+        """The ids that the app has under another event token, and which."""
+        others = siblings(connection, scope)
+        if not others:
+            return {}
+        return {key: others[scope_id] for scope_id, key in known_in(connection, others, keys)}
+
+    def _holders(self, connection: sa.Connection, ids: set[int]) -> dict[int, Holder]:
+        unknown = {each for each in ids if each not in self._ended_holders and each != self._try_id}
+        found = holders(connection, unknown)
+        self._ended_holders.update({number: each for number, each in found.items() if not each.is_alive})
+        return found | self._ended_holders
+
+    def _decide(self, connection: sa.Connection, job: Job, record: Any, holder: Holder) -> Claim | Receipt:
         """What an earlier claim means for the event."""
-        before = f"in run {record.run_id or 'unknown'} of {record.dag_id or 'a task outside Airflow'}"
-        if record.status in {Outcome.DELIVERED.value, Outcome.DUPLICATE.value}:
-            if self._is_own(record):
+        if record.try_id == self._try_id:
+            # The same row: the commit's answer was lost. Another: its id is in the input twice.
+            return Claim() if record.position == job.position else repeated(job, record.position)
+        status = STATUSES[record.status]
+        reason = self._numbers.code(connection, record.reason)
+        is_own = holder.is_of(self._task_instance)
+        is_same = record.content is None or record.content == content_digest(job.event)
+        if status in {Outcome.DELIVERED.value, Outcome.DUPLICATE.value}:
+            if not is_same:
+                return receipt_for(job, Outcome.SKIPPED, "differs_from_delivered", _differs(job, record, holder))
+            if is_own:
                 # The result covers all tries of this task instance.
                 return receipt_for(
-                    job, Outcome(record.status), record.reason, "by an earlier try", http_status=record.http_status
+                    job, Outcome(status), reason, "by an earlier try", http_status=record.http_status
                 )
-            return receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {before}")
-        if record.status == Outcome.REJECTED.value:
-            if record.content != content_digest(job.event) or self._offers_again(job, record):
+            return receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {holder}")
+        if status == Outcome.REJECTED.value:
+            if record.content is None or not is_same or self._offers_again(job, reason):
                 return Claim()
-            detail = f"Adjust refused it {before}; change the row to send it again"
-            return receipt_for(job, Outcome.REJECTED, record.reason, detail, http_status=record.http_status)
-        age = self._now().replace(tzinfo=None) - record.updated_at
-        if record.status == "sending" and not self._is_own(record) and age < CLAIM_EXPIRES:
-            return receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {before}")
+            detail = f"Adjust refused it {holder}; change the row to send it again"
+            if is_own:
+                return receipt_for(job, Outcome.REJECTED, reason, detail, http_status=record.http_status)
+            return receipt_for(job, Outcome.SKIPPED, "refused_before", f"{reason}: {detail}")
+        if status == SENDING and holder.is_alive:
+            return receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {holder}")
         if self._on_in_doubt == "hold":
             return receipt_for(
                 job,
                 Outcome.IN_DOUBT,
                 "no_answer",
-                f"it was sent {before}, and no answer came; check in Adjust whether it was recorded",
+                f"it was sent {holder}, and no answer came; check in Adjust whether it was recorded",
+            )
+        if self._on_in_doubt == "resend" and record.resends >= self._max_resends:
+            return receipt_for(
+                job,
+                Outcome.IN_DOUBT,
+                "too_many_resends",
+                f"it was sent again {record.resends} times without an answer; check in Adjust whether it was recorded",
             )
         return Claim(sent_before=True)
 
-    def _offers_again(self, job: Job, record: Any) -> bool:
+    def _offers_again(self, job: Job, reason: str) -> bool:
         limit = self._retry_unknown_devices
-        return (
-            limit is not None and record.reason == "device_not_found" and self._now() - job.event.occurred_at <= limit
-        )
-
-    def _is_own(self, record: Any) -> bool:
-        """Tell whether an earlier try of this very task instance made the claim; only one try runs at a time."""
-        own = self._task_instance
-        return (record.dag_id, record.run_id, record.task_id, record.map_index) == (
-            own.dag_id,
-            own.run_id,
-            own.task_id,
-            own.map_index,
-        )
+        return limit is not None and reason == "device_not_found" and self._now() - job.event.occurred_at <= limit
 
     def _claim_columns(self) -> dict[str, Any]:
         """The columns that are the same for all events of a claim."""
-        own = self._task_instance
         return {
-            "status": "sending",
-            "reason": "",
+            "try_id": self._try_id,
+            "status": STATUS_NUMBERS[SENDING],
+            "reason": self._numbers.reason(""),
             "http_status": None,
-            "claim": self._claim,
-            "dag_id": own.dag_id,
-            "run_id": own.run_id,
-            "task_id": own.task_id,
-            "map_index": own.map_index,
-            "updated_at": self._now().replace(tzinfo=None),
+            "resends": 0,
         }
 
+    def _place(self, event: Event, route: str | None) -> _Place:
+        """Where the event's record is."""
+        params = event.params
+        scope = Scope(
+            self._destinations.get(route, ""),
+            params["app_token"],
+            event.endpoint.name,
+            event.key,
+            params["environment"],
+        )
+        return _Place(scope, event_key(event.event_id))
+
+    # -- what became of them ----------------------------------------------------------------------------------------------
+
     def settle(self, receipt: Receipt) -> None:
-        """Note the end of an event that was claimed; of other events, only held ones are counted."""
-        if receipt.event is None:
-            return
-        place = row_key(receipt.event)
-        if receipt.outcome is Outcome.HELD:
-            self._held.add(place[0], receipt.event)
-        if place not in self._open:
-            return
+        """Count the end of a row; if its event was claimed, write how it ended."""
         self._settled.append(receipt)
         # More than one batch, since the next claim writes it along.
         if len(self._settled) >= 2 * self.batch_size or self._clock() - self._written_at >= WRITE_EVERY:
@@ -203,17 +383,16 @@ class Ledger:
         """Write what was settled; return when it is written."""
         # First what is under way: where it fails, its receipts come back and have to be written again.
         self._end_flush()
-        if self._settled or self._held.changed:
+        if self._settled:
             self._begin_flush()
             self._end_flush()
-            self._held.changed = False
 
     def _begin_flush(self) -> None:
         if self._flushing is not None:
             if not self._flushing.done():
                 return  # what is settled meanwhile goes with the next one
             self._end_flush()
-        self._flushing = self._writer.submit(self._write, self._take_settled(), self._held.write)
+        self._flushing = self._writer.submit(self._write, self._take_settled(), lambda _: None)
 
     def _end_flush(self) -> None:
         if self._flushing is not None:
@@ -225,63 +404,110 @@ class Ledger:
         self._written_at = self._clock()
         return settled
 
-    def close(self) -> None:
-        """End the thread that writes."""
-        self._writer.shutdown()
-
-    def _write_settled(self, connection: sa.Connection, settled: Sequence[Receipt]) -> None:
-        now = self._now().replace(tzinfo=None)
+    def _write_settled(self, connection: sa.Connection, settled: Sequence[Receipt]) -> Callable[[], None]:
+        mine = _columns.try_id == self._try_id
         groups: dict[tuple[Scope, Outcome, str, int | None], list[str]] = defaultdict(list)
         for receipt in settled:
-            assert receipt.event is not None  # noqa: S101 - settle() takes no other
-            scope, key = row_key(receipt.event)
-            groups[scope, receipt.outcome, receipt.reason, receipt.http_status].append(key)
+            place = self._open.get(receipt.position)
+            if place is not None:
+                groups[place.scope, receipt.outcome, receipt.reason, receipt.http_status].append(place.key)
         for (scope, outcome, reason, http_status), keys in groups.items():
+            scope_id = self._numbers.scope(scope)
             if outcome in _SENT:
-                values = {"status": outcome.value, "reason": reason, "http_status": http_status, "updated_at": now}
-                update(connection, scope, keys, values)
+                values = {
+                    "status": STATUS_NUMBERS[outcome.value],
+                    "reason": self._numbers.reason(reason),
+                    "http_status": http_status,
+                }
+                update(connection, scope_id, keys, values, mine)
             else:
                 # Held: it surely did not reach Adjust, so nothing is known of it.
-                delete_claimed(connection, scope, keys, self._claim)
+                delete(connection, scope_id, keys, mine)
+        return self._totals.write(connection, [self._total_entry(receipt) for receipt in settled])
+
+    def _total_entry(self, receipt: Receipt) -> tuple[TotalKey, Decimal | None]:
+        outcome, reason, event = receipt.outcome.value, receipt.reason, receipt.event
+        if receipt.position in self._by_earlier_try:
+            outcome, reason = Outcome.SKIPPED.value, _BY_EARLIER_TRY
+        if event is None:
+            return TotalKey(None, None, outcome, reason, None), None
+        scope_id = self._numbers.scope(self._place(event, receipt.route).scope)
+        amount = event.revenue
+        currency = None if amount is None else event.params.get("currency")
+        return TotalKey(scope_id, day_of(event.occurred_at), outcome, reason, currency), amount
+
+    # -- the end ----------------------------------------------------------------------------------------------------------
+
+    def end(self, error: str | None = None) -> None:
+        """Write how the try ended: with an error, or well. Its claims are nobody's after that.
+
+        :param error: what is shown of the failure; None for a success.
+        """
+        self.flush()
+
+        def work() -> None:
+            with self._engine.begin() as connection:
+                end_try(
+                    connection,
+                    self._try_id,
+                    SUCCESS if error is None else FAILED,
+                    read=self._totals.counted,
+                    error=error or "",
+                    rejected_path=self.rejected_path,
+                )
+
+        self._writer.submit(lambda: retry_on_conflict(work)).result()
+
+    def close(self) -> None:
+        """End the threads that write and renew."""
+        self._closing.set()
+        self._writer.shutdown()
+        self._heart.join()
 
 
 _LONGEST_ID = 255
+_UNKNOWN_HOLDER = Holder(0, "", "", "", -1, 0, False)
 
 
-def to_row(event: Event) -> dict[str, Any]:
+def repeated(job: Job, first: int) -> Receipt:
+    """The refusal of a row with the event id of an earlier one."""
+    detail = (
+        f"row {first} has the same event id; remove the duplicate from the query, or name the columns of id_field that "
+        "tell the two apart"
+    )
+    return receipt_for(job, Outcome.INVALID, "repeated_event_id", detail)
+
+
+def _differs(job: Job, record: Any, holder: Holder) -> str:
+    now = content_digest(job.event)
+    return (
+        f"it was delivered {holder} with other content (digest {record.content & 0xFFFFFFFFFFFFFFFF:016x} then, "
+        f"{now & 0xFFFFFFFFFFFFFFFF:016x} now); Adjust has the content of then and cannot change it"
+    )
+
+
+def to_row(key: str, job: Job) -> dict[str, Any]:
     """What the table keeps of the event itself."""
+    event = job.event
     return {
-        "event_id": event_key(event.event_id),
+        "event_id": key,
         "content": content_digest(event),
         "occurred_at": event.occurred_at.replace(tzinfo=None),
         "revenue": event.revenue,
         "currency": event.params.get("currency"),
+        "position": job.position,
     }
 
 
-def content_digest(event: Event) -> str:
-    """Tell a corrected event from the one that was refused, without revealing its content."""
-    return blake2b(repr(sorted(event.params.items())).encode(), digest_size=16).hexdigest()
+def content_digest(event: Event) -> int:
+    """Tell a corrected event from the one that was sent, without revealing its content."""
+    digest = blake2b(repr(sorted(event.params.items())).encode(), digest_size=16).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
 
 
 def event_key(event_id: str) -> str:
-    """The event's id as the table holds it; one that is too long for a key, or that not every database takes (it has a
-    NUL or no UTF-8), becomes a digest."""
-    if len(event_id) <= _LONGEST_ID and event_id.isprintable():
+    """The event's id as the table holds it; one that is too long for a key, or that not every database takes or tells
+    apart (it has a NUL, no UTF-8, or a blank at its end), becomes a digest."""
+    if len(event_id) <= _LONGEST_ID and event_id.isprintable() and not event_id.endswith(" "):
         return event_id
     return blake2b(event_id.encode("utf-8", "backslashreplace"), digest_size=32).hexdigest()
-
-
-def row_key(event: Event) -> tuple[Scope, str]:
-    """The scope and the key of the event's row."""
-    params, endpoint = event.params, event.endpoint
-    # Keys of two endpoints may be the same text.
-    key = event.key if endpoint is EVENT else f"{endpoint.name}:{event.key}"
-    return Scope(params["app_token"], key, params["environment"]), event_key(event.event_id)
-
-
-def by_scope(jobs: Iterable[Job]) -> dict[Scope, list[Job]]:
-    groups: dict[Scope, list[Job]] = defaultdict(list)
-    for job in jobs:
-        groups[row_key(job.event)[0]].append(job)
-    return groups

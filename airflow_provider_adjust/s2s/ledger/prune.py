@@ -9,15 +9,16 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
-from airflow_provider_adjust.s2s.ledger.schema import deliveries, prepare
-from airflow_provider_adjust.s2s.ledger.statements import SCOPE_COLUMNS, Scope, delete_where, prune_held
+from airflow_provider_adjust.s2s.ledger.migration import prepare
+from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events, totals, tries
+from airflow_provider_adjust.s2s.ledger.statements import delete
 
 #: Events that one transaction deletes; some databases take no longer list in a statement.
 BATCH_SIZE = 1000
 #: No event of a ledger is older.
 _FIRST = datetime(1970, 1, 1)
-_SETTLED = (Outcome.DELIVERED.value, Outcome.DUPLICATE.value, Outcome.REJECTED.value)
-_columns = deliveries.c
+_SETTLED = [STATUS_NUMBERS[outcome.value] for outcome in (Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED)]
+_columns = events.c
 
 
 def prune(
@@ -30,22 +31,23 @@ def prune(
 ) -> int:
     """Delete settled events that happened before that; return how many.
 
-    Adjust takes no event older than 58 days, so what is older cannot be sent twice. Events in doubt stay. Counts of held
-    events that are as old go, too.
+    Adjust takes no event older than 58 days, so what is older cannot be sent twice. Events in doubt stay. Totals of days
+    as old go, too, and tries that began before that and have neither events nor totals left.
 
     :param batch_size: events that one transaction deletes.
     :param is_stopped: asked before each batch. What is deleted by then stays so, and the rest goes another time.
     """
     prepare(engine)
     before = ((now or datetime.now(UTC)) - older_than).replace(tzinfo=None)
-    with engine.begin() as connection:
-        prune_held(connection, before.date())
     deleted = 0
     reached: datetime | None = _FIRST
     while reached is not None and not is_stopped():
         with engine.begin() as connection:
             count, reached = _prune_batch(connection, reached, before, batch_size)
         deleted += count
+    if reached is None:
+        with engine.begin() as connection:
+            _prune_tries(connection, before)
     return deleted
 
 
@@ -58,16 +60,29 @@ def _prune_batch(
     """
     is_old = (_columns.occurred_at < before, _columns.status.in_(_SETTLED))
     oldest = (
-        sa.select(*(_columns[name] for name in (*SCOPE_COLUMNS, "event_id", "occurred_at")))
+        sa.select(_columns.scope_id, _columns.event_id, _columns.occurred_at)
         .where(_columns.occurred_at >= since, *is_old)
         .order_by(_columns.occurred_at)
         .limit(batch_size)
     )
     found = connection.execute(oldest).all()
-    by_scope: dict[Scope, list[str]] = defaultdict(list)
-    for *scope, event_id, _ in found:
-        by_scope[Scope(*scope)].append(event_id)
+    by_scope: dict[int, list[str]] = defaultdict(list)
+    for scope_id, event_id, _ in found:
+        by_scope[scope_id].append(event_id)
     # The conditions once more: a task may have claimed a corrected event since it was read. In one order, or two that
     # prune at once would wait for each other.
-    deleted = sum(delete_where(connection, scope, ids, *is_old) for scope, ids in sorted(by_scope.items()))
+    deleted = sum(delete(connection, scope_id, ids, *is_old) for scope_id, ids in sorted(by_scope.items()))
     return deleted, found[-1].occurred_at if len(found) == batch_size else None
+
+
+def _prune_tries(connection: sa.Connection, before: datetime) -> None:
+    ended = tries.c.ended_at < before
+    old = sa.select(tries.c.id).where(ended).scalar_subquery()
+    has_day = totals.c.day.is_not(None)
+    connection.execute(sa.delete(totals).where(has_day, totals.c.day < before.date()))
+    connection.execute(sa.delete(totals).where(~has_day, totals.c.try_id.in_(old)))
+    empty = [
+        ~sa.exists().where(table.c.try_id == tries.c.id).correlate(tries)  # type: ignore[attr-defined]
+        for table in (events, totals)
+    ]
+    connection.execute(sa.delete(tries).where(ended, *empty))

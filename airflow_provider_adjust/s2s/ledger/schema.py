@@ -1,108 +1,246 @@
-"""The ledger's tables, and how they are made and migrated.
+"""The ledger's tables and its view, and how they are made.
 
-Times are UTC without an offset, since not every database keeps one.
+Times are UTC without an offset, since not every database keeps one. Texts that are part of a key are compared byte by
+byte, on every database.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TypeVar
+
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.exc import DBAPIError
 
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 metadata = sa.MetaData()
-#: One row for each event that was ever claimed. ``status`` is ``sending`` or an outcome.
+#: The databases that hold a ledger: locks on rows, unique keys that hold, and a comparison byte by byte.
+DIALECTS = ("postgresql", "sqlite", "mysql", "mariadb")
+
+
+def _text(length: int) -> sa.String:
+    """Text that differs by each byte: case, accents and all."""
+    binary = mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
+    return (
+        sa.String(length)
+        .with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
+        .with_variant(binary, "mysql", "mariadb")
+    )
+
+
+def _moment() -> sa.DateTime:
+    """A time with microseconds, which MySQL leaves out unless asked."""
+    return sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+
+
+#: SQLite numbers rows only in a column that is an INTEGER.
+_number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+#: Within a scope an event id names one event. A handful of rows. ``destination`` is the host of Adjust's endpoint: what
+#: went to a rehearsal is not known to Adjust. ``event_key`` is the value of the endpoint's key, such as the event token.
+scopes = sa.Table(
+    "adjust_scope",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("destination", _text(255), nullable=False),
+    sa.Column("app_token", _text(64), nullable=False),
+    sa.Column("endpoint", _text(32), nullable=False),
+    sa.Column("event_key", _text(64), nullable=False),
+    sa.Column("environment", _text(16), nullable=False),
+    sa.UniqueConstraint("destination", "app_token", "endpoint", "event_key", "environment", name="uq_adjust_scope"),
+)
+#: The reasons that were ever written, so that an event has a number in place of a text.
+reasons = sa.Table(
+    "adjust_reason",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("code", _text(64), nullable=False),
+    sa.UniqueConstraint("code", name="uq_adjust_reason"),
+)
+#: One row for each try of a sending task, also where it sent nothing. ``lease_until`` is how long its claims are its own
+#: unless it renews them. ``is_latest``: no later try of the same task instance has begun.
+tries = sa.Table(
+    "adjust_try",
+    metadata,
+    sa.Column("id", _number, primary_key=True),
+    sa.Column("dag_id", _text(250), nullable=False),
+    sa.Column("run_id", _text(250), nullable=False),
+    sa.Column("task_id", _text(250), nullable=False),
+    sa.Column("map_index", sa.Integer, nullable=False),
+    sa.Column("try_number", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("is_latest", sa.Boolean, nullable=False),
+    sa.Column("started_at", _moment(), nullable=False),
+    sa.Column("heartbeat_at", _moment(), nullable=False),
+    sa.Column("lease_until", _moment(), nullable=False),
+    sa.Column("ended_at", _moment()),
+    sa.Column("read", sa.BigInteger, nullable=False),
+    sa.Column("error", sa.String(500), nullable=False),
+    sa.Column("rejected_path", sa.String(1000), nullable=False),
+    sa.Index("ix_adjust_try_run", "dag_id", "run_id"),
+    sa.Index("ix_adjust_try_started", "started_at"),
+)
+#: What a try came to, every outcome included. ``day`` is the UTC day on which the events happened; a row that could not
+#: be read has neither day nor scope. ``number`` counts a try's rows.
+totals = sa.Table(
+    "adjust_total",
+    metadata,
+    sa.Column("try_id", _number, primary_key=True, autoincrement=False),
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("scope_id", sa.Integer),
+    sa.Column("day", sa.Date),
+    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("reason", _text(64), nullable=False),
+    sa.Column("currency", sa.String(3)),
+    sa.Column("events", sa.BigInteger, nullable=False),
+    sa.Column("revenue", sa.Numeric(38, 10)),
+    sa.Index("ix_adjust_total_day", "day"),
+)
+#: One row for each event that was ever claimed. ``try_id`` and ``position`` say whose claim it is, and from which row of
+#: its input. ``resends`` counts how often a later try took over an event in doubt.
+events = sa.Table(
+    "adjust_event",
+    metadata,
+    # The order of the columns saves bytes: Postgres begins an 8-byte value at a multiple of 8.
+    sa.Column("occurred_at", _moment(), nullable=False, index=True),
+    sa.Column("content", sa.BigInteger),
+    sa.Column("try_id", _number, nullable=False, index=True),
+    sa.Column("scope_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("position", sa.Integer, nullable=False),
+    sa.Column("status", sa.SmallInteger, nullable=False),
+    sa.Column("reason", sa.SmallInteger, nullable=False),
+    sa.Column("http_status", sa.SmallInteger),
+    sa.Column("resends", sa.SmallInteger, nullable=False),
+    sa.Column("event_id", _text(255), primary_key=True),
+    sa.Column("currency", sa.String(3)),
+    sa.Column("revenue", sa.Numeric(38, 10)),
+)
+#: One row: which of the shapes the tables have.
+versions = sa.Table("adjust_ledger_version", metadata, sa.Column("version", sa.Integer, primary_key=True))
+#: 1 and 2: one wide table, ``adjust_delivery``. 3: the tables above, and a view of that name.
+VERSION = 3
+
+#: The status that a claimed event has until it is settled.
+SENDING = "sending"
+#: The numbers of the statuses in ``adjust_event``.
+STATUS_NUMBERS = {
+    SENDING: 0,
+    Outcome.DELIVERED.value: 1,
+    Outcome.DUPLICATE.value: 2,
+    Outcome.REJECTED.value: 3,
+    Outcome.IN_DOUBT.value: 4,
+}
+STATUSES = {number: name for name, number in STATUS_NUMBERS.items()}
+
+#: The view, with the words that people query. What a dead try was sending is in doubt.
 deliveries = sa.Table(
     "adjust_delivery",
-    metadata,
-    sa.Column("app_token", sa.String(64), primary_key=True),
-    sa.Column("event_token", sa.String(64), primary_key=True),
-    sa.Column("environment", sa.String(16), primary_key=True),
-    sa.Column("event_id", sa.String(255), primary_key=True),
-    sa.Column("status", sa.String(16), nullable=False),
-    sa.Column("reason", sa.String(64), nullable=False),
+    sa.MetaData(),
+    sa.Column("destination", sa.String),
+    sa.Column("app_token", sa.String),
+    sa.Column("endpoint", sa.String),
+    sa.Column("event_token", sa.String),
+    sa.Column("environment", sa.String),
+    sa.Column("event_id", sa.String),
+    sa.Column("status", sa.String),
+    sa.Column("reason", sa.String),
     sa.Column("http_status", sa.Integer),
-    sa.Column("content", sa.String(32), nullable=False),
-    sa.Column("occurred_at", sa.DateTime, nullable=False, index=True),
+    sa.Column("occurred_at", sa.DateTime),
     sa.Column("revenue", sa.Numeric(38, 10)),
-    sa.Column("currency", sa.String(3)),
-    sa.Column("claim", sa.String(32), nullable=False),
-    sa.Column("dag_id", sa.String(250), nullable=False),
-    sa.Column("run_id", sa.String(250), nullable=False),
-    sa.Column("task_id", sa.String(250), nullable=False),
-    sa.Column("map_index", sa.Integer, nullable=False),
-    sa.Column("updated_at", sa.DateTime, nullable=False),
-    # Only of columns that stay as they were claimed: with one that settling changes, such as the status, Postgres would
-    # write every index again for each event.
-    sa.Index("ix_adjust_delivery_dag", "dag_id", "occurred_at"),
-    sa.Index("ix_adjust_delivery_run", "dag_id", "run_id"),
+    sa.Column("currency", sa.String),
+    sa.Column("dag_id", sa.String),
+    sa.Column("run_id", sa.String),
+    sa.Column("task_id", sa.String),
+    sa.Column("map_index", sa.Integer),
+    sa.Column("try_number", sa.Integer),
+    sa.Column("updated_at", sa.DateTime),
 )
-#: How many events a task instance held in its last try, by the day on which they happened. They were not sent, so they
-#: have no row above.
-held = sa.Table(
-    "adjust_held",
-    metadata,
-    sa.Column("dag_id", sa.String(250), nullable=False),
-    sa.Column("run_id", sa.String(250), nullable=False),
-    sa.Column("task_id", sa.String(250), nullable=False),
-    sa.Column("map_index", sa.Integer, nullable=False),
-    sa.Column("app_token", sa.String(64), nullable=False),
-    sa.Column("event_token", sa.String(64), nullable=False),
-    sa.Column("environment", sa.String(16), nullable=False),
-    sa.Column("day", sa.Date, nullable=False),
-    sa.Column("events", sa.Integer, nullable=False),
-    # No key: all of these together are longer than MySQL allows one to be.
-    sa.Index("ix_adjust_held_run", "dag_id", "run_id"),
-)
-#: One row: which of the shapes below the tables have.
-versions = sa.Table("adjust_ledger_version", metadata, sa.Column("version", sa.Integer, primary_key=True))
-#: 1: ``adjust_delivery`` without the indexes that begin with ``dag_id``. 2: these, and ``adjust_held``.
-VERSION = 2
+_VIEW = """
+CREATE VIEW adjust_delivery AS
+SELECT s.destination, s.app_token, s.endpoint, s.event_key AS event_token, s.environment, e.event_id,
+  CASE e.status WHEN 1 THEN 'delivered' WHEN 2 THEN 'duplicate' WHEN 3 THEN 'rejected' WHEN 4 THEN 'in_doubt'
+    ELSE CASE WHEN t.ended_at IS NULL AND t.lease_until >= {now} THEN 'sending' ELSE 'in_doubt' END END AS status,
+  COALESCE(r.code, '') AS reason, e.http_status, e.occurred_at, e.revenue, e.currency,
+  t.dag_id, t.run_id, t.task_id, t.map_index, t.try_number, COALESCE(t.ended_at, t.heartbeat_at) AS updated_at
+FROM adjust_event e
+JOIN adjust_scope s ON s.id = e.scope_id
+JOIN adjust_try t ON t.id = e.try_id
+LEFT JOIN adjust_reason r ON r.id = e.reason
+"""
+_NOW = {
+    "postgresql": "(now() AT TIME ZONE 'UTC')",
+    "sqlite": "strftime('%Y-%m-%d %H:%M:%f', 'now')",
+    "mysql": "UTC_TIMESTAMP(6)",
+    "mariadb": "UTC_TIMESTAMP(6)",
+}
+_T = TypeVar("_T")
 
 
-def prepare(engine: sa.Engine) -> None:
-    """Make the tables where they are missing, and refuse those of a newer provider.
+def database_now(connection: sa.Connection) -> datetime:
+    """The database's own clock, in UTC: workers' clocks may differ by minutes, and this one decides on leases.
 
-    :raises AdjustConfigurationError: a newer version of the provider has changed the table.
+    SQLite has the clock of the machine that asks, on which all its users run.
     """
+    if connection.dialect.name == "postgresql":
+        now = connection.scalar(sa.text("SELECT clock_timestamp() AT TIME ZONE 'UTC'"))
+    elif connection.dialect.name == "sqlite":
+        now = datetime.now(UTC).replace(tzinfo=None)
+    else:
+        now = connection.scalar(sa.text("SELECT UTC_TIMESTAMP(6)"))
+    assert isinstance(now, datetime)  # noqa: S101 - for mypy
+    return now
+
+
+def create_view(connection: sa.Connection) -> None:
+    """Make the view ``adjust_delivery``."""
+    # Without parameters, so that no driver takes the percent signs for its own.
+    connection.execution_options(no_parameters=True).exec_driver_sql(_VIEW.format(now=_NOW[connection.dialect.name]))
+
+
+def drop_all(connection: sa.Connection) -> None:
+    """Remove the view and the tables of every shape."""
+    for kind, name in existing(connection):
+        connection.exec_driver_sql(f"DROP {kind} {name}")
+
+
+def existing(connection: sa.Connection) -> list[tuple[str, str]]:
+    """What there is of the ledger: its kind and its name, a view before the tables it reads."""
+    inspector = sa.inspect(connection)
+    names = {*metadata.tables, "adjust_delivery", "adjust_delivery_2", "adjust_held"}
+    views, tables = set(inspector.get_view_names()), set(inspector.get_table_names())
+    return [("VIEW", name) for name in sorted(names & views)] + [("TABLE", name) for name in sorted(names & tables)]
+
+
+def refuse_unfit(engine: sa.Engine) -> None:
+    """Refuse a database that cannot hold a ledger.
+
+    :raises AdjustConfigurationError: it is none of ``DIALECTS``.
+    """
+    if engine.dialect.name not in DIALECTS:
+        raise AdjustConfigurationError(
+            f"a ledger needs Postgres, SQLite, MySQL or MariaDB, and ledger_conn_id leads to {engine.dialect.name}: "
+            "take another database"
+        )
+
+
+def set_up(engine: sa.Engine) -> None:
+    """Have the engine's connections behave as the ledger needs it. It may be called again."""
     if engine.dialect.name == "sqlite":
-        _let_sqlite_writers_wait(engine)
-    try:
-        _create(engine)
-    except DBAPIError:
-        # Several mapped tasks begin at once, and one was faster; an error that stands is raised now.
-        _create(engine)
+        _listen_once(engine, "connect", _leave_begin_to_sqlalchemy)
+        _listen_once(engine, "begin", _begin_immediate)
+    elif engine.dialect.name == "postgresql":
+        _listen_once(engine, "connect", _prepare_nothing)
+    else:
+        _listen_once(engine, "connect", _read_committed)
 
 
-def _create(engine: sa.Engine) -> None:
-    with engine.begin() as connection:
-        metadata.create_all(connection)
-        version = connection.scalar(sa.select(versions.c.version))
-        if version is None:
-            connection.execute(versions.insert().values(version=VERSION))
-        elif version > VERSION:
-            raise AdjustConfigurationError(
-                f"the ledger has the shape {version} of a newer provider; this one knows {VERSION}: update the provider"
-            )
-        elif version < VERSION:
-            _upgrade(connection)
-
-
-def _upgrade(connection: sa.Connection) -> None:
-    """Bring tables of an older provider to the present shape; ``create_all`` has made those that were missing."""
-    # One task does it, and the others wait for that task to end.
-    connection.execute(sa.select(versions.c.version).with_for_update())
-    for index in sorted(deliveries.indexes, key=lambda index: str(index.name)):
-        index.create(connection, checkfirst=True)
-    connection.execute(versions.update().values(version=VERSION))
-
-
-def _let_sqlite_writers_wait(engine: sa.Engine) -> None:
-    """Take SQLite's write lock at once: two writers that began by reading could not both continue."""
-    if sa.event.contains(engine, "begin", _begin_immediate):
-        return
-    sa.event.listen(engine, "connect", _leave_begin_to_sqlalchemy)
-    sa.event.listen(engine, "begin", _begin_immediate)
+def _listen_once(engine: sa.Engine, name: str, listener: Callable[..., None]) -> None:
+    if not sa.event.contains(engine, name, listener):
+        sa.event.listen(engine, name, listener)
 
 
 def _leave_begin_to_sqlalchemy(connection: object, _: object) -> None:
@@ -111,4 +249,25 @@ def _leave_begin_to_sqlalchemy(connection: object, _: object) -> None:
 
 
 def _begin_immediate(connection: sa.Connection) -> None:
+    """Take SQLite's write lock at once: two writers that began by reading could not both continue."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _prepare_nothing(connection: object, _: object) -> None:
+    """PgBouncer in transaction mode gives each transaction another server, which does not know what was prepared."""
+    if hasattr(connection, "prepare_threshold"):  # psycopg 3; psycopg2 prepares nothing
+        connection.prepare_threshold = None
+
+
+def _read_committed(connection: object, _: object) -> None:
+    """MySQL's default would lock the gaps between rows, and tasks would wait for each other."""
+    with connection.cursor() as cursor:  # type: ignore[attr-defined]
+        cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+
+
+def retry_once(work: Callable[[], _T]) -> _T:
+    """Several mapped tasks begin at once, and one was faster; an error that stands is raised by the second attempt."""
+    try:
+        return work()
+    except DBAPIError:
+        return work()

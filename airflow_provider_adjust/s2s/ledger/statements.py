@@ -1,70 +1,130 @@
-"""The statements that read and write the ledger's table, for any database; Postgres gets its arrays.
+"""The statements that read and write the ledger's events and scopes, for any of its databases.
 
-There a batch is one parameter for each column instead of one for each row and column, which costs a quarter.
+Postgres gets arrays: a batch is one parameter for each column instead of one for each row and column, which costs a
+quarter.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, date
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
 
-from airflow_provider_adjust.s2s.events.event import Event
-from airflow_provider_adjust.s2s.ledger.schema import deliveries, held
+from airflow_provider_adjust.s2s.ledger.schema import events, reasons, scopes
 
 #: Columns that differ from event to event; the others are the same for a whole batch.
-_EVENT_COLUMNS = ("event_id", "content", "occurred_at", "revenue", "currency")
-_columns = deliveries.c
-
-
-@dataclass(frozen=True, slots=True)
-class TaskInstanceId:
-    """The Airflow task instance that claims events."""
-
-    dag_id: str = ""
-    run_id: str = ""
-    task_id: str = ""
-    map_index: int = -1
+_EVENT_COLUMNS = ("event_id", "content", "occurred_at", "revenue", "currency", "position")
+_columns = events.c
 
 
 class Scope(NamedTuple):
     """An event id identifies an event within these: one order may be a purchase and a first purchase.
 
-    ``key`` is the value of the endpoint's key, such as the event token. The table has it in the column ``event_token``.
+    ``destination`` is the host that the events go to, ``event_key`` the value of the endpoint's key, such as the event
+    token.
     """
 
+    destination: str
     app_token: str
-    key: str
+    endpoint: str
+    event_key: str
     environment: str
 
-    def as_columns(self) -> dict[str, str]:
-        """The values by the names of the table's columns."""
-        return dict(zip(SCOPE_COLUMNS, self, strict=True))
+
+class Numbers:
+    """The numbers of scopes and reasons, which are written when they are first met and never change."""
+
+    def __init__(self) -> None:
+        self._scopes: dict[Scope, int] = {}
+        self._reasons: dict[str, int] = {}
+        self._codes: dict[int, str] = {}
+
+    def scope(self, scope: Scope) -> int:
+        """The number of a scope that ``learn`` was given."""
+        return self._scopes[scope]
+
+    def reason(self, code: str) -> int:
+        """The number of a reason that ``learn`` was given."""
+        return self._reasons[code]
+
+    def code(self, connection: sa.Connection, number: int) -> str:
+        """The reason that has the number."""
+        if number not in self._codes:
+            self._codes = {found: code for found, code in connection.execute(sa.select(reasons.c.id, reasons.c.code))}
+        return self._codes.get(number, "")
+
+    def learn(self, engine: sa.Engine, wanted_scopes: Collection[Scope], wanted_reasons: Collection[str]) -> None:
+        """Read the numbers, and give one to what has none. In a transaction of its own, so that none is taken back."""
+        new_scopes = [each for each in sorted(wanted_scopes) if each not in self._scopes]
+        new_reasons = [each for each in sorted(wanted_reasons) if each not in self._reasons]
+        if not new_scopes and not new_reasons:
+            return
+
+        def work() -> tuple[dict[Scope, int], dict[str, int]]:
+            with engine.begin() as connection:
+                return (
+                    {scope: _scope_number(connection, scope) for scope in new_scopes},
+                    {code: _reason_number(connection, code) for code in new_reasons},
+                )
+
+        found_scopes, found_reasons = retry_on_conflict(work)
+        self._scopes.update(found_scopes)
+        self._reasons.update(found_reasons)
 
 
-#: The table's columns that hold a scope, in the order of its fields.
-SCOPE_COLUMNS = ("app_token", "event_token", "environment")
+def _scope_number(connection: sa.Connection, scope: Scope) -> int:
+    found = connection.scalar(sa.select(scopes.c.id).where(*_is_scope(scope)))
+    if found is None and not is_loopback(scope.destination):
+        # An older ledger did not keep the host: the first task that sends to a real one takes over what it knew.
+        unknown = sa.select(scopes.c.id).where(*_is_scope(scope._replace(destination="")))
+        found = connection.scalar(unknown.with_for_update())
+        if found is not None:
+            connection.execute(sa.update(scopes).where(scopes.c.id == found).values(destination=scope.destination))
+    if found is None:
+        found = connection.execute(scopes.insert().values(scope._asdict())).inserted_primary_key[0]  # type: ignore[index]
+    return int(found)
+
+
+def _is_scope(scope: Scope) -> list[sa.ColumnElement[bool]]:
+    return [scopes.c[name] == value for name, value in scope._asdict().items()]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine: a stand-in of Adjust."""
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def siblings(connection: sa.Connection, scope: Scope) -> dict[int, str]:
+    """The other scopes of the same app, by number: their event keys."""
+    same = [scopes.c[name] == value for name, value in scope._asdict().items() if name != "event_key"]
+    query = sa.select(scopes.c.id, scopes.c.event_key).where(*same, scopes.c.event_key != scope.event_key)
+    return {number: key for number, key in connection.execute(query)}
+
+
+def _reason_number(connection: sa.Connection, code: str) -> int:
+    found = connection.scalar(sa.select(reasons.c.id).where(reasons.c.code == code))
+    if found is None:
+        found = connection.execute(reasons.insert().values(code=code)).inserted_primary_key[0]  # type: ignore[index]
+    return int(found)
 
 
 def insert_new(
-    connection: sa.Connection, scope: Scope, records: Sequence[Mapping[str, Any]], common: Mapping[str, Any]
+    connection: sa.Connection, scope_id: int, records: Sequence[Mapping[str, Any]], common: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Insert the events that the table does not have; return the records of those that it has, locked, by event id."""
     ids = [record["event_id"] for record in records]
-    whole = {**scope.as_columns(), **common}
+    whole = {"scope_id": scope_id, **common}
     if connection.dialect.name == "postgresql":
         new = set(connection.scalars(_insert_arrays(whole, records)))
-        return {} if len(new) == len(ids) else _known(connection, scope, [key for key in ids if key not in new])
-    known = _known(connection, scope, ids)
+        return {} if len(new) == len(ids) else locked(connection, scope_id, [key for key in ids if key not in new])
+    known = locked(connection, scope_id, ids)
     fresh = [{**whole, **record} for record in records if record["event_id"] not in known]
     if fresh:
-        connection.execute(deliveries.insert(), fresh)
+        connection.execute(events.insert(), fresh)
     return known
 
 
@@ -77,48 +137,61 @@ def _insert_arrays(whole: Mapping[str, Any], records: Sequence[Mapping[str, Any]
     each = sa.func.unnest(*arrays).table_valued(*_EVENT_COLUMNS).render_derived()
     constants = [sa.literal(value, _columns[name].type).label(name) for name, value in whole.items()]
     rows = sa.select(*constants, *(each.c[name] for name in _EVENT_COLUMNS))
-    insert = postgresql.insert(deliveries).from_select([*whole, *_EVENT_COLUMNS], rows)
+    insert = postgresql.insert(events).from_select([*whole, *_EVENT_COLUMNS], rows)
     return insert.on_conflict_do_nothing().returning(_columns.event_id)
 
 
-def _known(connection: sa.Connection, scope: Scope, ids: list[str]) -> dict[str, Any]:
-    query = sa.select(deliveries).where(*_scope_filter(scope), _id_in(connection, ids))
-    in_order = query.order_by(_columns.event_id).with_for_update()
-    return {record.event_id: record for record in connection.execute(in_order)}
+def locked(connection: sa.Connection, scope_id: int, ids: list[str]) -> dict[str, Any]:
+    """The records of the events that the table has, by event id; no other task changes them before the commit."""
+    query = sa.select(events).where(*_are(connection, scope_id, ids)).order_by(_columns.event_id)
+    return {record.event_id: record for record in connection.execute(query.with_for_update())}
 
 
-def update(connection: sa.Connection, scope: Scope, ids: list[str], values: Mapping[str, Any]) -> None:
-    """Write the same values to all of the events."""
-    connection.execute(sa.update(deliveries).where(*_scope_filter(scope), _id_in(connection, ids)).values(values))
+def known_in(connection: sa.Connection, scope_ids: Collection[int], ids: Sequence[str]) -> list[Any]:
+    """Scope and event id of those events that one of the scopes has."""
+    return list(
+        connection.execute(
+            sa.select(_columns.scope_id, _columns.event_id).where(
+                _columns.scope_id.in_(scope_ids), _id_in(connection, ids)
+            )
+        )
+    )
 
 
-def delete_claimed(connection: sa.Connection, scope: Scope, ids: list[str], claim: str) -> None:
-    """Delete events that were claimed and certainly did not reach Adjust."""
-    delete_where(connection, scope, ids, _columns.claim == claim)
+def update(
+    connection: sa.Connection,
+    scope_id: int,
+    ids: list[str],
+    values: Mapping[str, Any],
+    *conditions: sa.ColumnElement[bool],
+) -> int:
+    """Write the same values to all of the events for which the conditions hold; return how many they were."""
+    where = (*_are(connection, scope_id, ids), *conditions)
+    return connection.execute(sa.update(events).where(*where).values(values)).rowcount
 
 
-def delete_where(connection: sa.Connection, scope: Scope, ids: list[str], *conditions: sa.ColumnElement[bool]) -> int:
+def delete(connection: sa.Connection, scope_id: int, ids: list[str], *conditions: sa.ColumnElement[bool]) -> int:
     """Delete the events for which the conditions hold; return how many they were."""
-    return connection.execute(
-        sa.delete(deliveries).where(*_scope_filter(scope), _id_in(connection, ids), *conditions)
-    ).rowcount
+    return connection.execute(sa.delete(events).where(*_are(connection, scope_id, ids), *conditions)).rowcount
 
 
-def _scope_filter(scope: Scope) -> tuple[sa.ColumnElement[bool], ...]:
-    return (*(_columns[name] == value for name, value in scope.as_columns().items()),)
+def _are(connection: sa.Connection, scope_id: int, ids: Sequence[str]) -> tuple[sa.ColumnElement[bool], ...]:
+    return _columns.scope_id == scope_id, _id_in(connection, ids)
 
 
-def _id_in(connection: sa.Connection, ids: list[str]) -> sa.ColumnElement[bool]:
+def _id_in(connection: sa.Connection, ids: Sequence[str]) -> sa.ColumnElement[bool]:
     if connection.dialect.name == "postgresql":
-        array = sa.bindparam("event_ids", ids, postgresql.ARRAY(_columns.event_id.type))
+        array = sa.bindparam("event_ids", list(ids), postgresql.ARRAY(_columns.event_id.type))
         return _columns.event_id == sa.any_(array)
     return _columns.event_id.in_(ids)
 
 
 #: A race is lost to another task that went on, so there must be more of these than tasks that send the same events.
 _ATTEMPTS = 20
-#: SQLSTATE of a serialization failure and of a deadlock, and MySQL's number for the latter.
-_RACE_CODES = {"40001", "40P01", 1213}
+#: SQLSTATE of a serialization failure and of a deadlock, and MySQL's numbers for a deadlock and a lock that took too long.
+_RACE_CODES = {"40001", "40P01", 1213, 1205}
+#: SQLSTATE of a database that does not write now, of a statement that took too long, and of a shutdown.
+_TRANSIENT_CODES = {"25006", "57014", "57P01", "57P02", "57P03", "53300"}
 _T = TypeVar("_T")
 
 
@@ -133,45 +206,32 @@ def retry_on_conflict(work: Callable[[], _T]) -> _T:
     return work()
 
 
+def retry_while_away(work: Callable[[], _T], *, patience: float) -> _T:
+    """Try again, with growing pauses, for so many seconds while the database is away, restarts or only reads."""
+    retrying = Retrying(
+        stop=stop_after_delay(patience),
+        wait=wait_random_exponential(multiplier=0.1, max=3.0),
+        retry=retry_if_exception(_is_transient),
+        reraise=True,
+    )
+    return retrying(work)
+
+
 def _is_lost_race(error: DBAPIError) -> bool:
     """Tell a unique violation, a deadlock or a serialization failure from other errors."""
+    return isinstance(error, IntegrityError) or not _RACE_CODES.isdisjoint(_codes(error))
+
+
+def _is_transient(error: BaseException) -> bool:
+    """Tell an error that may be gone in a minute from one that stays, such as a missing table."""
+    if not isinstance(error, DBAPIError) or _is_lost_race(error):
+        return False
+    if error.connection_invalidated or not _TRANSIENT_CODES.isdisjoint(_codes(error)):
+        return True
+    stays = "no such table" in str(error.orig) or "no such column" in str(error.orig)
+    return isinstance(error, OperationalError | InterfaceError) and not stays
+
+
+def _codes(error: DBAPIError) -> set[Any]:
     cause: Any = error.orig
-    codes = {getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None), *getattr(cause, "args", ())[:1]}
-    return isinstance(error, IntegrityError) or not _RACE_CODES.isdisjoint(codes)
-
-
-class HeldCounts:
-    """Counts of the present try, by the day on which the events happened. A new try begins with none."""
-
-    def __init__(self, task_instance: TaskInstanceId) -> None:
-        self._task_instance = asdict(task_instance)
-        self._counts: Counter[tuple[Scope, date]] = Counter()
-        #: There are counts that may not be written.
-        self.changed = False
-
-    def add(self, scope: Scope, event: Event) -> None:
-        self._counts[scope, event.occurred_at.astimezone(UTC).date()] += 1
-        self.changed = True
-
-    def forget(self, connection: sa.Connection) -> None:
-        """Delete what an earlier try held: it is offered to this one."""
-        own = (held.c[name] == value for name, value in self._task_instance.items())
-        connection.execute(sa.delete(held).where(*own))
-
-    def write(self, connection: sa.Connection) -> None:
-        """Put the present counts into the place of those that were written before."""
-        if not self.changed:
-            return
-        self.forget(connection)
-        # A copy, since the delivery counts on while this is written.
-        counts = dict(self._counts)
-        connection.execute(held.insert(), [self._record(place, counts[place]) for place in sorted(counts)])
-
-    def _record(self, place: tuple[Scope, date], events: int) -> dict[str, Any]:
-        scope, day = place
-        return self._task_instance | scope.as_columns() | {"day": day, "events": events}
-
-
-def prune_held(connection: sa.Connection, before: date) -> None:
-    """Delete the counts of earlier days."""
-    connection.execute(sa.delete(held).where(held.c.day < before))
+    return {getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None), *getattr(cause, "args", ())[:1]}

@@ -1,0 +1,212 @@
+"""Makes the ledger's tables, and brings those of an older provider to the present shape.
+
+Alembic is not used: it would add a table of versions and a folder of scripts for one step, and that step must run inside
+the first task, under a lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.ledger.schema import (
+    VERSION,
+    create_view,
+    metadata,
+    refuse_unfit,
+    retry_once,
+    set_up,
+    versions,
+)
+
+_LOCK = "adjust_ledger"
+#: The number of Postgres' advisory lock; any that nobody else takes.
+_LOCK_NUMBER = 7_032_417_905_511
+#: Seconds for which a task waits while another one migrates; a million events take half a minute.
+_LOCK_WAIT = 900
+#: Databases in which a change of a table is part of the transaction.
+_TRANSACTIONAL = {"sqlite", "postgresql"}
+#: What an older table is called while its events are copied.
+_OLD = "adjust_delivery_2"
+
+
+def prepare(engine: sa.Engine) -> None:
+    """Make the tables where they are missing, bring older ones to the present shape, and refuse those of a newer provider.
+
+    Tasks that begin at once wait for the one that does it.
+
+    :raises AdjustConfigurationError: the database cannot hold a ledger; or a newer version of the provider has changed it.
+    """
+    refuse_unfit(engine)
+    set_up(engine)
+    retry_once(lambda: _prepare(engine))
+
+
+def _prepare(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        if _version(connection) == VERSION:
+            return
+    with engine.connect() as connection, _locked(connection):
+        _migrate(connection)
+
+
+def _version(connection: sa.Connection) -> int | None:
+    """The shape of the tables that are there; None where there is no ledger."""
+    if not sa.inspect(connection).has_table(versions.name):
+        return None
+    return connection.scalar(sa.select(versions.c.version))
+
+
+@contextlib.contextmanager
+def _locked(connection: sa.Connection) -> Iterator[None]:
+    """Only one task at a time is in here. On SQLite and Postgres the transaction takes the lock."""
+    if connection.dialect.name in _TRANSACTIONAL:
+        yield
+        return
+    taken = connection.scalar(sa.text("SELECT GET_LOCK(:name, :wait)"), {"name": _LOCK, "wait": _LOCK_WAIT})
+    connection.rollback()
+    if taken != 1:
+        raise AdjustConfigurationError(
+            f"another task has been changing the ledger's tables for {_LOCK_WAIT} s; see whether it still runs"
+        )
+    try:
+        yield
+    finally:
+        connection.execute(sa.text("SELECT RELEASE_LOCK(:name)"), {"name": _LOCK})
+        connection.rollback()
+
+
+def _migrate(connection: sa.Connection) -> None:
+    """From any older shape to the present one, unless another task has done it.
+
+    Postgres and SQLite do it in one transaction, so a kill undoes it. MySQL commits each change of a table by itself, so
+    each step looks at what is there, and the copy is one transaction with the new version.
+    """
+    with connection.begin():
+        if connection.dialect.name == "postgresql":
+            # Of the transaction and not of the session, which a connection pooler may give to somebody else.
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_NUMBER})")
+        version = _version(connection)
+        if version == VERSION:
+            return
+        if version is not None and version > VERSION:
+            raise AdjustConfigurationError(
+                f"the ledger has the shape {version} of a newer provider; this one knows {VERSION}: update the provider"
+            )
+        _to_present_shape(connection, version)
+        if connection.dialect.name in _TRANSACTIONAL:
+            _drop_old(connection)
+    if connection.dialect.name not in _TRANSACTIONAL:
+        with connection.begin():
+            _drop_old(connection)
+
+
+def _to_present_shape(connection: sa.Connection, version: int | None) -> None:
+    inspector = sa.inspect(connection)
+    tables, views = set(inspector.get_table_names()), set(inspector.get_view_names())
+    if "adjust_delivery" in tables:
+        connection.exec_driver_sql(f"ALTER TABLE adjust_delivery RENAME TO {_OLD}")
+        tables.add(_OLD)
+    metadata.create_all(connection)
+    if "adjust_delivery" not in views:
+        create_view(connection)
+    if _OLD in tables:
+        _copy(connection, has_held="adjust_held" in tables)
+    if version is None:
+        connection.execute(versions.insert().values(version=VERSION))
+    else:
+        connection.execute(versions.update().values(version=VERSION))
+
+
+def _drop_old(connection: sa.Connection) -> None:
+    for name in (_OLD, "adjust_held"):
+        connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
+
+
+#: The first 16 hexadecimal digits of the old digest as the number that the new one is.
+_CONTENT = {
+    "postgresql": "CASE WHEN o.content ~ '^[0-9a-f]{16}' THEN ('x' || substr(o.content, 1, 16))::bit(64)::bigint END",
+    "sqlite": "adjust_digest(o.content)",
+    "mysql": "CAST(CAST(CONV(SUBSTR(o.content, 1, 16), 16, 10) AS UNSIGNED) AS SIGNED)",
+    "mariadb": "CAST(CAST(CONV(SUBSTR(o.content, 1, 16), 16, 10) AS UNSIGNED) AS SIGNED)",
+}
+#: An older ledger did not keep the host, so its scopes have none until the first task claims events of theirs.
+_COPY_SCOPES = f"""
+INSERT INTO adjust_scope (destination, app_token, endpoint, event_key, environment)
+SELECT DISTINCT '', o.app_token, 'event', o.event_token, o.environment FROM {_OLD} o"""
+_COPY_TASKS = """
+INSERT INTO adjust_try (dag_id, run_id, task_id, map_index, try_number, state, is_latest, started_at, heartbeat_at,
+  lease_until, ended_at, {read}, error, rejected_path)
+SELECT o.dag_id, o.run_id, o.task_id, o.map_index, 0, 'ended', {true}, MIN(o.updated_at), MAX(o.updated_at),
+  MAX(o.updated_at), MAX(o.updated_at), COUNT(*), '', '' FROM {tasks} o
+GROUP BY o.dag_id, o.run_id, o.task_id, o.map_index"""
+_COPY_REASONS = f"INSERT INTO adjust_reason (code) SELECT DISTINCT o.reason FROM {_OLD} o"
+_SCOPE = """JOIN adjust_scope s ON s.destination = '' AND s.app_token = o.app_token AND s.event_key = o.event_token
+  AND s.environment = o.environment"""
+_TRY = """JOIN adjust_try t ON t.dag_id = o.dag_id AND t.run_id = o.run_id AND t.task_id = o.task_id
+  AND t.map_index = o.map_index"""
+_COPY_EVENTS = f"""
+INSERT INTO adjust_event (occurred_at, content, try_id, scope_id, position, status, reason, http_status, resends,
+  event_id, currency, revenue)
+SELECT o.occurred_at, {{content}}, t.id, s.id, 0,
+  CASE o.status WHEN 'delivered' THEN 1 WHEN 'duplicate' THEN 2 WHEN 'rejected' THEN 3 WHEN 'in_doubt' THEN 4 ELSE 0 END,
+  r.id, o.http_status, 0, o.event_id, o.currency, o.revenue
+FROM {_OLD} o {_SCOPE} {_TRY} JOIN adjust_reason r ON r.code = o.reason"""
+_COPY_TOTALS = f"""
+INSERT INTO adjust_total (try_id, number, scope_id, day, outcome, reason, currency, events, revenue)
+SELECT t.id, ROW_NUMBER() OVER (PARTITION BY t.id ORDER BY s.id) - 1, s.id, {{day}},
+  CASE o.status WHEN 'sending' THEN 'in_doubt' ELSE o.status END, o.reason, o.currency, COUNT(*), SUM(o.revenue)
+FROM {_OLD} o {_SCOPE} {_TRY}
+GROUP BY t.id, s.id, {{day}}, CASE o.status WHEN 'sending' THEN 'in_doubt' ELSE o.status END, o.reason, o.currency"""
+_COPY_HELD = f"""
+INSERT INTO adjust_total (try_id, number, scope_id, day, outcome, reason, currency, events, revenue)
+SELECT t.id, 1000000 + ROW_NUMBER() OVER (PARTITION BY t.id ORDER BY o.day), s.id, o.day, 'held', '', NULL, o.events, NULL
+FROM adjust_held o {_SCOPE} {_TRY}"""
+#: Tasks and scopes that have held events only.
+_HELD_SCOPES = """
+INSERT INTO adjust_scope (destination, app_token, endpoint, event_key, environment)
+SELECT DISTINCT '', o.app_token, 'event', o.event_token, o.environment FROM adjust_held o
+WHERE NOT EXISTS (SELECT 1 FROM adjust_scope s WHERE s.destination = '' AND s.app_token = o.app_token
+  AND s.event_key = o.event_token AND s.environment = o.environment)"""
+_HELD_TASKS = """(SELECT h.dag_id, h.run_id, h.task_id, h.map_index, {day_start} AS updated_at FROM adjust_held h
+  WHERE NOT EXISTS (SELECT 1 FROM adjust_try t WHERE t.dag_id = h.dag_id AND t.run_id = h.run_id
+    AND t.task_id = h.task_id AND t.map_index = h.map_index))"""
+
+
+def _copy(connection: sa.Connection, *, has_held: bool) -> None:
+    """Fill the new tables from the old ones. What a copy that was cut short has left is removed first."""
+    name = connection.dialect.name
+    words: dict[str, Any] = {
+        "content": _CONTENT[name],
+        "read": connection.dialect.identifier_preparer.quote("read"),
+        "true": "true" if name == "postgresql" else "1",
+        "day": "date(o.occurred_at)" if name == "sqlite" else "CAST(o.occurred_at AS DATE)",
+        "day_start": "h.day || ' 00:00:00.000000'" if name == "sqlite" else "CAST(h.day AS DATETIME)",
+    }
+    if name == "postgresql":
+        words["day_start"] = "h.day::timestamp"
+    if name == "sqlite":
+        connection.connection.dbapi_connection.create_function("adjust_digest", 1, _digest)  # type: ignore[union-attr]
+    for table in reversed(metadata.sorted_tables):
+        if table is not versions:
+            connection.execute(table.delete())
+    statements = [_COPY_SCOPES, _COPY_TASKS.replace("{tasks}", _OLD), _COPY_REASONS, _COPY_EVENTS, _COPY_TOTALS]
+    if has_held:
+        statements += [_HELD_SCOPES, _COPY_TASKS.replace("{tasks}", _HELD_TASKS), _COPY_HELD]
+    for statement in statements:
+        text = statement
+        for word, value in words.items():
+            text = text.replace(f"{{{word}}}", value)
+        connection.execution_options(no_parameters=True).exec_driver_sql(text)
+
+
+def _digest(content: str) -> int | None:
+    """The number of an old digest's first 8 bytes; None for what is no digest."""
+    try:
+        return int.from_bytes(bytes.fromhex(content[:16]), "big", signed=True)
+    except ValueError:
+        return None

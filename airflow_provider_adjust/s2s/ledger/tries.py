@@ -1,0 +1,231 @@
+"""A try of a sending task, as the ledger knows it: who it is, whether it lives, and what it came to."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from airflow_provider_adjust.s2s.ledger.schema import database_now, totals, tries
+
+#: How long a try's claims are its own after the last renewal, in seconds. A try that may no longer be alive sends
+#: nothing in the last part of it, which is as long as a request may take.
+LEASE = 90.0
+RUNNING, SUCCESS, FAILED, LOST = "running", "success", "failed", "lost"
+_columns = tries.c
+
+
+@dataclass(frozen=True, slots=True)
+class TaskInstanceId:
+    """The Airflow task instance that claims events, and its try."""
+
+    dag_id: str = ""
+    run_id: str = ""
+    task_id: str = ""
+    map_index: int = -1
+    try_number: int = 1
+
+    @property
+    def same_task(self) -> tuple[sa.ColumnElement[bool], ...]:
+        """The tries of this task instance."""
+        return (
+            _columns.dag_id == self.dag_id,
+            _columns.run_id == self.run_id,
+            _columns.task_id == self.task_id,
+            _columns.map_index == self.map_index,
+        )
+
+
+def begin_try(connection: sa.Connection, task: TaskInstanceId, lease: float) -> int:
+    """Write the try down as running; return its number."""
+    now = database_now(connection)
+    connection.execute(sa.update(tries).where(*task.same_task, _columns.is_latest).values(is_latest=False))
+    made = connection.execute(
+        tries.insert().values(
+            dag_id=task.dag_id,
+            run_id=task.run_id,
+            task_id=task.task_id,
+            map_index=task.map_index,
+            try_number=task.try_number,
+            state=RUNNING,
+            is_latest=True,
+            started_at=now,
+            heartbeat_at=now,
+            lease_until=now + timedelta(seconds=lease),
+            read=0,
+            error="",
+            rejected_path="",
+        )
+    )
+    number: int = made.inserted_primary_key[0]  # type: ignore[index]
+    return number
+
+
+def renew(connection: sa.Connection, try_id: int, lease: float) -> bool:
+    """Renew the lease; False if another task has ended the try, and its claims with it."""
+    now = database_now(connection)
+    alive = sa.update(tries).where(_columns.id == try_id, _columns.ended_at.is_(None))
+    values = {"heartbeat_at": now, "lease_until": now + timedelta(seconds=lease)}
+    return connection.execute(alive.values(values)).rowcount == 1
+
+
+def end_try(
+    connection: sa.Connection, try_id: int, state: str, *, read: int, error: str, rejected_path: str | None
+) -> None:
+    """Write how the try ended, unless another task has declared it dead."""
+    connection.execute(
+        sa.update(tries)
+        .where(_columns.id == try_id, _columns.ended_at.is_(None))
+        .values(
+            state=state,
+            ended_at=database_now(connection),
+            read=read,
+            error=error[:500],
+            rejected_path=(rejected_path or "")[:1000],
+        )
+    )
+
+
+def wait_for_earlier_tries(
+    engine: sa.Engine, task: TaskInstanceId, lease: float, *, sleep: Callable[[float], None] = time.sleep
+) -> float:
+    """Wait while an earlier try of the task instance may still live; return the seconds waited.
+
+    It was killed, most likely: then its lease runs out. If it is still renewed after that, both run, and its claims stay
+    its own.
+    """
+    waited = 0.0
+    while True:
+        with engine.connect() as connection:
+            now = database_now(connection)
+            alive = (*task.same_task, _columns.ended_at.is_(None), _columns.lease_until > now)
+            until = connection.scalar(sa.select(sa.func.max(_columns.lease_until)).where(*alive))
+        if until is None or waited > 1.5 * lease:
+            return waited
+        pause = min(1.0, (until - now).total_seconds() + 0.01)
+        sleep(pause)
+        waited += pause
+
+
+class Holder(NamedTuple):
+    """The try that an event's record names."""
+
+    id: int
+    dag_id: str
+    run_id: str
+    task_id: str
+    map_index: int
+    try_number: int
+    is_alive: bool
+
+    def is_of(self, task: TaskInstanceId) -> bool:
+        """Whether it is a try of the task instance."""
+        return self[1:5] == (task.dag_id, task.run_id, task.task_id, task.map_index)
+
+    def __str__(self) -> str:
+        if not self.dag_id:
+            return "by a task outside Airflow"
+        return f"in run {self.run_id} of {self.dag_id}"
+
+
+def holders(connection: sa.Connection, ids: Collection[int]) -> dict[int, Holder]:
+    """The tries with these numbers. A dead one is ended: its claims may be taken over, and it cannot come back."""
+    if not ids:
+        return {}
+    now = database_now(connection)
+    expired = (_columns.id.in_(ids), _columns.ended_at.is_(None), _columns.lease_until <= now)
+    connection.execute(sa.update(tries).where(*expired).values(state=LOST, ended_at=now))
+    query = sa.select(
+        _columns.id,
+        _columns.dag_id,
+        _columns.run_id,
+        _columns.task_id,
+        _columns.map_index,
+        _columns.try_number,
+        _columns.ended_at.is_(None),
+    ).where(_columns.id.in_(ids))
+    return {record[0]: Holder(*record) for record in connection.execute(query)}
+
+
+class TotalKey(NamedTuple):
+    """What is counted together. ``scope_id`` and ``day`` are None for rows that could not be read."""
+
+    scope_id: int | None
+    day: date | None
+    outcome: str
+    reason: str
+    currency: str | None
+
+
+def day_of(moment: datetime) -> date:
+    """The UTC day."""
+    return moment.astimezone(UTC).date()
+
+
+class Totals:
+    """What one try has come to so far: as it is written, so that the sums and the events never differ."""
+
+    def __init__(self, try_id: int) -> None:
+        self._try_id = try_id
+        self._numbers: dict[TotalKey, int] = {}
+        self._events: Counter[TotalKey] = Counter()
+        self._revenue: dict[TotalKey, Decimal] = {}
+
+    @property
+    def counted(self) -> int:
+        """How many rows have an outcome."""
+        return self._events.total()
+
+    def write(
+        self, connection: sa.Connection, entries: Sequence[tuple[TotalKey, Decimal | None]]
+    ) -> Callable[[], None]:
+        """Write the sums that the entries change; return what must be called once that is committed."""
+        counts = Counter(key for key, _ in entries)
+        amounts: dict[TotalKey, Decimal] = {}
+        for key, amount in entries:
+            if amount is not None:
+                amounts[key] = amounts.get(key, self._revenue.get(key, Decimal(0))) + amount
+        first = len(self._numbers)
+        new = {key: first + place for place, key in enumerate(key for key in counts if key not in self._numbers)}
+        changed: dict[bool, list[dict[str, Any]]] = {True: [], False: []}
+        for key, count in counts.items():
+            changed[key in new].append(
+                {
+                    "b_try": self._try_id,
+                    "b_number": new[key] if key in new else self._numbers[key],
+                    "b_events": self._events[key] + count,
+                    "b_revenue": amounts.get(key, self._revenue.get(key)),
+                    **({f"b_{name}": value for name, value in key._asdict().items()} if key in new else {}),
+                }
+            )
+        if changed[True]:
+            connection.execute(_INSERT_TOTAL, changed[True])
+        if changed[False]:
+            connection.execute(_UPDATE_TOTAL, changed[False])
+
+        def committed() -> None:
+            self._numbers.update(new)
+            self._events.update(counts)
+            self._revenue.update(amounts)
+
+        return committed
+
+
+_INSERT_TOTAL = totals.insert().values(
+    try_id=sa.bindparam("b_try"),
+    number=sa.bindparam("b_number"),
+    events=sa.bindparam("b_events"),
+    revenue=sa.bindparam("b_revenue"),
+    **{name: sa.bindparam(f"b_{name}") for name in TotalKey._fields},
+)
+_UPDATE_TOTAL = (
+    sa.update(totals)
+    .where(totals.c.try_id == sa.bindparam("b_try"), totals.c.number == sa.bindparam("b_number"))
+    .values(events=sa.bindparam("b_events"), revenue=sa.bindparam("b_revenue"))
+)
