@@ -104,7 +104,9 @@ class DeliveryRun:
     @property
     def would_send_twice(self) -> bool:
         """Adjust may have events of this try, and nothing would keep a retry from sending them again."""
-        return (self._was_interrupted or self.sender.sink.has_sent) and self._checkpoint is None and self._ledger is None
+        return (
+            (self._was_interrupted or self.sender.sink.has_sent) and self._checkpoint is None and self._ledger is None
+        )
 
     def receipts(self, rows: Sequence[Row] | Iterable[Row]) -> Generator[Receipt]:
         """Send the rows; yield each receipt once the sink has taken it. However it ends, what is known is saved."""

@@ -121,14 +121,14 @@ def pgbouncer_url(postgres_url: str) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
 def ledger_engine(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[sa.Engine]:
-    """An empty database for a ledger: SQLite, and a real Postgres."""
+    """An empty database for a ledger: SQLite, a real Postgres, and a real MariaDB where the system has one."""
     if request.param == "sqlite":
         made = sa.create_engine(f"sqlite:///{tmp_path}/ledger.db")
     else:
-        url = sa.make_url(request.getfixturevalue("postgres_url")).set(drivername="postgresql+psycopg2")
-        made = sa.create_engine(url)
+        url = sa.make_url(request.getfixturevalue(f"{request.param}_url"))
+        made = sa.create_engine(url.set(drivername="postgresql+psycopg2") if request.param == "postgres" else url)
         with made.begin() as connection:
             drop_all(connection)
     yield made

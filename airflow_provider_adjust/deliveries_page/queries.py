@@ -108,7 +108,7 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
         sa.select(
             _DAY.label("shown_day"),
             *kind,
-            totals.c.outcome.label("status"),
+            totals.c.outcome.label("shown_status"),
             totals.c.reason,
             totals.c.currency,
             sa.func.sum(totals.c.events).label("events"),
@@ -117,7 +117,9 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
         .join(tries, _try.id == totals.c.try_id)
         .join(scopes, scopes.c.id == totals.c.scope_id, isouter=True)
         .where(_COUNTS, *_conditions(dag_ids, filters, _DAY))
-        .group_by("shown_day", "app_token", "environment", "event_key", "status", totals.c.reason, totals.c.currency)
+        .group_by(
+            "shown_day", "app_token", "environment", "event_key", "shown_status", totals.c.reason, totals.c.currency
+        )
         .order_by(sa.desc("shown_day"), "app_token", "environment", "event_key")
         .limit(MAX_COUNTS)
     )
@@ -132,7 +134,7 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
             app_token=each.app_token,
             environment=each.environment,
             event_token=each.event_key,
-            status=each.status,
+            status=each.shown_status,
             reason=each.reason,
             events=int(each.events),
             currency=each.currency,
@@ -155,7 +157,7 @@ def _unsettled(connection: sa.Connection, dag_ids: Collection[str], filters: Fil
             scopes.c.app_token,
             scopes.c.environment,
             scopes.c.event_key,
-            status.label("status"),
+            status.label("shown_status"),
             sa.literal_column("''").label("reason"),
             e.currency,
             sa.func.count().label("events"),
@@ -169,9 +171,17 @@ def _unsettled(connection: sa.Connection, dag_ids: Collection[str], filters: Fil
             e.status == STATUS_NUMBERS["sending"],
             *_conditions(dag_ids, filters, day),
         )
-        .group_by("shown_day", scopes.c.app_token, scopes.c.environment, scopes.c.event_key, "status", e.currency, *_TASK)
+        .group_by(
+            "shown_day",
+            scopes.c.app_token,
+            scopes.c.environment,
+            scopes.c.event_key,
+            "shown_status",
+            e.currency,
+            *_TASK,
+        )
     )
-    return [each for each in connection.execute(query) if filters.status in {None, each.status}]
+    return [each for each in connection.execute(query) if filters.status in {None, each.shown_status}]
 
 
 def runs(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, now: datetime) -> Page[Run]:
@@ -184,7 +194,9 @@ def runs(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, 
             *_TASK,
             *(
                 sa.func.sum(
-                    sa.case((sa.and_(totals.c.outcome == name, _COUNTS, of_status, of_reason), totals.c.events), else_=0)
+                    sa.case(
+                        (sa.and_(totals.c.outcome == name, _COUNTS, of_status, of_reason), totals.c.events), else_=0
+                    )
                 ).label(name)
                 for name in settled
             ),
@@ -217,7 +229,9 @@ def runs(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, 
         for record in shown
     ]
     for run in items:
-        for status, events_of_status in open_events.get((run.dag_id, run.run_id, run.task_id, run.map_index), {}).items():
+        for status, events_of_status in open_events.get(
+            (run.dag_id, run.run_id, run.task_id, run.map_index), {}
+        ).items():
             run.events[status] += events_of_status
     return Page(items, _after(found, 4))
 
@@ -228,7 +242,7 @@ def _unsettled_by_task(
     found: dict[tuple[Any, ...], Counter[str]] = {}
     for each in _unsettled(connection, dag_ids, filters, now):
         key = (each.dag_id, each.run_id, each.task_id, each.map_index)
-        found.setdefault(key, Counter())[each.status] += each.events
+        found.setdefault(key, Counter())[each.shown_status] += each.events
     return found
 
 
@@ -245,7 +259,17 @@ def _is_alive(now: datetime) -> sa.ColumnElement[bool]:
 
 def events(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, now: datetime) -> Page[EventRow]:
     """Events one by one, the earliest first."""
-    shown = (_c.status, _c.reason, _c.http_status, _c.revenue, _c.currency, _c.dag_id, _c.run_id, _c.task_id, _c.map_index)
+    shown = (
+        _c.status,
+        _c.reason,
+        _c.http_status,
+        _c.revenue,
+        _c.currency,
+        _c.dag_id,
+        _c.run_id,
+        _c.task_id,
+        _c.map_index,
+    )
     query = (
         sa.select(*_EVENT, *shown)
         .where(_c.dag_id.in_(sorted(dag_ids)), *_day_conditions(filters, _c.occurred_at))

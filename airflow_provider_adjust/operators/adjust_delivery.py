@@ -219,9 +219,7 @@ class AdjustDeliveryOperator(BaseOperator):
         run.check(budget)
         return result
 
-    def _open(
-        self, context: Context, stack: ExitStack, sending: SendOptions, ledger: Ledger | None
-    ) -> DeliveryRun:
+    def _open(self, context: Context, stack: ExitStack, sending: SendOptions, ledger: Ledger | None) -> DeliveryRun:
         """Open everything that a try needs except its rows."""
         options = self.row_options()
         hooks = hooks_by_route(self.adjust_conn_id, self.route_by, options)
@@ -255,7 +253,8 @@ class AdjustDeliveryOperator(BaseOperator):
         ) as ledger:
             if ledger is not None and ledger.waited:
                 self.log.info(
-                    "Waited %.0f s until the claims of an earlier try, which was killed, could be taken over", ledger.waited
+                    "Waited %.0f s until the claims of an earlier try, which was killed, could be taken over",
+                    ledger.waited,
                 )
             yield ledger
 

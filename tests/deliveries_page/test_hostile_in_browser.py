@@ -17,8 +17,7 @@ import sqlalchemy as sa
 from deliveries_page.browser import PAGE, Visitor
 from deliveries_page.conftest import LAST
 from deliveries_page.made_ledger import fill
-
-from airflow_provider_adjust.s2s.ledger.schema import deliveries
+from ledger_rows import fill_with
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -38,13 +37,9 @@ def hostile_ledger(airflow_knows_the_dags: None, monkeypatch: pytest.MonkeyPatch
 
     file = tmp_path / "hostile.db"
     engine = sa.create_engine(f"sqlite:///{file}")
-    fill(engine, rows=2, days=1, last=LAST + timedelta(hours=1))
-    texts = dict.fromkeys(NAMES, HOSTILE)
-    ends = ({"status": "rejected"}, {"status": HOSTILE, "currency": HOSTILE})
+    fill(engine, rows=1, days=1, last=LAST + timedelta(hours=1))
     with engine.begin() as ledger:
-        for number, end in enumerate(ends):
-            row = deliveries.c.event_id == f"order-{number:07d}"
-            ledger.execute(deliveries.update().where(row).values(texts | end | {"event_id": f"{HOSTILE} {number}"}))
+        fill_with(ledger, HOSTILE)
     engine.dispose()
     monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps({"conn_type": "sqlite", "host": str(file)}))
     monkeypatch.setenv("AIRFLOW__ADJUST__LEDGER_CONN_IDS", "other")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import subprocess
@@ -17,10 +18,12 @@ import sqlalchemy as sa
 from deliveries_page.conftest import LAST, Visit, day
 from deliveries_page.made_ledger import fill
 from deliveries_page.test_access import A_RUN, PURCHASES, VIEWS, total
+from ledger_rows import fill_with
 
 from airflow_provider_adjust.deliveries_page import plugin
 from airflow_provider_adjust.deliveries_page.configuration import PREFIX
-from airflow_provider_adjust.s2s.ledger.schema import VERSION, deliveries, prepare, versions
+from airflow_provider_adjust.s2s.ledger.migration import prepare
+from airflow_provider_adjust.s2s.ledger.schema import VERSION, tries, versions
 
 pytestmark = pytest.mark.airflow
 
@@ -98,8 +101,8 @@ HOSTILE = "\"><script>alert('x')</script>{{ 7*7 }}"
 def test_hostile_text_in_the_ledger_is_shown_as_text(visit: Visit, other_ledger: sa.Engine) -> None:
     fill(other_ledger, rows=1, days=1, last=LAST + timedelta(hours=1))
     with other_ledger.begin() as connection:
-        names = ("event_id", "event_token", "reason", "status", "run_id", "task_id", "currency", "app_token")
-        connection.execute(deliveries.update().values(dict.fromkeys(names, HOSTILE) | {"dag_id": PURCHASES}))
+        fill_with(connection, HOSTILE)
+        connection.execute(tries.update().values(dag_id=PURCHASES))
     for view in VIEWS:
         response = visit("root", view)
         assert response.status_code == 200
@@ -237,12 +240,12 @@ def test_a_ledger_of_a_newer_provider_is_not_read(visit: Visit, other_ledger: sa
     assert "newer provider" in response.text
 
 
-def test_a_ledger_of_version_1_is_read_without_held_events(visit: Visit, other_ledger: sa.Engine) -> None:
+def test_a_ledger_of_an_older_provider_waits_for_the_first_task(visit: Visit, other_ledger: sa.Engine) -> None:
     with other_ledger.begin() as connection:
-        connection.exec_driver_sql("DROP TABLE adjust_held")
-        connection.execute(versions.update().values(version=1))
-    for view in VIEWS:
-        assert visit("root", view).status_code == 200
+        connection.execute(versions.update().values(version=2))
+    response = visit("root")
+    assert response.status_code == 503
+    assert "brings it up to date" in html.unescape(response.text)
 
 
 def test_a_ledger_in_postgres_is_opened_to_read_only(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
@@ -253,7 +256,7 @@ def test_a_ledger_in_postgres_is_opened_to_read_only(monkeypatch: pytest.MonkeyP
     connection = {"conn_type": "postgres", "host": url.query["host"], "login": "postgres", "schema": "postgres"}
     use_ledger(monkeypatch, connection)
     with pytest.raises(LedgerReadError, match="ReadOnlySqlTransaction"), open_session("other") as ledger:
-        ledger.connection.execute(deliveries.delete())
+        ledger.connection.execute(tries.delete())
 
 
 # -- how Airflow finds the page ------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from deliveries_page.made_ledger import DAGS, fill
+from ledger_rows import write_deliveries, write_totals
 
 from airflow_provider_adjust.deliveries_page import queries
 from airflow_provider_adjust.deliveries_page.filters import Filters, InvalidCursor
-from airflow_provider_adjust.deliveries_page.queries import PAGE_SIZE, EventRow, Run, counts, dags_in, held_counts
+from airflow_provider_adjust.deliveries_page.queries import PAGE_SIZE, Count, EventRow, Run, counts, dags_in
 from airflow_provider_adjust.deliveries_page.summary import summarise
-from airflow_provider_adjust.s2s.ledger.schema import deliveries, held
+from airflow_provider_adjust.s2s.ledger.schema import deliveries, events, totals, tries
 
 NOW = datetime(2026, 5, 6)
 DAYS = 5
@@ -27,9 +28,8 @@ PURCHASES, SUBSCRIPTIONS = DAGS
 def ledger(ledger_engine: sa.Engine) -> Any:
     fill(ledger_engine, rows=1500, days=DAYS, last=NOW)
     with ledger_engine.begin() as connection:
-        connection.execute(held.delete())
-        connection.execute(
-            held.insert(),
+        write_totals(
+            connection,
             [
                 {
                     "dag_id": dag_id,
@@ -40,13 +40,20 @@ def ledger(ledger_engine: sa.Engine) -> Any:
                     "event_token": "f0ob4r",
                     "environment": "production",
                     "day": date(2026, 5, 3),
-                    "events": events,
+                    "outcome": "held",
+                    "reason": "lane_held",
+                    "events": held,
+                    "updated_at": datetime(2026, 5, 4, 2),
                 }
-                for dag_id, events in ((PURCHASES, 7), (SUBSCRIPTIONS, 11))
+                for dag_id, held in ((PURCHASES, 7), (SUBSCRIPTIONS, 11))
             ],
         )
     with ledger_engine.connect() as connection:
         yield connection
+
+
+def without_held(found: Iterable[Count]) -> list[Count]:
+    return [count for count in found if count.status != "held"]
 
 
 def written(connection: sa.Connection, dag_ids: Collection[str]) -> list[Any]:
@@ -56,12 +63,12 @@ def written(connection: sa.Connection, dag_ids: Collection[str]) -> list[Any]:
 
 def test_the_dags_in_a_ledger_are_found_without_the_empty_name(ledger: sa.Connection) -> None:
     row = dict(written(ledger, DAGS)[0]._mapping)
-    ledger.execute(deliveries.insert(), [row | {"dag_id": "", "event_id": "sent-outside-airflow"}])
+    write_deliveries(ledger, [row | {"dag_id": "", "event_id": "sent-outside-airflow"}])
     assert dags_in(ledger) == sorted(DAGS)
 
 
 def test_an_empty_ledger_has_no_dags(ledger: sa.Connection) -> None:
-    ledger.execute(deliveries.delete())
+    ledger.execute(tries.delete())
     assert dags_in(ledger) == []
 
 
@@ -74,7 +81,7 @@ def test_counts_and_revenue_add_up_per_day_and_kind(ledger: sa.Connection, dag_i
         expected[key] += 1
         revenue[key] += row.revenue
 
-    found = counts(ledger, dag_ids, Filters().with_default_days(NOW.date()), NOW)
+    found = without_held(counts(ledger, dag_ids, Filters().with_default_days(NOW.date()), NOW))
     keys = {(str(count.day), count.event_token, count.status, count.reason, count.currency): count for count in found}
     assert {key: count.events for key, count in keys.items()} == expected
     assert {key: round(count.revenue or 0, 6) for key, count in keys.items()} == {
@@ -122,9 +129,9 @@ def test_counts_and_revenue_add_up_per_day_and_kind(ledger: sa.Connection, dag_i
 def test_a_filter_applies_to_every_list(ledger: sa.Connection, filters: Filters, matches: Any) -> None:
     expected = {row.event_id for row in written(ledger, DAGS) if matches(row)}
     filters = filters.with_default_days(NOW.date())
-    assert sum(count.events for count in counts(ledger, DAGS, filters, NOW)) == len(expected)
+    assert sum(count.events for count in without_held(counts(ledger, DAGS, filters, NOW))) == len(expected)
     assert {event.event_id for event in all_events(ledger, filters)} == expected
-    assert sum(sum(run.events.values()) for run in all_runs(ledger, filters, with_held=False)) == len(expected)
+    assert sum(sum(run.events.values()) - run.events["held"] for run in all_runs(ledger, filters)) == len(expected)
 
 
 def all_events(connection: sa.Connection, filters: Filters) -> list[EventRow]:
@@ -139,10 +146,10 @@ def all_events(connection: sa.Connection, filters: Filters) -> list[EventRow]:
         filters = filters.model_copy(update={"after": page.after})
 
 
-def all_runs(connection: sa.Connection, filters: Filters, *, with_held: bool) -> list[Run]:
+def all_runs(connection: sa.Connection, filters: Filters) -> list[Run]:
     found: list[Run] = []
     while True:
-        page = queries.runs(connection, DAGS, filters, NOW, with_held=with_held)
+        page = queries.runs(connection, DAGS, filters, NOW)
         found += page.items
         if page.after is None:
             return found
@@ -150,7 +157,7 @@ def all_runs(connection: sa.Connection, filters: Filters, *, with_held: bool) ->
 
 
 def test_pages_have_every_event_once_in_order_even_at_one_time(ledger: sa.Connection) -> None:
-    ledger.execute(deliveries.update().values(occurred_at=NOW - timedelta(days=1, microseconds=1)))
+    ledger.execute(events.update().values(occurred_at=NOW - timedelta(days=1, microseconds=1)))
     found = all_events(ledger, Filters().with_default_days(NOW.date()))
     places = [
         (event.occurred_at, event.app_token, event.event_token, event.environment, event.event_id) for event in found
@@ -161,23 +168,69 @@ def test_pages_have_every_event_once_in_order_even_at_one_time(ledger: sa.Connec
 
 def test_pages_have_every_task_instance_once(ledger: sa.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(queries, "PAGE_SIZE", 3)
-    found = all_runs(ledger, Filters().with_default_days(NOW.date()), with_held=True)
+    found = all_runs(ledger, Filters().with_default_days(NOW.date()))
     keys = [(run.dag_id, run.run_id, run.task_id, run.map_index) for run in found]
     assert keys == sorted(set(keys), reverse=True)
     assert set(keys) == {(row.dag_id, row.run_id, row.task_id, row.map_index) for row in written(ledger, DAGS)}
     assert sum(run.events["held"] for run in found) == 18
 
 
-def test_an_old_claim_is_in_doubt_and_a_fresh_one_is_being_sent(ledger: sa.Connection) -> None:
-    first, second = ("order-0000001", "order-0000002")
-    for event_id, age in ((first, timedelta(minutes=14)), (second, timedelta(minutes=16))):
-        sending = deliveries.update().where(deliveries.c.event_id == event_id)
-        ledger.execute(sending.values(status="sending", updated_at=NOW - age))
+def test_what_a_live_try_sends_is_being_sent_and_of_a_dead_one_in_doubt(ledger: sa.Connection) -> None:
+    row = dict(written(ledger, [PURCHASES])[0]._mapping) | {"status": "sending", "reason": ""}
+    for event_id, age in (("live", timedelta(seconds=80)), ("dead", timedelta(seconds=100))):
+        write_deliveries(ledger, [row | {"event_id": event_id, "run_id": event_id, "updated_at": NOW - age}])
     filters = Filters().with_default_days(NOW.date())
-    assert [event.event_id for event in all_events(ledger, filters.model_copy(update={"status": "sending"}))] == [first]
-    assert second in {event.event_id for event in all_events(ledger, filters.model_copy(update={"status": "in_doubt"}))}
-    totals = summarise(counts(ledger, DAGS, filters, NOW)).totals.events
-    assert (totals["sending"], totals.total()) == (1, 1500)
+    found = summarise(counts(ledger, DAGS, filters, NOW)).totals.events
+    settled = [
+        each for each in written(ledger, DAGS) if each.status == "in_doubt" and each.run_id not in {"live", "dead"}
+    ]
+    assert (found["sending"], found["in_doubt"]) == (1, len(settled) + 1)
+    states = {
+        run.run_id: (run.state, run.events["sending"], run.events["in_doubt"]) for run in all_runs(ledger, filters)
+    }
+    assert states["live"] == ("running", 1, 0)
+    assert states["dead"] == ("lost", 0, 1)
+
+
+def test_a_night_in_which_nothing_could_be_sent_is_shown_with_its_error(ledger: sa.Connection) -> None:
+    task = {"dag_id": PURCHASES, "task_id": "send_purchases", "scope_id": None, "day": None, "events": 9}
+    night = task | {"updated_at": NOW - timedelta(hours=1)}
+    write_totals(ledger, [night | {"run_id": "bad night", "outcome": "invalid", "reason": "bad_time"}])
+    ledger.execute(
+        tries.update().where(tries.c.run_id == "bad night").values(state="failed", error="DeliveryHalted: 401")
+    )
+    write_totals(ledger, [night | {"run_id": "empty night", "outcome": "skipped"}])
+    ledger.execute(totals.delete().where(totals.c.outcome == "skipped"))
+    filters = Filters().with_default_days(NOW.date())
+    runs = {run.run_id: run for run in all_runs(ledger, filters)}
+    assert (runs["bad night"].events["invalid"], runs["bad night"].error) == (9, "DeliveryHalted: 401")
+    assert sum(runs["empty night"].events.values()) == 0
+    bad = [count for count in counts(ledger, DAGS, filters, NOW) if count.status == "invalid"]
+    assert [(count.day, count.reason, count.events) for count in bad] == [(date(2026, 5, 5), "bad_time", 9)]
+
+
+def test_of_several_tries_deliveries_add_up_and_the_last_says_what_is_missing(ledger: sa.Connection) -> None:
+    night = {
+        "dag_id": PURCHASES,
+        "task_id": "send_purchases",
+        "app_token": "4w565xzmb54d",
+        "event_token": "f0ob4r",
+        "environment": "production",
+        "day": date(2026, 5, 5),
+        "updated_at": NOW - timedelta(hours=1),
+    }
+    for run_id, found in (
+        ("first try", {"delivered": 5, "held": 3, "in_doubt": 1}),
+        ("last try", {"delivered": 4, "skipped": 5}),
+    ):
+        write_totals(
+            ledger,
+            [night | {"run_id": run_id, "outcome": outcome, "events": number} for outcome, number in found.items()],
+        )
+    ledger.execute(tries.update().where(tries.c.run_id == "first try").values(is_latest=False))
+    ledger.execute(tries.update().where(tries.c.run_id.in_(("first try", "last try"))).values(run_id="night"))
+    [run] = [run for run in all_runs(ledger, Filters().with_default_days(NOW.date())) if run.run_id == "night"]
+    assert {status: number for status, number in run.events.items() if number} == {"delivered": 9}
 
 
 @pytest.mark.parametrize(
@@ -190,26 +243,27 @@ def test_an_old_claim_is_in_doubt_and_a_fresh_one_is_being_sent(ledger: sa.Conne
         (DAGS, Filters(event_token="sub5cr"), 0),
         (DAGS, Filters(first_day=date(2026, 5, 4)), 0),
         (DAGS, Filters(status="rejected"), 0),
+        (DAGS, Filters(status="held"), 18),
+        (DAGS, Filters(reason="lane_held"), 18),
     ],
 )
-def test_held_events_are_counted_without_a_filter_on_status_or_reason(
+def test_held_events_are_counted_as_any_others(
     ledger: sa.Connection, dag_ids: Collection[str], filters: Filters, expected: int
 ) -> None:
-    found = held_counts(ledger, dag_ids, filters.with_default_days(NOW.date()))
-    assert sum(count.events for count in found) == expected
-    assert {count.status for count in found} <= {"held"}
+    found = counts(ledger, dag_ids, filters.with_default_days(NOW.date()), NOW)
+    assert sum(count.events for count in found if count.status == "held") == expected
 
 
 @pytest.mark.parametrize("after", ["W10", "e30", "Ww", "äö", "WzFd", "bnVsbA", "WyJhIiwiYiIsImMiLDEuNV0"])
 def test_a_text_that_is_not_a_cursor_of_the_list_is_refused(ledger: sa.Connection, after: str) -> None:
-    for ask in (queries.events, lambda *args: queries.runs(*args, with_held=False)):
+    for ask in (queries.events, queries.runs):
         with pytest.raises(InvalidCursor):
             ask(ledger, DAGS, Filters(after=after).with_default_days(NOW.date()), NOW)
 
 
 def test_the_ledger_has_no_column_with_device_ids() -> None:
     """A new column of the ledger must not hold personal data, since the page may show it."""
-    assert set(deliveries.c.keys()) == {
-        *("app_token", "event_token", "environment", "event_id", "status", "reason", "http_status", "content"),
-        *("occurred_at", "revenue", "currency", "claim", "dag_id", "run_id", "task_id", "map_index", "updated_at"),
+    assert set(events.c.keys()) == {
+        *("scope_id", "event_id", "status", "reason", "http_status", "content", "occurred_at", "revenue", "currency"),
+        *("try_id", "position", "resends"),
     }

@@ -198,7 +198,7 @@ def test_any_kills_lose_nothing(engine: sa.Engine, kills: list[int], count: int)
     adjust, rows = Adjust(), make_rows(count)
     for kill_after in [*kills, None]:
         try:
-            summary = send(engine, rows, adjust, kill_after=kill_after)
+            summary = send(engine, rows, adjust, kill_after=kill_after, max_resends=len(kills))
             break
         except Killed:
             continue

@@ -13,7 +13,8 @@ from ledger_rows import write_deliveries, write_totals
 
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.prune import prune
-from airflow_provider_adjust.s2s.ledger.schema import deliveries, events as event_table, totals, tries
+from airflow_provider_adjust.s2s.ledger.schema import deliveries, totals, tries
+from airflow_provider_adjust.s2s.ledger.schema import events as event_table
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 OLD = (NOW - timedelta(days=100)).replace(tzinfo=None)

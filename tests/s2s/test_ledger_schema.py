@@ -17,7 +17,16 @@ from airflow_provider_adjust.s2s.events.job import Claim
 from airflow_provider_adjust.s2s.ledger import migration
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.migration import prepare
-from airflow_provider_adjust.s2s.ledger.schema import VERSION, deliveries, events, existing, scopes, totals, tries, versions
+from airflow_provider_adjust.s2s.ledger.schema import (
+    VERSION,
+    deliveries,
+    events,
+    existing,
+    scopes,
+    totals,
+    tries,
+    versions,
+)
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 
 #: What version 1 wrote to a database; version 2 added indexes and the table of held events.
@@ -46,7 +55,18 @@ VERSION_2 = (
 OLD_DIGEST = "f0e1d2c3b4a5968778695a4b3c2d1e0f"
 EVENTS = (
     ("event1", "order-1", "delivered", "", 200, OLD_DIGEST, "2026-05-01 07:00:00", "1.10", "USD", "run-1"),
-    ("event1", "order-2", "rejected", "device_not_found", 404, "0" * 32, "2026-05-01 07:00:01.25", "2.20", "USD", "run-1"),
+    (
+        "event1",
+        "order-2",
+        "rejected",
+        "device_not_found",
+        404,
+        "0" * 32,
+        "2026-05-01 07:00:01.25",
+        "2.20",
+        "USD",
+        "run-1",
+    ),
     ("event1", "Order-2", "sending", "", None, "1" * 32, "2026-05-02 07:00:02", None, None, "run-1"),
     ("first1", "order-1", "duplicate", "duplicate", 400, "2" * 32, "2026-05-01 07:00:00", "1.10", "EUR", "run-1"),
     ("event1", "order-4", "in_doubt", "no_answer", None, "no digest", "2026-05-01 08:00:00", None, None, "run-2"),
@@ -212,7 +232,7 @@ def test_a_database_that_cannot_hold_a_ledger_is_refused_before_a_table_is_made(
     made: list[str] = []
     engine = sa.create_mock_engine("mssql://", lambda statement, *_: made.append(str(statement)))
     engine.dialect.name = "redshift"
-    with pytest.raises(AdjustConfigurationError, match="Postgres, SQLite, MySQL or MariaDB, .* redshift"):
+    with pytest.raises(AdjustConfigurationError, match=r"Postgres, SQLite, MySQL or MariaDB, .* redshift"):
         prepare(engine)  # type: ignore[arg-type]
     assert made == []
 
@@ -220,7 +240,9 @@ def test_a_database_that_cannot_hold_a_ledger_is_refused_before_a_table_is_made(
 def test_ids_that_differ_by_case_accent_or_emoji_are_different_events(ledger_engine: sa.Engine) -> None:
     ids = ("order", "Order", "órder", "o\u0301rder", "order😀", "order😁", "order ", "ORDER")
     ledger = Ledger(ledger_engine, TaskInstanceId("dag", "run", "send"), now=lambda: NOW)
-    jobs = [job(place, "d", event_id=event_id, params={"environment": "sandbox"}) for place, event_id in enumerate(ids, 1)]
+    jobs = [
+        job(place, "d", event_id=event_id, params={"environment": "sandbox"}) for place, event_id in enumerate(ids, 1)
+    ]
     assert ledger.begin_claim(jobs).result() == [Claim()] * len(ids)
     ledger.end()
     ledger.close()

@@ -55,8 +55,10 @@ class Sender:
     ) -> None:
         self._checkpoint = checkpoint
         if ledger:
-            ledger.attach({name: route.destination for name, route in routes.items()}, longest_request=max(
-                route.longest_request for route in routes.values()))
+            ledger.attach(
+                {name: route.destination for name, route in routes.items()},
+                longest_request=max(route.longest_request for route in routes.values()),
+            )
         self._intake = Intake({name: route.parser for name, route in routes.items()}, route_by=route_by, now=now)
         self.sink = Sink(
             rejected=rejected,

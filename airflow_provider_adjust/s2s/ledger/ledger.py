@@ -182,7 +182,9 @@ class Ledger:
             )
         left = self._valid_until - time.monotonic() - min(self._longest_request, self._lease / 2)
         if left < -self._patience:
-            raise LedgerUnavailable("the ledger could not be reached to renew the lease of this try; nothing more was sent")
+            raise LedgerUnavailable(
+                "the ledger could not be reached to renew the lease of this try; nothing more was sent"
+            )
         return left > 0
 
     # -- claims ----------------------------------------------------------------------------------------------------------
@@ -204,9 +206,7 @@ class Ledger:
                 self._open[job.position] = place
         return answers
 
-    def _write(
-        self, settled: list[Receipt], more: Callable[[sa.Connection], _T], places: Iterable[_Place] = ()
-    ) -> _T:
+    def _write(self, settled: list[Receipt], more: Callable[[sa.Connection], _T], places: Iterable[_Place] = ()) -> _T:
         """Write what was settled, and more, in one transaction; wait for a database that is away.
 
         Settled events are written before new claims. Otherwise, after a kill, an event and its predecessor would both be in
@@ -240,7 +240,9 @@ class Ledger:
             self._by_earlier_try.discard(receipt.position)
         return result
 
-    def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job], places: Sequence[_Place]) -> list[Claim | Receipt]:
+    def _claim_in(
+        self, connection: sa.Connection, jobs: Sequence[Job], places: Sequence[_Place]
+    ) -> list[Claim | Receipt]:
         answers: dict[int, Claim | Receipt] = {}
         by_scope: dict[Scope, list[tuple[str, Job]]] = defaultdict(list)
         for job, place in zip(jobs, places, strict=True):
@@ -315,9 +317,7 @@ class Ledger:
                 return receipt_for(job, Outcome.SKIPPED, "differs_from_delivered", _differs(job, record, holder))
             if is_own:
                 # The result covers all tries of this task instance.
-                return receipt_for(
-                    job, Outcome(status), reason, "by an earlier try", http_status=record.http_status
-                )
+                return receipt_for(job, Outcome(status), reason, "by an earlier try", http_status=record.http_status)
             return receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {holder}")
         if status == Outcome.REJECTED.value:
             if record.content is None or not is_same or self._offers_again(job, reason):

@@ -135,37 +135,37 @@ _CONTENT = {
     "mariadb": "CAST(CAST(CONV(SUBSTR(o.content, 1, 16), 16, 10) AS UNSIGNED) AS SIGNED)",
 }
 #: An older ledger did not keep the host, so its scopes have none until the first task claims events of theirs.
-_COPY_SCOPES = f"""
+_COPY_SCOPES = """
 INSERT INTO adjust_scope (destination, app_token, endpoint, event_key, environment)
-SELECT DISTINCT '', o.app_token, 'event', o.event_token, o.environment FROM {_OLD} o"""
+SELECT DISTINCT '', o.app_token, 'event', o.event_token, o.environment FROM {old} o"""
 _COPY_TASKS = """
 INSERT INTO adjust_try (dag_id, run_id, task_id, map_index, try_number, state, is_latest, started_at, heartbeat_at,
   lease_until, ended_at, {read}, error, rejected_path)
 SELECT o.dag_id, o.run_id, o.task_id, o.map_index, 0, 'ended', {true}, MIN(o.updated_at), MAX(o.updated_at),
   MAX(o.updated_at), MAX(o.updated_at), COUNT(*), '', '' FROM {tasks} o
 GROUP BY o.dag_id, o.run_id, o.task_id, o.map_index"""
-_COPY_REASONS = f"INSERT INTO adjust_reason (code) SELECT DISTINCT o.reason FROM {_OLD} o"
+_COPY_REASONS = "INSERT INTO adjust_reason (code) SELECT DISTINCT o.reason FROM {old} o"
 _SCOPE = """JOIN adjust_scope s ON s.destination = '' AND s.app_token = o.app_token AND s.event_key = o.event_token
   AND s.environment = o.environment"""
 _TRY = """JOIN adjust_try t ON t.dag_id = o.dag_id AND t.run_id = o.run_id AND t.task_id = o.task_id
   AND t.map_index = o.map_index"""
-_COPY_EVENTS = f"""
+_COPY_EVENTS = """
 INSERT INTO adjust_event (occurred_at, content, try_id, scope_id, position, status, reason, http_status, resends,
   event_id, currency, revenue)
-SELECT o.occurred_at, {{content}}, t.id, s.id, 0,
+SELECT o.occurred_at, {content}, t.id, s.id, 0,
   CASE o.status WHEN 'delivered' THEN 1 WHEN 'duplicate' THEN 2 WHEN 'rejected' THEN 3 WHEN 'in_doubt' THEN 4 ELSE 0 END,
   r.id, o.http_status, 0, o.event_id, o.currency, o.revenue
-FROM {_OLD} o {_SCOPE} {_TRY} JOIN adjust_reason r ON r.code = o.reason"""
-_COPY_TOTALS = f"""
+FROM {old} o {scope} {try} JOIN adjust_reason r ON r.code = o.reason"""
+_COPY_TOTALS = """
 INSERT INTO adjust_total (try_id, number, scope_id, day, outcome, reason, currency, events, revenue)
-SELECT t.id, ROW_NUMBER() OVER (PARTITION BY t.id ORDER BY s.id) - 1, s.id, {{day}},
+SELECT t.id, ROW_NUMBER() OVER (PARTITION BY t.id ORDER BY s.id) - 1, s.id, {day},
   CASE o.status WHEN 'sending' THEN 'in_doubt' ELSE o.status END, o.reason, o.currency, COUNT(*), SUM(o.revenue)
-FROM {_OLD} o {_SCOPE} {_TRY}
-GROUP BY t.id, s.id, {{day}}, CASE o.status WHEN 'sending' THEN 'in_doubt' ELSE o.status END, o.reason, o.currency"""
-_COPY_HELD = f"""
+FROM {old} o {scope} {try}
+GROUP BY t.id, s.id, {day}, CASE o.status WHEN 'sending' THEN 'in_doubt' ELSE o.status END, o.reason, o.currency"""
+_COPY_HELD = """
 INSERT INTO adjust_total (try_id, number, scope_id, day, outcome, reason, currency, events, revenue)
 SELECT t.id, 1000000 + ROW_NUMBER() OVER (PARTITION BY t.id ORDER BY o.day), s.id, o.day, 'held', '', NULL, o.events, NULL
-FROM adjust_held o {_SCOPE} {_TRY}"""
+FROM adjust_held o {scope} {try}"""
 #: Tasks and scopes that have held events only.
 _HELD_SCOPES = """
 INSERT INTO adjust_scope (destination, app_token, endpoint, event_key, environment)
@@ -181,6 +181,9 @@ def _copy(connection: sa.Connection, *, has_held: bool) -> None:
     """Fill the new tables from the old ones. What a copy that was cut short has left is removed first."""
     name = connection.dialect.name
     words: dict[str, Any] = {
+        "old": _OLD,
+        "scope": _SCOPE,
+        "try": _TRY,
         "content": _CONTENT[name],
         "read": connection.dialect.identifier_preparer.quote("read"),
         "true": "true" if name == "postgresql" else "1",

@@ -54,7 +54,7 @@ class Numbers:
     def code(self, connection: sa.Connection, number: int) -> str:
         """The reason that has the number."""
         if number not in self._codes:
-            self._codes = {found: code for found, code in connection.execute(sa.select(reasons.c.id, reasons.c.code))}
+            self._codes = dict(connection.execute(sa.select(reasons.c.id, reasons.c.code)).all())
         return self._codes.get(number, "")
 
     def learn(self, engine: sa.Engine, wanted_scopes: Collection[Scope], wanted_reasons: Collection[str]) -> None:
@@ -102,7 +102,7 @@ def siblings(connection: sa.Connection, scope: Scope) -> dict[int, str]:
     """The other scopes of the same app, by number: their event keys."""
     same = [scopes.c[name] == value for name, value in scope._asdict().items() if name != "event_key"]
     query = sa.select(scopes.c.id, scopes.c.event_key).where(*same, scopes.c.event_key != scope.event_key)
-    return {number: key for number, key in connection.execute(query)}
+    return dict(connection.execute(query).all())
 
 
 def _reason_number(connection: sa.Connection, code: str) -> int:

@@ -1,0 +1,402 @@
+"""Whose an event is: its identity, the try that claimed it, and who may take it over."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from effort import examples
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ledger_rows import end_leases, forget_everything
+from s2s_case import NOW, job
+
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
+from airflow_provider_adjust.s2s.errors import LedgerUnavailable
+from airflow_provider_adjust.s2s.events.job import Claim, Job
+from airflow_provider_adjust.s2s.ledger import ledger as ledger_module
+from airflow_provider_adjust.s2s.ledger.ledger import Ledger
+from airflow_provider_adjust.s2s.ledger.migration import prepare
+from airflow_provider_adjust.s2s.ledger.schema import STATUSES, deliveries, events, totals, tries
+from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
+
+#: A lease that a test can wait for.
+SHORT = 0.6
+
+
+@pytest.fixture
+def ledgers(ledger_engine: sa.Engine) -> Iterator[Any]:
+    """Makes ledgers, which are closed at the end."""
+    made: list[Ledger] = []
+
+    def make(run: str = "mine", *, try_number: int = 1, **options: Any) -> Ledger:
+        task = TaskInstanceId("dag", run, "send", -1, try_number)
+        made.append(Ledger(ledger_engine, task, **{"now": lambda: NOW, "clock": lambda: 0.0, **options}))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def event(position: int, event_id: str, *, at: int | None = None, token: str = "event1", **params: str) -> Job:
+    made = job(position if at is None else at, f"d{position}", event_id=event_id, token=token)
+    made.event.params.update({"environment": "sandbox", **params})
+    return Job(made.event, position, {"order_id": event_id})
+
+
+def claim(ledger: Ledger, *jobs: Job) -> list[Claim | Receipt]:
+    return ledger.begin_claim(jobs).result()
+
+
+def deliver(ledger: Ledger, *jobs: Job) -> None:
+    assert claim(ledger, *jobs) == [Claim()] * len(jobs)
+    for each in jobs:
+        ledger.settle(receipt_for(each, Outcome.DELIVERED, "", "", http_status=200))
+    ledger.flush()
+
+
+def reasons_of(answers: list[Claim | Receipt]) -> list[str]:
+    return [each.reason if isinstance(each, Receipt) else "claim" for each in answers]
+
+
+def statuses(engine: sa.Engine) -> dict[str, str]:
+    with engine.connect() as connection:
+        return {each.event_id: STATUSES[each.status] for each in connection.execute(sa.select(events))}
+
+
+def states(engine: sa.Engine) -> list[tuple[str, str]]:
+    with engine.connect() as connection:
+        return [(each.run_id, each.state) for each in connection.execute(sa.select(tries).order_by(tries.c.id))]
+
+
+# -- identity ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_repeated_id_is_refused_when_this_try_has_claimed_it(ledgers: Any) -> None:
+    """Whether both are in one batch, the first is settled by then, or is not."""
+    ledger = ledgers()
+    first, again = event(1, "contract 77"), event(2, "contract 77", at=31)
+    assert reasons_of(claim(ledger, first, again)) == ["claim", "repeated_event_id"]
+    assert reasons_of(claim(ledger, event(3, "contract 77", at=60))) == ["repeated_event_id"]
+    ledger.settle(receipt_for(first, Outcome.DELIVERED, "", ""))
+    [refusal] = claim(ledger, event(4, "contract 77", at=90))
+    assert isinstance(refusal, Receipt)
+    assert (refusal.outcome, refusal.reason) == (Outcome.INVALID, "repeated_event_id")
+    assert "row 1 " in refusal.detail
+    assert "id_field" in refusal.detail
+
+
+def test_a_repeated_id_is_refused_by_every_try(ledgers: Any) -> None:
+    rows = [event(1, "contract 77"), event(2, "contract 77", at=31)]
+    ledger = ledgers()
+    deliver(ledger, rows[0])
+    assert reasons_of(claim(ledger, rows[1])) == ["repeated_event_id"]
+    ledger.end("EventsUnresolved")
+    for number in (2, 3):
+        ledger = ledgers(try_number=number)
+        answers = [answer for each in rows for answer in claim(ledger, each)]
+        assert [each.outcome for each in answers if isinstance(each, Receipt)] == [Outcome.DELIVERED, Outcome.INVALID]
+        ledger.end()
+
+
+def test_the_claim_of_a_commit_with_a_lost_answer_is_not_a_repeated_id(ledgers: Any) -> None:
+    ledger = ledgers()
+    assert claim(ledger, event(1, "order-1")) == [Claim()]
+    # The same row once more, as the writer asks when it does not know whether the first was committed.
+    assert claim(ledger, event(1, "order-1")) == [Claim()]
+
+
+@pytest.mark.parametrize("run", ["mine", "another"])
+def test_a_delivered_event_with_other_content_is_told_apart(ledgers: Any, run: str) -> None:
+    first = ledgers()
+    deliver(first, event(1, "order-1", revenue="10.00", currency="EUR"))
+    first.end()
+    corrected = event(1, "order-1", revenue="12.00", currency="EUR")
+    ledger = ledgers(run, try_number=2)
+    [answer] = claim(ledger, corrected)
+    assert isinstance(answer, Receipt)
+    assert (answer.outcome, answer.reason) == (Outcome.SKIPPED, "differs_from_delivered")
+    assert answer.detail.count("digest") == 1
+    # What was delivered stays known as it was.
+    same = ledgers("third")
+    assert reasons_of(claim(same, event(1, "order-1", revenue="10.00", currency="EUR"))) == ["delivered_before"]
+
+
+def test_one_id_names_an_event_of_each_host_app_endpoint_token_and_environment(ledgers: Any) -> None:
+    ledger = ledgers()
+    ledger.attach({None: "s2s.adjust.com", "other": "127.0.0.1"})
+    jobs = [
+        event(1, "5001"),
+        event(2, "5001", token="first1"),
+        event(3, "5001", app_token="app2"),
+        event(4, "5001", environment="production"),
+    ]
+    jobs.append(Job(event(5, "5001").event, 5, None, "other"))
+    assert claim(ledger, *jobs) == [Claim()] * 5
+
+
+def test_an_id_may_be_one_of_the_whole_app(ledgers: Any, ledger_engine: sa.Engine) -> None:
+    first = ledgers()
+    deliver(first, event(1, "5001", token="first1"))
+    first.end()
+    by_event = ledgers("by event")
+    assert reasons_of(claim(by_event, event(1, "5001"))) == ["claim"]
+    assert by_event.known_under_another_key == 1
+    by_app = ledgers("by app", id_scope="app")
+    [answer] = claim(by_app, event(1, "5001", token="third1"))
+    assert isinstance(answer, Receipt)
+    assert answer.reason == "delivered_before"
+    assert reasons_of(claim(by_app, event(2, "5002", token="third1"))) == ["claim"]
+
+
+# -- leases --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_claim_lives_as_long_as_its_try_renews_its_lease(ledgers: Any, ledger_engine: sa.Engine) -> None:
+    slow, shared = ledgers("slow", lease=SHORT), event(1, "order-1")
+    claim(slow, shared)
+    until = time.monotonic() + 3 * SHORT
+    while time.monotonic() < until:
+        other = ledgers("other", lease=SHORT)
+        assert reasons_of(claim(other, shared)) == ["sent_elsewhere"]
+        other.end()
+    assert slow.may_send()
+
+
+def test_a_dead_try_is_taken_over_and_cannot_come_back(ledgers: Any, ledger_engine: sa.Engine) -> None:
+    dead, shared = ledgers("dead"), event(1, "order-1")
+    claim(dead, shared)
+    end_leases(ledger_engine)
+    heir = ledgers("heir")
+    assert claim(heir, shared) == [Claim(sent_before=True)]
+    assert dict(states(ledger_engine)) == {"dead": "lost", "heir": "running"}
+    # The dead one was only slow. Its late answer changes nothing, whatever it is.
+    for late in (Outcome.DELIVERED, Outcome.HELD):
+        dead._open[1] = dead._place(shared.event, None)
+        dead.settle(receipt_for(shared, late, "", ""))
+        dead.flush()
+        assert statuses(ledger_engine) == {"order-1": "sending"}
+    dead._renew()
+    with pytest.raises(LedgerUnavailable, match="taken over"):
+        dead.may_send()
+    heir.settle(receipt_for(shared, Outcome.DELIVERED, "", ""))
+    heir.end()
+    assert statuses(ledger_engine) == {"order-1": "delivered"}
+
+
+def test_a_try_that_cannot_renew_its_lease_sends_nothing_before_it_runs_out(
+    ledgers: Any, ledger_engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = ledgers(lease=60.0)
+    ledger.attach({}, longest_request=20.0)
+    now = time.monotonic()
+    for passed, may_send in ((0, True), (39, True), (41, False), (60, False), (40 + ledger_module.PATIENCE - 1, False)):
+        monkeypatch.setattr("airflow_provider_adjust.s2s.ledger.ledger.time.monotonic", lambda at=now + passed: at)
+        assert ledger.may_send() is may_send, passed
+    monkeypatch.setattr("airflow_provider_adjust.s2s.ledger.ledger.time.monotonic", lambda: now + 999)
+    with pytest.raises(LedgerUnavailable, match="lease"):
+        ledger.may_send()
+
+
+def test_a_retry_waits_for_the_lease_of_the_try_that_was_killed(ledgers: Any, ledger_engine: sa.Engine) -> None:
+    killed, shared = ledgers(lease=SHORT), event(1, "order-1")
+    claim(killed, shared)
+    killed.close()  # nothing renews it any more, and nobody ended it
+    retry = ledgers(try_number=2, lease=SHORT)
+    assert retry.waited > 0
+    assert claim(retry, shared) == [Claim(sent_before=True)]
+
+
+def test_a_try_that_ended_is_not_waited_for(ledgers: Any) -> None:
+    first = ledgers()
+    first.end("EventsUnresolved")
+    assert ledgers(try_number=2).waited == 0
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(20))
+@given(
+    ids=st.lists(st.sampled_from("abcdef"), min_size=1, max_size=12),
+    batches=st.lists(st.integers(1, 4), min_size=1, max_size=12),
+    dies=st.booleans(),
+)
+def test_any_two_runs_deliver_each_event_once_and_call_nothing_delivered_that_was_not_sent(
+    ledger_engine: sa.Engine, ids: list[str], batches: list[int], dies: bool
+) -> None:
+    """Two runs take turns over one window with repeated ids; one may die between two batches."""
+    prepare(ledger_engine)
+    forget_everything(ledger_engine)
+    jobs = [event(position, each) for position, each in enumerate(ids, start=1)]
+    ledgers = {
+        run: Ledger(ledger_engine, TaskInstanceId("dag", run, "send"), now=lambda: NOW, on_in_doubt="hold")
+        for run in ("one", "two")
+    }
+    left = {run: list(jobs) for run in ledgers}
+    sent: Counter[int] = Counter()
+    outcomes: Counter[tuple[str, str]] = Counter()
+    for turn, size in enumerate(batches):
+        run = ("one", "two")[turn % 2]
+        if dies and run == "two" and turn > 2:
+            continue
+        batch, left[run] = left[run][:size], left[run][size:]
+        for each, answer in zip(batch, claim(ledgers[run], *batch), strict=True):
+            if isinstance(answer, Claim):
+                sent[each.position] += 1
+                answer = receipt_for(each, Outcome.DELIVERED, "", "")
+            outcomes[run, each.event.event_id] += answer.outcome is Outcome.DELIVERED
+            ledgers[run].settle(answer)
+    for ledger in ledgers.values():
+        ledger.end()
+        ledger.close()
+    assert max(sent.values(), default=1) == 1
+    assert sum(outcomes.values()) == sum(sent.values())
+    assert len({jobs[position - 1].event.event_id for position in sent}) == sent.total(), "one id, sent twice"
+
+
+# -- in doubt ---------------------------------------------------------------------------------------------------------
+
+
+def test_an_event_in_doubt_is_sent_again_a_limited_number_of_times_over_all_tries(
+    ledgers: Any, ledger_engine: sa.Engine
+) -> None:
+    shared = event(1, "order-1")
+    claim(ledgers("first"), shared)
+    for limit, run, expected in ((1, "second", "claim"), (1, "third", "too_many_resends"), (2, "fourth", "claim")):
+        end_leases(ledger_engine)
+        assert reasons_of(claim(ledgers(run, max_resends=limit), shared)) == [expected]
+    end_leases(ledger_engine)
+    assert claim(ledgers("looks it up", on_in_doubt="verify"), shared) == [Claim(sent_before=True)]
+
+
+# -- tries and totals ---------------------------------------------------------------------------------------------------
+
+
+def test_a_try_counts_every_row_and_the_money_that_did_not_arrive(ledgers: Any, ledger_engine: sa.Engine) -> None:
+    ledger = ledgers()
+    first, second = (event(place, f"order-{place}", revenue="10.50", currency="EUR") for place in (1, 2))
+    claim(ledger, first, second)
+    ledger.settle(receipt_for(first, Outcome.DELIVERED, "", ""))
+    ledger.flush()
+    ledger.settle(receipt_for(second, Outcome.REJECTED, "bad_event_state", ""))
+    ledger.settle(Receipt(Outcome.INVALID, "missing_device_id", None, 3))
+    ledger.settle(receipt_for(event(4, "order-4", revenue="2", currency="USD"), Outcome.HELD, "lane_held", ""))
+    ledger.settle(receipt_for(event(5, "order-5", revenue="2", currency="USD"), Outcome.HELD, "lane_held", ""))
+    ledger.rejected_path = "/tmp/rejected.jsonl"
+    ledger.end("RejectedBudgetExceeded: 2 of 5")
+    with ledger_engine.connect() as connection:
+        rows = connection.execute(sa.select(totals).order_by(totals.c.number)).all()
+        [ended] = connection.execute(sa.select(tries)).all()
+    found = {
+        (row.outcome, row.reason, row.currency, row.events, None if row.revenue is None else float(row.revenue))
+        for row in rows
+    }
+    assert found == {
+        ("delivered", "", "EUR", 1, 10.5),
+        ("rejected", "bad_event_state", "EUR", 1, 10.5),
+        ("invalid", "missing_device_id", None, 1, None),
+        ("held", "lane_held", "USD", 2, 4.0),
+    }
+    assert (ended.state, ended.read, ended.error) == ("failed", 5, "RejectedBudgetExceeded: 2 of 5")
+    assert ended.rejected_path == "/tmp/rejected.jsonl"
+
+
+def test_the_tries_of_a_task_count_each_delivery_once(ledgers: Any, ledger_engine: sa.Engine) -> None:
+    jobs = [event(place, f"order-{place}") for place in (1, 2)]
+    first = ledgers()
+    deliver(first, jobs[0])
+    first.end("AdjustUnreachable")
+    second = ledgers(try_number=2)
+    for each, answer in zip(jobs, claim(second, *jobs), strict=True):
+        second.settle(answer if isinstance(answer, Receipt) else receipt_for(each, Outcome.DELIVERED, "", ""))
+    second.end()
+    with ledger_engine.connect() as connection:
+        delivered = connection.scalar(sa.select(sa.func.sum(totals.c.events)).where(totals.c.outcome == "delivered"))
+        latest = connection.execute(sa.select(tries.c.try_number, tries.c.is_latest).order_by(tries.c.id)).all()
+    assert delivered == 2
+    assert [tuple(each) for each in latest] == [(1, False), (2, True)]
+
+
+def test_the_view_shows_what_a_dead_try_was_sending_as_in_doubt(ledgers: Any, ledger_engine: sa.Engine) -> None:
+    ledger = ledgers()
+    claim(ledger, event(1, "order-1"))
+    for alive, status in ((True, "sending"), (False, "in_doubt")):
+        if not alive:
+            end_leases(ledger_engine)
+        with ledger_engine.connect() as connection:
+            assert list(connection.scalars(sa.select(deliveries.c.status))) == [status]
+
+
+# -- a database that is away for a while ---------------------------------------------------------------------------------
+
+
+def test_a_write_waits_for_a_database_that_is_away_and_settles_what_was_answered_meanwhile(
+    ledgers: Any, ledger_engine: sa.Engine
+) -> None:
+    ledger, jobs = ledgers(), [event(place, f"order-{place}") for place in (1, 2)]
+    claim(ledger, jobs[0])
+    failures = iter(range(3))
+
+    def fail(connection: sa.Connection, *_: Any) -> None:
+        if next(failures, None) is not None:
+            raise sa.exc.OperationalError("INSERT", {}, Exception("cannot execute INSERT in a read-only transaction"))
+
+    sa.event.listen(ledger_engine, "before_cursor_execute", fail)
+    answer = ledger.begin_claim([jobs[1]])
+    ledger.settle(receipt_for(jobs[0], Outcome.DELIVERED, "", ""))
+    assert answer.result() == [Claim()]
+    ledger.flush()
+    sa.event.remove(ledger_engine, "before_cursor_execute", fail)
+    assert statuses(ledger_engine) == {"order-1": "delivered", "order-2": "sending"}
+
+
+def test_a_database_that_stays_away_ends_the_write_after_its_patience(
+    ledgers: Any, ledger_engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = ledgers()
+    ledger._patience = 0.3
+    away = threading.Event()
+
+    def fail(connection: sa.Connection, *_: Any) -> None:
+        if not away.is_set():
+            raise sa.exc.OperationalError("INSERT", {}, Exception("server closed the connection"))
+
+    sa.event.listen(ledger_engine, "before_cursor_execute", fail)
+    with pytest.raises(sa.exc.OperationalError):
+        claim(ledger, event(1, "order-1"))
+    # It does not wait again for each of the writes at the end.
+    began = time.monotonic()
+    ledger.settle(receipt_for(event(2, "order-2"), Outcome.HELD, "stopped", ""))
+    with pytest.raises(sa.exc.OperationalError):
+        ledger.flush()
+    assert time.monotonic() - began < 20
+    away.set()
+    ledger.flush()
+    assert claim(ledger, event(1, "order-1")) == [Claim()]
+    sa.event.remove(ledger_engine, "before_cursor_execute", fail)
+
+
+def test_offers_of_unknown_devices_and_days_are_by_the_given_clock(ledgers: Any) -> None:
+    first, young = ledgers("first"), event(1, "order-1")
+    claim(first, young)
+    first.settle(receipt_for(young, Outcome.REJECTED, "device_not_found", "", http_status=404))
+    first.end()
+    late = ledgers("late", retry_unknown_devices=timedelta(hours=1), now=lambda: NOW + timedelta(hours=2))
+    assert reasons_of(claim(late, young)) == ["refused_before"]
+    early = ledgers("early", retry_unknown_devices=timedelta(hours=1))
+    assert reasons_of(claim(early, young)) == ["claim"]
+
+
+def test_times_are_kept_with_their_microseconds(ledgers: Any, ledger_engine: sa.Engine) -> None:
+    ledger, made = ledgers(), event(1, "order-1")
+    moment = datetime.fromisoformat("2026-05-01T10:00:00.123456+00:00")
+    object.__setattr__(made.event, "occurred_at", moment)
+    claim(ledger, made)
+    with ledger_engine.connect() as connection:
+        assert connection.scalar(sa.select(events.c.occurred_at)) == moment.replace(tzinfo=None)
