@@ -133,7 +133,7 @@ class DeliveryRun:
                 now = time.monotonic()
                 if now - reported >= PROGRESS_EVERY:
                     reported = now
-                    slowed_to = self.sender.slowed_to if self.sender.slowed_to < self._max_in_flight else None
+                    slowed_to = self.sender.slowed_to
                     line = progress_line(self.summary, seconds=now - started, expected=expected, slowed_to=slowed_to)
                     task_log.info("%s", line)
 
