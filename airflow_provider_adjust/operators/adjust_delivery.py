@@ -175,7 +175,8 @@ class AdjustDeliveryOperator(BaseOperator):
 
     def _deliver(self, context: Context) -> dict[str, Any]:
         started = time.monotonic()
-        self._run = None
+        # Of an earlier try in the same process, as of dag.test().
+        self._run = self.delivery_result = None
         budget = FailureBudget.of(self.max_rejected, self.tolerate)
         failure: BaseException | None = None
         try:

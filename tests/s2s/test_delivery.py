@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -451,6 +452,37 @@ def test_429_shows_in_what_is_reported() -> None:
     receipts = list(delivery.run([job(1, "a"), job(2, "b")]))
     assert len(receipts) == 2
     assert delivery.slowed_to == 4
+
+
+def test_what_a_delivery_waits_for() -> None:
+    transport = FakeTransport({2: [Answer(429, retry_after="100")], 3: [LOST], 4: [BROKEN, OK]})
+    delivery = _delivery(transport, on_in_doubt="verify", lookup=lambda _: Recorded.NO)
+    jobs = [_at(position, f"d{position}") for position in range(1, 5)]
+    waited_for = {words for _ in delivery.rounds(jobs) for words in delivery.waiting_for.split(", ")}
+    assert waited_for >= {
+        "all paused for 100 s as Adjust asked",
+        "1 looked up in the Device API",
+        "2 waiting for another attempt",
+    }
+    assert delivery.waiting_for == ""
+
+
+def test_a_delivery_that_waits_for_the_ledger_says_so() -> None:
+    class Slow(FakeClaims):
+        def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Claim | Receipt]]:
+            threading.Timer(0.05, (answer := Future()).set_result, [self._claim(jobs)]).start()
+            return answer
+
+    transport = FakeTransport()
+    delivery = _delivery(transport, claims=Slow())
+    assert "waiting for the ledger" in {delivery.waiting_for for _ in delivery.rounds(_devices(1))}
+
+
+def test_a_round_ends_while_nothing_is_answered() -> None:
+    """So that somebody can say how far it is."""
+    transport = FakeTransport({1: [Answer(200, '{"status": "OK"}', seconds=60)]})
+    times = [transport.clock() for _ in _delivery(transport).rounds(_devices(1))]
+    assert max(after - before for before, after in itertools.pairwise(times)) <= 0.5
 
 
 # --- stops ------------------------------------------------------------------------------------------------------------

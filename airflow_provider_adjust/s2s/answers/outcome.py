@@ -54,6 +54,8 @@ FINAL_OUTCOMES = (
 )
 #: Outcomes that leave Adjust without the event.
 UNDELIVERED = frozenset({Outcome.REJECTED, Outcome.INVALID, Outcome.EXPIRED, Outcome.IN_DOUBT, Outcome.HELD})
+#: Reasons of skipped events that earlier runs have settled, as the ledger knows: they are not news of this run.
+SETTLED_BEFORE = frozenset({"delivered_before", "refused_before"})
 #: Outcomes that a later try may turn into a delivery.
 UNRESOLVED = frozenset({Outcome.IN_DOUBT, Outcome.HELD})
 
