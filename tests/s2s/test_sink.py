@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from memory_store import MemoryStore
 from s2s_case import job, until_raised
 
-from airflow_provider_adjust.s2s import EventParser, Route, SendOptions
+from airflow_provider_adjust.s2s import EventParser, Receipt, Route, Sender, SendOptions
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.delivery.loop import Delivery
@@ -166,3 +166,33 @@ def test_answers_that_an_interruption_left_untaken_are_taken_when_the_sender_sav
     sink.save(ended=not delivery.in_flight)
     answered = len(transport.sent) - delivery.in_flight
     assert Checkpoint(store).resumes == answered - 1, "all but the one that was being taken"
+
+
+def test_a_disk_that_is_full_when_the_file_is_flushed_keeps_the_checkpoint_from_nothing() -> None:
+    """Both while it sends and at its end; the row that is no event is listed by the next try."""
+    store = MemoryStore()
+    transport = FakeTransport()
+    checkpoint = Checkpoint(store, clock=transport.clock)
+    sink = Sink(rejected=Disk(0, buffered=True), checkpoint=checkpoint)
+    delivery = Delivery(transport, ROUTES, SendOptions(max_in_flight=1), sink=sink, clock=transport.clock)
+    refusal = Receipt(Outcome.INVALID, "missing_device_id", "x", 1, row={"the": "row"})
+    items = [refusal, *[job(position, f"d{position}") for position in range(2, 40)]]
+    receipts, error = until_raised(delivery.run(checkpoint.resume(items)), OSError)
+    assert error is FULL
+    delivered = sum(receipt.outcome is Outcome.DELIVERED for receipt in receipts)
+    assert 0 < delivered == len(transport.sent) < 38, "it was noticed on the way"
+    with pytest.raises(OSError, match="No space left"):
+        sink.save()
+    assert Checkpoint(store).earlier.outcomes == {"delivered": delivered}
+
+    again = Sink(rejected=(disk := Disk(9)), checkpoint=(checkpoint := Checkpoint(store)))
+    delivery = Delivery(transport, ROUTES, SendOptions(), sink=again, clock=transport.clock)
+    list(delivery.run(checkpoint.resume(items)))
+    again.save()
+    assert len(disk.on_disk) == 1
+    assert Checkpoint(store).earlier.outcomes == {"delivered": 38, "invalid": 1}
+    assert len(transport.sent) == 38
+
+
+def test_a_sender_says_what_it_waits_for() -> None:
+    assert Sender(ROUTES, FakeTransport()).waiting_for == ""
