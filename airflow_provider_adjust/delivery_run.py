@@ -44,7 +44,6 @@ class DeliveryRun:
         sender: Sender,
         hooks: Mapping[str | None, AdjustS2SHook],
         *,
-        max_in_flight: int,
         rejected: ReceiptFile,
         checkpoint: Checkpoint | None,
         ledger: Ledger | None,
@@ -54,7 +53,6 @@ class DeliveryRun:
         self.summary = sender.sink.summary
         self._destinations = Destinations()
         self._hooks = hooks
-        self._max_in_flight = max_in_flight
         self._checkpoint = checkpoint
         self._ledger = ledger
         self._was_interrupted = False
@@ -90,7 +88,6 @@ class DeliveryRun:
             yield cls(
                 sender,
                 hooks,
-                max_in_flight=sending.max_in_flight,
                 rejected=rejected,
                 checkpoint=checkpoint,
                 ledger=ledger,
@@ -110,12 +107,18 @@ class DeliveryRun:
 
     def receipts(self, rows: Sequence[Row] | Iterable[Row]) -> Generator[Receipt]:
         """Send the rows; yield each receipt once the sink has taken it. However it ends, what is known is saved."""
+        with closing(self._rounds(rows)) as rounds:
+            for receipts in rounds:
+                yield from receipts
+
+    def _rounds(self, rows: Sequence[Row] | Iterable[Row]) -> Generator[list[Receipt]]:
         if self._checkpoint and self._checkpoint.rejected_path:
             self.rejected.carry_over(self._checkpoint.rejected_path, self._checkpoint.rejected_lines)
         try:
-            for receipt in self.sender.send(rows):
-                self._destinations.add(receipt)
-                yield receipt
+            for receipts in self.sender.rounds(rows):
+                for receipt in receipts:
+                    self._destinations.add(receipt)
+                yield receipts
             self.sender.save()
         except BaseException as error:
             # A timeout of Airflow's is not an Exception. It leaves requests under way without a receipt.
@@ -132,13 +135,19 @@ class DeliveryRun:
         """Send the rows to their end; a line in the log says every few seconds how far it is."""
         expected = len(rows) if isinstance(rows, Sequence) else None
         started = reported = time.monotonic()
-        with closing(self.receipts(rows)) as receipts:
-            for _ in receipts:
+        with closing(self._rounds(rows)) as rounds:
+            for _ in rounds:
                 now = time.monotonic()
                 if now - reported >= PROGRESS_EVERY:
                     reported = now
-                    slowed_to = self.sender.slowed_to if self.sender.slowed_to < self._max_in_flight else None
-                    line = progress_line(self.summary, seconds=now - started, expected=expected, slowed_to=slowed_to)
+                    line = progress_line(
+                        self.summary,
+                        seconds=now - started,
+                        settled_before=self.sender.sink.settled_before,
+                        expected=expected,
+                        slowed_to=self.sender.slowed_to,
+                        waiting_for=self.sender.waiting_for,
+                    )
                     task_log.info("%s", line)
 
     def dry_run(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Job | Receipt]:

@@ -77,6 +77,7 @@ def open_ledger(
             engine,
             sender,
             on_in_doubt=sending.on_in_doubt,
+            max_resends=sending.max_resends,
             retry_unknown_devices=retry_unknown_devices,
             batch_size=max(64, 2 * sending.max_in_flight),
         )

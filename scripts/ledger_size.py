@@ -24,7 +24,7 @@ from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.prune import prune
-from airflow_provider_adjust.s2s.ledger.statements import TaskInstanceId
+from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 
 _APP, _EVENT = "4w565xzmb54d", "f0ob4r"
 _DAYS = 4

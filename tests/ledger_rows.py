@@ -42,7 +42,7 @@ def write_deliveries(connection: sa.Connection, rows: Iterable[Mapping[str, Any]
                 "currency": currency,
                 "try_id": try_id,
                 "position": position,
-                "resends": 0,
+                "lost_answers": 0,
             }
         )
         if row["status"] != "sending":

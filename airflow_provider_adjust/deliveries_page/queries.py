@@ -284,7 +284,7 @@ def events(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
         # The first column is also compared alone: not every database uses an index for a comparison of whole rows.
         query = query.where(_c.occurred_at >= cursor[0], sa.tuple_(*_EVENT) > sa.tuple_(*cursor))
     found = connection.execute(query).all()
-    return Page([EventRow(*record) for record in found[:PAGE_SIZE]], _after(found, len(_EVENT)))
+    return Page([EventRow(*tuple(record)) for record in found[:PAGE_SIZE]], _after(found, len(_EVENT)))
 
 
 def _after(found: Any, width: int) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any
 
 from airflow_provider_adjust.s2s import errors
 from airflow_provider_adjust.s2s.account.tables import plain_table
-from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES
+from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES, SETTLED_BEFORE
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 _OURS = frozenset(name for name, value in vars(errors).items() if isinstance(value, type))
@@ -108,9 +108,17 @@ class DeliveryReport:
     def _share(self) -> str:
         if self.result is None:
             return "before anything was counted"
-        read, delivered = self.result["read"], self.result["delivered"]
+        new, delivered = self.result["read"] - self._known, self.result["delivered"]
+        if self._known and not new:
+            return f"nothing new, {self._known:,} events were settled by earlier runs"
         revenue = _money(self.result["revenue"])
-        return f"{delivered:,} of {read:,} events delivered" + (f" ({revenue})" if revenue else "")
+        return f"{delivered:,} of {new:,} events delivered" + (f" ({revenue})" if revenue else "")
+
+    @property
+    def _known(self) -> int:
+        """Events that earlier runs have settled: they are not news."""
+        by_reason = self.result["by_reason"] if self.result else {}
+        return sum(by_reason.get(reason, 0) for reason in SETTLED_BEFORE)
 
     def _where(self) -> str:
         return f"Run {self.run_id}" + (f", try {self.try_number}" if self.try_number else "")
@@ -122,11 +130,15 @@ class DeliveryReport:
         counts: list[tuple[str, ...]] = [("read", f"{result['read']:,}", "")]
         for outcome in FINAL_OUTCOMES:
             if count := result[outcome.value]:
-                revenue = _money(result["revenue"]) if outcome.value == "delivered" else ""
-                counts.append((outcome.value, f"{count:,}", revenue))
+                note = _money(result["revenue"]) if outcome.value == "delivered" else ""
+                if outcome.value == "skipped" and self._known:
+                    note = f"{self._known:,} settled by earlier runs"
+                counts.append((outcome.value, f"{count:,}", note))
         tables: list[tuple[tuple[str, ...], list[tuple[str, ...]]]] = [(("outcome", "events", "revenue"), counts)]
-        if result["by_reason"]:
-            reasons: list[tuple[str, ...]] = [(name, f"{count:,}") for name, count in result["by_reason"].items()]
+        reasons: list[tuple[str, ...]] = [
+            (name, f"{count:,}") for name, count in result["by_reason"].items() if name not in SETTLED_BEFORE
+        ]
+        if reasons:
             tables.append((("reason", "events"), reasons))
         return tables
 

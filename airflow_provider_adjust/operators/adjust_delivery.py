@@ -174,8 +174,8 @@ class AdjustDeliveryOperator(BaseOperator):
                     events[outlet].extra.update(result)
 
     def _deliver(self, context: Context) -> dict[str, Any]:
-        self._run = None
-        self.delivery_result = None
+        # Of an earlier try in the same process, as of dag.test().
+        self._run = self.delivery_result = None
         sending = self.send_options()
         # First: the ledger records a try also where nothing of it could be sent.
         with exit_stack_preserving_error() as stack:

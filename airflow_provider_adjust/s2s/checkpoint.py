@@ -4,7 +4,10 @@ A checkpoint says how many items of the input were read, a digest of all of them
 a final outcome. A retry reads the same input, compares the digest before it sends
 anything, passes on what lacks an outcome, and continues from there.
 
-It promises what its last write knew: after a kill -9, events that were settled since then are sent again.
+It promises what its last write knew: after a kill -9, events that were settled since then are sent again. A write that
+fails is tried again with growing waits; while ``behind`` says so, nothing more may be sent.
+
+Its size is bounded: reading ends before the list of open events no longer fits, so that the next write always does.
 """
 
 from __future__ import annotations
@@ -13,25 +16,35 @@ import base64
 import json
 import time
 import zlib
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from hashlib import blake2b
 from typing import Any, Protocol
 
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
-from airflow_provider_adjust.s2s.answers.outcome import Outcome
-from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.answers.outcome import UNRESOLVED, Outcome
+from airflow_provider_adjust.s2s.answers.receipt import REFUSED_AFTER_RESEND, Receipt, refused_after_resend
 from airflow_provider_adjust.s2s.errors import CheckpointMismatch, DeliveryStopped
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.redaction import row_repr
 
 #: Seconds between two writes: a write costs about 10 ms, a request to Adjust more.
 WRITE_EVERY = 1.0
+#: After a failed write: seconds to the next try, doubled each time up to the longest, and for how long it is tried.
+FIRST_WAIT = 0.5
+LONGEST_WAIT = 15.0
+SAVE_PATIENCE = 120.0
 #: Airflow's limit is 65,535 bytes.
 MAX_BYTES = 60_000
+#: Bytes kept free: for each event without a receipt, since the list grows when its neighbours are settled, and for counts.
+_BYTES_FOR_OPEN = 1
+_BYTES_FOR_COUNTS = 4_000
+#: The size is measured again after so many more events are open.
+_MEASURE_EVERY = 512
 #: The key under which the state is kept.
 STATE_KEY = "adjust_checkpoint"
-_VERSION = 2
+_VERSION = 3
 
 
 class CheckpointStore(Protocol):
@@ -45,18 +58,38 @@ class CheckpointStore(Protocol):
 class Checkpoint:
     """The progress of one run; ``resume`` sits between intake and delivery, ``settle`` sees every receipt."""
 
-    def __init__(self, store: CheckpointStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        store: CheckpointStore,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], object] = time.sleep,
+    ) -> None:
         self._store = store
         self._clock = clock
+        self._sleep = sleep
         self._saved_at = clock()
         self._dirty = False
+        self._saved_as_ended = True
+        self._failures = 0
+        self._failing_since = self._next_try = 0.0
+        #: Events that Adjust may have and the last write does not know of.
+        self._unsaved: set[int] = set()
+        self._full = False
+        self._measure_at = _MEASURE_EVERY
         self._read = 0
         self._digest = blake2b(digest_size=16)
         self._pending: set[int] = set()
-        self._doubtful: set[int] = set()
+        #: Of the pending: those in doubt, with their lost answers; those that Adjust refuses for their order.
+        self._doubtful: dict[int, int] = {}
+        self._out_of_order: set[int] = set()
+        #: How many of the pending have a receipt of this try.
+        self._unresolved = 0
         self._settled = DeliverySummary()
         self._before = _Earlier.of(store.load())
         self._caught_up = self._before is None
+        #: An earlier try was killed: what it sent after its last write is not known.
+        self._after_kill = self._before is not None and self._before.was_killed
         #: The rejected file and how many of its lines were there when the progress was written.
         self.rejected_path = self._before.rejected_path if self._before else None
         self.rejected_lines = self._before.rejected_lines if self._before else 0
@@ -79,18 +112,28 @@ class Checkpoint:
         source = iter(items)
         if self._before is not None:
             yield from self._unsettled(source, self._before)
-        for item in source:
+        while True:
+            if not self._has_room():
+                raise DeliveryStopped(
+                    f"{len(self._pending):,} events are held, in doubt or unanswered, as many as a checkpoint can list, so "
+                    f"no row after the first {self._read:,} was read. Resolve them and retry, or use ledger_conn_id, which "
+                    "has no such limit"
+                )
+            item = next(source, None)
+            if item is None:
+                return
             self._admit(item)
-            yield item
+            yield self._marked(item)
+
+    def _marked(self, item: Job | Receipt) -> Job | Receipt:
+        return replace(item, after_kill=True) if self._after_kill and isinstance(item, Job) else item
 
     def _unsettled(self, source: Iterator[Job | Receipt], before: _Earlier) -> Iterator[Job | Receipt]:
         waiting = []
         while self._read < before.read and (item := next(source, None)) is not None:
             self._admit(item)
             if item.position in before.pending:
-                if isinstance(item, Job) and item.position in before.doubtful:
-                    item = replace(item, sent_before=True)
-                waiting.append(item)
+                waiting.append(before.known_of(self._marked(item)))
             else:
                 self._pending.discard(item.position)
         if self._read < before.read or self._fingerprint() != before.fingerprint:
@@ -102,7 +145,8 @@ class Checkpoint:
                 f"{STATE_KEY!r} and clear the task"
             )
         self._settled = before.summary.copy()
-        self._doubtful = set(before.doubtful)
+        self._doubtful = dict(before.doubtful)
+        self._out_of_order = set(before.out_of_order)
         self._caught_up = True
         yield from waiting
 
@@ -115,35 +159,68 @@ class Checkpoint:
     def settle(self, receipt: Receipt) -> None:
         """Note a receipt. Held events and events in doubt stay open for the next try."""
         self._dirty = True
-        if receipt.outcome is Outcome.IN_DOUBT:
-            self._doubtful.add(receipt.position)
-        elif receipt.outcome is not Outcome.HELD:
-            self._pending.discard(receipt.position)
-            self._doubtful.discard(receipt.position)
-            self._settled.add(receipt)
+        if receipt.attempts and receipt.outcome is not Outcome.HELD:
+            self._unsaved.add(receipt.position)
+        if receipt.outcome in UNRESOLVED:
+            self._unresolved += 1
+            if receipt.outcome is Outcome.IN_DOUBT:
+                self._doubtful[receipt.position] = receipt.lost_answers
+            if receipt.reason == REFUSED_AFTER_RESEND.reason:
+                self._out_of_order.add(receipt.position)
+            return
+        self._pending.discard(receipt.position)
+        self._doubtful.pop(receipt.position, None)
+        self._settled.add(receipt)
+
+    @property
+    def behind(self) -> bool:
+        """The last write failed. Nothing more may be sent until one succeeds."""
+        return self._failures > 0
 
     def due(self) -> bool:
-        """Tell whether it is time to save."""
+        """Tell whether it is time to save, or to try again."""
+        if self.behind:
+            return self._clock() >= self._next_try
         return self._dirty and self._caught_up and self._clock() - self._saved_at >= WRITE_EVERY
 
-    def save(self) -> None:
+    def try_to_save(self, *, ended: bool = False) -> None:
+        """Write the progress once; after a failure, ``behind`` is true and ``due`` says when to try again.
+
+        :raises DeliveryStopped: it has failed for as long as ``SAVE_PATIENCE``; the message says what a retry sends again.
+        """
+        try:
+            self.save(ended=ended)
+        except DeliveryStopped:
+            raise
+        except Exception as error:
+            now = self._clock()
+            if not self.behind:
+                self._failing_since = now
+            self._failures += 1
+            if now - self._failing_since >= SAVE_PATIENCE:
+                raise DeliveryStopped(self._not_saved(error)) from error
+            self._next_try = now + min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (self._failures - 1))
+
+    def save_at_the_end(self, *, ended: bool) -> None:
+        """Write the progress, and wait between two tries.
+
+        :param ended: nothing is under way any more.
+        :raises DeliveryStopped: as ``try_to_save``.
+        """
+        self.try_to_save(ended=ended)
+        while self.behind:
+            self._sleep(max(0.0, self._next_try - self._clock()))
+            self.try_to_save(ended=ended)
+
+    def save(self, *, ended: bool = False) -> None:
         """Write the progress.
 
         :raises DeliveryStopped: too many events are open for their list to fit; the last write stays.
         """
-        if not self._dirty or not self._caught_up:
+        if not self._caught_up or not (self._dirty or (ended and not self._saved_as_ended)):
             return
-        state = {
-            "version": _VERSION,
-            "fingerprint": self._fingerprint(),
-            "read": self._read,
-            "pending": _pack(self._pending),
-            "doubtful": _pack(self._doubtful),
-            "settled": self._settled.as_state(),
-            "rejected_path": self.rejected_path,
-            "rejected_lines": self.rejected_lines,
-        }
-        if len(json.dumps(state)) > MAX_BYTES:
+        state = self._state(ended=ended)
+        if self._measure(state) > MAX_BYTES:
             raise DeliveryStopped(
                 f"{len(self._pending):,} events are held, in doubt or unanswered, too many for a checkpoint: use "
                 "ledger_conn_id, which has no such limit"
@@ -151,6 +228,50 @@ class Checkpoint:
         self._store.save(state)
         self._saved_at = self._clock()
         self._dirty = False
+        self._saved_as_ended = ended
+        self._failures = 0
+        self._unsaved.clear()
+
+    def _state(self, *, ended: bool) -> dict[str, Any]:
+        lost_answers: dict[int, list[int]] = defaultdict(list)
+        for position, lost in self._doubtful.items():
+            lost_answers[lost].append(position)
+        return {
+            "version": _VERSION,
+            "fingerprint": self._fingerprint(),
+            "read": self._read,
+            "pending": _pack(self._pending),
+            "doubtful": {str(lost): _pack(positions) for lost, positions in lost_answers.items()},
+            "out_of_order": _pack(self._out_of_order),
+            "settled": self._settled.as_state(),
+            "rejected_path": self.rejected_path,
+            "rejected_lines": self.rejected_lines,
+            "ended": ended,
+            "after_kill": self._after_kill,
+        }
+
+    def _has_room(self) -> bool:
+        """Tell whether one more event can be read: however those that are open end, their list must fit."""
+        if len(self._pending) >= self._measure_at:
+            self._measure(self._state(ended=False))
+        return not self._full
+
+    def _measure(self, state: Mapping[str, Any]) -> int:
+        size = len(json.dumps(state))
+        without_receipt = max(0, len(self._pending) - self._unresolved)
+        self._full = size + without_receipt * _BYTES_FOR_OPEN + _BYTES_FOR_COUNTS > MAX_BYTES
+        self._measure_at = len(self._pending) + _MEASURE_EVERY
+        return size
+
+    def _not_saved(self, error: Exception) -> str:
+        again = "nothing again"
+        if self._unsaved:
+            rows = f"rows {min(self._unsaved):,} to {max(self._unsaved):,}"
+            again = f"{len(self._unsaved):,} events again that Adjust may have ({rows})"
+        return (
+            f"the checkpoint could not be saved for {SAVE_PATIENCE:.0f} s ({type(error).__name__}), so nothing more was "
+            f"sent. A retry sends {again}; first check Airflow's API server and its task state store"
+        )
 
     def _fingerprint(self) -> str:
         return self._digest.hexdigest()
@@ -163,10 +284,26 @@ class _Earlier:
         self.fingerprint: str = state["fingerprint"]
         self.read: int = state["read"]
         self.pending = _unpack(state["pending"])
-        self.doubtful = _unpack(state["doubtful"])
+        self.doubtful = {
+            position: int(lost) for lost, packed in state["doubtful"].items() for position in _unpack(packed)
+        }
+        self.out_of_order = _unpack(state["out_of_order"])
+        self.was_killed = bool(state["after_kill"] or not state["ended"])
         self.summary = DeliverySummary.from_state(state["settled"])
         self.rejected_path: str | None = state["rejected_path"]
         self.rejected_lines: int = state["rejected_lines"]
+
+    def known_of(self, item: Job | Receipt) -> Job | Receipt:
+        """The item with what earlier tries know of it."""
+        if not isinstance(item, Job):
+            return item
+        item = replace(
+            item,
+            sent_before=item.position in self.doubtful,
+            lost_answers=self.doubtful.get(item.position, 0),
+        )
+        # Adjust would refuse it again.
+        return refused_after_resend(item) if item.position in self.out_of_order else item
 
     @classmethod
     def of(cls, state: Mapping[str, Any] | None) -> _Earlier | None:
@@ -176,7 +313,7 @@ class _Earlier:
             if state["version"] != _VERSION:
                 raise ValueError("another version")
             return cls(state)
-        except (KeyError, TypeError, ValueError, ArithmeticError, zlib.error) as error:
+        except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, zlib.error) as error:
             raise CheckpointMismatch(
                 f"the task's state {STATE_KEY!r} cannot be read ({type(error).__name__}); it may come from another version "
                 "of the provider. Delete it and clear the task to send everything again"

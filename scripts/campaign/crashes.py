@@ -31,6 +31,7 @@ from campaign.crash_story import COLUMNS, EXPLAINED, SETTINGS, CrashStory, Setti
 from campaign.home import campaign_arguments, campaign_home
 from campaign.ledgers import claimed, ledger_connection
 from campaign.rows import write_rows
+from campaign.story import RESENDS
 from campaign.tries import API_TOKEN, S2S_TOKEN, Tries, Try, adjust_connection
 
 _FAULTS = {
@@ -87,7 +88,7 @@ class Campaign:
             ),
             **({"AIRFLOW_CONN_LEDGER": json.dumps(ledger)} if ledger else {}),
         }
-        options = {"max_rejected": self._rows, "on_in_doubt": story.setting.on_in_doubt}
+        options = {"max_rejected": self._rows, "on_in_doubt": story.setting.on_in_doubt, **RESENDS}
         for number in range(1, kills + _LAST_TRIES + 1):
             this = Try(folder, name, number, options, environment)
             kind = None

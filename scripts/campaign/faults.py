@@ -26,7 +26,7 @@ from campaign.home import campaign_arguments, campaign_home
 from campaign.ledgers import claimed, ledger_connection
 from campaign.outages import Surroundings, surroundings
 from campaign.rows import write_rows
-from campaign.story import Story
+from campaign.story import RESENDS, Story
 from campaign.tries import Tries, Try, adjust_connection
 
 #: Airflow's tries of a task, and the tries after the fault was fixed.
@@ -123,7 +123,7 @@ class Campaign:
                 "AIRFLOW_CONN_WAREHOUSE": json.dumps(self._shared.connection),
                 **({"AIRFLOW_CONN_LEDGER": json.dumps(ledger)} if ledger else {}),
             }
-            options = {"max_rejected": rows, "transport": case.transport}
+            options = {"max_rejected": rows, "transport": case.transport, **RESENDS}
             this = Try(folder, name, number, options, environment, case.source, case.clock_jumps)
             end = self._run(this, case.strike if number == 1 else None, rows)
             self._see(story, this, end)

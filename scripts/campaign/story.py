@@ -6,10 +6,15 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from airflow_provider_adjust.sandbox import SandboxServer
 from campaign.journal import read_journal
 from campaign.tries import Try
+
+#: An event is sent again until its answer comes, and one that Adjust refuses after that does not fail the task: the
+#: stand-in's records say whether it was lost.
+RESENDS: dict[str, Any] = {"max_resends": 1_000, "tolerate": ("duplicate", "refused_after_resend")}
 
 
 @dataclass
@@ -29,8 +34,10 @@ class Story:
         ]
 
     def see_listed(self, path: Path) -> None:
-        lines = path.read_text().splitlines() if path.is_file() else []
-        self.listed = {line["event_id"] for line in map(json.loads, lines) if line["outcome"] in {"held", "in_doubt"}}
+        """What the task says Adjust may lack; an event that Adjust refused for its order only must not be lost."""
+        lines = map(json.loads, path.read_text().splitlines() if path.is_file() else [])
+        unresolved = (line for line in lines if line["outcome"] in {"held", "in_doubt"})
+        self.listed = {line["event_id"] for line in unresolved if line["reason"] not in RESENDS["tolerate"]}
 
     def see_journal(self, this: Try) -> None:
         self.doubts.update(event_id for what, event_id in read_journal(this.journal) if what == "in_doubt")

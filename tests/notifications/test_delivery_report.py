@@ -55,6 +55,32 @@ def test_a_success_as_text() -> None:
     )
 
 
+KNOWN = RESULT | {"read": 7923, "skipped": 7923, "delivered": 0, "duplicate": 0, "rejected": 0, "revenue": {}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        pytest.param(
+            {"by_reason": {"delivered_before": 7923}},
+            "succeeded, nothing new, 7,923 events were settled by earlier runs",
+            id="a rerun",
+        ),
+        pytest.param(
+            {"by_reason": {"delivered_before": 7900, "refused_before": 20}, "skipped": 7920, "delivered": 3},
+            "succeeded, 3 of 3 events delivered",
+            id="a lookback",
+        ),
+    ],
+)
+def test_the_headline_is_about_what_is_new(changes: dict[str, Any], words: str) -> None:
+    told = report(KNOWN | changes)
+    assert told.subject == f"Adjust: revenue.send {words}"
+    skipped = next(line for line in told.text.splitlines() if line.startswith("skipped"))
+    assert skipped.endswith("settled by earlier runs")
+    assert "delivered_before" not in told.text
+
+
 @pytest.mark.parametrize(
     ("exception", "words"),
     [

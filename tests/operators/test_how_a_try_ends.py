@@ -120,6 +120,78 @@ def test_a_full_disk_is_what_the_task_fails_with(adjust: SandboxServer, monkeypa
     assert adjust.stats()["recorded"] > 0
 
 
+@has_task_state_store
+@pytest.mark.parametrize("fails", ["write", "flush"])
+def test_a_full_disk_costs_neither_an_answer_nor_a_line_of_the_rejected_file(
+    adjust: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    def full(self: Any, *_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    rows = [purchase(number, revenue="-1") if number % 5 == 0 else purchase(number) for number in range(60)]
+    context = {"task_state_store": TaskStateStore()}
+    arguments: dict[str, Any] = {"rejected_path": str(tmp_path / "rejected.jsonl"), "max_rejected": 12}
+    with monkeypatch.context() as patch:
+        patch.setattr(f"airflow_provider_adjust.files.receipt_files.ReceiptFile.{fails}", full)
+        with pytest.raises(OSError, match="No space left"):
+            operator(rows, **arguments).execute(context)
+    result = send(rows, context, **arguments)
+    assert (result["delivered"], result["invalid"]) == (48, 12)
+    assert (adjust.stats()["recorded"], adjust.stats()["repeated"]) == (48, 0)
+    assert sorted(line["position"] for line in lines(tmp_path / "rejected.jsonl")) == list(range(1, 61, 5))
+
+
+@has_task_state_store
+def test_a_state_store_that_is_away_for_a_while_costs_nothing(
+    adjust: SandboxServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "WRITE_EVERY", 0)
+    monkeypatch.setattr(checkpoint, "FIRST_WAIT", 0.01)
+
+    class Away(TaskStateStore):
+        refusals = 5
+
+        def set(self, key: str, value: Any, *, retention: Any = None) -> None:
+            if self.refusals:
+                self.refusals -= 1
+                raise ConnectionError("the API server is restarted")
+            super().set(key, value, retention=retention)
+
+    context = {"task_state_store": Away()}
+    rows = [purchase(number) for number in range(60)]
+    assert send(rows, context)["delivered"] == send(rows, context)["delivered"] == 60
+    assert (adjust.stats()["requests"], adjust.stats()["repeated"]) == (60, 0)
+
+
+def test_a_try_that_ends_before_it_counts_anything_shows_no_result_of_another(
+    adjust: SandboxServer, connect: Connect
+) -> None:
+    task = operator([purchase(1)])
+    task.execute({})
+    assert task.delivery_result is not None
+    connect("http://169.254.169.254")
+    with pytest.raises(AirflowFailException):
+        task.execute({})
+    assert task.delivery_result is None
+
+
+@has_task_state_store
+def test_a_progress_line_is_logged_while_nothing_is_answered_and_has_the_rate_of_this_try(
+    adjust: SandboxServer, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = {"task_state_store": TaskStateStore()}
+    rows = [purchase(number) for number in range(60)]
+    send(rows[:59], context)
+    monkeypatch.setattr("airflow_provider_adjust.delivery_run.PROGRESS_EVERY", 0)
+    adjust.configure(fault_plan=["500"])
+    send(rows, context)
+    line = "59 of 60 events settled (98%), 59 of them before this try, 59 delivered, 0 not delivered, 0/s"
+    assert line in str(said)
+    assert f"{line}, 1 waiting for another attempt" in str(said)
+    assert "slowed down" not in str(said)
+    assert " left" not in str(said)
+
+
 def test_a_task_that_is_killed_before_it_sends_never_sends(adjust: SandboxServer) -> None:
     task = operator([purchase(1)])
     task.on_kill()

@@ -35,6 +35,7 @@ def _error(status: int, message: str, **facts: Any) -> Answer:
 OK = Answer(200, '{"status": "OK"}')
 DUPLICATE = _error(400, "Ignoring event, earlier unique event tracked")
 UNKNOWN_DEVICE = _error(404, "Device not found")
+BAD_STATE = _error(400, "Bad event state")
 WRONG_TOKEN = _error(401, "Failed to authorize request")
 WRONG_EVENT_TOKEN = _error(400, "Invalid event token")
 ACCEPTED = _error(202, "Wrong authentication token")

@@ -10,45 +10,66 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from fake_transport import FakeTransport
 from hypothesis import given
 from hypothesis import strategies as st
 from memory_store import MemoryStore
-from s2s_case import job
+from s2s_case import job, until_raised
 
 from airflow_provider_adjust.s2s import Route, RowOptions, Sender, SendOptions
+from airflow_provider_adjust.s2s import checkpoint as checkpoint_module
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import receipt_for
-from airflow_provider_adjust.s2s.checkpoint import MAX_BYTES, WRITE_EVERY, Checkpoint
+from airflow_provider_adjust.s2s.checkpoint import (
+    FIRST_WAIT,
+    LONGEST_WAIT,
+    MAX_BYTES,
+    SAVE_PATIENCE,
+    WRITE_EVERY,
+    Checkpoint,
+)
+from airflow_provider_adjust.s2s.delivery.loop import Delivery
+from airflow_provider_adjust.s2s.delivery.sink import Sink
 from airflow_provider_adjust.s2s.errors import CheckpointMismatch, DeliveryStopped
+from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.parser import EventParser
-from airflow_provider_adjust.s2s.transports import Completion, Target
+from airflow_provider_adjust.s2s.transports import Completion, Failure, Target
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 OK = b'{"status": "OK"}'
+BAD_STATE = b'{"error": "Event request failed (Bad event state)"}'
 NOT_FOUND = b'{"error": "Event request failed (Device not found)"}'
 
 
 class Adjust:
-    """A transport and the Adjust behind it: answers at once, refuses the devices that it does not know."""
+    """A transport and the Adjust behind it: answers at once, refuses the devices that it does not know, and what is older
+    than the device's last event."""
 
     def __init__(self) -> None:
         self.received: Counter[str] = Counter()
         self.order: list[str] = []
         self._done: list[Completion] = []
+        self._last: dict[str, int] = {}
 
     def hang_up(self) -> None:
         """A killed sender never sees the answers that were on their way."""
         self._done.clear()
 
     def submit(self, key: Any, target: Target, body: str) -> None:
-        event = key.event
-        unknown = event.params["gps_adid"].startswith("unknown")
-        if not unknown:
-            self.received[event.event_id] += 1
-            self.order.append(event.event_id)
-        self._done.append(Completion(key, 404 if unknown else 200, NOT_FOUND if unknown else OK))
+        self._done.append(Completion(key, *self._answer(key.event)))
+
+    def _answer(self, event: Event) -> tuple[int, bytes]:
+        device, second = event.params["gps_adid"], int(event.params["created_at_unix"])
+        if device.startswith("unknown"):
+            return 404, NOT_FOUND
+        if second < self._last.get(device, 0):
+            return 400, BAD_STATE
+        self._last[device] = second
+        self.received[event.event_id] += 1
+        self.order.append(event.event_id)
+        return 200, OK
 
     def poll(self, timeout: float | None) -> list[Completion]:
         done, self._done = self._done, []
@@ -104,7 +125,7 @@ def run_try(
             checkpoint.save()
         if count == kill_after:
             raise Killed
-    checkpoint.save()
+    sender.save()
     summary.read = sender.read
     return summary
 
@@ -131,7 +152,12 @@ def test_any_kills_end_in_the_state_of_an_undisturbed_run(
 
     assert summary is not None
     summary.check()
-    assert summary == undisturbed
+    again = summary.outcomes["in_doubt"]
+    assert summary.reasons["in_doubt", "refused_after_resend"] == again
+    assert summary.outcomes["delivered"] + again == undisturbed.outcomes["delivered"]
+    assert again == 0 or kills
+    for outcome in ("rejected", "invalid"):
+        assert summary.outcomes[outcome] == undisturbed.outcomes[outcome], "what Adjust has is not called refused"
     expected = {row["order_id"] for row, device in zip(rows, devices, strict=True) if 0 <= device < 99}
     assert set(adjust.received) == expected
 
@@ -234,8 +260,9 @@ def test_too_many_open_events_stop_the_run_instead_of_losing_track() -> None:
     for position in random.Random(1).sample(range(10_000_000), 50_000):
         checkpoint._admit(replace(jobs[0], position=position))
     with pytest.raises(DeliveryStopped, match="too many for a checkpoint"):
-        checkpoint.save()
+        checkpoint.try_to_save()
     assert store.text is None
+    assert not checkpoint.behind, "another try would end the same"
 
 
 def test_the_state_of_a_large_run_is_small() -> None:
@@ -250,8 +277,6 @@ def test_an_event_in_doubt_is_not_sent_by_the_next_try_when_it_is_to_be_held() -
 
     class Silent(Adjust):
         def poll(self, timeout: float | None) -> list[Completion]:
-            from airflow_provider_adjust.s2s.transports import Failure
-
             return [
                 Completion(done.key, failure=Failure.NO_ANSWER) if done.key.position == 1 else done
                 for done in super().poll(timeout)
@@ -328,3 +353,244 @@ def test_how_much_a_try_resumes(settled: int) -> None:
         before.settle(receipt_for(each, Outcome.DELIVERED, "", ""))
     before.save()
     assert Checkpoint(store).resumes == settled
+
+
+# --- after a kill -----------------------------------------------------------------------------------------------------
+
+
+def _killed_between_two_saves(rows: list[dict[str, Any]], store: MemoryStore, adjust: Adjust) -> None:
+    """The first save knows of three rows; two more of the same device are sent after it."""
+    with pytest.raises(Killed):
+        run_try(rows, store, adjust, kill_after=5, save_every=3)
+
+
+def test_an_event_that_a_killed_try_sent_and_adjust_refuses_for_its_order_is_in_doubt() -> None:
+    rows, store, adjust = make_rows([0] * 6), MemoryStore(), Adjust()
+    _killed_between_two_saves(rows, store, adjust)
+    summary = run_try(rows, store, adjust)
+    assert summary.outcomes == {"delivered": 5, "in_doubt": 1}
+    assert summary.reasons == {("in_doubt", "refused_after_resend"): 1}
+    assert set(adjust.received) == {f"order-{place}" for place in range(6)}
+
+    received = Counter(adjust.received)
+    again = run_try(rows, store, adjust)
+    assert again == summary, "a later try says the same"
+    assert adjust.received == received, "and sends nothing"
+
+
+def test_a_try_that_ended_by_itself_leaves_no_doubt_about_a_later_refusal() -> None:
+    rows, store, adjust = make_rows([0, 1, 0, 1]), MemoryStore(), Adjust()
+    run_try(rows[:2], store, adjust)
+    adjust._last["device0"] = 2**40  # another sender has sent a later event
+    summary = run_try(rows, store, adjust)
+    assert summary.outcomes == {"delivered": 3, "rejected": 1}
+
+
+def test_a_kill_is_remembered_by_every_later_try() -> None:
+    """What the killed try sent may come much later in the input than what the next try reads."""
+    rows, store, adjust = make_rows([0] * 6), MemoryStore(), Adjust()
+    _killed_between_two_saves(rows, store, adjust)
+    second = Checkpoint(store)
+    resumed = [each for each in second.resume(_jobs(rows)) if isinstance(each, Job)]
+    assert {each.after_kill for each in resumed} == {True}
+    second.save(ended=True)
+    third = [each for each in Checkpoint(store).resume(_jobs(make_rows([0] * 9))) if isinstance(each, Job)]
+    assert {each.after_kill for each in third} == {True}
+
+
+def _jobs(rows: list[dict[str, Any]]) -> Iterator[Any]:
+    parser = EventParser(RowOptions(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id"))
+    return Sender({None: Route(parser, Target("http://127.0.0.1/event"))}, Adjust(), now=lambda: NOW).jobs(iter(rows))
+
+
+def test_resends_are_counted_over_the_tries() -> None:
+    rows, store = make_rows([0, 1]), MemoryStore()
+
+    class Silent(Adjust):
+        def poll(self, timeout: float | None) -> list[Completion]:
+            return [
+                Completion(done.key, failure=Failure.NO_ANSWER) if done.key.position == 1 else done
+                for done in super().poll(timeout)
+            ]
+
+    adjust = Silent()
+    for _ in range(4):
+        summary = run_try(rows, store, adjust)
+        assert summary.reasons == {("in_doubt", "too_many_resends"): 1}
+    assert adjust.received == {"order-0": 2, "order-1": 1}
+
+
+# --- a save that fails ------------------------------------------------------------------------------------------------
+
+
+class Failing(MemoryStore):
+    """Refuses to save so many times."""
+
+    def __init__(self, failures: int) -> None:
+        super().__init__()
+        self.failures = failures
+
+    def save(self, state: dict[str, Any]) -> None:
+        if self.failures > 0:
+            self.failures -= 1
+            raise ConnectionError("the API server at http://user:password@host is gone")
+        super().save(state)
+
+
+def _settle(checkpoint: Checkpoint, *jobs: Job) -> None:
+    for each in checkpoint.resume(jobs):
+        assert isinstance(each, Job)
+        checkpoint.settle(receipt_for(each, Outcome.DELIVERED, "", "", attempts=1))
+
+
+def test_a_save_that_failed_is_due_again_after_growing_waits() -> None:
+    clock, store = Clock(), Failing(3)
+    checkpoint = Checkpoint(store, clock=clock)
+    _settle(checkpoint, job(1, "a"))
+    for wait in (FIRST_WAIT, FIRST_WAIT * 2, FIRST_WAIT * 4):
+        checkpoint.try_to_save()
+        assert checkpoint.behind
+        clock.now += wait - 0.1
+        assert not checkpoint.due()
+        clock.now += 0.1
+        assert checkpoint.due()
+    checkpoint.try_to_save()
+    assert not checkpoint.behind
+    assert Checkpoint(store).resumes == 1
+
+
+def test_the_waits_have_a_limit() -> None:
+    clock = Clock()
+    checkpoint = Checkpoint(Failing(99), clock=clock)
+    _settle(checkpoint, job(1, "a"))
+    for _ in range(7):
+        checkpoint.try_to_save()
+    clock.now += LONGEST_WAIT
+    assert checkpoint.due()
+
+
+def test_a_try_that_ends_because_it_cannot_save_says_what_a_retry_sends_again() -> None:
+    clock, store = Clock(), Failing(99)
+    checkpoint = Checkpoint(store, clock=clock)
+    _settle(checkpoint, *[job(position, "a") for position in range(1, 12)])
+    checkpoint.try_to_save()
+    clock.now += SAVE_PATIENCE
+    with pytest.raises(DeliveryStopped) as caught:
+        checkpoint.try_to_save()
+    assert "could not be saved for 120 s (ConnectionError)" in str(caught.value)
+    assert "A retry sends 11 events again that Adjust may have (rows 1 to 11)" in str(caught.value)
+    assert "password" not in str(caught.value)
+
+
+def test_a_try_that_cannot_save_and_has_sent_nothing_says_so() -> None:
+    clock, store = Clock(), Failing(99)
+    checkpoint = Checkpoint(store, clock=clock)
+    list(checkpoint.resume([job(1, "a")]))
+    checkpoint.try_to_save()
+    clock.now += SAVE_PATIENCE
+    with pytest.raises(DeliveryStopped, match="A retry sends nothing again"):
+        checkpoint.try_to_save()
+
+
+def test_the_last_save_waits_between_its_tries() -> None:
+    clock, store = Clock(), Failing(4)
+
+    def sleep(seconds: float) -> None:
+        clock.now += seconds
+
+    checkpoint = Checkpoint(store, clock=clock, sleep=sleep)
+    _settle(checkpoint, job(1, "a"))
+    checkpoint.save_at_the_end(ended=True)
+    assert clock.now == pytest.approx(FIRST_WAIT * 15)
+    assert Checkpoint(store).resumes == 1
+
+
+def test_while_the_checkpoint_cannot_be_saved_nothing_more_is_sent_and_then_all_goes_on() -> None:
+    """Else what is settled meanwhile is sent again by a retry."""
+    clock, store, transport = Clock(), Failing(6), FakeTransport()
+    checkpoint = Checkpoint(store, clock=transport.clock, sleep=transport.pass_time)
+    sink = Sink(checkpoint=checkpoint)
+    routes: dict[str | None, Route] = {None: Route(EventParser(), Target("http://127.0.0.1/event"))}
+    delivery = Delivery(transport, routes, SendOptions(max_in_flight=2), sink=sink, clock=transport.clock)
+    receipts: list[Any] = []
+    sent_while_behind: set[int] = set()
+    waited_for: set[str] = set()
+    stream = checkpoint.resume([job(position, f"d{position}") for position in range(1, 101)])
+    for round_ in delivery.rounds(stream):
+        receipts += round_
+        if sink.behind:
+            sent_while_behind.add(len(transport.sent))
+            waited_for.add(delivery.waiting_for)
+    sink.save()
+    assert len(sent_while_behind) == 1
+    assert waited_for == {"waiting to save the checkpoint"}
+    assert {receipt.outcome for receipt in receipts} == {Outcome.DELIVERED}
+    assert len(receipts) == len(transport.sent) == 100
+    assert Checkpoint(store).resumes == 100
+    assert clock.now == 0
+
+
+def test_a_delivery_that_gives_up_saving_takes_the_answers_under_way_and_holds_the_rest() -> None:
+    store, transport = Failing(10_000), FakeTransport()
+    checkpoint = Checkpoint(store, clock=transport.clock, sleep=transport.pass_time)
+    sink = Sink(checkpoint=checkpoint)
+    routes: dict[str | None, Route] = {None: Route(EventParser(), Target("http://127.0.0.1/event"))}
+    delivery = Delivery(transport, routes, SendOptions(max_in_flight=2), sink=sink, clock=transport.clock)
+    jobs = [job(position, f"d{position}") for position in range(1, 101)]
+    receipts, error = until_raised(delivery.run(checkpoint.resume(jobs)), DeliveryStopped)
+    outcomes = Counter(receipt.outcome for receipt in receipts)
+    assert f"A retry sends {outcomes[Outcome.DELIVERED]} events again" in str(error)
+    assert outcomes[Outcome.DELIVERED] == len(transport.sent) < 100
+
+
+# --- a size that is bounded -------------------------------------------------------------------------------------------
+
+
+def test_reading_ends_before_the_list_of_open_events_no_longer_fits() -> None:
+    store = MemoryStore()
+    checkpoint = Checkpoint(store)
+    positions = random.Random(1).sample(range(10_000_000), 60_000)
+
+    def hold_all(checkpoint: Checkpoint, jobs: Iterator[Job]) -> Iterator[int]:
+        for each in checkpoint.resume(jobs):
+            assert isinstance(each, Job)
+            kind = (Outcome.HELD, Outcome.IN_DOUBT)[each.position % 2]
+            checkpoint.settle(receipt_for(each, kind, "no_answer", "", lost_answers=each.position % 3))
+            yield each.position
+
+    def jobs() -> Iterator[Job]:
+        return (replace(job(1, "a"), position=position) for position in sorted(positions))
+
+    held, error = until_raised(hold_all(checkpoint, jobs()), DeliveryStopped)
+    assert "as many as a checkpoint can list" in str(error)
+    assert 10_000 < len(held) < 60_000
+    checkpoint.save(ended=True)
+    assert store.text is not None
+    assert len(store.text) <= MAX_BYTES
+
+    # A retry holds the same events again and reads nothing more.
+    checkpoint = Checkpoint(store)
+    again, _ = until_raised(hold_all(checkpoint, jobs()), DeliveryStopped)
+    assert again == held
+    checkpoint.save(ended=True)
+
+
+@given(
+    st.lists(st.sampled_from([Outcome.DELIVERED, Outcome.HELD, Outcome.IN_DOUBT, None]), max_size=300),
+    st.integers(300, 3000),
+)
+def test_whatever_becomes_of_what_was_read_the_list_fits(ends: list[Outcome | None], limit: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoint_module, "MAX_BYTES", limit + checkpoint_module._BYTES_FOR_COUNTS)
+        patch.setattr(checkpoint_module, "_MEASURE_EVERY", 4)
+        checkpoint = Checkpoint(MemoryStore())
+        given_jobs = [job(position * position, "a") for position in range(1, len(ends) + 1)]
+        read: list[Job] = []
+        try:
+            read.extend(each for each in checkpoint.resume(given_jobs) if isinstance(each, Job))
+        except DeliveryStopped:
+            assert len(read) % 4 == 0, "it is measured after each four"
+        for each, outcome in zip(read, ends, strict=False):
+            if outcome is not None:
+                checkpoint.settle(receipt_for(each, outcome, "", "", lost_answers=each.position % 3))
+        checkpoint.save()

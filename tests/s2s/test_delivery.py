@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,6 +17,7 @@ from fake_transport import (
     ACCEPTED,
     ANSWER_SECONDS,
     BAD_CERTIFICATE,
+    BAD_STATE,
     BROKEN,
     BUSY,
     DOWN,
@@ -151,7 +153,13 @@ ENDINGS = [
     pytest.param([BAD_CERTIFICATE], 1, "held", "tls_refused", DeliveryHalted, id="certificate"),
     pytest.param([BROKEN] * 7, 7, "held", "http_500", AdjustUnreachable, id="500 for ever"),
     pytest.param([REFUSED] * 7, 7, "held", "connection_failed", AdjustUnreachable, id="refused for ever"),
-    pytest.param([LOST] * 7, 7, "in_doubt", "no_answer", AdjustUnreachable, id="no answer for ever"),
+    pytest.param([LOST] * 2, 2, "in_doubt", "too_many_resends", AdjustUnreachable, id="no answer for ever"),
+    pytest.param([UNREADABLE, LOST], 2, "in_doubt", "too_many_resends", AdjustUnreachable, id="unreadable, no answer"),
+    pytest.param([LOST, DOWN, OK], 3, "delivered", "", None, id="503 to an event that was sent again records nothing"),
+    pytest.param(
+        [LOST, REFUSED, LOST], 3, "in_doubt", "too_many_resends", AdjustUnreachable, id="no answer, refused, no answer"
+    ),
+    pytest.param([BAD_STATE], 1, "rejected", "bad_event_state", None, id="refused for its order"),
     pytest.param([LOST, *[BROKEN] * 6], 7, "in_doubt", "http_500", AdjustUnreachable, id="in doubt, then 500 for ever"),
 ]
 
@@ -173,6 +181,34 @@ def test_how_an_event_ends(
     assert len(receipts) == 2
     if not settled:
         assert (second.outcome, second.reason, second.attempts) == (Outcome.HELD, "lane_held", 0)
+
+
+@pytest.mark.parametrize("max_resends", [0, 1, 3])
+@pytest.mark.parametrize("answer", [LOST, TRUNCATED, UNREADABLE], ids=["no answer", "truncated", "unreadable"])
+def test_an_event_in_doubt_is_sent_again_as_often_as_allowed(answer: Answer, max_resends: int) -> None:
+    transport = FakeTransport({2: [answer] * 9})
+    receipts, error = _run(transport, [job(1, "b"), job(2, "a"), job(3, "a"), job(4, "b")], max_resends=max_resends)
+    assert by_outcome(receipts) == {"in_doubt": [2], "held": [3], "delivered": [1, 4]}
+    assert transport.positions.count(2) == max_resends + 1
+    assert [receipt.lost_answers for receipt in receipts if receipt.position == 2] == [max_resends + 1]
+    assert error is None
+
+
+def test_an_adjust_that_answers_nothing_from_the_start_leaves_one_event_in_doubt() -> None:
+    transport = FakeTransport(otherwise=LOST)
+    receipts, error = _run(transport, _devices(500))
+    assert isinstance(error, AdjustUnreachable)
+    assert "no event could be settled in 2 attempts" in str(error)
+    assert transport.positions.count(1) == 2
+    assert [receipt.position for receipt in receipts if receipt.reason == "too_many_resends"] == [1]
+
+
+def test_an_adjust_that_answers_nothing_any_more_ends_the_delivery_after_a_few_events() -> None:
+    transport = FakeTransport({1: [OK]}, otherwise=LOST)
+    _, error = _run(transport, _devices(500), max_in_flight=2)
+    assert isinstance(error, AdjustUnreachable)
+    assert "no event could be settled in 8 attempts" in str(error)
+    assert len(transport.sent) < 16
 
 
 @pytest.mark.parametrize("answer", [LOST, TRUNCATED, UNREADABLE], ids=["no answer", "truncated", "unreadable"])
@@ -412,10 +448,41 @@ def test_pauses_do_not_shorten_one_another() -> None:
 def test_429_shows_in_what_is_reported() -> None:
     transport = FakeTransport({2: [BUSY]})
     delivery = _delivery(transport, max_in_flight=8)
-    assert delivery.slowed_to == 1
+    assert delivery.slowed_to is None, "Adjust has not answered anything"
     receipts = list(delivery.run([job(1, "a"), job(2, "b")]))
     assert len(receipts) == 2
     assert delivery.slowed_to == 4
+
+
+def test_what_a_delivery_waits_for() -> None:
+    transport = FakeTransport({2: [Answer(429, retry_after="100")], 3: [LOST], 4: [BROKEN, OK]})
+    delivery = _delivery(transport, on_in_doubt="verify", lookup=lambda _: Recorded.NO)
+    jobs = [_at(position, f"d{position}") for position in range(1, 5)]
+    waited_for = {words for _ in delivery.rounds(jobs) for words in delivery.waiting_for.split(", ")}
+    assert waited_for >= {
+        "all paused for 100 s as Adjust asked",
+        "1 looked up in the Device API",
+        "2 waiting for another attempt",
+    }
+    assert delivery.waiting_for == ""
+
+
+def test_a_delivery_that_waits_for_the_ledger_says_so() -> None:
+    class Slow(FakeClaims):
+        def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Claim | Receipt]]:
+            threading.Timer(0.05, (answer := Future()).set_result, [self._claim(jobs)]).start()
+            return answer
+
+    transport = FakeTransport()
+    delivery = _delivery(transport, claims=Slow())
+    assert "waiting for the ledger" in {delivery.waiting_for for _ in delivery.rounds(_devices(1))}
+
+
+def test_a_round_ends_while_nothing_is_answered() -> None:
+    """So that somebody can say how far it is."""
+    transport = FakeTransport({1: [Answer(200, '{"status": "OK"}', seconds=60)]})
+    times = [transport.clock() for _ in _delivery(transport).rounds(_devices(1))]
+    assert max(after - before for before, after in itertools.pairwise(times)) <= 0.5
 
 
 # --- stops ------------------------------------------------------------------------------------------------------------
@@ -580,6 +647,46 @@ def _doubtful(position: int, *devices: str) -> Job:
 def test_what_an_earlier_try_left_in_doubt_is_sent_again() -> None:
     receipts, _ = _run(FakeTransport(), [_doubtful(1, "a"), job(2, "a")])
     assert by_outcome(receipts) == {"delivered": [1, 2]}
+
+
+@pytest.mark.parametrize(("lost_answers", "sent"), [(1, 1), (2, 0), (3, 0)])
+def test_resends_are_counted_over_the_tries(lost_answers: int, sent: int) -> None:
+    transport = FakeTransport({2: [LOST] * 9})
+    doubtful = replace(_doubtful(2, "a"), lost_answers=lost_answers)
+    receipts, _ = _run(transport, [job(1, "b"), doubtful, job(3, "a")])
+    assert by_outcome(receipts) == {"in_doubt": [2], "held": [3], "delivered": [1]}
+    assert transport.positions.count(2) == sent
+    assert {(each.reason, each.lost_answers) for each in receipts if each.position == 2} == {
+        ("too_many_resends", lost_answers + sent)
+    }
+
+
+def test_an_event_that_is_looked_up_is_not_limited_in_resends() -> None:
+    """The Device API says that Adjust does not have it, so that sending it again cannot count twice."""
+    doubtful = replace(_at(1, "a"), sent_before=True, lost_answers=5)
+    receipts, _ = _run(FakeTransport(), [doubtful], on_in_doubt="verify", lookup=lambda _: Recorded.NO)
+    assert by_outcome(receipts) == {"delivered": [1]}
+
+
+REFUSALS = {
+    "its answer was lost": (job(1, "a"), [LOST, BAD_STATE], "in_doubt"),
+    "an earlier try left it in doubt": (replace(job(1, "a"), sent_before=True), [BAD_STATE], "in_doubt"),
+    "an earlier try was killed": (replace(job(1, "a"), after_kill=True), [BAD_STATE], "in_doubt"),
+    "it was never sent before": (job(1, "a"), [BAD_STATE], "rejected"),
+    "Adjust refuses it for something else": (replace(job(1, "a"), after_kill=True), [UNKNOWN_DEVICE], "rejected"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_refusal_for_the_order_tells_nothing_of_an_event_that_may_have_been_sent_before(name: str) -> None:
+    given_job, answers, outcome = REFUSALS[name]
+    receipts, error = _run(FakeTransport({1: answers}), [given_job, job(2, "a")])
+    assert (by_outcome(receipts), error) == ({outcome: [1], "delivered": [2]}, None), "what follows it may go"
+    first = receipts[0]
+    assert (first.reason == "refused_after_resend") is (outcome == "in_doubt")
+    if outcome == "in_doubt":
+        assert "check in Adjust" in first.detail
+        assert "ledger_conn_id" in first.detail
 
 
 def test_what_an_earlier_try_left_in_doubt_stays_so_and_holds_its_lanes() -> None:
@@ -971,6 +1078,7 @@ def test_every_event_has_one_receipt_and_every_lane_its_order(
     for receipt in receipts:
         assert receipt.attempts == sent[receipt.position] <= attempts
         assert receipt.outcome not in {Outcome.RETRY, Outcome.HALT}
+        assert receipt.lost_answers <= 2, "an event in doubt was sent again more than once"
     assert error is not None or all(receipt.reason != "stopped" for receipt in receipts)
     outcome = {receipt.position: receipt.outcome for receipt in receipts}
     resolved = {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.SKIPPED}

@@ -29,7 +29,7 @@ from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
-from airflow_provider_adjust.s2s.ledger.statements import TaskInstanceId
+from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 
 
 def _nested(depth: int) -> list[Any]:

@@ -176,7 +176,7 @@ def test_a_dead_try_is_taken_over_and_cannot_come_back(ledgers: Any, ledger_engi
     claim(dead, shared)
     end_leases(ledger_engine)
     heir = ledgers("heir")
-    assert claim(heir, shared) == [Claim(sent_before=True)]
+    assert claim(heir, shared) == [Claim(sent_before=True, lost_answers=1)]
     assert dict(states(ledger_engine)) == {"dead": "lost", "heir": "running"}
     # The dead one was only slow. Its late answer changes nothing, whatever it is.
     for late in (Outcome.DELIVERED, Outcome.HELD):
@@ -212,7 +212,7 @@ def test_a_retry_waits_for_the_lease_of_the_try_that_was_killed(ledgers: Any, le
     killed.close()  # nothing renews it any more, and nobody ended it
     retry = ledgers(try_number=2, lease=SHORT)
     assert retry.waited > 0
-    assert claim(retry, shared) == [Claim(sent_before=True)]
+    assert claim(retry, shared) == [Claim(sent_before=True, lost_answers=1)]
 
 
 def test_a_try_that_ended_is_not_waited_for(ledgers: Any) -> None:
@@ -272,7 +272,7 @@ def test_an_event_in_doubt_is_sent_again_a_limited_number_of_times_over_all_trie
         end_leases(ledger_engine)
         assert reasons_of(claim(ledgers(run, max_resends=limit), shared)) == [expected]
     end_leases(ledger_engine)
-    assert claim(ledgers("looks it up", on_in_doubt="verify"), shared) == [Claim(sent_before=True)]
+    assert claim(ledgers("looks it up", on_in_doubt="verify"), shared) == [Claim(sent_before=True, lost_answers=3)]
 
 
 # -- tries and totals ---------------------------------------------------------------------------------------------------

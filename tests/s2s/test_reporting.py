@@ -58,7 +58,7 @@ def test_a_summary_counts_outcomes_reasons_revenue_and_times() -> None:
         _receipt("delivered", ip_address="::1"),
         _receipt("duplicate", "earlier_unique_event", revenue=1, currency="USD"),
         _receipt("rejected", "device_not_found", revenue="7.00", currency="USD"),
-        _receipt("held", "lane_held", revenue="2.50", currency="USD"),
+        _receipt("held", "lane_held", revenue="2.50", currency="USD", created_at=NOW - timedelta(days=3)),
         _receipt("invalid", "missing_device_id"),
     )
     summary.check()
@@ -302,8 +302,48 @@ def test_the_table_of_a_run() -> None:
         "--------------------------  ------  ----------------",
         "rejected: device_not_found       2  14 USD",
         "invalid: missing_device_id       1",
-        "events from 2026-05-01T11:00:00+00:00 to 2026-05-01T12:00:00+00:00",
+        "delivered events from 2026-05-01T11:00:00+00:00 to 2026-05-01T12:00:00+00:00",
     ]
+
+
+@pytest.mark.parametrize("outcome", sorted(set(FINAL_OUTCOMES) - {Outcome.DELIVERED, Outcome.INVALID}))
+def test_the_times_are_those_of_delivered_events(outcome: str) -> None:
+    """They are the days for which Adjust's report is waited for."""
+    long_ago, later = NOW - timedelta(days=9), NOW - timedelta(hours=1)
+    other = _receipt(outcome, "some_reason", created_at=long_ago)
+    assert (_summary(other).first_event_at, _summary(other).last_event_at) == (None, None)
+    summary = _summary(other, _receipt("delivered", created_at=later), _receipt("delivered"), other)
+    assert (summary.first_event_at, summary.last_event_at) == (later, NOW)
+
+
+def test_what_earlier_runs_have_settled_is_one_line() -> None:
+    known = [_receipt("skipped", "delivered_before")] * 3 + [_receipt("skipped", "refused_before")]
+    summary = _summary(*known, _receipt("skipped", "another_reason"), _receipt("rejected", "device_not_found"))
+    assert (summary.read, summary.known, summary.new) == (6, 4, 2)
+    assert summary_table(summary).splitlines() == [
+        "outcome   events  revenue",
+        "--------  ------  -------------------------",
+        "read           6",
+        "skipped        5  4 settled by earlier runs",
+        "rejected       1",
+        "",
+        "reason                      events  revenue affected",
+        "--------------------------  ------  ----------------",
+        "skipped: another_reason          1",
+        "rejected: device_not_found       1",
+    ]
+
+
+@pytest.mark.parametrize(("max_rejected", "fails"), [(0.1, True), (0.5, False), (1, False)])
+def test_a_share_is_not_diluted_by_what_earlier_runs_have_settled(max_rejected: float, fails: bool) -> None:
+    known = [_receipt("skipped", "delivered_before")] * 98
+    summary = _summary(*known, _receipt("delivered"), _receipt("rejected", "device_not_found"))
+    budget = FailureBudget(max_rejected)
+    if fails:
+        with pytest.raises(RejectedBudgetExceeded, match=r"^1 of 2 events were refused; max_rejected allows 0\."):
+            budget.check(summary, rejected_path=None)
+    else:
+        budget.check(summary, rejected_path=None)
 
 
 def test_the_table_of_nothing() -> None:
@@ -319,9 +359,25 @@ def test_the_table_of_nothing() -> None:
     [
         pytest.param({"seconds": 10}, "100 events settled, 98 delivered, 2 not delivered, 10/s", id="length unknown"),
         pytest.param(
-            {"seconds": 10, "expected": 200},
-            "100 of 200 events settled (50%), 98 delivered, 2 not delivered, 10/s, about 10 s left",
+            {"seconds": 20, "expected": 200},
+            "100 of 200 events settled (50%), 98 delivered, 2 not delivered, 5/s, about 20 s left",
             id="half of it",
+        ),
+        pytest.param(
+            {"seconds": 19.9, "expected": 200},
+            "100 of 200 events settled (50%), 98 delivered, 2 not delivered, 5/s",
+            id="too early to tell what is left",
+        ),
+        pytest.param(
+            {"seconds": 40, "expected": 200, "settled_before": 80},
+            "100 of 200 events settled (50%), 80 of them before this try, 98 delivered, 2 not delivered, 0/s, about "
+            "3 min 20 s left",
+            id="a try that went on from another",
+        ),
+        pytest.param(
+            {"seconds": 30, "waiting_for": "3 looked up in the Device API"},
+            "100 events settled, 98 delivered, 2 not delivered, 3/s, 3 looked up in the Device API",
+            id="waiting",
         ),
         pytest.param(
             {"seconds": 100, "expected": 1000},
@@ -335,8 +391,8 @@ def test_the_table_of_nothing() -> None:
             id="hours left, slowed down",
         ),
         pytest.param(
-            {"seconds": 10, "expected": 50},
-            "100 of 50 events settled (200%), 98 delivered, 2 not delivered, 10/s, about 0 s left",
+            {"seconds": 20, "expected": 50},
+            "100 of 50 events settled (200%), 98 delivered, 2 not delivered, 5/s, about 0 s left",
             id="more than expected",
         ),
         pytest.param(

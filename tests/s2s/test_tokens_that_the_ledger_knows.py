@@ -14,7 +14,7 @@ from airflow_provider_adjust.s2s import RowOptions, SendOptions
 from airflow_provider_adjust.s2s.delivery.sender import Route, Sender
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
-from airflow_provider_adjust.s2s.ledger.statements import TaskInstanceId
+from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 from airflow_provider_adjust.s2s.transports import Target
 
 

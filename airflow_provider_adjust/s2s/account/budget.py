@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.account.tables import summary_table
-from airflow_provider_adjust.s2s.answers.outcome import UNDELIVERED, UNRESOLVED, Outcome
+from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, UNDELIVERED, UNRESOLVED, Outcome
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, EventsUnresolved, RejectedBudgetExceeded
 
 #: What ``max_rejected`` counts; duplicates are tolerated by default.
@@ -19,9 +19,10 @@ _REFUSED = (UNDELIVERED - UNRESOLVED) | {Outcome.DUPLICATE}
 class FailureBudget:
     """How much may go wrong before the task fails: never green over lost revenue.
 
-    ``max_rejected`` limits what was refused (rejected, invalid, expired): a count, or a share of the rows read when it is
-    a float below 1. Events that are held or in doubt are not refusals: they fail the task unless tolerated by name, since
-    a retry may still deliver them. ``tolerate`` names outcomes or reasons that do not count.
+    ``max_rejected`` limits what was refused (rejected, invalid, expired, or delivered before with other content): a count,
+    or a share of the rows when it is a float below 1. Rows that earlier runs have settled do not count. Events that are held
+    or in doubt are not refusals: they fail the task unless tolerated by name, since a retry may still deliver them.
+    ``tolerate`` names outcomes or reasons that do not count.
     """
 
     max_rejected: float = 0
@@ -52,24 +53,25 @@ class FailureBudget:
         """
         unresolved = summary.count(UNRESOLVED, self.tolerate)
         refused = summary.count(_REFUSED, self.tolerate)
+        if DIFFERS not in self.tolerate:
+            refused += summary.differing
         if unresolved:
             raise EventsUnresolved(
-                f"{unresolved:,} of {summary.read:,} events are held or in doubt, {refused:,} were refused.\n"
+                f"{unresolved:,} of {summary.new:,} events are held or in doubt, {refused:,} were refused.\n"
                 + self._report(summary, rejected_path, "retry the task; what is in doubt may already be in Adjust")
             )
-        if refused > self.allowed(summary.read):
+        if refused > (allowed := self.allowed(summary.new)):
             raise RejectedBudgetExceeded(
-                f"{refused:,} of {summary.read:,} events were refused; max_rejected allows {self.allowed(summary.read):,}."
-                + "\n"
+                f"{refused:,} of {summary.new:,} events were refused; max_rejected allows {allowed:,}.\n"
                 + self._report(
                     summary, rejected_path, "fix the rows (see their reason) and send the rejected file again"
                 )
             )
 
-    def allowed(self, read: int) -> int:
+    def allowed(self, rows: int) -> int:
         share = isinstance(self.max_rejected, float) and self.max_rejected < 1
         # As decimals: 0.29 of 100 is 29, while the product of the floats is just below.
-        return int(Decimal(str(self.max_rejected)) * read) if share else int(self.max_rejected)
+        return int(Decimal(str(self.max_rejected)) * rows) if share else int(self.max_rejected)
 
     @staticmethod
     def _report(summary: DeliverySummary, rejected_path: str | None, remedy: str) -> str:

@@ -9,14 +9,17 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES, UNDELIVERED, Outcome
+from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, FINAL_OUTCOMES, SETTLED_BEFORE, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.errors import CountsMismatch
 
 
 @dataclass
 class DeliverySummary:
-    """Counts over receipts, with exact revenue. Its size does not depend on how many receipts it has seen."""
+    """Counts over receipts, with exact revenue. Its size does not depend on how many receipts it has seen.
+
+    ``first_event_at`` and ``last_event_at`` are of delivered events: what Adjust's report must show.
+    """
 
     read: int = 0
     outcomes: Counter[str] = field(default_factory=Counter)
@@ -39,22 +42,36 @@ class DeliverySummary:
         if event.left_out:
             self.adjusted += 1
             self.left_out.update(event.left_out)
-        if self.first_event_at is None or event.occurred_at < self.first_event_at:
-            self.first_event_at = event.occurred_at
-        if self.last_event_at is None or event.occurred_at > self.last_event_at:
-            self.last_event_at = event.occurred_at
+        if receipt.outcome is Outcome.DELIVERED:
+            self.first_event_at = min(self.first_event_at or event.occurred_at, event.occurred_at)
+            self.last_event_at = max(self.last_event_at or event.occurred_at, event.occurred_at)
         amount = event.revenue
         if amount is not None:
             currency = event.params["currency"]
             if receipt.outcome is Outcome.DELIVERED:
                 self.revenue[currency] = self.revenue.get(currency, Decimal(0)) + amount
-            elif receipt.outcome in UNDELIVERED:
+            elif receipt.is_undelivered:
                 affected = self.revenue_by_reason.setdefault(key, {})
                 affected[currency] = affected.get(currency, Decimal(0)) + amount
 
     @property
     def settled(self) -> int:
         return sum(self.outcomes.values())
+
+    @property
+    def known(self) -> int:
+        """Rows that earlier runs have settled."""
+        return sum(self.reasons[Outcome.SKIPPED.value, reason] for reason in SETTLED_BEFORE)
+
+    @property
+    def differing(self) -> int:
+        """Events that Adjust has with another content."""
+        return self.reasons[Outcome.SKIPPED.value, DIFFERS]
+
+    @property
+    def new(self) -> int:
+        """Rows that are this run's."""
+        return self.read - self.known
 
     def check(self) -> None:
         """Raise ``CountsMismatch`` unless every row that was read has exactly one outcome."""

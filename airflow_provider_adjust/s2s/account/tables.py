@@ -6,24 +6,41 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
-from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES, UNDELIVERED, Outcome
+from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES, SETTLED_BEFORE, UNDELIVERED, Outcome
+
+#: Seconds of a try before the time left is estimated: the first events say little.
+_ESTIMATE_AFTER = 20.0
 
 
 def progress_line(
-    summary: DeliverySummary, *, seconds: float, expected: int | None = None, slowed_to: int | None = None
+    summary: DeliverySummary,
+    *,
+    seconds: float,
+    settled_before: int = 0,
+    expected: int | None = None,
+    slowed_to: int | None = None,
+    waiting_for: str = "",
 ) -> str:
-    """The log line of a running delivery: counts, rate, and with a known total the share and the time left."""
+    """The log line of a running delivery: counts, this try's rate, and with a known total the share and the time left.
+
+    :param settled_before: how many of the summary's events earlier tries and runs have settled.
+    :param waiting_for: what the delivery waits for, in words.
+    """
     settled = summary.settled
-    rate = settled / seconds if seconds > 0 else 0.0
+    rate = (settled - settled_before) / seconds if seconds > 0 else 0.0
     parts = [f"{settled:,} events settled"]
     if expected:
         parts[0] = f"{settled:,} of {expected:,} events settled ({settled / expected:.0%})"
+    if settled_before:
+        parts.append(f"{settled_before:,} of them before this try")
     parts.append(f"{summary.outcomes[Outcome.DELIVERED.value]:,} delivered")
-    parts.append(f"{summary.count(UNDELIVERED):,} not delivered")
+    parts.append(f"{summary.count(UNDELIVERED) + summary.differing:,} not delivered")
     parts.append(f"{rate:,.0f}/s")
     if slowed_to is not None:
         parts.append(f"slowed down by Adjust to {slowed_to} in flight")
-    if expected and rate > 0:
+    if waiting_for:
+        parts.append(waiting_for)
+    if expected and rate > 0 and seconds >= _ESTIMATE_AFTER:
         parts.append(f"about {_duration(max(0, expected - settled) / rate)} left")
     return ", ".join(parts)
 
@@ -40,7 +57,7 @@ def summary_table(summary: DeliverySummary) -> str:
     if reasons := reason_rows(summary):
         table += "\n\n" + plain_table(("reason", "events", "revenue affected"), reasons, right=("events",))
     if summary.first_event_at and summary.last_event_at:
-        table += f"\nevents from {summary.first_event_at.isoformat()} to {summary.last_event_at.isoformat()}"
+        table += f"\ndelivered events from {summary.first_event_at.isoformat()} to {summary.last_event_at.isoformat()}"
     return table
 
 
@@ -49,7 +66,10 @@ def outcome_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
     rows = [("read", f"{summary.read:,}", "")]
     for outcome in FINAL_OUTCOMES:
         if count := summary.outcomes[outcome.value]:
-            rows.append((outcome.value, f"{count:,}", _money(summary.revenue) if outcome is Outcome.DELIVERED else ""))
+            note = _money(summary.revenue) if outcome is Outcome.DELIVERED else ""
+            if outcome is Outcome.SKIPPED and summary.known:
+                note = f"{summary.known:,} settled by earlier runs"
+            rows.append((outcome.value, f"{count:,}", note))
     if summary.adjusted:
         left_out = ", ".join(f"{name} {count:,}" for name, count in summary.left_out.most_common())
         rows.append(("adjusted", f"{summary.adjusted:,}", f"left out: {left_out}"))
@@ -57,10 +77,11 @@ def outcome_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
 
 
 def reason_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
-    """Outcome and reason, count and affected revenue of each reason, the most frequent first."""
+    """Outcome and reason, count and affected revenue of each reason that is news, the most frequent first."""
     return [
         (f"{outcome}: {reason}", f"{count:,}", _money(summary.revenue_by_reason.get((outcome, reason), {})))
         for (outcome, reason), count in summary.reasons.most_common()
+        if reason not in SETTLED_BEFORE
     ]
 
 

@@ -54,6 +54,11 @@ FINAL_OUTCOMES = (
 )
 #: Outcomes that leave Adjust without the event.
 UNDELIVERED = frozenset({Outcome.REJECTED, Outcome.INVALID, Outcome.EXPIRED, Outcome.IN_DOUBT, Outcome.HELD})
+#: Reasons of skipped events that earlier runs have settled, as the ledger knows: they are not news of this run.
+SETTLED_BEFORE = frozenset({"delivered_before", "refused_before"})
+#: The reason of a skipped event that Adjust has with another content. It counts as a refusal, since what the row says did
+#: not arrive.
+DIFFERS = "differs_from_delivered"
 #: Outcomes that a later try may turn into a delivery.
 UNRESOLVED = frozenset({Outcome.IN_DOUBT, Outcome.HELD})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from airflow_provider_adjust.s2s.answers.classify import read_answer
-from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, UNDELIVERED, Outcome
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Job
 
@@ -14,7 +14,8 @@ class Receipt(NamedTuple):
     """How one event ended.
 
     ``position`` is its row's place in the input, from 1. ``reason`` is a short code, empty for a delivery; ``detail`` a
-    sentence. ``answer`` is Adjust's last answer as it came. ``attempts`` counts requests.
+    sentence. ``answer`` is Adjust's last answer as it came. ``attempts`` counts requests, ``lost_answers`` those whose
+    answer is not known, over all tries.
     ``route`` names the connection that it went through, where there are several.
     ``event`` and ``row`` hold the user's data, device ids included; they are not shown by ``repr``.
     """
@@ -29,7 +30,18 @@ class Receipt(NamedTuple):
     attempts: int = 0
     event: Event | None = None
     row: Any = None
+    lost_answers: int = 0
     route: str | None = None
+
+    @property
+    def settled_before(self) -> bool:
+        """An earlier try or run settled it, so that nothing was sent for it now."""
+        return self.attempts == 0 and self.outcome in _NEED_A_REQUEST and self.reason != DIFFERS
+
+    @property
+    def is_undelivered(self) -> bool:
+        """Adjust does not have what the row says."""
+        return self.outcome in UNDELIVERED or self.reason == DIFFERS
 
     @property
     def response(self) -> Any:
@@ -48,6 +60,10 @@ class Receipt(NamedTuple):
         return f"Receipt({', '.join(shown)}, attempts={self.attempts})"
 
 
+#: Outcomes that only an answer of Adjust's gives.
+_NEED_A_REQUEST = frozenset({Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.SKIPPED})
+
+
 def receipt_for(
     job: Job,
     outcome: Outcome,
@@ -57,6 +73,7 @@ def receipt_for(
     http_status: int | None = None,
     answer: bytes | None = None,
     attempts: int = 0,
+    lost_answers: int = 0,
 ) -> Receipt:
     """The receipt of a job's event."""
     return Receipt(
@@ -70,6 +87,7 @@ def receipt_for(
         attempts,
         job.event,
         job.row,
+        lost_answers,
         job.route,
     )
 
@@ -84,9 +102,42 @@ def still_in_doubt(job: Job) -> Receipt:
         "an earlier try sent this event and got no answer; check in Adjust whether it was recorded; if not, send it as a "
         "separate row"
     )
-    return receipt_for(job, Outcome.IN_DOUBT, "no_answer", detail)
+    return receipt_for(job, Outcome.IN_DOUBT, "no_answer", detail, lost_answers=job.lost_answers)
 
 
-def stopped_before_sent(job: Job, *, doubtful: bool, attempts: int) -> Receipt:
+def stopped_before_sent(job: Job, *, doubtful: bool, attempts: int, lost_answers: int = 0) -> Receipt:
     outcome = Outcome.IN_DOUBT if doubtful else Outcome.HELD
-    return receipt_for(job, outcome, "stopped", "the delivery stopped before this event was sent", attempts=attempts)
+    detail = "the delivery stopped before this event was sent"
+    return receipt_for(job, outcome, "stopped", detail, attempts=attempts, lost_answers=lost_answers)
+
+
+class Ending(NamedTuple):
+    """How an event ends that nobody can tell more about."""
+
+    outcome: Outcome
+    reason: str
+    detail: str
+
+
+#: The event was sent again after a lost answer as often as ``max_resends`` allows.
+TOO_MANY_RESENDS = Ending(
+    Outcome.IN_DOUBT,
+    "too_many_resends",
+    "no answer came to any of its requests, as many as max_resends allows; check in Adjust whether it was recorded; if "
+    "not, send it as a separate row",
+)
+#: Adjust refuses the event for its order, and an earlier request may have recorded it.
+REFUSED_AFTER_RESEND = Ending(
+    Outcome.IN_DOUBT,
+    "refused_after_resend",
+    "an earlier request may have recorded it, and Adjust now has a later event of the device; check in Adjust; a ledger "
+    "(ledger_conn_id) remembers what was sent",
+)
+
+
+def unanswered_too_often(job: Job) -> Receipt:
+    return receipt_for(job, *TOO_MANY_RESENDS, lost_answers=job.lost_answers)
+
+
+def refused_after_resend(job: Job) -> Receipt:
+    return receipt_for(job, *REFUSED_AFTER_RESEND, lost_answers=job.lost_answers)

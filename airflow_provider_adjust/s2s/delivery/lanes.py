@@ -27,6 +27,8 @@ class Pending:
     attempts: int = 0
     #: By the loop: an answer to an earlier attempt was lost, so that Adjust may already have the event.
     doubtful: bool = False
+    #: By the loop: how many requests had no answer, over all tries.
+    lost_answers: int = 0
     #: By the loop: how many events had been settled when this one was first sent.
     settled_before: int = 0
     #: By the dispatcher: the ledger knows that it is being sent.

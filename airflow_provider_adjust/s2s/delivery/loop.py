@@ -8,6 +8,7 @@ transport's ``poll``, so that a test can pass a transport that controls the cloc
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
@@ -19,19 +20,21 @@ from airflow_provider_adjust.s2s.answers.receipt import (
     receipt_for,
     still_in_doubt,
     stopped_before_sent,
+    unanswered_too_often,
 )
 from airflow_provider_adjust.s2s.delivery.admission import ClaimStore, Dispatcher, TokenCanary
+from airflow_provider_adjust.s2s.delivery.doubt import is_refused_after_resend, refused_after_resend, resent_too_often
 from airflow_provider_adjust.s2s.delivery.lanes import Pending, Schedule
 from airflow_provider_adjust.s2s.delivery.lookup import DeviceLookup, LookupResult
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.delivery.pacing import DelayQueue, Pace
 from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.sink import Sink
+from airflow_provider_adjust.s2s.delivery.source import Source
 from airflow_provider_adjust.s2s.errors import (
     AdjustConfigurationError,
     AdjustUnreachable,
     DeliveryHalted,
-    DeliveryStopped,
     LedgerUnavailable,
 )
 from airflow_provider_adjust.s2s.events.job import Job
@@ -40,33 +43,13 @@ from airflow_provider_adjust.s2s.transports import Completion, Transport
 
 #: Events read ahead for each request that may be in flight: enough that busy devices do not starve the others.
 _BUFFERED_PER_REQUEST = 32
+#: Never more, so that a checkpoint can list them all.
+_MOST_BUFFERED = 16_384
 #: Events read between two polls.
 _READ_AT_ONCE = 32
 #: Longest poll in seconds, so that a request to stop is seen; and while a claim is under way.
 _LONGEST_POLL = 0.5
 _POLL_DURING_CLAIM = 0.002
-
-
-class Source:
-    """An iterator that keeps its error, so that the rows read before it are still delivered."""
-
-    def __init__(self, stream: Iterable[Job | Receipt]) -> None:
-        self._items = iter(stream)
-        self.exhausted = False
-        self.error: Exception | None = None
-
-    def read(self) -> Job | Receipt | None:
-        """The next item; None at the end or at the first error."""
-        if self.exhausted:
-            return None
-        try:
-            return next(self._items)
-        except StopIteration:
-            self.exhausted = True
-        except Exception as error:
-            self.exhausted = True
-            self.error = error
-        return None
 
 
 class Delivery:
@@ -93,6 +76,7 @@ class Delivery:
         self._pace = Pace(options.max_in_flight, options.max_events_per_second)
         self._on_in_doubt = options.on_in_doubt
         self._retries = options.retries
+        self._max_resends = options.max_resends
         if options.on_in_doubt == "verify" and not all(route.lookup for route in routes.values()):
             raise AdjustConfigurationError(
                 "on_in_doubt='verify' needs the API token in the connection, for the Device API"
@@ -102,24 +86,50 @@ class Delivery:
         self._clock = clock
         self._schedule = Schedule()
         self._dispatcher = Dispatcher(self._schedule, self._canary, claims)
-        self._buffer = options.max_in_flight * _BUFFERED_PER_REQUEST
-        self._in_flight = 0
+        self._buffer = min(options.max_in_flight * _BUFFERED_PER_REQUEST, _MOST_BUFFERED)
+        #: Requests under way.
+        self.in_flight = 0
         self._delayed = DelayQueue()
         self._settled = 0
-        self._receipts: list[Receipt] = []
-        self._stopped: DeliveryStopped | None = None
+        #: Attempts of events that ended in doubt since the last one that was settled.
+        self._lost_in_a_row = 0
+        self._receipts: deque[Receipt] = deque()
+        self._stopped: Exception | None = None
 
     @property
-    def slowed_to(self) -> int:
-        """Requests that may be in flight now; less than the maximum after 429 or 503."""
-        return self._pace.window
+    def slowed_to(self) -> int | None:
+        """Requests that may be in flight now, where Adjust has asked to slow down."""
+        return self._pace.slowed_to
 
-    def stop(self, reason: DeliveryStopped) -> None:
+    @property
+    def waiting_for(self) -> str:
+        """What the delivery waits for, in words; empty while it sends."""
+        if self._sink.behind:
+            return "waiting to save the checkpoint"
+        looked_up = sum(1 for _ in self._lookup or ())
+        delayed = sum(1 for _ in self._delayed)
+        waiting = []
+        if (pause := self._pace.paused_for(self._clock())) > 0:
+            waiting.append(f"all paused for {pause:.0f} s as Adjust asked")
+        if looked_up:
+            waiting.append(f"{looked_up:,} looked up in the Device API")
+        if delayed:
+            waiting.append(f"{delayed:,} waiting for another attempt")
+        if self._dispatcher.asking and not self.in_flight:
+            waiting.append("waiting for the ledger")
+        return ", ".join(waiting)
+
+    def stop(self, reason: Exception) -> None:
         """Send nothing more; what is in flight is still waited for. May be called from a signal handler."""
         self._stopped = self._stopped or reason
 
     def run(self, stream: Iterable[Job | Receipt]) -> Iterator[Receipt]:
-        """Deliver the stream's events and yield a receipt for each once the sink has taken it.
+        """Deliver the stream's events and yield a receipt for each once the sink has taken it: the rounds, receipt by receipt."""
+        for receipts in self.rounds(stream):
+            yield from receipts
+
+    def rounds(self, stream: Iterable[Job | Receipt]) -> Iterator[list[Receipt]]:
+        """Deliver the stream's events; yield the new receipts, once the sink has taken them, at least twice a second.
 
         Receipts in the stream, of rows that are not valid events, are passed on. An error of the stream ends the reading; what
         was read before it is delivered first, then it is raised.
@@ -132,33 +142,42 @@ class Delivery:
             self._read(source)
             self._wake()
             # Before more is sent: the ledger has to know what came before in a lane, also if it was only looked up.
-            yield from self._hand_over()
+            yield self.hand_over()
             self._send()
-            yield from self._hand_over()
-            if not self._in_flight and (self._stopped or (source.exhausted and not len(self._schedule))):
+            yield self.hand_over()
+            if not self.in_flight and (self._stopped or (source.exhausted and not len(self._schedule))):
                 break
-            if not self._in_flight and self._dispatcher.wait_for_answer(self._patience(source)):
+            if not self.in_flight and self._dispatcher.wait_for_answer(self._patience(source)):
                 continue
             for completion in self._transport.poll(self._patience(source)):
                 self._take(completion)
             # Before more is sent: the ledger has to know what came before in a lane.
-            yield from self._hand_over()
+            yield self.hand_over()
         self._hold_the_rest()
-        yield from self._hand_over()
+        yield self.hand_over()
         if self._stopped:
             raise self._stopped
         if source.error:
             raise source.error
 
-    def _hand_over(self) -> list[Receipt]:
-        """Have the sink take the new receipts, and return them."""
-        receipts, self._receipts = self._receipts, []
-        for receipt in receipts:
+    def hand_over(self) -> list[Receipt]:
+        """Have the sink take the new receipts, and return them.
+
+        Where the sink fails, nothing more is sent, and it takes what else is known all the same.
+        """
+        taken = []
+        while self._receipts:
+            receipt = self._receipts.popleft()
+            taken.append(receipt)
             try:
                 self._sink.take(receipt)
-            except LedgerUnavailable as error:
+            except Exception as error:
                 self.stop(error)
-        return receipts
+        try:
+            self._sink.keep_up()
+        except Exception as error:
+            self.stop(error)
+        return taken
 
     def _read(self, source: Source) -> None:
         """Read a little ahead of the answers."""
@@ -168,10 +187,13 @@ class Delivery:
             if isinstance(item, Receipt):
                 self._receipts.append(item)
                 continue
-            pending = Pending(item, doubtful=item.sent_before)
+            pending = Pending(item, doubtful=item.sent_before, lost_answers=item.lost_answers)
             if item.sent_before and self._on_in_doubt == "hold":
                 self._schedule.close(pending)
                 self._receipts.append(still_in_doubt(item))
+            elif self._on_in_doubt == "resend" and item.lost_answers > self._max_resends:
+                self._schedule.close(pending)
+                self._receipts.append(unanswered_too_often(item))
             elif not self._schedule.add(pending):
                 self._receipts.append(held_behind_another(item))
 
@@ -191,7 +213,7 @@ class Delivery:
         now = self._clock()
         try:
             self._look_ahead()
-            while not self._stopped and self._in_flight < self._pace.window and self._pace.wait(now) <= 0:
+            while self._may_send and self.in_flight < self._pace.window and self._pace.wait(now) <= 0:
                 if not self._dispatcher.may_send():
                     break
                 pending = self._dispatcher.next()
@@ -205,6 +227,10 @@ class Delivery:
                 self._look_ahead()  # claim the next ones, while these are under way
         except LedgerUnavailable as error:
             self.stop(error)
+
+    @property
+    def _may_send(self) -> bool:
+        return not self._stopped and not self._sink.behind
 
     def _look_ahead(self) -> None:
         """Act on the claims that are answered, and claim more events while few are at hand."""
@@ -222,7 +248,9 @@ class Delivery:
             if isinstance(answer, Receipt):
                 self._end_unsent(pending, answer)
             else:
-                pending.doubtful = pending.doubtful or answer.sent_before
+                if answer.sent_before:
+                    pending.doubtful = True
+                    pending.lost_answers = max(pending.lost_answers, answer.lost_answers)
                 if self._lookup and pending.doubtful and not pending.attempts and not self._stopped:
                     # Now, and not when it may be sent: a pause or a full window need not hold up the look-up.
                     self._begin_lookup(pending, self._lookup)
@@ -233,7 +261,7 @@ class Delivery:
         if not pending.attempts:
             pending.settled_before = self._settled
         pending.attempts += 1
-        self._in_flight += 1
+        self.in_flight += 1
         self._pace.sent(now)
         self._transport.submit(pending, self._routes[pending.job.route].target, pending.event.body)
 
@@ -267,43 +295,46 @@ class Delivery:
         for due in (self._delayed.next_due, self._lookup.next_due if self._lookup else None):
             if due is not None:
                 longest = min(longest, due - now)
-        if self._in_flight < self._pace.window:
+        if self.in_flight < self._pace.window:
             pause = self._pace.wait(now)
             if pause > 0:
                 longest = min(longest, pause)
-            elif self._dispatcher.asking and self._in_flight:
+            elif self._dispatcher.asking and self.in_flight:
                 longest = min(longest, _POLL_DURING_CLAIM)
-            elif not source.exhausted and not self._stopped and self._has_room:
+            elif not source.exhausted and self._may_send and self._has_room:
                 longest = 0.0
         return max(0.0, longest)
 
     def _take(self, completion: Completion) -> None:
         pending: Pending = completion.key
         answer = None if completion.failure else completion.body
-        self._in_flight -= 1
+        self.in_flight -= 1
         verdict = judge(completion)
         if answer is not None and verdict.message:
             verdict = self._redacted(verdict, pending)
         self._pace.answered(verdict)
         outcome = verdict.outcome
+        if outcome is Outcome.IN_DOUBT or (outcome is Outcome.HALT and verdict.http_status == 202):
+            # What a 202 means for the event itself is not documented: it is neither delivered nor surely lost.
+            pending.doubtful = True
+            pending.lost_answers += 1
         if outcome is Outcome.HALT:
             self.stop(_halted(verdict))
-            # What a 202 means for the event itself is not documented: it is neither delivered nor surely lost.
-            pending.doubtful = pending.doubtful or verdict.http_status == 202
             self._unresolved(pending, verdict, answer)
         elif outcome is Outcome.RETRY:
             self._retry(pending, verdict, answer)
         elif outcome is Outcome.IN_DOUBT:
-            pending.doubtful = True
             if self._lookup:
                 self._begin_lookup(pending, self._lookup)
             elif self._on_in_doubt == "resend" and verdict.http_status in {None, 200}:
-                self._retry(pending, verdict, answer)
+                self._resend(pending, verdict, answer)
             else:
                 self._unresolved(pending, verdict, answer)
         else:
             self._pace.endpoint_ok()
-            self._settle(pending, verdict, answer)
+            # Its lanes are not held after a refusal for the order: what follows it may go.
+            refused = is_refused_after_resend(pending, verdict)
+            self._settle(pending, refused_after_resend(verdict) if refused else verdict, answer)
         self._release(pending)
 
     def _redacted(self, verdict: Verdict, pending: Pending) -> Verdict:
@@ -315,6 +346,7 @@ class Delivery:
 
     def _settle(self, pending: Pending, verdict: Verdict, answer: bytes | None = None) -> None:
         self._settled += 1
+        self._lost_in_a_row = 0
         self._canary.confirm(pending)
         self._schedule.settle(pending)
         if self._lookup and verdict.outcome is Outcome.DELIVERED:
@@ -331,12 +363,23 @@ class Delivery:
                 http_status=verdict.http_status,
                 answer=answer,
                 attempts=pending.attempts,
+                lost_answers=pending.lost_answers,
             )
         )
 
     def _release(self, pending: Pending) -> None:
         for unblocked in self._canary.release(pending):
             self._schedule.make_ready(unblocked)
+
+    def _resend(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
+        """Send an event in doubt again, unless that was done often enough."""
+        if pending.lost_answers <= self._max_resends:
+            self._retry(pending, verdict, answer)
+            return
+        self._lost_in_a_row += pending.attempts
+        if not self._settled or self._lost_in_a_row >= self._retries.attempts:
+            self.stop(_nothing_settled(self._lost_in_a_row, verdict))
+        self._unresolved(pending, resent_too_often(verdict), answer)
 
     def _retry(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
         now = self._clock()
@@ -369,7 +412,9 @@ class Delivery:
         heads = [*self._delayed, *(self._lookup or ()), *self._dispatcher.drain()]
         for head in sorted(heads, key=lambda pending: pending.turn):
             self._receipts.extend(
-                stopped_before_sent(each.job, doubtful=each.doubtful, attempts=each.attempts)
+                stopped_before_sent(
+                    each.job, doubtful=each.doubtful, attempts=each.attempts, lost_answers=each.lost_answers
+                )
                 for each in (head, *self._schedule.hold(head))
             )
 

@@ -63,6 +63,11 @@ class SendOptions:
         help="what to do with an event if its answer was lost: resend it, at the risk of counting it twice; hold it and "
         "what follows in its lanes; or verify in Adjust's Device API whether it was recorded",
     )
+    max_resends: int = option(
+        1,
+        help='with on_in_doubt="resend", how often an event is sent again after a lost answer; then it stays in doubt',
+        metavar="NUMBER",
+    )
     transport: TransportName = option(
         "auto", help="curl (fast, needs the extra of that name), requests, or auto: curl where it is installed"
     )

@@ -67,6 +67,15 @@ class Pace:
         """Requests that may be in flight now."""
         return int(self._window) if self._endpoint_ok else 1
 
+    @property
+    def slowed_to(self) -> int | None:
+        """The window, where Adjust's answers have made it smaller than the maximum."""
+        return int(self._window) if self._window < self._most else None
+
+    def paused_for(self, now: float) -> float:
+        """Seconds for which nothing starts, because Adjust asked for that."""
+        return max(0.0, self._paused_until - now)
+
     def wait(self, now: float) -> float:
         """Seconds until the next request may start, as far as rate and pauses go; 0 is now."""
         return max(0.0, self._next_slot - now, self._paused_until - now)

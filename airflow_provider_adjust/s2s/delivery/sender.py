@@ -76,21 +76,33 @@ class Sender:
         return self._intake.read
 
     @property
-    def slowed_to(self) -> int:
-        """Requests that may be in flight now; less than the maximum after 429 or 503."""
+    def slowed_to(self) -> int | None:
+        """Requests that may be in flight now, where Adjust has asked to slow down."""
         return self._delivery.slowed_to
+
+    @property
+    def waiting_for(self) -> str:
+        """What the delivery waits for, in words; empty while it sends."""
+        return self._delivery.waiting_for
 
     def send(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Receipt]:
         """Send a list, sorted by time first, or a stream in time order; yield each receipt once the sink has taken it."""
+        for receipts in self.rounds(rows):
+            yield from receipts
+
+    def rounds(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[list[Receipt]]:
+        """``send``, by the receipts that are new: at least twice a second, also while there are none."""
         jobs = self.jobs(rows)
-        yield from self._delivery.run(self._checkpoint.resume(jobs) if self._checkpoint else jobs)
+        yield from self._delivery.rounds(self._checkpoint.resume(jobs) if self._checkpoint else jobs)
 
     def save(self) -> None:
-        """Write the files, the ledger and the checkpoint.
+        """Have the sink take what is known, and write the files, the ledger and the checkpoint.
 
         :raises LedgerUnavailable: the ledger's database failed.
+        :raises DeliveryStopped: the checkpoint could not be saved for too long.
         """
-        self.sink.save()
+        self._delivery.hand_over()
+        self.sink.save(ended=not self._delivery.in_flight)
 
     def jobs(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Job | Receipt]:
         """What would be sent, in order, and receipts for what would not; sends nothing."""

@@ -7,7 +7,7 @@ from typing import Protocol
 
 from airflow_provider_adjust.s2s.account.rejected import rejected_line, response_line
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
-from airflow_provider_adjust.s2s.answers.outcome import UNDELIVERED, Outcome
+from airflow_provider_adjust.s2s.answers.outcome import UNDELIVERED, UNRESOLVED, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
@@ -29,11 +29,16 @@ class Lines(Protocol):
     def flush(self) -> None: ...
 
 
+#: Outcomes of events that Adjust does not have and that no try offers again.
+_REFUSED = UNDELIVERED - UNRESOLVED
+
+
 class Sink:
     """Takes each receipt once: lists it, counts it, and has the ledger and the checkpoint remember it.
 
-    The order matters. What a checkpoint or a ledger calls settled is not offered again, so it must be in the rejected
-    file and in the counts before.
+    The order matters. A refused event that a checkpoint calls settled is not offered again, so its line must be in the
+    rejected file before: it stays open in the checkpoint until the file is flushed. A file that fails keeps nothing from
+    being remembered; what it lacks, the next try lists.
 
     :param rejected: lists what Adjust does not have.
     :param responses: lists Adjust's answers.
@@ -58,55 +63,101 @@ class Sink:
         self._endpoint = endpoint
         self._ledger = ledger
         self._checkpoint = checkpoint
+        #: Refusals that are not yet surely in the rejected file, for the checkpoint.
+        self._unlisted: list[Receipt] = []
+        self._file_failure: Exception | None = None
         #: What earlier tries have settled, and this one so far.
         self.summary = checkpoint.earlier.copy() if checkpoint else DeliverySummary()
+        #: How many of the summary's receipts this try had to do nothing for: earlier tries and runs have settled them.
+        self.settled_before = self.summary.settled
         #: Adjust may have an event of this try.
         self.has_sent = False
 
-    def take(self, receipt: Receipt) -> None:
-        """Keep everything that is to be known of the receipt.
+    @property
+    def behind(self) -> bool:
+        """The checkpoint could not be saved. Nothing more may be sent until it is."""
+        return self._checkpoint is not None and self._checkpoint.behind
 
-        :raises LedgerUnavailable: the ledger's database failed. The receipt is listed and counted all the same, and the
-            checkpoint has it.
+    def take(self, receipt: Receipt) -> None:
+        """Keep everything that is to be known of the receipt, whatever fails; then raise the first failure.
+
+        :raises LedgerUnavailable: the ledger's database failed.
+        :raises OSError: a file could not be written.
         """
         self.has_sent |= receipt.attempts > 0 and receipt.outcome is not Outcome.HELD
+        self.settled_before += receipt.settled_before
         self._list(receipt)
         self.summary.add(receipt)
         failure = self._settle_in_ledger(receipt)
         if self._checkpoint:
-            self._checkpoint.settle(receipt)
-        if failure:
-            raise failure
-        if self._checkpoint and self._checkpoint.due():
-            self.save()
+            if self._rejected is not None and receipt.outcome in _REFUSED:
+                self._unlisted.append(receipt)
+            else:
+                self._checkpoint.settle(receipt)
+        if error := failure or self._file_failure:
+            raise error
 
-    def save(self) -> None:
-        """Write the files, then the ledger, then the checkpoint, which must not know more than they do.
+    def keep_up(self) -> None:
+        """Save where it is time to, or time to try again.
 
-        :raises LedgerUnavailable: the ledger's database failed.
+        :raises DeliveryStopped: the checkpoint could not be saved for too long.
+        :raises OSError: a file could not be written. The checkpoint is saved all the same.
         """
-        for lines in (self._rejected, self._responses):
-            if lines is not None:
-                lines.flush()
+        if self._checkpoint and self._checkpoint.due():
+            self._write_first(self._checkpoint)
+            self._checkpoint.try_to_save()
+            if self._file_failure:
+                raise self._file_failure
+
+    def save(self, *, ended: bool = True) -> None:
+        """Write the files, the ledger and the checkpoint. A file that fails keeps the others from nothing.
+
+        :param ended: nothing is under way any more.
+        :raises LedgerUnavailable: the ledger's database failed.
+        :raises DeliveryStopped: the checkpoint could not be saved for too long.
+        :raises OSError: a file could not be written.
+        """
+        self._write_first(self._checkpoint)
+        if self._checkpoint:
+            self._checkpoint.save_at_the_end(ended=ended)
+        if self._file_failure:
+            raise self._file_failure
+
+    def _write_first(self, checkpoint: Checkpoint | None) -> None:
+        """Write the files and the ledger: the checkpoint must not know more than they do."""
+        self._flush_files()
         if self._ledger:
             try:
                 self._ledger.flush()
             except Exception as error:
                 raise LedgerUnavailable.because(error) from error
-        if self._checkpoint:
-            if self._rejected is not None:
-                self._checkpoint.rejected_path = self._rejected.written_to
-                self._checkpoint.rejected_lines = self._rejected.lines
-            self._checkpoint.save()
+        if checkpoint and self._rejected is not None and self._file_failure is None:
+            for receipt in self._unlisted:
+                checkpoint.settle(receipt)
+            self._unlisted.clear()
+            checkpoint.rejected_path = self._rejected.written_to
+            checkpoint.rejected_lines = self._rejected.lines
+
+    def _flush_files(self) -> None:
+        for lines in (self._rejected, self._responses):
+            if lines is not None and self._file_failure is None:
+                try:
+                    lines.flush()
+                except Exception as error:
+                    self._file_failure = error
 
     def _list(self, receipt: Receipt) -> None:
-        if receipt.outcome in UNDELIVERED:
-            if self._rejected is not None:
-                self._rejected.write(
-                    rejected_line(receipt.with_row(renamed(receipt.row, self._column_map)), self._endpoint)
-                )
-        elif receipt.answer is not None and self._responses is not None:
-            self._responses.write(response_line(receipt))
+        if self._file_failure:
+            return  # a line after a torn one would be lost with it
+        try:
+            if receipt.is_undelivered:
+                if self._rejected is not None:
+                    row = renamed(receipt.row, self._column_map)
+                    self._rejected.write(rejected_line(receipt.with_row(row), self._endpoint))
+            elif receipt.answer is not None and self._responses is not None:
+                self._responses.write(response_line(receipt))
+        except Exception as error:
+            self._file_failure = error
 
     def _settle_in_ledger(self, receipt: Receipt) -> LedgerUnavailable | None:
         if self._ledger:

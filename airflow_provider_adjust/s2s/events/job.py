@@ -13,7 +13,8 @@ class Job:
     """An event to be sent, the row it comes from, and the row's place in the input, from 1.
 
     ``route`` names the connection that it goes through. ``sent_before``: an earlier try may have sent it, and no answer
-    to that is known.
+    to that is known. ``lost_answers``: how many requests of earlier tries had no answer. ``after_kill``: an earlier try was
+    killed, and may have sent it without a trace.
     """
 
     event: Event
@@ -21,10 +22,16 @@ class Job:
     row: Any = field(default=None, repr=False)
     route: str | None = None
     sent_before: bool = False
+    lost_answers: int = 0
+    after_kill: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The ledger's permission to send an event. ``sent_before``: an earlier claim was never settled."""
+    """The ledger's permission to send an event.
+
+    ``sent_before``: an earlier claim was never settled, or its answer was lost. ``lost_answers`` counts such requests.
+    """
 
     sent_before: bool = False
+    lost_answers: int = 0

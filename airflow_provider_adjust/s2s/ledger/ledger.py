@@ -16,17 +16,17 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from hashlib import blake2b
 from typing import Any, Literal, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt, Outcome
-from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
+from airflow_provider_adjust.s2s.answers.receipt import TOO_MANY_RESENDS, Receipt, receipt_for
 from airflow_provider_adjust.s2s.errors import LedgerUnavailable
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.ledger.migration import prepare
+from airflow_provider_adjust.s2s.ledger.records import content_digest, differs, event_key, repeated, to_row
 from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, STATUSES, events
 from airflow_provider_adjust.s2s.ledger.statements import (
     Numbers,
@@ -66,6 +66,9 @@ _BY_EARLIER_TRY = "by_earlier_try"
 _T = TypeVar("_T")
 _SENT = {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.IN_DOUBT}
 _SETTLED = _SENT - {Outcome.IN_DOUBT}
+#: What the column of lost answers can hold.
+_MOST_COUNTED = 32_767
+_UNKNOWN_HOLDER = Holder(0, "", "", "", -1, 0, False)
 _columns = events.c
 
 
@@ -82,7 +85,7 @@ class Ledger:
     :param engine: of Postgres, SQLite, MySQL or MariaDB. The tables are made on first use.
     :param retry_unknown_devices: how old an event may be that was refused as ``device_not_found`` and is offered again.
     :param id_scope: whether an event id names one event of an event token, or one of the whole app.
-    :param max_resends: how often an event in doubt is taken over and sent again, over all tries.
+    :param max_resends: how often an event in doubt is sent again, over all tries.
     :param lease: seconds for which the claims outlive a try that was killed.
     :raises AdjustConfigurationError: the database cannot hold a ledger, or a newer provider has changed it.
     """
@@ -282,8 +285,8 @@ class Ledger:
             answer = self._decide(connection, job, record, found.get(record.try_id, _UNKNOWN_HOLDER))
             answers[id(job)] = answer
             if isinstance(answer, Claim):
-                resends = record.resends + answer.sent_before
-                update(connection, scope_id, [key], {**to_row(key, job), **mine, "resends": resends})
+                values = {**to_row(key, job), **mine, "lost_answers": answer.lost_answers}
+                update(connection, scope_id, [key], values)
             elif answer.outcome in _SETTLED and record.try_id != self._try_id:
                 # It counts in this try's result, so another row with this id is a repeated one.
                 update(connection, scope_id, [key], {"try_id": self._try_id, "position": job.position})
@@ -314,7 +317,7 @@ class Ledger:
         is_same = record.content is None or record.content == content_digest(job.event)
         if status in {Outcome.DELIVERED.value, Outcome.DUPLICATE.value}:
             if not is_same:
-                return receipt_for(job, Outcome.SKIPPED, "differs_from_delivered", _differs(job, record, holder))
+                return differs(job, record.content, holder)
             if is_own:
                 # The result covers all tries of this task instance.
                 return receipt_for(job, Outcome(status), reason, "by an earlier try", http_status=record.http_status)
@@ -335,14 +338,11 @@ class Ledger:
                 "no_answer",
                 f"it was sent {holder}, and no answer came; check in Adjust whether it was recorded",
             )
-        if self._on_in_doubt == "resend" and record.resends >= self._max_resends:
-            return receipt_for(
-                job,
-                Outcome.IN_DOUBT,
-                "too_many_resends",
-                f"it was sent again {record.resends} times without an answer; check in Adjust whether it was recorded",
-            )
-        return Claim(sent_before=True)
+        # Of a try that was killed it is not known whether it sent the event.
+        lost_answers = record.lost_answers + (status == SENDING)
+        if self._on_in_doubt == "resend" and lost_answers > self._max_resends:
+            return receipt_for(job, *TOO_MANY_RESENDS, lost_answers=lost_answers)
+        return Claim(sent_before=True, lost_answers=lost_answers)
 
     def _offers_again(self, job: Job, reason: str) -> bool:
         limit = self._retry_unknown_devices
@@ -355,7 +355,7 @@ class Ledger:
             "status": STATUS_NUMBERS[SENDING],
             "reason": self._numbers.reason(""),
             "http_status": None,
-            "resends": 0,
+            "lost_answers": 0,
         }
 
     def _place(self, event: Event, route: str | None) -> _Place:
@@ -406,18 +406,20 @@ class Ledger:
 
     def _write_settled(self, connection: sa.Connection, settled: Sequence[Receipt]) -> Callable[[], None]:
         mine = _columns.try_id == self._try_id
-        groups: dict[tuple[Scope, Outcome, str, int | None], list[str]] = defaultdict(list)
+        groups: dict[tuple[Scope, Outcome, str, int | None, int], list[str]] = defaultdict(list)
         for receipt in settled:
             place = self._open.get(receipt.position)
             if place is not None:
-                groups[place.scope, receipt.outcome, receipt.reason, receipt.http_status].append(place.key)
-        for (scope, outcome, reason, http_status), keys in groups.items():
+                end = receipt.outcome, receipt.reason, receipt.http_status, receipt.lost_answers
+                groups[place.scope, *end].append(place.key)
+        for (scope, outcome, reason, http_status, lost_answers), keys in groups.items():
             scope_id = self._numbers.scope(scope)
             if outcome in _SENT:
                 values = {
                     "status": STATUS_NUMBERS[outcome.value],
                     "reason": self._numbers.reason(reason),
                     "http_status": http_status,
+                    "lost_answers": min(lost_answers, _MOST_COUNTED),
                 }
                 update(connection, scope_id, keys, values, mine)
             else:
@@ -463,51 +465,3 @@ class Ledger:
         self._closing.set()
         self._writer.shutdown()
         self._heart.join()
-
-
-_LONGEST_ID = 255
-_UNKNOWN_HOLDER = Holder(0, "", "", "", -1, 0, False)
-
-
-def repeated(job: Job, first: int) -> Receipt:
-    """The refusal of a row with the event id of an earlier one."""
-    detail = (
-        f"row {first} has the same event id; remove the duplicate from the query, or name the columns of id_field that "
-        "tell the two apart"
-    )
-    return receipt_for(job, Outcome.INVALID, "repeated_event_id", detail)
-
-
-def _differs(job: Job, record: Any, holder: Holder) -> str:
-    now = content_digest(job.event)
-    return (
-        f"it was delivered {holder} with other content (digest {record.content & 0xFFFFFFFFFFFFFFFF:016x} then, "
-        f"{now & 0xFFFFFFFFFFFFFFFF:016x} now); Adjust has the content of then and cannot change it"
-    )
-
-
-def to_row(key: str, job: Job) -> dict[str, Any]:
-    """What the table keeps of the event itself."""
-    event = job.event
-    return {
-        "event_id": key,
-        "content": content_digest(event),
-        "occurred_at": event.occurred_at.replace(tzinfo=None),
-        "revenue": event.revenue,
-        "currency": event.params.get("currency"),
-        "position": job.position,
-    }
-
-
-def content_digest(event: Event) -> int:
-    """Tell a corrected event from the one that was sent, without revealing its content."""
-    digest = blake2b(repr(sorted(event.params.items())).encode(), digest_size=16).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
-
-
-def event_key(event_id: str) -> str:
-    """The event's id as the table holds it; one that is too long for a key, or that not every database takes or tells
-    apart (it has a NUL, no UTF-8, or a blank at its end), becomes a digest."""
-    if len(event_id) <= _LONGEST_ID and event_id.isprintable() and not event_id.endswith(" "):
-        return event_id
-    return blake2b(event_id.encode("utf-8", "backslashreplace"), digest_size=32).hexdigest()

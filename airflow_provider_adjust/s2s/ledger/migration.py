@@ -150,7 +150,7 @@ _SCOPE = """JOIN adjust_scope s ON s.destination = '' AND s.app_token = o.app_to
 _TRY = """JOIN adjust_try t ON t.dag_id = o.dag_id AND t.run_id = o.run_id AND t.task_id = o.task_id
   AND t.map_index = o.map_index"""
 _COPY_EVENTS = """
-INSERT INTO adjust_event (occurred_at, content, try_id, scope_id, position, status, reason, http_status, resends,
+INSERT INTO adjust_event (occurred_at, content, try_id, scope_id, position, status, reason, http_status, lost_answers,
   event_id, currency, revenue)
 SELECT o.occurred_at, {content}, t.id, s.id, 0,
   CASE o.status WHEN 'delivered' THEN 1 WHEN 'duplicate' THEN 2 WHEN 'rejected' THEN 3 WHEN 'in_doubt' THEN 4 ELSE 0 END,

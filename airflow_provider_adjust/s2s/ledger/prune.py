@@ -81,8 +81,5 @@ def _prune_tries(connection: sa.Connection, before: datetime) -> None:
     has_day = totals.c.day.is_not(None)
     connection.execute(sa.delete(totals).where(has_day, totals.c.day < before.date()))
     connection.execute(sa.delete(totals).where(~has_day, totals.c.try_id.in_(old)))
-    empty = [
-        ~sa.exists().where(table.c.try_id == tries.c.id).correlate(tries)  # type: ignore[attr-defined]
-        for table in (events, totals)
-    ]
+    empty = [~sa.exists().where(table.c.try_id == tries.c.id).correlate(tries) for table in (events, totals)]
     connection.execute(sa.delete(tries).where(ended, *empty))

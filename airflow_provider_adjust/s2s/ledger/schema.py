@@ -101,7 +101,7 @@ totals = sa.Table(
     sa.Index("ix_adjust_total_day", "day"),
 )
 #: One row for each event that was ever claimed. ``try_id`` and ``position`` say whose claim it is, and from which row of
-#: its input. ``resends`` counts how often a later try took over an event in doubt.
+#: its input. ``lost_answers`` counts its requests without a known answer, over all tries.
 events = sa.Table(
     "adjust_event",
     metadata,
@@ -114,7 +114,7 @@ events = sa.Table(
     sa.Column("status", sa.SmallInteger, nullable=False),
     sa.Column("reason", sa.SmallInteger, nullable=False),
     sa.Column("http_status", sa.SmallInteger),
-    sa.Column("resends", sa.SmallInteger, nullable=False),
+    sa.Column("lost_answers", sa.SmallInteger, nullable=False),
     sa.Column("event_id", _text(255), primary_key=True),
     sa.Column("currency", sa.String(3)),
     sa.Column("revenue", sa.Numeric(38, 10)),

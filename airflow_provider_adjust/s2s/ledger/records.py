@@ -1,0 +1,60 @@
+"""What the ledger keeps of an event, and what it says of one that it knows."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, Outcome
+from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
+from airflow_provider_adjust.s2s.events.event import Event
+from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.ledger.tries import Holder
+
+_LONGEST_ID = 255
+
+
+def repeated(job: Job, first: int) -> Receipt:
+    """The refusal of a row with the event id of an earlier one."""
+    detail = (
+        f"row {first} has the same event id; remove the duplicate from the query, or name the columns of id_field that "
+        "tell the two apart"
+    )
+    return receipt_for(job, Outcome.INVALID, "repeated_event_id", detail)
+
+
+def differs(job: Job, content: int, holder: Holder) -> Receipt:
+    """An event that was delivered with another content: the digests of both tell which rows are meant."""
+    then, now = (f"{digest & 0xFFFFFFFFFFFFFFFF:016x}" for digest in (content, content_digest(job.event)))
+    detail = (
+        f"it was delivered {holder} with other content (digest {then} then, {now} now); Adjust has the content of then "
+        "and cannot change it"
+    )
+    return receipt_for(job, Outcome.SKIPPED, DIFFERS, detail)
+
+
+def to_row(key: str, job: Job) -> dict[str, Any]:
+    """What the table keeps of the event itself."""
+    event = job.event
+    return {
+        "event_id": key,
+        "content": content_digest(event),
+        "occurred_at": event.occurred_at.replace(tzinfo=None),
+        "revenue": event.revenue,
+        "currency": event.params.get("currency"),
+        "position": job.position,
+    }
+
+
+def content_digest(event: Event) -> int:
+    """Tell a corrected event from the one that was sent, without revealing its content."""
+    digest = blake2b(repr(sorted(event.params.items())).encode(), digest_size=16).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+def event_key(event_id: str) -> str:
+    """The event's id as the table holds it; one that is too long for a key, or that not every database takes or tells
+    apart (it has a NUL, no UTF-8, or a blank at its end), becomes a digest."""
+    if len(event_id) <= _LONGEST_ID and event_id.isprintable() and not event_id.endswith(" "):
+        return event_id
+    return blake2b(event_id.encode("utf-8", "backslashreplace"), digest_size=32).hexdigest()
