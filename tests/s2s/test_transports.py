@@ -26,7 +26,7 @@ from airflow_provider_adjust.s2s.transports import requests as requests_transpor
 from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
 from airflow_provider_adjust.s2s.transports.curl import CurlTransport
 from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
-from airflow_provider_adjust.s2s.transports.settings import new_session
+from airflow_provider_adjust.s2s.transports.settings import is_loopback, new_session
 from airflow_provider_adjust.sandbox import SandboxServer
 
 TIMEOUT = (5.0, 5.0)
@@ -148,11 +148,52 @@ def test_a_proxy_of_the_environment_is_used(client: Client, monkeypatch: pytest.
 def test_a_proxy_is_not_used_where_the_environment_excludes_the_host(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with RawServer(_answering(OK)) as proxy, RawServer(_answering(OK)) as server:
+    with RawServer(_answering(OK)) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        assert client.post(server.url).status == 200
-    assert (len(proxy.requests), len(server.requests)) == (0, 1)
+        monkeypatch.setenv("no_proxy", "s2s.adjust.test")
+        assert client.post("http://s2s.adjust.test/event").failure is Failure.NOT_SENT  # there is no such host
+    assert proxy.requests == []
+
+
+def test_a_request_to_this_machine_goes_through_no_proxy(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy would get the token in clear text, and its answer would count as Adjust's."""
+    with RawServer(_answering(OK)) as proxy, RawServer(_answering(OK)) as server:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        for url in (server.url, server.url.replace("127.0.0.1", "localhost"), server.url.replace("127.0.0.1", "127.1")):
+            assert client.post(url).status == 200
+        session = new_session()
+        assert session.post(server.url, timeout=5).status_code == 200
+        session.close()
+    assert (len(proxy.requests), len(server.requests)) == (0, 4)
+
+
+@table(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("127.1", True),
+        ("2130706433", True),
+        ("0x7f.1", True),
+        ("[::1]", True),
+        ("[::ffff:127.0.0.1]", True),
+        ("localhost", True),
+        ("LocalHost.", True),
+        ("adjust.localhost", True),
+        ("localhost.adjust.test", False),
+        ("127.0.0.1.adjust.test", False),
+        ("128.0.0.1", False),
+        ("[2001:db8::1]", False),
+        ("[::ffff:192.0.2.1]", False),
+        ("s2s.adjust.com", False),
+        ("", False),
+    ],
+)
+def test_what_is_this_machine(host: str, expected: bool) -> None:
+    assert is_loopback(f"http://{host}/event") is expected
 
 
 def test_a_proxy_that_cannot_be_reached_means_that_nothing_was_sent(
@@ -208,6 +249,36 @@ def test_a_request_that_was_given_up_is_not_reported_again_when_it_ends(monkeypa
         assert len(threads) == 1
         transport.close()
     assert not threads[0].is_alive()
+
+
+def test_an_answer_that_ends_after_it_was_given_up_disturbs_no_other(
+    kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its connection is one more than may be in flight, and no place is short of it."""
+    over, ended = threading.Event(), threading.Event()
+
+    def script(connection: Connection) -> None:
+        is_slow = server.connections == 1
+        while connection.read():
+            if is_slow:
+                over.wait(10)
+            connection.send(OK)
+            if is_slow:
+                ended.set()
+
+    transport = kind(max_in_flight=1, timeout=SHORT)
+    with RawServer(script) as server, caplog.at_level("WARNING"):
+        transport.submit("slow", Target(server.url), "")
+        assert [each.failure for each in _collect(transport, 1)] == [Failure.NO_ANSWER]
+        for number in range(3):
+            transport.submit(number, Target(server.url), "")
+            assert [(each.key, each.status) for each in _collect(transport, 1)] == [(number, 200)]
+            if number == 0:
+                over.set()
+                assert ended.wait(10)
+                assert transport.poll(0.2) == [], "its answer comes too late"
+        transport.close()
+    assert caplog.messages == []
 
 
 @table("token", [None, ""], ids=repr)

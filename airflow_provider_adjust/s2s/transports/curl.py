@@ -75,7 +75,7 @@ class _Exchange:
         self.key = key
         self.deadline = deadline
         self.body = body
-        self.was_read = False
+        self.was_read = not body  # libcurl does not ask for an empty one
         self.answer = []
         self._head.clear()
         self._received = 0

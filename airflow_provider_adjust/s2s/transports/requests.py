@@ -53,7 +53,7 @@ class RequestsTransport:
     def __init__(
         self, *, max_in_flight: int, timeout: tuple[float, float], session: requests.Session | None = None
     ) -> None:
-        self._session = session or new_session(max_in_flight)
+        self._session = session or new_session()
         self._timeout = urllib3.Timeout(connect=timeout[0], read=timeout[1])
         self._longest = sum(timeout)
         self._ways: dict[Target, _Connections] = {}
