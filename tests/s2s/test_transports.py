@@ -410,15 +410,73 @@ def test_an_answer_that_does_not_come_in_time_leaves_the_event_in_doubt(
     assert len(server.requests) == 1, "nothing below the delivery sends a second time"
 
 
-def test_a_connection_that_ended_while_idle_is_no_doubt() -> None:
-    # The server ends each connection after its answer without saying so; the next request takes a new one.
-    client = Client(RequestsTransport)
-    with RawServer(_closing_after(OK)) as server:
-        for _ in range(3):
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize("waits", [True, False], ids=["at leisure", "at once"])
+def test_a_server_that_closes_after_each_answer_leaves_no_doubt(
+    client: Client,
+    secure: bool,
+    waits: bool,
+    tls: ssl.SSLContext,
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It does not announce it, so the end of a connection comes before the next request, or just behind it."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with RawServer(_closing_after(OK), tls=tls if secure else None) as server:
+        for _ in range(20):
             assert client.post(server.url).status == 200
-            assert server.closed.acquire(timeout=5)
-    assert server.connections == 3
-    client.close()
+            assert not waits or server.closed.acquire(timeout=5)
+    assert server.connections == len(server.requests) == 20
+
+
+def test_a_server_that_closes_after_each_answer_leaves_no_doubt_with_many_in_flight(kind: Kind) -> None:
+    transport, completions = kind(max_in_flight=8, timeout=TIMEOUT), []
+    with RawServer(_closing_after(OK)) as server:
+        transport.submit(0, Target(server.url), "n=0")  # alone, as a delivery's first one is
+        completions += _collect(transport, 1)
+        for number in range(1, 200):
+            transport.submit(number, Target(server.url), f"n={number}")
+            if number >= 8:
+                completions += _collect(transport, 1)
+        completions += _collect(transport, 200 - len(completions))
+        transport.close()
+    assert {completion.status for completion in completions} == {200}
+    assert len(server.requests) == 200
+
+
+def test_a_kept_connection_that_has_ended_is_not_used(client: Client) -> None:
+    """The server keeps connections, until it is started anew, say."""
+    leaves = threading.Event()
+
+    def script(connection: Connection) -> None:
+        for _ in range(3):
+            connection.read()
+            connection.send(OK)
+        leaves.wait(5)
+
+    with RawServer(script) as server:
+        for number in range(9):
+            if number % 3 == 0:
+                leaves.clear()
+            assert client.post(server.url).status == 200
+            if number % 3 == 2:
+                leaves.set()
+                assert server.closed.acquire(timeout=5)
+    assert len(server.requests) == 9
+
+
+def test_a_server_that_breaks_its_connections_is_offered_none_twice(client: Client) -> None:
+    """One request gets no answer on a kept connection; the next ones get their own."""
+
+    def script(connection: Connection) -> None:
+        connection.read()
+        connection.send(OK)
+        connection.read()
+
+    with RawServer(script) as server:
+        statuses = [client.post(server.url).status for _ in range(6)]
+    assert statuses == [200, None, 200, 200, 200, 200]
+    assert server.connections == 5
 
 
 def test_what_a_broken_connection_may_have_carried_is_not_sent_again(client: Client) -> None:
