@@ -269,7 +269,7 @@ def test_retry_after_replaces_the_backoff(answer: Answer) -> None:
     [
         pytest.param(Answer(429, retry_after="7"), 7.0, id="429 with a wish"),
         pytest.param(Answer(429), 0.5, id="429 without"),
-        pytest.param(Answer(503, retry_after="7"), 7.0, id="503 with a wish"),
+        pytest.param(Answer(503, retry_after="7"), 0.0, id="a lone 503 concerns its event only"),
         pytest.param(Answer(503), 0.0, id="503 without"),
         pytest.param(Answer(500, retry_after="7"), 0.0, id="500 concerns its event only"),
         pytest.param(REFUSED, 0.0, id="a refused connection"),
@@ -281,6 +281,34 @@ def test_what_pauses_every_lane(answer: Answer, pause: float) -> None:
     receipts, _ = _run(transport, [job(1, "a"), job(2, "b"), job(3, "c")], max_in_flight=1)
     assert sorted(by_outcome(receipts)["delivered"]) == [1, 2, 3]
     assert transport.sent[2][0] - 1000 == 2 * ANSWER_SECONDS + pause
+
+
+def test_many_503s_pause_every_lane_for_as_long_as_they_say() -> None:
+    transport = FakeTransport({position: [Answer(503, retry_after="7")] for position in range(2, 6)})
+    receipts, _ = _run(transport, _devices(6), max_in_flight=1)
+    assert len(by_outcome(receipts)["delivered"]) == 6
+    # The fourth is one too many for noise: the sixth, which nobody refused, waits for its end.
+    assert transport.times_of(6)[0] > transport.times_of(5)[0] + 7
+
+
+@pytest.mark.parametrize("wish", ["1", "30"])
+def test_one_503_in_a_hundred_costs_no_throughput(wish: str) -> None:
+    """Each of them holds up its own lane, and no other."""
+    refused = range(100, 3001, 100)
+    transport = FakeTransport({position: [Answer(503, retry_after=wish)] for position in refused})
+    _run(transport, _devices(3000), max_in_flight=10)
+    first_sends = {position: at - 1000 for at, position in reversed(transport.sent)}
+    assert max(first_sends.values()) < 1.02 * 300 * ANSWER_SECONDS
+    for position in refused:
+        first, second = transport.times_of(position)
+        assert second - first >= ANSWER_SECONDS + float(wish)
+
+
+def test_the_lane_of_a_lone_503_waits_as_long_as_it_says() -> None:
+    transport = FakeTransport({2: [Answer(503, retry_after="7")]})
+    _run(transport, [job(1, "x"), job(2, "a"), job(3, "a"), job(4, "b")], max_in_flight=2)
+    assert transport.positions == [1, 2, 4, 2, 3]
+    assert transport.times_of(2)[1] == 2 * ANSWER_SECONDS + 7
 
 
 def test_a_lane_waits_while_its_event_waits_and_others_go_on() -> None:
@@ -297,6 +325,13 @@ def test_a_retry_after_above_the_limit_ends_the_run() -> None:
     assert "asks to wait 121 s (status 429); retry then" in str(error)
     assert by_outcome(receipts) == {"held": [1, 2, 3]}
     assert transport.positions == [1]
+
+
+def test_a_lone_503_that_asks_for_too_long_a_wait_holds_its_lane_only() -> None:
+    transport = FakeTransport({2: [Answer(503, retry_after="999")]})
+    receipts, error = _run(transport, [job(1, "x"), job(2, "a"), job(3, "a"), job(4, "b")])
+    assert error is None
+    assert by_outcome(receipts) == {"delivered": [1, 4], "held": [2, 3]}
 
 
 def test_a_retry_after_at_the_limit_is_waited_for() -> None:

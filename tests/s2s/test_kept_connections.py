@@ -48,7 +48,7 @@ def test_a_socket_that_was_closed_here_has_not_ended(ends: tuple[socket.socket, 
 
 
 def test_the_number_of_a_closed_socket_may_be_another_files(ends: tuple[socket.socket, socket.socket]) -> None:
-    ours, theirs = ends
+    ours, _ = ends
     watched = WatchedSockets()
     watched.add(ours.fileno())
     other, gone = socket.socketpair()

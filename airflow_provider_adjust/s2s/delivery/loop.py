@@ -339,15 +339,17 @@ class Delivery:
     def _retry(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
         now = self._clock()
         retry_after = verdict.retry_after
-        if retry_after is not None and retry_after > self._retries.max_retry_after:
-            self.stop(_retry_after_too_long(retry_after, verdict))
+        concerns_one = self._pace.concerns_one(verdict)
+        is_too_long = retry_after is not None and retry_after > self._retries.max_retry_after
+        if is_too_long and not (concerns_one and self._settled):
+            self.stop(_retry_after_too_long(verdict))
         if pending.attempts >= self._retries.attempts and pending.settled_before == self._settled:
             self.stop(_nothing_settled(pending.attempts, verdict))
-        if self._stopped or pending.attempts >= self._retries.attempts:
+        if self._stopped or is_too_long or pending.attempts >= self._retries.attempts:
             self._unresolved(pending, verdict, answer)
             return
         pause = self._retries.wait(pending.attempts) if retry_after is None else retry_after
-        if verdict.slow_down and (retry_after is not None or verdict.http_status == 429):
+        if verdict.slow_down and not concerns_one and (retry_after is not None or verdict.http_status == 429):
             self._pace.pause(now, pause)
         self._delayed.add(pending, now + pause)
 
@@ -384,9 +386,10 @@ def _halted(verdict: Verdict) -> DeliveryHalted:
     )
 
 
-def _retry_after_too_long(seconds: float, verdict: Verdict) -> AdjustUnreachable:
+def _retry_after_too_long(verdict: Verdict) -> AdjustUnreachable:
     return AdjustUnreachable(
-        f"Adjust asks to wait {seconds:.0f} s ({_words(verdict)}); retry then", retry_after=seconds
+        f"Adjust asks to wait {verdict.retry_after:.0f} s ({_words(verdict)}); retry then",
+        retry_after=verdict.retry_after,
     )
 
 

@@ -162,7 +162,7 @@ class RequestsTransport:
         A connection without its socket opens another one for the next request. urllib3 notices by itself a connection
         that has ended by the time it is used again.
         """
-        connection = response.connection
+        connection: Any = response.connection
         if (
             self._keeping.is_proven or connection is None or connection.sock is None
         ):  # None: the server announced its end
