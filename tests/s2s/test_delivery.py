@@ -57,6 +57,7 @@ from airflow_provider_adjust.s2s.errors import (
 )
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target
+from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
 
 #: Waits of 0.5, 1, 2 … seconds, without chance.
 NO_JITTER = Retries(jitter=lambda: 1.0)
@@ -126,6 +127,8 @@ def test_without_events_there_are_no_receipts() -> None:
     assert transport.sent == []
 
 
+ENDLESS = Answer(200, '{"status": "OK", "x": "' + "x" * MAX_ANSWER_BYTES)
+ENDLESS_PAGE = Answer(200, "<html>" + "x" * MAX_ANSWER_BYTES)
 #: Answers to one event until it has a receipt: how often it is sent, what becomes of it, and what stops the run.
 ENDINGS = [
     pytest.param([OK], 1, "delivered", "", None, id="200"),
@@ -138,6 +141,8 @@ ENDINGS = [
     pytest.param([LOST, DUPLICATE], 2, "duplicate", "earlier_unique_event", None, id="in doubt, then duplicate"),
     pytest.param([TRUNCATED, OK], 2, "delivered", "", None, id="truncated 200, then 200"),
     pytest.param([UNREADABLE, OK], 2, "delivered", "", None, id="unreadable 200, then 200"),
+    pytest.param([ENDLESS], 1, "in_doubt", "answer_too_long", None, id="endless 200 is not resent"),
+    pytest.param([ENDLESS_PAGE], 1, "held", "not_adjust", DeliveryHalted, id="endless web page"),
     pytest.param([TRUNCATED_502, OK], 2, "delivered", "", None, id="truncated 502, then 200"),
     pytest.param([TRUNCATED_400], 1, "in_doubt", "no_answer", None, id="truncated 400 is not resent"),
     pytest.param([Answer(204)], 1, "in_doubt", "http_204", None, id="204 is not resent"),

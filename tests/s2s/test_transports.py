@@ -328,6 +328,9 @@ def test_an_endless_answer_is_cut(client: Client, length: int) -> None:
         completion = client.post(server.url)
     assert (completion.status, completion.failure) == (200, None)
     assert min(length, MAX_ANSWER_BYTES) <= len(completion.body) <= min(length, MAX_ANSWER_BYTES + 65_536)
+    verdict = judge(completion)
+    reason = "answer_too_long" if length > MAX_ANSWER_BYTES else "unreadable_answer"
+    assert (verdict.outcome, verdict.reason) == (Outcome.IN_DOUBT, reason)
 
 
 @table(

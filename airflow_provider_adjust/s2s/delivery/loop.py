@@ -295,7 +295,7 @@ class Delivery:
             pending.doubtful = True
             if self._lookup:
                 self._begin_lookup(pending, self._lookup)
-            elif self._on_in_doubt == "resend" and verdict.http_status in {None, 200}:
+            elif self._on_in_doubt == "resend" and verdict.may_be_resent:
                 self._retry(pending, verdict, answer)
             else:
                 self._unresolved(pending, verdict, answer)
