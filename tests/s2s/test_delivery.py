@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -44,6 +45,7 @@ from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.classify import judge
 from airflow_provider_adjust.s2s.answers.outcome import Outcome, Recorded, Verdict
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.delivery.lookup import Start
 from airflow_provider_adjust.s2s.delivery.loop import Delivery
 from airflow_provider_adjust.s2s.delivery.pacing import Pace
 from airflow_provider_adjust.s2s.delivery.route import Lookup
@@ -70,11 +72,20 @@ def _delivery(
     lookup: Lookup | None = None,
     claims: Any = None,
     sink: Sink | None = None,
+    start_lookup: Start = lambda work: work(),
     **options: Any,
 ) -> Delivery:
     routes = {None: Route(EventParser(), TARGET, lookup)}
     sending = SendOptions(**{"retries": NO_JITTER, **options})
-    return Delivery(transport, routes, sending, sink=sink or Sink(), claims=claims, clock=transport.clock)
+    return Delivery(
+        transport,
+        routes,
+        sending,
+        sink=sink or Sink(),
+        claims=claims,
+        start_lookup=start_lookup,
+        clock=transport.clock,
+    )
 
 
 def _run(
@@ -739,6 +750,59 @@ def test_a_pause_that_adjust_asks_for_does_not_hold_up_a_lookup() -> None:
     assert device_api.asked[0] < 2
     assert claims.positions == [1, 2, 3], "what was looked up is not claimed again"
     assert 3 not in transport.positions
+
+
+def test_the_loop_waits_for_no_call_of_the_device_api() -> None:
+    """Nothing answers before the test says so, and all that is not in doubt is delivered meanwhile."""
+    begun: list[Callable[[], None]] = []
+    transport = FakeTransport({position: [LOST] for position in range(2, 34)})
+    device_api = DeviceAnswers({position: [Recorded.YES] for position in range(2, 34)}, transport.clock)
+    source_ended = threading.Event()
+
+    def jobs() -> Iterator[Job]:
+        yield from (_at(position, f"d{position}") for position in range(1, 201))
+        source_ended.set()
+
+    delivery = _delivery(transport, lookup=device_api, start_lookup=begun.append, on_in_doubt="verify")
+    receipts = []
+    for receipt in delivery.run(jobs()):
+        receipts.append(receipt)
+        if len(receipts) >= 200 - 32:
+            assert len(begun) <= 8
+            assert source_ended.is_set()
+            while begun:
+                begun.pop()()
+    assert len(by_outcome(receipts)["delivered"]) == 200
+    assert {receipt.position for receipt in receipts[-32:]} == set(range(2, 34))
+
+
+def test_a_stop_ends_the_lookups_at_once() -> None:
+    begun: list[Callable[[], None]] = []
+    transport = FakeTransport({position: [LOST] for position in range(1, 33)})
+    delivery = _delivery(transport, lookup=lambda _: Recorded.YES, start_lookup=begun.append, on_in_doubt="verify")
+
+    def stop_when_all_is_lost() -> None:
+        if len(transport.sent) == 40 and transport.clock() > 1003:
+            delivery.stop(DeliveryStopped("killed"))
+
+    transport.on_poll = stop_when_all_is_lost
+    receipts, error = until_raised(delivery.run(_devices(40)), DeliveryStopped)
+    assert str(error) == "killed"
+    assert by_outcome(receipts) == {"delivered": list(range(33, 41)), "in_doubt": list(range(1, 33))}
+    assert {receipt.reason for receipt in receipts if receipt.outcome is Outcome.IN_DOUBT} == {"stopped"}
+    assert len(begun) == 8
+    assert transport.clock() < 1005
+
+
+def test_what_cannot_be_told_for_its_second_says_so() -> None:
+    transport = FakeTransport({2: [LOST]})
+    device_api = DeviceAnswers({2: [Recorded.YES]}, transport.clock)
+    jobs = [_at(1, "a"), replace(_at(2, "a"), shares_second=True)]
+    receipts, _ = _run(transport, jobs, on_in_doubt="verify", lookup=device_api)
+    assert [(each.outcome.value, each.reason) for each in receipts] == [
+        ("delivered", ""),
+        ("in_doubt", "shared_second"),
+    ]
 
 
 def test_to_look_up_without_a_device_api_is_refused() -> None:

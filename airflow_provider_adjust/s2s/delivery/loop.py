@@ -22,7 +22,7 @@ from airflow_provider_adjust.s2s.answers.receipt import (
 )
 from airflow_provider_adjust.s2s.delivery.admission import ClaimStore, Dispatcher, TokenCanary
 from airflow_provider_adjust.s2s.delivery.lanes import Pending, Schedule
-from airflow_provider_adjust.s2s.delivery.lookup import DeviceLookup, LookupResult
+from airflow_provider_adjust.s2s.delivery.lookup import DeviceLookup, LookupResult, Start, start_thread
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.delivery.pacing import DelayQueue, Pace
 from airflow_provider_adjust.s2s.delivery.route import Route
@@ -75,6 +75,7 @@ class Delivery:
     :param routes: where events go and how they are looked up, by their job's route.
     :param sink: takes each receipt before anything more is sent.
     :param claims: the ledger.
+    :param start_lookup: runs a call of the Device API beside the loop.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Delivery:
         *,
         sink: Sink,
         claims: ClaimStore | None = None,
+        start_lookup: Start = start_thread,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
@@ -97,7 +99,9 @@ class Delivery:
             raise AdjustConfigurationError(
                 "on_in_doubt='verify' needs the API token in the connection, for the Device API"
             )
-        self._lookup = DeviceLookup(routes, options.lookups) if options.on_in_doubt == "verify" else None
+        self._lookup = (
+            DeviceLookup(routes, options.lookups, start=start_lookup) if options.on_in_doubt == "verify" else None
+        )
         self._canary = TokenCanary()
         self._clock = clock
         self._schedule = Schedule()
@@ -183,7 +187,7 @@ class Delivery:
         """Offer events again after their backoff, and look up the events in doubt that are due."""
         for pending in self._delayed.take_due(self._clock()):
             self._schedule.make_ready(pending)
-        if self._lookup:
+        if self._lookup and not self._stopped:
             for pending, result in self._lookup.results(self._clock):
                 self._take_lookup(pending, result)
 
@@ -254,7 +258,7 @@ class Delivery:
         if result.recorded is Recorded.YES:
             self._settle(pending, Verdict(Outcome.DELIVERED, "", "the Device API shows it"))
         elif pending.doubtful or pending.attempts >= self._retries.attempts:
-            self._unresolved(pending, Verdict(Outcome.IN_DOUBT, "not_verified", result.detail))
+            self._unresolved(pending, Verdict(Outcome.IN_DOUBT, result.reason, result.detail))
         else:
             self._schedule.make_ready(pending)
 
@@ -262,7 +266,8 @@ class Delivery:
         """Seconds for which nothing but an answer can make a difference."""
         now = self._clock()
         longest = _LONGEST_POLL
-        for due in (self._delayed.next_due, self._lookup.next_due if self._lookup else None):
+        lookup = None if self._stopped else self._lookup
+        for due in (self._delayed.next_due, lookup.next_due(now) if lookup else None):
             if due is not None:
                 longest = min(longest, due - now)
         if self._in_flight < self._pace.window:
@@ -315,8 +320,6 @@ class Delivery:
         self._settled += 1
         self._canary.confirm(pending)
         self._schedule.settle(pending)
-        if self._lookup and verdict.outcome is Outcome.DELIVERED:
-            self._lookup.remember(pending)
         self._end(pending, verdict.outcome, verdict, answer)
 
     def _end(self, pending: Pending, outcome: Outcome, verdict: Verdict, answer: bytes | None) -> None:

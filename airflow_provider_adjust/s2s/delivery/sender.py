@@ -53,8 +53,14 @@ class Sender:
         ledger: Ledger | None = None,
         now: Now = utc_now,
     ) -> None:
+        options = options or SendOptions()
         self._checkpoint = checkpoint
-        self._intake = Intake({name: route.parser for name, route in routes.items()}, route_by=route_by, now=now)
+        self._intake = Intake(
+            {name: route.parser for name, route in routes.items()},
+            route_by=route_by,
+            mark_seconds=options.on_in_doubt == "verify",
+            now=now,
+        )
         self.sink = Sink(
             rejected=rejected,
             responses=responses,
@@ -63,7 +69,7 @@ class Sender:
             ledger=ledger,
             checkpoint=checkpoint,
         )
-        self._delivery = Delivery(transport, routes, options or SendOptions(), sink=self.sink, claims=ledger)
+        self._delivery = Delivery(transport, routes, options, sink=self.sink, claims=ledger)
 
     @property
     def read(self) -> int:

@@ -13,7 +13,8 @@ class Job:
     """An event to be sent, the row it comes from, and the row's place in the input, from 1.
 
     ``route`` names the connection that it goes through. ``sent_before``: an earlier try may have sent it, and no answer
-    to that is known.
+    to that is known. ``shares_second``: another event of the input has the same second in one of its lanes, or may have;
+    noted only where events in doubt are looked up.
     """
 
     event: Event
@@ -21,6 +22,7 @@ class Job:
     row: Any = field(default=None, repr=False)
     route: str | None = None
     sent_before: bool = False
+    shares_second: bool = False
 
 
 @dataclass(frozen=True, slots=True)
