@@ -233,6 +233,7 @@ def verdict_reasons() -> set[str]:
     text = "\n".join(SOURCES.values())
     named |= set(re.findall(r'receipt_for\(\w+, outcome, "(\w+)"', text))
     named |= set(re.findall(r'Outcome\.\w+(?: if [^,\n]+ else Outcome\.\w+)?,\s*"(\w+)"', text))
+    named |= set(re.findall(r'\breason(?:: str)? ?= ?"(\w+)"', text))
     return named | {"dry_run"}
 
 

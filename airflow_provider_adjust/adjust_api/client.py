@@ -20,6 +20,7 @@ import httpx
 
 from airflow_provider_adjust import __version__
 from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
+from airflow_provider_adjust.s2s.transports.settings import is_loopback
 
 _QUERY = re.compile(r"\?\S*")
 #: What a request can fail with: the network and TLS, a certificate bundle that cannot be read, a proxy in the environment
@@ -107,6 +108,7 @@ class ApiClient:
                         verify=authorities,
                         timeout=httpx.Timeout(read, connect=connect),
                         follow_redirects=False,
+                        trust_env=not is_loopback(self.base_url),  # the proxies of the environment
                     ) as client,
                     client.stream("GET", self.base_url + path, params=dict(params), headers=headers) as response,
                 ):

@@ -108,6 +108,14 @@ def test_the_proxy_of_the_environment_is_used(url: str, get: Get, monkeypatch: p
     assert get("http://api.adjust.test", "/device").text.endswith("http://api.adjust.test/device")
 
 
+def test_a_request_to_this_machine_goes_through_no_proxy(url: str, get: Get, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:1")  # nobody listens there
+    assert get(url).status == 200
+
+
 def test_a_proxy_that_cannot_be_used_is_a_failure_like_any_other(
     url: str, get: Get, monkeypatch: pytest.MonkeyPatch
 ) -> None:

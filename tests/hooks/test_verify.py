@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
+import time
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -98,7 +101,38 @@ def test_a_predecessor_of_the_same_second_leaves_it_in_doubt(connect: Any, adjus
         )
     )
     assert [receipt.outcome.value for receipt in receipts] == ["delivered", "in_doubt", "held"]
+    assert receipts[1].reason == "shared_second"
     assert adjust_sandbox.stats()["recorded"] == 1
+
+
+def test_the_first_of_its_second_is_sent_again_where_adjust_has_none(
+    connect: Any, adjust_sandbox: SandboxServer
+) -> None:
+    """An earlier time than its own is nobody's of that second."""
+    hook = connect()
+    adjust_sandbox.configure(fault_plan=["reset_before"])
+    receipts = list(
+        hook.send_events(rows(2, same_second=True), RowOptions(event_token="f0ob4r", id_field="order_id"), VERIFY)
+    )
+    assert [receipt.outcome.value for receipt in receipts] == ["delivered", "delivered"]
+    assert adjust_sandbox.stats()["recorded"] == 2
+
+
+def test_a_device_api_that_does_not_answer_holds_up_no_other_lane(connect: Any, adjust_sandbox: SandboxServer) -> None:
+    """32 events in doubt and an API that is silent for a second each: a few calls at a time, beside the delivery."""
+    hook = connect()
+    adjust_sandbox.configure(fault_plan=[None, *["reset_after"] * 32])
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hook = connect(api_endpoint=f"http://127.0.0.1:{silent.getsockname()[1]}")
+        doubtful = [{**row, "gps_adid": f"device-{number}"} for number, row in enumerate(rows(100))]
+        begin, ended = time.monotonic(), []
+        verify = replace(VERIFY, lookups=LookupPolicy(wait=0.1, every=0.05, longest=3.0))
+        for receipt in hook.send_events(doubtful, RowOptions(event_token="f0ob4r", id_field="order_id"), verify):
+            ended.append((time.monotonic() - begin, receipt.outcome.value, receipt.reason))
+    assert [each for each in ended if each[1] == "delivered"] == ended[:68]
+    assert ended[67][0] < ended[68][0] - 0.3, "what is not in doubt waits for no call"
+    assert {each[1:] for each in ended[68:]} == {("in_doubt", "not_verified")}
+    assert ended[-1][0] < 8
 
 
 def test_a_refused_api_token_leaves_it_in_doubt_and_is_named(connect: Any, adjust_sandbox: SandboxServer) -> None:

@@ -46,6 +46,7 @@ from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.classify import judge
 from airflow_provider_adjust.s2s.answers.outcome import Outcome, Recorded, Verdict
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.delivery.lookup import Start
 from airflow_provider_adjust.s2s.delivery.loop import Delivery
 from airflow_provider_adjust.s2s.delivery.pacing import Pace
 from airflow_provider_adjust.s2s.delivery.route import Lookup
@@ -59,6 +60,7 @@ from airflow_provider_adjust.s2s.errors import (
 )
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target
+from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
 
 #: Waits of 0.5, 1, 2 … seconds, without chance.
 NO_JITTER = Retries(jitter=lambda: 1.0)
@@ -71,11 +73,20 @@ def _delivery(
     lookup: Lookup | None = None,
     claims: Any = None,
     sink: Sink | None = None,
+    start_lookup: Start = lambda work: work(),
     **options: Any,
 ) -> Delivery:
     routes = {None: Route(EventParser(), TARGET, lookup)}
     sending = SendOptions(**{"retries": NO_JITTER, **options})
-    return Delivery(transport, routes, sending, sink=sink or Sink(), claims=claims, clock=transport.clock)
+    return Delivery(
+        transport,
+        routes,
+        sending,
+        sink=sink or Sink(),
+        claims=claims,
+        start_lookup=start_lookup,
+        clock=transport.clock,
+    )
 
 
 def _run(
@@ -128,6 +139,8 @@ def test_without_events_there_are_no_receipts() -> None:
     assert transport.sent == []
 
 
+ENDLESS = Answer(200, '{"status": "OK", "x": "' + "x" * MAX_ANSWER_BYTES)
+ENDLESS_PAGE = Answer(200, "<html>" + "x" * MAX_ANSWER_BYTES)
 #: Answers to one event until it has a receipt: how often it is sent, what becomes of it, and what stops the run.
 ENDINGS = [
     pytest.param([OK], 1, "delivered", "", None, id="200"),
@@ -140,6 +153,8 @@ ENDINGS = [
     pytest.param([LOST, DUPLICATE], 2, "duplicate", "earlier_unique_event", None, id="in doubt, then duplicate"),
     pytest.param([TRUNCATED, OK], 2, "delivered", "", None, id="truncated 200, then 200"),
     pytest.param([UNREADABLE, OK], 2, "delivered", "", None, id="unreadable 200, then 200"),
+    pytest.param([ENDLESS], 1, "in_doubt", "answer_too_long", None, id="endless 200 is not resent"),
+    pytest.param([ENDLESS_PAGE], 1, "held", "not_adjust", DeliveryHalted, id="endless web page"),
     pytest.param([TRUNCATED_502, OK], 2, "delivered", "", None, id="truncated 502, then 200"),
     pytest.param([TRUNCATED_400], 1, "in_doubt", "no_answer", None, id="truncated 400 is not resent"),
     pytest.param([Answer(204)], 1, "in_doubt", "http_204", None, id="204 is not resent"),
@@ -305,7 +320,7 @@ def test_retry_after_replaces_the_backoff(answer: Answer) -> None:
     [
         pytest.param(Answer(429, retry_after="7"), 7.0, id="429 with a wish"),
         pytest.param(Answer(429), 0.5, id="429 without"),
-        pytest.param(Answer(503, retry_after="7"), 7.0, id="503 with a wish"),
+        pytest.param(Answer(503, retry_after="7"), 0.0, id="a lone 503 concerns its event only"),
         pytest.param(Answer(503), 0.0, id="503 without"),
         pytest.param(Answer(500, retry_after="7"), 0.0, id="500 concerns its event only"),
         pytest.param(REFUSED, 0.0, id="a refused connection"),
@@ -317,6 +332,34 @@ def test_what_pauses_every_lane(answer: Answer, pause: float) -> None:
     receipts, _ = _run(transport, [job(1, "a"), job(2, "b"), job(3, "c")], max_in_flight=1)
     assert sorted(by_outcome(receipts)["delivered"]) == [1, 2, 3]
     assert transport.sent[2][0] - 1000 == 2 * ANSWER_SECONDS + pause
+
+
+def test_many_503s_pause_every_lane_for_as_long_as_they_say() -> None:
+    transport = FakeTransport({position: [Answer(503, retry_after="7")] for position in range(2, 6)})
+    receipts, _ = _run(transport, _devices(6), max_in_flight=1)
+    assert len(by_outcome(receipts)["delivered"]) == 6
+    # The fourth is one too many for noise: the sixth, which nobody refused, waits for its end.
+    assert transport.times_of(6)[0] > transport.times_of(5)[0] + 7
+
+
+@pytest.mark.parametrize("wish", ["1", "30"])
+def test_one_503_in_a_hundred_costs_no_throughput(wish: str) -> None:
+    """Each of them holds up its own lane, and no other."""
+    refused = range(100, 3001, 100)
+    transport = FakeTransport({position: [Answer(503, retry_after=wish)] for position in refused})
+    _run(transport, _devices(3000), max_in_flight=10)
+    first_sends = {position: at - 1000 for at, position in reversed(transport.sent)}
+    assert max(first_sends.values()) < 1.02 * 300 * ANSWER_SECONDS
+    for position in refused:
+        first, second = transport.times_of(position)
+        assert second - first >= ANSWER_SECONDS + float(wish)
+
+
+def test_the_lane_of_a_lone_503_waits_as_long_as_it_says() -> None:
+    transport = FakeTransport({2: [Answer(503, retry_after="7")]})
+    _run(transport, [job(1, "x"), job(2, "a"), job(3, "a"), job(4, "b")], max_in_flight=2)
+    assert transport.positions == [1, 2, 4, 2, 3]
+    assert transport.times_of(2)[1] == 2 * ANSWER_SECONDS + 7
 
 
 def test_a_lane_waits_while_its_event_waits_and_others_go_on() -> None:
@@ -333,6 +376,13 @@ def test_a_retry_after_above_the_limit_ends_the_run() -> None:
     assert "asks to wait 121 s (status 429); retry then" in str(error)
     assert by_outcome(receipts) == {"held": [1, 2, 3]}
     assert transport.positions == [1]
+
+
+def test_a_lone_503_that_asks_for_too_long_a_wait_holds_its_lane_only() -> None:
+    transport = FakeTransport({2: [Answer(503, retry_after="999")]})
+    receipts, error = _run(transport, [job(1, "x"), job(2, "a"), job(3, "a"), job(4, "b")])
+    assert error is None
+    assert by_outcome(receipts) == {"delivered": [1, 4], "held": [2, 3]}
 
 
 def test_a_retry_after_at_the_limit_is_waited_for() -> None:
@@ -806,6 +856,59 @@ def test_a_pause_that_adjust_asks_for_does_not_hold_up_a_lookup() -> None:
     assert device_api.asked[0] < 2
     assert claims.positions == [1, 2, 3], "what was looked up is not claimed again"
     assert 3 not in transport.positions
+
+
+def test_the_loop_waits_for_no_call_of_the_device_api() -> None:
+    """Nothing answers before the test says so, and all that is not in doubt is delivered meanwhile."""
+    begun: list[Callable[[], None]] = []
+    transport = FakeTransport({position: [LOST] for position in range(2, 34)})
+    device_api = DeviceAnswers({position: [Recorded.YES] for position in range(2, 34)}, transport.clock)
+    source_ended = threading.Event()
+
+    def jobs() -> Iterator[Job]:
+        yield from (_at(position, f"d{position}") for position in range(1, 201))
+        source_ended.set()
+
+    delivery = _delivery(transport, lookup=device_api, start_lookup=begun.append, on_in_doubt="verify")
+    receipts = []
+    for receipt in delivery.run(jobs()):
+        receipts.append(receipt)
+        if len(receipts) >= 200 - 32:
+            assert len(begun) <= 8
+            assert source_ended.is_set()
+            while begun:
+                begun.pop()()
+    assert len(by_outcome(receipts)["delivered"]) == 200
+    assert {receipt.position for receipt in receipts[-32:]} == set(range(2, 34))
+
+
+def test_a_stop_ends_the_lookups_at_once() -> None:
+    begun: list[Callable[[], None]] = []
+    transport = FakeTransport({position: [LOST] for position in range(1, 33)})
+    delivery = _delivery(transport, lookup=lambda _: Recorded.YES, start_lookup=begun.append, on_in_doubt="verify")
+
+    def stop_when_all_is_lost() -> None:
+        if len(transport.sent) == 40 and transport.clock() > 1003:
+            delivery.stop(DeliveryStopped("killed"))
+
+    transport.on_poll = stop_when_all_is_lost
+    receipts, error = until_raised(delivery.run(_devices(40)), DeliveryStopped)
+    assert str(error) == "killed"
+    assert by_outcome(receipts) == {"delivered": list(range(33, 41)), "in_doubt": list(range(1, 33))}
+    assert {receipt.reason for receipt in receipts if receipt.outcome is Outcome.IN_DOUBT} == {"stopped"}
+    assert len(begun) == 8
+    assert transport.clock() < 1005
+
+
+def test_what_cannot_be_told_for_its_second_says_so() -> None:
+    transport = FakeTransport({2: [LOST]})
+    device_api = DeviceAnswers({2: [Recorded.YES]}, transport.clock)
+    jobs = [_at(1, "a"), replace(_at(2, "a"), shares_second=True)]
+    receipts, _ = _run(transport, jobs, on_in_doubt="verify", lookup=device_api)
+    assert [(each.outcome.value, each.reason) for each in receipts] == [
+        ("delivered", ""),
+        ("in_doubt", "shared_second"),
+    ]
 
 
 def test_to_look_up_without_a_device_api_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -22,6 +23,7 @@ from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import Outcome, Recorded
 from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, LedgerUnavailable
+from airflow_provider_adjust.s2s.events.event import Event, Lane
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
@@ -42,11 +44,16 @@ class Killed(BaseException):
 
 
 class Adjust:
-    """A transport and the Adjust behind it; ``silent`` events are recorded without an answer."""
+    """A transport and the Adjust behind it.
+
+    ``silent`` events are recorded without an answer, ``lost`` ones are not recorded the first time, and have none either.
+    """
 
     def __init__(self) -> None:
         self.received: Counter[str] = Counter()
         self.silent: set[str] = set()
+        self.lost: set[str] = set()
+        self._last_seconds: dict[Lane, int] = {}
         self.unknown: set[str] = set()
         self._done: list[Completion] = []
 
@@ -56,17 +63,30 @@ class Adjust:
 
     @property
     def device_api(self) -> Any:
-        """Stands for the Device API of this Adjust, which knows at once."""
+        """Stands for the Device API of this Adjust: it knows the last second of a device and token, at once."""
         api = create_autospec(DeviceApi, instance=True)
-        api.recorded.side_effect = lambda event: Recorded.YES if self.received[event.event_id] else Recorded.NO
+        api.recorded.side_effect = self._recorded
         return api
+
+    def _recorded(self, event: Event) -> Recorded:
+        last = max((self._last_seconds.get(lane, 0) for lane in event.lanes), default=0)
+        second = int(event.params["created_at_unix"])
+        if last < second:
+            return Recorded.NO
+        return Recorded.YES if last == second else Recorded.UNKNOWN
 
     def submit(self, key: Any, target: Target, body: str) -> None:
         event_id = key.event.event_id
         if event_id in self.unknown:
             self._done.append(Completion(key, 404, NOT_FOUND))
             return
+        if event_id in self.lost:
+            self.lost.discard(event_id)
+            self._done.append(Completion(key, failure=Failure.NO_ANSWER))
+            return
         self.received[event_id] += 1
+        for lane in key.event.lanes:
+            self._last_seconds[lane] = int(key.event.params["created_at_unix"])
         if event_id in self.silent:
             self._done.append(Completion(key, failure=Failure.NO_ANSWER))
         else:
@@ -238,6 +258,51 @@ def test_events_checked_by_lookup_are_sent_exactly_once(engine: sa.Engine, kills
             continue
     assert summary.outcomes == Counter(delivered=count)
     assert adjust.received == Counter({row["order_id"]: 1 for row in rows})
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=examples(25))
+@given(
+    kills=st.lists(st.integers(1, 20), max_size=4),
+    seconds=st.lists(st.integers(0, 8), min_size=1, max_size=16),
+    lost=st.sets(st.integers(0, 15), max_size=3),
+    silent=st.sets(st.integers(0, 15), max_size=3),
+)
+def test_a_lookup_never_takes_the_second_of_another_event_for_its_own(
+    engine: sa.Engine, kills: list[int], seconds: list[int], lost: set[int], silent: set[int]
+) -> None:
+    """What is called delivered is in Adjust, once, whatever process sent the others of its second."""
+    prepare(engine)
+    with engine.begin() as connection:
+        connection.execute(deliveries.delete())
+    adjust, rows = Adjust(), make_rows(len(seconds))
+    adjust.lost = {f"order-{place}" for place in lost}
+    adjust.silent = {f"order-{place}" for place in silent}
+    for second, each in zip(sorted(seconds), rows, strict=True):
+        each["created_at"] = NOW - timedelta(hours=5) + timedelta(seconds=second)
+    delivered = 0
+    for kill_after in [*kills, None]:
+        try:
+            summary = send(engine, rows, adjust, kill_after=kill_after, on_in_doubt="verify")
+            delivered = summary.outcomes["delivered"] + summary.outcomes["skipped"]
+        except Killed:
+            continue
+    assert set(adjust.received.values()) <= {1}
+    with engine.connect() as connection:
+        called = connection.scalars(sa.select(deliveries.c.event_id).where(deliveries.c.status == "delivered")).all()
+    assert delivered == len(called)
+    assert set(called) <= set(adjust.received)
+
+
+def test_items_of_one_cart_are_not_told_apart_by_a_lookup(engine: sa.Engine) -> None:
+    """The first item is delivered, the second one's answer is lost, the task is killed and tried again."""
+    adjust, rows = Adjust(), make_rows(2, gps_adid=DEVICE, created_at=NOW - timedelta(hours=1))
+    adjust.lost.add("order-1")
+    with contextlib.suppress(Killed):
+        send(engine, rows, adjust, kill_after=2, on_in_doubt="verify")
+    summary = send(engine, rows, adjust, on_in_doubt="verify")
+    assert summary.outcomes == Counter(delivered=1, in_doubt=1)
+    assert summary.reasons[("in_doubt", "shared_second")] == 1
+    assert adjust.received == Counter({"order-0": 1})
 
 
 def test_a_lost_answer_is_in_doubt_by_name(engine: sa.Engine) -> None:

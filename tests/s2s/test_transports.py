@@ -26,7 +26,7 @@ from airflow_provider_adjust.s2s.transports import requests as requests_transpor
 from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
 from airflow_provider_adjust.s2s.transports.curl import CurlTransport
 from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
-from airflow_provider_adjust.s2s.transports.settings import new_session
+from airflow_provider_adjust.s2s.transports.settings import is_loopback, new_session
 from airflow_provider_adjust.sandbox import SandboxServer
 
 TIMEOUT = (5.0, 5.0)
@@ -148,11 +148,52 @@ def test_a_proxy_of_the_environment_is_used(client: Client, monkeypatch: pytest.
 def test_a_proxy_is_not_used_where_the_environment_excludes_the_host(
     client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with RawServer(_answering(OK)) as proxy, RawServer(_answering(OK)) as server:
+    with RawServer(_answering(OK)) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url)
-        monkeypatch.setenv("no_proxy", "127.0.0.1")
-        assert client.post(server.url).status == 200
-    assert (len(proxy.requests), len(server.requests)) == (0, 1)
+        monkeypatch.setenv("no_proxy", "s2s.adjust.test")
+        assert client.post("http://s2s.adjust.test/event").failure is Failure.NOT_SENT  # there is no such host
+    assert proxy.requests == []
+
+
+def test_a_request_to_this_machine_goes_through_no_proxy(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proxy would get the token in clear text, and its answer would count as Adjust's."""
+    with RawServer(_answering(OK)) as proxy, RawServer(_answering(OK)) as server:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        for url in (server.url, server.url.replace("127.0.0.1", "localhost"), server.url.replace("127.0.0.1", "127.1")):
+            assert client.post(url).status == 200
+        session = new_session()
+        assert session.post(server.url, timeout=5).status_code == 200
+        session.close()
+    assert (len(proxy.requests), len(server.requests)) == (0, 4)
+
+
+@table(
+    ("host", "expected"),
+    [
+        ("127.0.0.1", True),
+        ("127.9.9.9", True),
+        ("127.1", True),
+        ("2130706433", True),
+        ("0x7f.1", True),
+        ("[::1]", True),
+        ("[::ffff:127.0.0.1]", True),
+        ("localhost", True),
+        ("LocalHost.", True),
+        ("adjust.localhost", True),
+        ("localhost.adjust.test", False),
+        ("127.0.0.1.adjust.test", False),
+        ("128.0.0.1", False),
+        ("[2001:db8::1]", False),
+        ("[::ffff:192.0.2.1]", False),
+        ("s2s.adjust.com", False),
+        ("", False),
+    ],
+)
+def test_what_is_this_machine(host: str, expected: bool) -> None:
+    assert is_loopback(f"http://{host}/event") is expected
 
 
 def test_a_proxy_that_cannot_be_reached_means_that_nothing_was_sent(
@@ -210,6 +251,36 @@ def test_a_request_that_was_given_up_is_not_reported_again_when_it_ends(monkeypa
     assert not threads[0].is_alive()
 
 
+def test_an_answer_that_ends_after_it_was_given_up_disturbs_no_other(
+    kind: Kind, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its connection is one more than may be in flight, and no place is short of it."""
+    over, ended = threading.Event(), threading.Event()
+
+    def script(connection: Connection) -> None:
+        is_slow = server.connections == 1
+        while connection.read():
+            if is_slow:
+                over.wait(10)
+            connection.send(OK)
+            if is_slow:
+                ended.set()
+
+    transport = kind(max_in_flight=1, timeout=SHORT)
+    with RawServer(script) as server, caplog.at_level("WARNING"):
+        transport.submit("slow", Target(server.url), "")
+        assert [each.failure for each in _collect(transport, 1)] == [Failure.NO_ANSWER]
+        for number in range(3):
+            transport.submit(number, Target(server.url), "")
+            assert [(each.key, each.status) for each in _collect(transport, 1)] == [(number, 200)]
+            if number == 0:
+                over.set()
+                assert ended.wait(10)
+                assert transport.poll(0.2) == [], "its answer comes too late"
+        transport.close()
+    assert caplog.messages == []
+
+
 @table("token", [None, ""], ids=repr)
 def test_without_a_token_no_credential_is_sent(client: Client, token: str | None) -> None:
     with RawServer(_answering(OK)) as server:
@@ -257,6 +328,9 @@ def test_an_endless_answer_is_cut(client: Client, length: int) -> None:
         completion = client.post(server.url)
     assert (completion.status, completion.failure) == (200, None)
     assert min(length, MAX_ANSWER_BYTES) <= len(completion.body) <= min(length, MAX_ANSWER_BYTES + 65_536)
+    verdict = judge(completion)
+    reason = "answer_too_long" if length > MAX_ANSWER_BYTES else "unreadable_answer"
+    assert (verdict.outcome, verdict.reason) == (Outcome.IN_DOUBT, reason)
 
 
 @table(
@@ -339,15 +413,73 @@ def test_an_answer_that_does_not_come_in_time_leaves_the_event_in_doubt(
     assert len(server.requests) == 1, "nothing below the delivery sends a second time"
 
 
-def test_a_connection_that_ended_while_idle_is_no_doubt() -> None:
-    # The server ends each connection after its answer without saying so; the next request takes a new one.
-    client = Client(RequestsTransport)
-    with RawServer(_closing_after(OK)) as server:
-        for _ in range(3):
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize("waits", [True, False], ids=["at leisure", "at once"])
+def test_a_server_that_closes_after_each_answer_leaves_no_doubt(
+    client: Client,
+    secure: bool,
+    waits: bool,
+    tls: ssl.SSLContext,
+    certificate: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It does not announce it, so the end of a connection comes before the next request, or just behind it."""
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    with RawServer(_closing_after(OK), tls=tls if secure else None) as server:
+        for _ in range(20):
             assert client.post(server.url).status == 200
-            assert server.closed.acquire(timeout=5)
-    assert server.connections == 3
-    client.close()
+            assert not waits or server.closed.acquire(timeout=5)
+    assert server.connections == len(server.requests) == 20
+
+
+def test_a_server_that_closes_after_each_answer_leaves_no_doubt_with_many_in_flight(kind: Kind) -> None:
+    transport, completions = kind(max_in_flight=8, timeout=TIMEOUT), []
+    with RawServer(_closing_after(OK)) as server:
+        transport.submit(0, Target(server.url), "n=0")  # alone, as a delivery's first one is
+        completions += _collect(transport, 1)
+        for number in range(1, 200):
+            transport.submit(number, Target(server.url), f"n={number}")
+            if number >= 8:
+                completions += _collect(transport, 1)
+        completions += _collect(transport, 200 - len(completions))
+        transport.close()
+    assert {completion.status for completion in completions} == {200}
+    assert len(server.requests) == 200
+
+
+def test_a_kept_connection_that_has_ended_is_not_used(client: Client) -> None:
+    """The server keeps connections, until it is started anew, say."""
+    leaves = threading.Event()
+
+    def script(connection: Connection) -> None:
+        for _ in range(3):
+            connection.read()
+            connection.send(OK)
+        leaves.wait(5)
+
+    with RawServer(script) as server:
+        for number in range(9):
+            if number % 3 == 0:
+                leaves.clear()
+            assert client.post(server.url).status == 200
+            if number % 3 == 2:
+                leaves.set()
+                assert server.closed.acquire(timeout=5)
+    assert len(server.requests) == 9
+
+
+def test_a_server_that_breaks_its_connections_is_offered_none_twice(client: Client) -> None:
+    """One request gets no answer on a kept connection; the next ones get their own."""
+
+    def script(connection: Connection) -> None:
+        connection.read()
+        connection.send(OK)
+        connection.read()
+
+    with RawServer(script) as server:
+        statuses = [client.post(server.url).status for _ in range(6)]
+    assert statuses == [200, None, 200, 200, 200, 200]
+    assert server.connections == 5
 
 
 def test_what_a_broken_connection_may_have_carried_is_not_sent_again(client: Client) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 from airflow_provider_adjust.s2s.answers.outcome import Outcome, Verdict
 from airflow_provider_adjust.s2s.redaction import redact
 from airflow_provider_adjust.s2s.transports import Completion, Failure
+from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
 
 _FIX_AUTHORIZATION = (
     "put the app's S2S security token into the connection "
@@ -189,7 +190,11 @@ def _wait(response: Any, header: str | None, now: Callable[[], datetime] | None)
 def judge(completion: Completion) -> Verdict:
     """Return the verdict on an answer, or on the lack of one."""
     if completion.failure is None:
-        return classify(completion.status or 0, completion.body, retry_after=completion.retry_after)
+        verdict = classify(completion.status or 0, completion.body, retry_after=completion.retry_after)
+        if verdict.outcome is Outcome.IN_DOUBT and len(completion.body) > MAX_ANSWER_BYTES:
+            message = "the answer is longer than 1 MB and was not read"
+            return Verdict(Outcome.IN_DOUBT, "answer_too_long", message, http_status=completion.status)
+        return verdict
     message = completion.failure_name
     if completion.failure is Failure.NOT_SENT:
         return Verdict(Outcome.RETRY, "connection_failed", message)

@@ -38,6 +38,14 @@ class Verdict:
     slow_down: bool = False
     http_status: int | None = None
 
+    @property
+    def may_be_resent(self) -> bool:
+        """Whether an event in doubt may be sent again: no status line came, or a 200 with a body that broke off.
+
+        A 200 with too long a body is not: the next answer would be the same, and the event would count each time.
+        """
+        return self.http_status in {None, 200} and self.reason != "answer_too_long"
+
 
 #: What is done with an event in doubt: sent again, left to a person, or looked up in the Device API first.
 OnInDoubt = Literal["resend", "hold", "verify"]

@@ -14,6 +14,7 @@ from typing import Any
 
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.delivery.seconds import mark_shared_seconds
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent, StreamOutOfOrder
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Job
@@ -35,13 +36,21 @@ class Intake:
 
     :param parsers: the parser of each route; a single route is named None.
     :param route_by: the column that names a row's route.
+    :param mark_seconds: mark the events that share a second with another of their lane. A stream then hands on a row when
+        the first one of a later second has been read.
     """
 
     def __init__(
-        self, parsers: Mapping[str | None, EventParser], *, route_by: str | None = None, now: Now = utc_now
+        self,
+        parsers: Mapping[str | None, EventParser],
+        *,
+        route_by: str | None = None,
+        mark_seconds: bool = False,
+        now: Now = utc_now,
     ) -> None:
         self._parsers = parsers
         self._route_by = route_by
+        self._mark_seconds = mark_seconds
         self._now = now
         self._missing_defaults = {f"missing_{name}" for each in parsers.values() for name in each.endpoint.defaults}
         #: Rows that were handed on; each of them gets a receipt.
@@ -53,16 +62,25 @@ class Intake:
         An event that is refused for its age keeps its place, so that the order does not depend on when it is checked.
         """
         count_equal = _EqualEvents(bounded=False)
-        items = [self._take(row, position, count_equal) for position, row in enumerate(rows, start=1)]
-        for _, item in sorted(items, key=lambda timed: timed[0]):
-            self.read += 1
-            yield item
+        timed = [self._take(row, position, count_equal) for position, row in enumerate(rows, start=1)]
+        timed.sort(key=lambda each: each[0])
+        items = (item for _, item in timed)
+        yield from self._counted(mark_shared_seconds(items, None) if self._mark_seconds else items)
 
     def stream(self, rows: Iterable[Row]) -> Iterator[Job | Receipt]:
         """Jobs as the rows come.
 
         :raises StreamOutOfOrder: a row is older than one before it; it was not passed on.
         """
+        items = self._in_order(rows)
+        return self._counted(mark_shared_seconds(items) if self._mark_seconds else items)
+
+    def _counted(self, items: Iterator[Job | Receipt]) -> Iterator[Job | Receipt]:
+        for item in items:
+            self.read += 1
+            yield item
+
+    def _in_order(self, rows: Iterable[Row]) -> Iterator[Job | Receipt]:
         count_equal = _EqualEvents(bounded=True)
         latest: Job | None = None
         for position, row in enumerate(rows, start=1):
@@ -71,7 +89,6 @@ class Intake:
                 if latest is not None and item.event.occurred_at < latest.event.occurred_at:
                     raise StreamOutOfOrder(_out_of_order(item, latest))
                 latest = item
-            self.read += 1
             yield item
 
     def _take(self, row: Row, position: int, count_equal: _EqualEvents) -> tuple[datetime, Job | Receipt]:

@@ -25,7 +25,7 @@ from airflow_provider_adjust.s2s.answers.receipt import (
 from airflow_provider_adjust.s2s.delivery.admission import ClaimStore, Dispatcher, TokenCanary
 from airflow_provider_adjust.s2s.delivery.doubt import is_refused_after_resend, refused_after_resend, resent_too_often
 from airflow_provider_adjust.s2s.delivery.lanes import Pending, Schedule
-from airflow_provider_adjust.s2s.delivery.lookup import DeviceLookup, LookupResult
+from airflow_provider_adjust.s2s.delivery.lookup import DeviceLookup, LookupResult, Start, start_thread
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.delivery.pacing import DelayQueue, Pace
 from airflow_provider_adjust.s2s.delivery.route import Route
@@ -58,6 +58,7 @@ class Delivery:
     :param routes: where events go and how they are looked up, by their job's route.
     :param sink: takes each receipt before anything more is sent.
     :param claims: the ledger.
+    :param start_lookup: runs a call of the Device API beside the loop.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Delivery:
         *,
         sink: Sink,
         claims: ClaimStore | None = None,
+        start_lookup: Start = start_thread,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._transport = transport
@@ -81,7 +83,9 @@ class Delivery:
             raise AdjustConfigurationError(
                 "on_in_doubt='verify' needs the API token in the connection, for the Device API"
             )
-        self._lookup = DeviceLookup(routes, options.lookups) if options.on_in_doubt == "verify" else None
+        self._lookup = (
+            DeviceLookup(routes, options.lookups, start=start_lookup) if options.on_in_doubt == "verify" else None
+        )
         self._canary = TokenCanary()
         self._clock = clock
         self._schedule = Schedule()
@@ -205,7 +209,7 @@ class Delivery:
         """Offer events again after their backoff, and look up the events in doubt that are due."""
         for pending in self._delayed.take_due(self._clock()):
             self._schedule.make_ready(pending)
-        if self._lookup:
+        if self._lookup and not self._stopped:
             for pending, result in self._lookup.results(self._clock):
                 self._take_lookup(pending, result)
 
@@ -284,7 +288,7 @@ class Delivery:
         if result.recorded is Recorded.YES:
             self._settle(pending, Verdict(Outcome.DELIVERED, "", "the Device API shows it"))
         elif pending.doubtful or pending.attempts >= self._retries.attempts:
-            self._unresolved(pending, Verdict(Outcome.IN_DOUBT, "not_verified", result.detail))
+            self._unresolved(pending, Verdict(Outcome.IN_DOUBT, result.reason, result.detail))
         else:
             self._schedule.make_ready(pending)
 
@@ -292,7 +296,8 @@ class Delivery:
         """Seconds for which nothing but an answer can make a difference."""
         now = self._clock()
         longest = _LONGEST_POLL
-        for due in (self._delayed.next_due, self._lookup.next_due if self._lookup else None):
+        lookup = None if self._stopped else self._lookup
+        for due in (self._delayed.next_due, lookup.next_due(now) if lookup else None):
             if due is not None:
                 longest = min(longest, due - now)
         if self.in_flight < self._pace.window:
@@ -326,7 +331,7 @@ class Delivery:
         elif outcome is Outcome.IN_DOUBT:
             if self._lookup:
                 self._begin_lookup(pending, self._lookup)
-            elif self._on_in_doubt == "resend" and verdict.http_status in {None, 200}:
+            elif self._on_in_doubt == "resend" and verdict.may_be_resent:
                 self._resend(pending, verdict, answer)
             else:
                 self._unresolved(pending, verdict, answer)
@@ -349,8 +354,6 @@ class Delivery:
         self._lost_in_a_row = 0
         self._canary.confirm(pending)
         self._schedule.settle(pending)
-        if self._lookup and verdict.outcome is Outcome.DELIVERED:
-            self._lookup.remember(pending)
         self._end(pending, verdict.outcome, verdict, answer)
 
     def _end(self, pending: Pending, outcome: Outcome, verdict: Verdict, answer: bytes | None) -> None:
@@ -384,15 +387,17 @@ class Delivery:
     def _retry(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
         now = self._clock()
         retry_after = verdict.retry_after
-        if retry_after is not None and retry_after > self._retries.max_retry_after:
-            self.stop(_retry_after_too_long(retry_after, verdict))
+        concerns_one = self._pace.concerns_one(verdict)
+        is_too_long = retry_after is not None and retry_after > self._retries.max_retry_after
+        if is_too_long and not (concerns_one and self._settled):
+            self.stop(_retry_after_too_long(verdict))
         if pending.attempts >= self._retries.attempts and pending.settled_before == self._settled:
             self.stop(_nothing_settled(pending.attempts, verdict))
-        if self._stopped or pending.attempts >= self._retries.attempts:
+        if self._stopped or is_too_long or pending.attempts >= self._retries.attempts:
             self._unresolved(pending, verdict, answer)
             return
         pause = self._retries.wait(pending.attempts) if retry_after is None else retry_after
-        if verdict.slow_down and (retry_after is not None or verdict.http_status == 429):
+        if verdict.slow_down and not concerns_one and (retry_after is not None or verdict.http_status == 429):
             self._pace.pause(now, pause)
         self._delayed.add(pending, now + pause)
 
@@ -431,9 +436,10 @@ def _halted(verdict: Verdict) -> DeliveryHalted:
     )
 
 
-def _retry_after_too_long(seconds: float, verdict: Verdict) -> AdjustUnreachable:
+def _retry_after_too_long(verdict: Verdict) -> AdjustUnreachable:
     return AdjustUnreachable(
-        f"Adjust asks to wait {seconds:.0f} s ({_words(verdict)}); retry then", retry_after=seconds
+        f"Adjust asks to wait {verdict.retry_after:.0f} s ({_words(verdict)}); retry then",
+        retry_after=verdict.retry_after,
     )
 
 

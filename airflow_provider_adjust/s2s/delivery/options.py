@@ -38,11 +38,14 @@ class Retries:
 class LookupPolicy:
     """How long the Device API is asked about an event in doubt, in seconds.
 
-    Practice says that the Device API lags some 30 seconds, so "not there" counts only after ``wait``.
+    Practice says that the Device API lags some 30 seconds, so "not there" counts only after ``wait``. ``at_once`` bounds
+    the calls that are under way together, ``longest`` the time of an event, however slow the Device API is.
     """
 
     wait: float = 60.0
     every: float = 5.0
+    longest: float = 120.0
+    at_once: int = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,9 @@
 """When the next request may start: the window of requests in flight, the rate, retries and pauses.
 
 The window shrinks when Adjust says that it is too much and grows back while it answers, as TCP's does: halved on 429, cut
-by a quarter on 503, one more for every eight good answers. Occasional 503s are ignored: the window shrinks only when more
-than 5 % of the last 64 answers or so are 429 or 503. Until the first answer that is not a halt the window is one, so that
-a wrong token costs one request.
+by a quarter on 503, one more for every eight good answers. An occasional 503 concerns its own event: the window shrinks,
+and all events wait, only when more than 5 % of the last 64 answers or so are 429 or 503. Until the first answer that is
+not a halt the window is one, so that a wrong token costs one request.
 """
 
 from __future__ import annotations
@@ -92,12 +92,16 @@ class Pace:
         """Start nothing for that long."""
         self._paused_until = max(self._paused_until, now + seconds)
 
+    def concerns_one(self, verdict: Verdict) -> bool:
+        """Whether the 503, which was counted, is noise: it asks its own event to wait, and not all of them."""
+        return verdict.http_status == 503 and self._slow_share <= _NOISE
+
     def answered(self, verdict: Verdict) -> None:
         """Shrink or grow by the answer. A burst of refusals that were in flight together counts once."""
         self._answers_to_next_cut -= 1
         self._slow_share += (verdict.slow_down - self._slow_share) / _LATEST
         if not verdict.slow_down:
             self._window = min(float(self._most), self._window + _GROWTH)
-        elif self._answers_to_next_cut <= 0 and (verdict.http_status == 429 or self._slow_share > _NOISE):
+        elif self._answers_to_next_cut <= 0 and not self.concerns_one(verdict):
             self._window = max(1.0, self._window * _CUT.get(verdict.http_status or 0, 1.0))
             self._answers_to_next_cut = int(self._window) + 1

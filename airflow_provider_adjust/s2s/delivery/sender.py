@@ -53,13 +53,19 @@ class Sender:
         ledger: Ledger | None = None,
         now: Now = utc_now,
     ) -> None:
+        options = options or SendOptions()
         self._checkpoint = checkpoint
         if ledger:
             ledger.attach(
                 {name: route.destination for name, route in routes.items()},
                 longest_request=max(route.longest_request for route in routes.values()),
             )
-        self._intake = Intake({name: route.parser for name, route in routes.items()}, route_by=route_by, now=now)
+        self._intake = Intake(
+            {name: route.parser for name, route in routes.items()},
+            route_by=route_by,
+            mark_seconds=options.on_in_doubt == "verify",
+            now=now,
+        )
         self.sink = Sink(
             rejected=rejected,
             responses=responses,
@@ -68,7 +74,7 @@ class Sender:
             ledger=ledger,
             checkpoint=checkpoint,
         )
-        self._delivery = Delivery(transport, routes, options or SendOptions(), sink=self.sink, claims=ledger)
+        self._delivery = Delivery(transport, routes, options, sink=self.sink, claims=ledger)
 
     @property
     def read(self) -> int:

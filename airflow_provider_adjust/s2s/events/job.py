@@ -14,7 +14,8 @@ class Job:
 
     ``route`` names the connection that it goes through. ``sent_before``: an earlier try may have sent it, and no answer
     to that is known. ``lost_answers``: how many requests of earlier tries had no answer. ``after_kill``: an earlier try was
-    killed, and may have sent it without a trace.
+    killed, and may have sent it without a trace. ``shares_second``: another event of the input has the same second in one of its lanes, or may have;
+    noted only where events in doubt are looked up.
     """
 
     event: Event
@@ -24,6 +25,7 @@ class Job:
     sent_before: bool = False
     lost_answers: int = 0
     after_kill: bool = False
+    shares_second: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ import requests
 from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
 
 from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES, Completion, Failure, Target
+from airflow_provider_adjust.s2s.transports.kept import Keeping, WatchedSockets
 from airflow_provider_adjust.s2s.transports.settings import new_session, request_settings
 
 #: libcurl waits with select(), which takes no file descriptor above 1023; requests beyond that wait for a connection.
@@ -75,11 +76,16 @@ class _Exchange:
         self.key = key
         self.deadline = deadline
         self.body = body
-        self.was_read = False
+        self.was_read = not body  # libcurl does not ask for an empty one
         self.answer = []
         self._head.clear()
         self._received = 0
         self.handle.setopt(pycurl.POSTFIELDSIZE, len(body))
+
+    def keep_connection(self, is_kept: bool) -> None:
+        """Whether the request may take a kept connection and leave its own behind."""
+        self.handle.setopt(pycurl.FRESH_CONNECT, not is_kept)
+        self.handle.setopt(pycurl.FORBID_REUSE, not is_kept)
 
     def set_target(self, target: Target, session: requests.Session) -> None:
         """Send to this target from now on."""
@@ -157,6 +163,10 @@ class CurlTransport:
         #: What is in flight, oldest first.
         self._open: dict[Any, _Exchange] = {}
         self._never_sent: list[Completion] = []
+        #: Submitted and not yet given to libcurl.
+        self._new: list[_Exchange] = []
+        self._keeping = Keeping()
+        self._kept = WatchedSockets()
 
     def submit(self, key: Any, target: Target, body: str) -> None:
         exchange = self._idle.pop() if self._idle else self._new_exchange()
@@ -167,7 +177,7 @@ class CurlTransport:
             return
         exchange.begin(key, body.encode(), self._clock.now() + self._longest)
         self._open[exchange.handle] = exchange
-        self._multi.add_handle(exchange.handle)
+        self._new.append(exchange)
 
     def poll(self, timeout: float | None) -> list[Completion]:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -190,10 +200,31 @@ class CurlTransport:
     def _oldest(self) -> _Exchange:
         return next(iter(self._open.values()))
 
+    def _start(self) -> None:
+        """Give what was submitted to libcurl, which writes it in the same breath.
+
+        libcurl takes the first kept connection, and looks once a second whether one was closed. So it gets none while
+        there is a closed one among them.
+        """
+        if not self._new:
+            return
+        is_kept = self._keeping.is_allowed(time.monotonic())
+        if is_kept and len(self._kept):
+            if self._kept.any_ended(self._keeping.watch_seconds):
+                self._keeping.ended(time.monotonic())
+                is_kept = False
+            else:
+                self._keeping.stood(time.monotonic())
+        for exchange in self._new:
+            exchange.keep_connection(is_kept)
+            self._multi.add_handle(exchange.handle)
+        self._new.clear()
+
     def _collect(self) -> list[Completion]:
         completions, self._never_sent = self._never_sent, []
         if not self._open:
             return completions
+        self._start()
         self._multi.perform()
         left = 1
         while left:
@@ -201,6 +232,8 @@ class CurlTransport:
             for handle in answered:
                 completions.append(self._end(handle).answered())
             for handle, code, _ in failed:
+                if code != pycurl.E_OPERATION_TIMEDOUT:
+                    self._keeping.ended(time.monotonic())
                 completions.append(self._end(handle).failed(code))
         # Only now: what has come while nobody looked has been read.
         now = self._clock.now()
@@ -209,6 +242,9 @@ class CurlTransport:
         return completions
 
     def _end(self, handle: Any) -> _Exchange:
+        kept = handle.getinfo(pycurl.ACTIVESOCKET)
+        if kept >= 0:  # -1: libcurl has closed the connection
+            self._kept.add(kept)
         self._multi.remove_handle(handle)
         exchange = self._open.pop(handle)
         self._idle.append(exchange)

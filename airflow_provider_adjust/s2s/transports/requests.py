@@ -11,6 +11,7 @@ import ssl
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
 from typing import Any, NamedTuple
 
 import requests
@@ -18,6 +19,7 @@ import urllib3
 from requests.adapters import HTTPAdapter
 
 from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES, Completion, Failure, Target
+from airflow_provider_adjust.s2s.transports.kept import Keeping, WatchedSockets
 from airflow_provider_adjust.s2s.transports.settings import new_session, request_settings
 
 #: Compressed bytes that are read at a time. Older releases of urllib3 unpack them whole, a thousandfold at worst.
@@ -53,7 +55,7 @@ class RequestsTransport:
     def __init__(
         self, *, max_in_flight: int, timeout: tuple[float, float], session: requests.Session | None = None
     ) -> None:
-        self._session = session or new_session(max_in_flight)
+        self._session = session or new_session()
         self._timeout = urllib3.Timeout(connect=timeout[0], read=timeout[1])
         self._longest = sum(timeout)
         self._ways: dict[Target, _Connections] = {}
@@ -62,6 +64,7 @@ class RequestsTransport:
         self._threads: list[threading.Thread] = []
         #: What is in flight, oldest first: by when it must have ended, and what was submitted.
         self._open: dict[int, tuple[float, Any]] = {}
+        self._keeping = Keeping()
         self._submitted = 0
         self._abandoned = 0
 
@@ -143,12 +146,36 @@ class RequestsTransport:
                 preload_content=False,
             )
             status = response.status
-            answer, is_whole = _read(response)
+            with self._unkept(response):
+                answer, is_whole = _read(response)
             if not answer and is_whole and not _announces_its_end(response):
                 return Completion(key, status, failure=Failure.NO_ANSWER, failure_name="TruncatedHeaders")
             return Completion(key, status, answer, response.headers.get("Retry-After"))
         except Exception as error:
+            if isinstance(error, urllib3.exceptions.ProtocolError):
+                self._keeping.ended(time.monotonic())
             return Completion(key, status, failure=_phase(error, content), failure_name=type(error).__name__)
+
+    def _unkept(self, response: urllib3.BaseHTTPResponse) -> AbstractContextManager[Any]:
+        """The response's socket, to be closed after the answer, where the connection must not be kept.
+
+        A connection without its socket opens another one for the next request. urllib3 notices by itself a connection
+        that has ended by the time it is used again.
+        """
+        connection: Any = response.connection
+        if (
+            self._keeping.is_proven or connection is None or connection.sock is None
+        ):  # None: the server announced its end
+            return nullcontext()
+        if self._keeping.is_allowed(time.monotonic()):
+            sockets = WatchedSockets()
+            sockets.add(connection.sock.fileno())
+            if not sockets.any_ended(self._keeping.watch_seconds):
+                self._keeping.stood(time.monotonic())
+                return nullcontext()
+            self._keeping.ended(time.monotonic())
+        sock, connection.sock = connection.sock, None
+        return closing(sock)
 
     def _connect(self, target: Target) -> _Connections:
         way = request_settings(self._session, target)

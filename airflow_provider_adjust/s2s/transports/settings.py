@@ -5,9 +5,12 @@ Every transport asks here, so that a proxy in the environment or a CA bundle mea
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
-from typing import NamedTuple
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -28,10 +31,22 @@ class BearerToken(requests.auth.AuthBase):
         return request
 
 
-def new_session(connections: int = 1) -> requests.Session:
-    """A session that keeps up to ``connections`` connections, retries nothing and stores no cookies."""
-    session = requests.Session()
-    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=connections, max_retries=0, pool_block=False)
+class _Session(requests.Session):
+    """A session whose requests to this machine go through no proxy."""
+
+    def merge_environment_settings(self, url: Any, *settings: Any) -> Any:  # the proxies of the environment
+        merged = super().merge_environment_settings(url, *settings)
+        return {**merged, "proxies": {}} if is_loopback(url) else merged
+
+
+def new_session() -> requests.Session:
+    """A session that keeps the connections that it made, retries nothing and stores no cookies.
+
+    How many connections there are is the transport's to say: 0 sets no limit, since a pool that is full closes a good
+    connection, with a warning, when an answer that was given up ends after all.
+    """
+    session = _Session()
+    adapter = HTTPAdapter(pool_connections=4, pool_maxsize=0, max_retries=0, pool_block=False)
     session.mount("https://", adapter)
     session.mount("http://", adapter)
     session.headers.update(
@@ -62,3 +77,27 @@ def request_settings(session: requests.Session, target: Target) -> RequestSettin
     return RequestSettings(
         session.prepare_request(request), settings["proxies"], settings["verify"] or True, settings["cert"]
     )
+
+
+def is_loopback(url: str) -> bool:
+    """Whether the URL leads to this machine, however it spells that.
+
+    Such a request never goes through a proxy: the proxy would get token and device ids in clear text, and it would look
+    for the server on its own machine.
+    """
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    address = _address(host)
+    return address is not None and address.is_loopback
+
+
+def _address(host: str) -> IPv4Address | IPv6Address | None:
+    try:
+        address = ip_address(host)
+    except ValueError:
+        try:
+            return IPv4Address(socket.inet_aton(host))  # 127.1 and 0x7f000001 are addresses for the system, too
+        except OSError:
+            return None
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
