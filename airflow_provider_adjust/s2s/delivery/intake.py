@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
+from itertools import chain
 from typing import Any
 
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
@@ -24,6 +25,8 @@ from airflow_provider_adjust.s2s.redaction import escape, quote, row_repr
 Now = Callable[[], datetime]
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
 _LONGEST_SHOWN_ID = 80
+#: If so many rows at a stream's start lack a token, the rest is taken to lack it, too.
+_ENOUGH_ROWS = 1000
 
 
 def utc_now() -> datetime:
@@ -44,6 +47,7 @@ class Intake:
         self._route_by = route_by
         self._now = now
         self._missing_defaults = {f"missing_{name}" for each in parsers.values() for name in each.endpoint.defaults}
+        self._lacks_id_column = next(iter(parsers.values())).lacks_id_column
         #: Rows that were handed on; each of them gets a receipt.
         self.read = 0
 
@@ -51,9 +55,13 @@ class Intake:
         """Everything by time, what has none first; equal times keep the order of their rows.
 
         An event that is refused for its age keeps its place, so that the order does not depend on when it is checked.
+
+        :raises AdjustConfigurationError: no row has what an option or the connection should have named.
         """
         count_equal = _EqualEvents(bounded=False)
         items = [self._take(row, position, count_equal) for position, row in enumerate(rows, start=1)]
+        if items and all(self._lacks_what_rows_share(item) for _, item in items):
+            raise _nothing_has_it([item for _, item in items])
         for _, item in sorted(items, key=lambda timed: timed[0]):
             self.read += 1
             yield item
@@ -61,8 +69,25 @@ class Intake:
     def stream(self, rows: Iterable[Row]) -> Iterator[Job | Receipt]:
         """Jobs as the rows come.
 
+        :raises AdjustConfigurationError: none of the first rows has what an option or the connection should have named.
         :raises StreamOutOfOrder: a row is older than one before it; it was not passed on.
         """
+        items = self._in_time_order(rows)
+        first: list[Job | Receipt] = []
+        for item in items:
+            first.append(item)
+            if not self._lacks_what_rows_share(item):
+                break
+            if len(first) == _ENOUGH_ROWS:
+                raise _nothing_has_it(first)
+        else:
+            if first:
+                raise _nothing_has_it(first)
+        for item in chain(first, items):
+            self.read += 1
+            yield item
+
+    def _in_time_order(self, rows: Iterable[Row]) -> Iterator[Job | Receipt]:
         count_equal = _EqualEvents(bounded=True)
         latest: Job | None = None
         for position, row in enumerate(rows, start=1):
@@ -71,8 +96,14 @@ class Intake:
                 if latest is not None and item.event.occurred_at < latest.event.occurred_at:
                     raise StreamOutOfOrder(_out_of_order(item, latest))
                 latest = item
-            self.read += 1
             yield item
+
+    def _lacks_what_rows_share(self, item: Job | Receipt) -> bool:
+        """The row lacks a token, the environment or the column of its id. If all rows do, it is not their mistake."""
+        return isinstance(item, Receipt) and (
+            item.reason in self._missing_defaults
+            or (item.reason == "missing_event_id" and self._lacks_id_column(item.row))
+        )
 
     def _take(self, row: Row, position: int, count_equal: _EqualEvents) -> tuple[datetime, Job | Receipt]:
         """The row's time, and the job or the refusal that it becomes."""
@@ -81,9 +112,6 @@ class Intake:
             event = self._parsers[route].parse(row, now=self._now(), count_equal=count_equal)
             count_equal.check(event, position)
         except InvalidEvent as error:
-            if error.reason in self._missing_defaults and position == 1:
-                # Not one row's mistake: nothing has been sent yet, and nothing should be.
-                raise AdjustConfigurationError(error.detail) from None
             outcome = Outcome.EXPIRED if error.reason == "expired" else Outcome.INVALID
             event_id = error.event_id or row_digest(row)
             refusal = Receipt(outcome, error.reason, event_id, position, detail=error.detail, row=row)
@@ -144,6 +172,12 @@ def row_digest(row: Any) -> str:
     except Exception:  # a value that has no text
         content = row_repr(row)
     return blake2b(content.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+
+
+def _nothing_has_it(items: Sequence[Job | Receipt]) -> AdjustConfigurationError:
+    """Nothing has been sent yet, and nothing should be."""
+    details = [item.detail for item in items if isinstance(item, Receipt)]
+    return AdjustConfigurationError(f"{details[0]} (so it is with all of the {len(items):,} rows that were read)")
 
 
 def _out_of_order(job: Job, latest: Job) -> str:
