@@ -15,7 +15,7 @@ from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOper
 from airflow_provider_adjust.rendered_fields import HidesRenderedFields, hide, reveal
 from airflow_provider_adjust.s2s.account.rejected import ROW_KEY, is_rejected_line
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row, row_of_pairs
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row
 
 if TYPE_CHECKING:
     from airflow_provider_adjust.lineage import Lineage
@@ -102,7 +102,7 @@ def _load_json(text: str) -> Any:
     if not text.strip():
         return []
     try:
-        return json.loads(text, object_pairs_hook=row_of_pairs)
+        return json.loads(text)
     except ValueError as error:
         raise AdjustConfigurationError(
             f"events is not a JSON list (line {getattr(error, 'lineno', '?')}, column {getattr(error, 'colno', '?')}); in a "

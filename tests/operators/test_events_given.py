@@ -31,14 +31,6 @@ def test_events_may_be_given_as_rows_or_as_their_json(adjust: SandboxServer, nam
     assert sorted(filter(None, recorded(adjust))) == [device(1), device(2)]
 
 
-def test_a_row_of_json_text_with_one_name_twice_is_refused(adjust: SandboxServer, tmp_path: Path) -> None:
-    twice = json.dumps(purchase(2))[:-1] + ', "revenue": "1000"}'
-    rejected = tmp_path / "rejected.jsonl"
-    result = send(f"[{json.dumps(purchase(1))}, {twice}]", max_rejected=1, rejected_path=str(rejected))
-    assert (result["delivered"], result["by_reason"]) == (1, {"repeated_parameter": 1})
-    assert recorded(adjust) == [device(1)]
-
-
 @pytest.mark.parametrize("events", [[], (), "[]", "", "  \n"])
 def test_an_empty_input_does_not_fail_the_task(adjust: SandboxServer, events: Any) -> None:
     result = send(events)

@@ -188,7 +188,9 @@ def test_a_row_without_what_the_others_have_is_refused_wherever_it_stands(how: s
 def test_what_no_row_has_is_a_mistake_of_the_configuration(how: str, missing: str, rows: int) -> None:
     intake = _intake(id_field="order_no")
     items = getattr(intake, how)([row(**{"order_no": "A-1", missing: ...})] * rows)
-    with pytest.raises(AdjustConfigurationError, match=f"no (column .)?{missing}.*all of the {rows} rows"):
+    with pytest.raises(
+        AdjustConfigurationError, match=rf"no (column .)?{missing}.*rows read, all of them the same: {rows}\)"
+    ):
         next(items)
     assert intake.read == 0
 
@@ -202,7 +204,7 @@ def test_a_column_that_id_field_names_wrongly_is_told_beside_those_that_there_ar
 
 def test_a_stream_that_never_has_a_token_ends_long_before_its_end() -> None:
     rows = iter([row(event_token=...)] * 5000)
-    with pytest.raises(AdjustConfigurationError, match="all of the 1,000 rows"):
+    with pytest.raises(AdjustConfigurationError, match="all of them the same: 1,000"):
         next(_intake().stream(rows))
     assert len(list(rows)) == 4000
 

@@ -60,9 +60,8 @@ class Intake:
         """
         count_equal = _EqualEvents(bounded=False)
         items = [self._take(row, position, count_equal) for position, row in enumerate(rows, start=1)]
-        if items and all(self._lacks_what_rows_share(item) for _, item in items):
-            raise _nothing_has_it([item for _, item in items])
-        for _, item in sorted(items, key=lambda timed: timed[0]):
+        items.sort(key=lambda timed: timed[0])
+        for item in self._unless_all_lack_it(item for _, item in items):
             self.read += 1
             yield item
 
@@ -72,22 +71,11 @@ class Intake:
         :raises AdjustConfigurationError: none of the first rows has what an option or the connection should have named.
         :raises StreamOutOfOrder: a row is older than one before it; it was not passed on.
         """
-        items = self._in_time_order(rows)
-        first: list[Job | Receipt] = []
-        for item in items:
-            first.append(item)
-            if not self._lacks_what_rows_share(item):
-                break
-            if len(first) == _ENOUGH_ROWS:
-                raise _nothing_has_it(first)
-        else:
-            if first:
-                raise _nothing_has_it(first)
-        for item in chain(first, items):
+        for item in self._unless_all_lack_it(self._in_order(rows), enough=_ENOUGH_ROWS):
             self.read += 1
             yield item
 
-    def _in_time_order(self, rows: Iterable[Row]) -> Iterator[Job | Receipt]:
+    def _in_order(self, rows: Iterable[Row]) -> Iterator[Job | Receipt]:
         count_equal = _EqualEvents(bounded=True)
         latest: Job | None = None
         for position, row in enumerate(rows, start=1):
@@ -98,8 +86,28 @@ class Intake:
                 latest = item
             yield item
 
+    def _unless_all_lack_it(
+        self, items: Iterable[Job | Receipt], *, enough: int | None = None
+    ) -> Iterator[Job | Receipt]:
+        """The items, unless all of them, or the first so many, lack what an option or the connection should have named.
+
+        Then it is not the mistake of a row: nothing has been sent yet, and nothing should be.
+        """
+        items = iter(items)
+        first: list[Job | Receipt] = []
+        for item in items:
+            first.append(item)
+            if not self._lacks_what_rows_share(item):
+                break
+            if len(first) == enough:
+                raise _nothing_has_it(first)
+        else:
+            if first:
+                raise _nothing_has_it(first)
+        yield from chain(first, items)
+
     def _lacks_what_rows_share(self, item: Job | Receipt) -> bool:
-        """The row lacks a token, the environment or the column of its id. If all rows do, it is not their mistake."""
+        """Tell a row without a token, without an environment or without the column of its id."""
         return isinstance(item, Receipt) and (
             item.reason in self._missing_defaults
             or (item.reason == "missing_event_id" and self._lacks_id_column(item.row))
@@ -175,9 +183,9 @@ def row_digest(row: Any) -> str:
 
 
 def _nothing_has_it(items: Sequence[Job | Receipt]) -> AdjustConfigurationError:
-    """Nothing has been sent yet, and nothing should be."""
-    details = [item.detail for item in items if isinstance(item, Receipt)]
-    return AdjustConfigurationError(f"{details[0]} (so it is with all of the {len(items):,} rows that were read)")
+    first = items[0]
+    detail = first.detail if isinstance(first, Receipt) else ""
+    return AdjustConfigurationError(f"{detail} (rows read, all of them the same: {len(items):,})")
 
 
 def _out_of_order(job: Job, latest: Job) -> str:

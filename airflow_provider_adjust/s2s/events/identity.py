@@ -15,8 +15,9 @@ from airflow_provider_adjust.s2s.redaction import escape, quote
 LONGEST_EVENT_ID = 255
 #: Between the values of several columns. Within a value it is escaped, so that no two sets of values make one id.
 _SEPARATOR = "|"
-#: Characters of a row's columns that a message lists.
-_LONGEST_LIST = 100
+#: Characters of a row's columns that a message lists, and of one of them.
+_LONGEST_LIST = 500
+_LONGEST_NAME = 100
 
 
 class EventIds:
@@ -72,7 +73,7 @@ class EventIds:
     @staticmethod
     def _value(row: Row, column: str) -> Any:
         if column not in row:
-            columns = escape(", ".join(str(each)[:_LONGEST_LIST] for each in row), _LONGEST_LIST)
+            columns = escape(", ".join(str(each)[:_LONGEST_NAME] for each in row), _LONGEST_LIST)
             raise InvalidEvent(
                 "missing_event_id", f"the row has no column {quote(column)}, which id_field names; it has: {columns}"
             )

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
-
-from airflow_provider_adjust.s2s.redaction import quote
 
 Row = Mapping[str, Any]
 
@@ -22,20 +19,10 @@ class ResubmittedRow(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
-    """A row that its reader could not read, and the reason for which it is refused."""
+    """A row that its reader could not read, or that has one name twice."""
 
     problem: str
     reason: str = "unreadable_row"
-
-
-def row_of_pairs(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any] | UnreadableRow:
-    """The row of a JSON object's names and values, for ``json.loads(..., object_pairs_hook=row_of_pairs)``."""
-    row = dict(pairs)
-    if len(row) == len(pairs):
-        return row
-    counts = Counter(name for name, _ in pairs)
-    name = next(name for name, count in counts.items() if count > 1)
-    return UnreadableRow(f"the JSON object names {quote(name)} twice; keep one", "repeated_parameter")
 
 
 def renamed(row: Any, column_map: Mapping[str, str]) -> Any:

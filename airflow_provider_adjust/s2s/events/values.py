@@ -21,7 +21,6 @@ from typing import Any
 
 from airflow_provider_adjust.s2s.endpoints.endpoint import Parameter
 from airflow_provider_adjust.s2s.errors import InvalidEvent
-from airflow_provider_adjust.s2s.events.rows import UnreadableRow
 from airflow_provider_adjust.s2s.redaction import quote
 
 Normalise = Callable[[Parameter, Any], str | None]
@@ -296,8 +295,6 @@ def _object_entries(name: str, value: Any) -> Mapping[Any, Any]:
         # A MAP column of Parquet, or an ARRAY of STRUCTs with a key and a value.
         pairs = [_pair(name, entry) for entry in value]
         return _of_pairs(name, pairs)
-    if isinstance(value, UnreadableRow):
-        raise InvalidEvent(value.reason, f"{name}: {value.problem}")
     if isinstance(value, Mapping):
         return value
     raise _no_object(name)
