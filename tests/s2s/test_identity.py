@@ -40,6 +40,12 @@ def test_the_columns_values_make_the_id_and_are_not_sent(id_field: Any, changes:
     assert event.params == parse().params
 
 
+def test_the_options_know_the_columns() -> None:
+    assert RowOptions().id_columns == ()
+    assert RowOptions(id_field="order_no").id_columns == ("order_no",)
+    assert RowOptions(id_field=list(CONTRACT)).id_columns == CONTRACT
+
+
 def test_columns_that_identify_may_be_renamed() -> None:
     options = {"id_field": CONTRACT, "column_map": {"contract_id": "contract", "period": "month"}}
     event = parse(options, contract_id=77, period=11)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from airflow_provider_adjust.s2s.endpoints.endpoint import Endpoint
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
+from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row
 from airflow_provider_adjust.s2s.events.values import is_missing, is_null_word, scalar_text
 from airflow_provider_adjust.s2s.redaction import escape, quote
@@ -23,22 +24,18 @@ _LONGEST_NAME = 100
 class EventIds:
     """Reads the id of a row.
 
-    :param id_field: the column, or the columns, that identify a row; None where nothing does.
-    :param column_map: Adjust's names by the rows'.
-    :raises AdjustConfigurationError: it names no column, one twice, or one that holds personal data.
+    :raises AdjustConfigurationError: ``id_field`` names no column, one twice, or one that holds personal data.
     """
 
-    def __init__(
-        self, id_field: str | Sequence[str] | None, *, column_map: Mapping[str, str], endpoint: Endpoint
-    ) -> None:
-        self._columns = (id_field,) if isinstance(id_field, str) else tuple(id_field or ())
-        shown = self._columns[0] if len(self._columns) == 1 else id_field
-        if id_field is not None and (not all(self._columns) or not self._columns):
+    def __init__(self, options: RowOptions, endpoint: Endpoint) -> None:
+        self._columns = options.id_columns
+        shown = self._columns[0] if len(self._columns) == 1 else options.id_field
+        if options.id_field is not None and (not all(self._columns) or not self._columns):
             raise AdjustConfigurationError(f"id_field={shown!r} must name a column, or several")
         if len(set(self._columns)) < len(self._columns):
             raise AdjustConfigurationError(f"id_field={shown!r} names a column twice")
         #: The columns' names after ``column_map``.
-        self.names = tuple(column_map.get(column, column) for column in self._columns)
+        self.names = tuple((options.column_map or {}).get(column, column) for column in self._columns)
         if not endpoint.personal.isdisjoint(self.names):
             raise AdjustConfigurationError(
                 f"id_field={shown!r} holds a device's id or other personal data; event ids appear in logs, so "

@@ -79,3 +79,8 @@ class RowOptions:
         help="a value that Adjust would not take in a parameter that an event can do without: refuse the row, or "
         "leave_out the parameter and count the row under adjusted. Times, tokens and money are always refused",
     )
+
+    @property
+    def id_columns(self) -> tuple[str, ...]:
+        """The columns that ``id_field`` names; none without it."""
+        return (self.id_field,) if isinstance(self.id_field, str) else tuple(self.id_field or ())

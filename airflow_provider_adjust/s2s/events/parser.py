@@ -52,11 +52,10 @@ class EventParser:
                 f"on_bad_optional={options.on_bad_optional!r} must be one of {', '.join(get_args(OnBadOptional))}"
             )
         self._leaves_out_bad = options.on_bad_optional == "leave_out"
-        names = dict(options.column_map or {})
-        self._ids = EventIds(options.id_field, column_map=names, endpoint=endpoint)
+        self._ids = EventIds(options, endpoint)
         self._columns = Columns(
             endpoint,
-            names=names,
+            names=dict(options.column_map or {}),
             extra=tuple(options.extra_params),
             ignored=(*ignored, *self._ids.names),
             has_event_names=bool(options.event_tokens),
