@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any
 
@@ -20,19 +21,16 @@ from airflow_provider_adjust.s2s.redaction import quote
 
 _EPOCH_TEXT = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 #: What may follow a time of day: UTC, or an offset. Adjust itself writes a Z before the offset, which then counts.
-_ZONE = r"(?: ?(?:[Zz]|[Uu][Tt][Cc]|Z?([+-])([0-9]{2})(?::?([0-9]{2}))?))"
+_ZONE = r"(?: ?(?:[Zz]|[Uu][Tt][Cc]|Z?[+-](?:0[0-9]|1[0-4])(?::?[0-5][0-9])?))"
 #: The forms of a time that are read, and no others: a library that reads more of them also reads some of them wrong.
-_EXTENDED = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2})(?::([0-9]{2})(?:[.,]([0-9]+))?)?(" + _ZONE + ")?"
+_TIME = re.compile(
+    r"((?:[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?)"
+    r"|(?:[0-9]{8}[Tt](?:[01][0-9]|2[0-3])[0-9]{2}(?:[0-9]{2}(?:[.,][0-9]+)?)?))"
+    rf"({_ZONE})?"
 )
-_BASIC = re.compile(
-    r"([0-9]{4})([0-9]{2})([0-9]{2})[Tt]([0-9]{2})([0-9]{2})(?:([0-9]{2})(?:[.,]([0-9]+))?)?(" + _ZONE + ")?"
-)
-_BARE_DATE = re.compile(r"(?:[0-9]{4}-?[0-9]{2}-?[0-9]{2}|[0-9]{4}-?W[0-9]{2}(?:-?[0-9])?)" + _ZONE + "?")
+_BARE_DATE = re.compile(rf"(?:[0-9]{{4}}-?[0-9]{{2}}-?[0-9]{{2}}|[0-9]{{4}}-?W[0-9]{{2}}(?:-?[0-9])?){_ZONE}?")
 #: Characters of a time, of which most may be digits of its fraction.
 _LONGEST = 200
-#: Hours: no zone is further from UTC.
-_LARGEST_OFFSET = timedelta(hours=14)
 #: Epoch seconds lie between 2001 and 5138; larger numbers are milliseconds or finer, smaller ones are not the time of an event.
 _FIRST_SECOND = Decimal(1_000_000_000)
 _FIRST_MILLISECOND = Decimal(100_000_000_000)
@@ -76,34 +74,27 @@ def _read_text(name: str, text: str, zone: tzinfo) -> datetime:
         raise refuse(name, f"is {len(text):,} characters long; {_EXAMPLE}")
     if _EPOCH_TEXT.fullmatch(text):
         return _read_epoch(name, Decimal(text))
-    found = _EXTENDED.fullmatch(text) or _BASIC.fullmatch(text)
+    found = _TIME.fullmatch(text)
     if found is None:
         if _BARE_DATE.fullmatch(text):
             raise _bare_date(name)
         raise refuse(name, f"is {quote(text)}; {_EXAMPLE}")
-    year, month, day, hour, minute, second, fraction, suffix, sign, hours, minutes = found.groups()
+    local, suffix = found.groups()
     try:
-        return datetime(
-            int(year),
-            int(month),
-            int(day),
-            int(hour),
-            int(minute),
-            int(second or 0),
-            int((fraction or "")[:6].ljust(6, "0")),
-            tzinfo=_offset(sign, hours, minutes or "0") if suffix else zone,
-        )
+        moment = datetime.fromisoformat(local)
+        return moment.replace(tzinfo=_offset(suffix) if suffix else zone)
     except ValueError:
         raise refuse(name, f"is {quote(text)}, which is not in the calendar; {_EXAMPLE}") from None
 
 
-def _offset(sign: str | None, hours: str, minutes: str) -> tzinfo:
-    if sign is None:
+@lru_cache(maxsize=1024)
+def _offset(suffix: str) -> tzinfo:
+    """The zone of a suffix that the grammar knows."""
+    digits = suffix.strip(" Zz+-").replace(":", "")
+    if not digits.isdecimal():
         return UTC
-    offset = timedelta(hours=int(hours), minutes=int(minutes))
-    if int(minutes) > 59 or offset > _LARGEST_OFFSET:
-        raise ValueError
-    return timezone(-offset if sign == "-" else offset)
+    offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:] or 0))
+    return timezone(-offset if "-" in suffix else offset)
 
 
 def _read_epoch(name: str, value: Real | Decimal) -> datetime:
