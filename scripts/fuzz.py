@@ -56,6 +56,9 @@ _ROWS = [
     {"revenue": 12.5, "currency": "EUR", "event": "purchase", "order_id": 7, "extra": None},
     {"callback_params": {"a": [1, "x", None], "b": True}, "partner_params": '{"a": "1"}'},
     {"created_at": "2026-05-01T12:00:00.5+02:00", "ip_address": "2001:db8::1"},
+    {"created_at": "2026-05-01 11:00:00.250 UTC", "ip_address": "::ffff:192.0.2.1", "tracking_enabled": "t"},
+    {"callback_params": [["a", "1"], {"key": "b", "value": 2}], "partner_params": {"v": {"f": [{"v": "1"}]}}},
+    {"gps_adid": "null", "idfa": "0-0", "event_token": "None", "order_id": "N/A", "session_count": "5.0"},
 ]
 _ANSWERS = [
     '200\n\n{"status": "OK", "skan": {"conversion_value": 1}}',
@@ -90,7 +93,11 @@ def parse(data: bytes) -> None:
         row = _GOOD | {"order_id": "o-2"} | row
     parser = EventParser(
         RowOptions(
-            id_field="order_id", event_id_param="event_id", extra_params=["extra"], event_tokens={"purchase": "f0ob4r"}
+            id_field="order_id",
+            event_id_param="event_id",
+            extra_params=["extra"],
+            event_tokens={"purchase": "f0ob4r"},
+            max_revenue={"EUR": 1000},
         )
     )
     items = Checkpoint(_Nowhere()).resume(Intake({None: parser}, now=lambda: NOW).sorted([_GOOD, row]))

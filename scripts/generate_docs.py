@@ -23,6 +23,7 @@ VALUES = {
     "constant": "`1`, set by the provider",
     "currency": "ISO 4217 code in any case",
     "flag": "true, false, 1 or 0",
+    "identifier": "text",
     "integer": "whole number, not negative",
     "ipv4": "one IPv4 address",
     "money": "number or its text",

@@ -6,7 +6,7 @@ import os
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from airflow.sdk import ObjectStoragePath
 
@@ -49,7 +49,8 @@ def given(options: Namespace, kind: type[_Options]) -> _Options:
     for field in argument_fields(kind):
         value = getattr(options, field.name)
         if "Mapping" in str(hints[field.name]):
-            value = _pairs(value, f"--{field.name.replace('_', '-')}")
+            flag = f"--{field.name.replace('_', '-')}"
+            value = _one_or_pairs(value, flag) if str in get_args(hints[field.name]) else _pairs(value, flag)
         elif value is None:
             continue
         values[field.name] = tuple(value) if isinstance(value, list) else value
@@ -77,6 +78,11 @@ def connection_must_exist(conn_id: str) -> Iterator[None]:
             f"there is no connection {conn_id!r}; create it in the UI or with `airflow connections add`, or set "
             f"AIRFLOW_CONN_{conn_id.upper()}"
         ) from None
+
+
+def _one_or_pairs(given: Sequence[str] | None, flag: str) -> str | dict[str, str]:
+    """A value for everything, or values by name."""
+    return given[0] if given and len(given) == 1 and "=" not in given[0] else _pairs(given, flag)
 
 
 def _pairs(given: Sequence[str] | None, flag: str) -> dict[str, str]:

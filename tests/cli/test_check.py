@@ -61,6 +61,32 @@ def test_a_csv_file_is_read_as_the_operator_reads_it(cli: Cli, tmp_path: Path) -
     assert cli("validate", tmp_path / "rows.csv", *EVENT, *options).code == 0
 
 
+def test_an_amount_above_max_revenue_is_refused_for_all_currencies_or_for_one(cli: Cli, file_of: FileOf) -> None:
+    file = file_of(purchase(1, revenue="500", currency="EUR"), purchase(2, revenue="900", currency="JPY"))
+    for options, valid in (
+        (("--max-revenue", "400"), 0),
+        (("--max-revenue", "EUR=400"), 1),
+        (("--max-revenue", "EUR=400", "--max-revenue", "JPY=899.5"), 0),
+        (("--max-revenue", "900"), 2),
+    ):
+        done = cli("validate", file, *EVENT, *options)
+        assert done.out.count("invalid: above_max_revenue") == (0 if valid == 2 else 3 - valid), options
+
+
+def test_several_columns_identify_a_row(cli: Cli, file_of: FileOf) -> None:
+    file = file_of(*(purchase(number) | {"order_id": "77", "period": number} for number in (1, 2)))
+    done = cli("preview", file, "--event-token", EVENT_TOKEN, "--id-field", "order_id", "--id-field", "period")
+    assert done.code == 0
+    assert "event 77|1," in done.out
+    assert "event 77|2," in done.out
+
+
+def test_a_bad_optional_value_is_left_out_on_request(cli: Cli, file_of: FileOf) -> None:
+    file = file_of(purchase(1, tracking_enabled="perhaps"))
+    assert cli("validate", file, *EVENT).code == 1
+    assert cli("validate", file, *EVENT, "--on-bad-optional", "leave_out").code == 0
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -76,6 +102,12 @@ def test_a_csv_file_is_read_as_the_operator_reads_it(cli: Cli, tmp_path: Path) -
         (("rows.jsonl", *EVENT, "--timezone", "Mars/Olympus"), "Mars/Olympus"),
         (("rows.jsonl", *EVENT, "--environment", "staging"), "environment"),
         (("rows.jsonl", "--event-token", "f0ob4r", "--id-field", "gps_adid"), "id_field='gps_adid'"),
+        (
+            ("rows.jsonl", "--event-token", "f0ob4r", "--id-field", "order_no"),
+            "no column 'order_no', which id_field names",
+        ),
+        (("rows.jsonl", *EVENT, "--max-revenue", "much"), "max_revenue is 'much'"),
+        (("rows.jsonl", *EVENT, "--max-revenue", "5", "--max-revenue", "6"), "--max-revenue takes NAME=VALUE, not '5'"),
         (("rows.jsonl", *EVENT, "--adjust-conn-id", "nowhere"), "there is no connection 'nowhere'"),
     ],
 )

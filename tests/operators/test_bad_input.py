@@ -78,7 +78,7 @@ KINDS: list[tuple[str, Break]] = [
     ("invalid_event_token", change(event_token="f0 ob4r")),
     ("invalid_app_token", change(app_token="4w565-zmb54d")),
     ("invalid_device_name", change(device_name="\ud800")),
-    ("invalid_os_name", change(os_name="Symbian")),
+    ("invalid_os_name", change(os_name="phone")),
     ("invalid_session_count", change(session_count=-1)),
     ("too_large", change(device_name="x" * 1_000_000)),
 ]  # fmt: skip

@@ -188,7 +188,7 @@ def test_an_event_id_that_was_mended_into_a_number_is_its_text() -> None:
 
 def test_an_event_id_forges_no_line_in_a_message() -> None:
     forged = "o-1\n[2026-05-01] ERROR \x1b[31mall is lost"
-    rows = [row(order_id=forged), row(order_id=forged + "2" * 1000, created_at=NOW - timedelta(seconds=1))]
+    rows = [row(order_id=forged), row(order_id=forged + "2" * 200, created_at=NOW - timedelta(seconds=1))]
     with pytest.raises(StreamOutOfOrder) as stopped:
         take(rows)
     message = str(stopped.value)

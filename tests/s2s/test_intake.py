@@ -160,18 +160,63 @@ def test_a_rows_digest_ignores_the_order_of_columns_and_reveals_nothing() -> Non
     assert GPS_ADID not in row_digest(row())
 
 
-@table("missing", ["environment", "app_token", "event_token"])
+#: What every row of a delivery normally has: without it, the row is refused, by this reason.
+SHARED = [
+    ("environment", "missing_environment"),
+    ("app_token", "missing_app_token"),
+    ("event_token", "missing_event_token"),
+    ("order_no", "missing_event_id"),
+]
+
+
+@table(("missing", "reason"), SHARED)
 @table("how", ["sorted", "stream"])
-def test_a_first_row_without_what_all_rows_share_fails_before_anything_is_sent(how: str, missing: str) -> None:
-    items = getattr(_intake(), how)([row(**{missing: ...}), row()])
-    with pytest.raises(AdjustConfigurationError, match=f"the event has no {missing}"):
+def test_a_row_without_what_the_others_have_is_refused_wherever_it_stands(how: str, missing: str, reason: str) -> None:
+    for place in range(3):
+        rows = [row(order_no=f"A-{number}") for number in range(3)]
+        del rows[place][missing]
+        items = {each.position: each for each in getattr(_intake(id_field="order_no"), how)(rows)}
+        assert [isinstance(items[number], Job) for number in (1, 2, 3)] == [number != place for number in range(3)]
+        refused = items[place + 1]
+        assert isinstance(refused, Receipt)
+        assert (refused.outcome, refused.reason) == (Outcome.INVALID, reason)
+
+
+@table("missing", [missing for missing, _ in SHARED])
+@table("how", ["sorted", "stream"])
+@table("rows", [1, 3])
+def test_what_no_row_has_is_a_mistake_of_the_configuration(how: str, missing: str, rows: int) -> None:
+    intake = _intake(id_field="order_no")
+    items = getattr(intake, how)([row(**{"order_no": "A-1", missing: ...})] * rows)
+    with pytest.raises(
+        AdjustConfigurationError, match=rf"no (column .)?{missing}.*rows read, all of them the same: {rows}\)"
+    ):
         next(items)
+    assert intake.read == 0
 
 
-def test_a_later_row_without_it_is_that_rows_mistake() -> None:
-    job, receipt = _intake().stream([_at(5), row(environment=...)])
-    assert isinstance(job, Job)
-    assert (receipt.outcome, receipt.reason) == (Outcome.INVALID, "missing_environment")
+def test_a_column_that_id_field_names_wrongly_is_told_beside_those_that_there_are() -> None:
+    with pytest.raises(AdjustConfigurationError) as caught:
+        next(_intake(id_field="order_id").stream([{**row(), "order_no": "A-1"}]))
+    assert "no column 'order_id', which id_field names" in str(caught.value)
+    assert "app_token, event_token, environment, created_at, gps_adid, order_no" in str(caught.value)
+
+
+def test_a_stream_that_never_has_a_token_ends_long_before_its_end() -> None:
+    rows = iter([row(event_token=...)] * 5000)
+    with pytest.raises(AdjustConfigurationError, match="all of them the same: 1,000"):
+        next(_intake().stream(rows))
+    assert len(list(rows)) == 4000
+
+
+def test_an_empty_id_is_its_rows_mistake_also_where_all_are() -> None:
+    items = list(_intake(id_field="order_no").stream([row(order_no="")] * 2))
+    assert [item.reason for item in items if isinstance(item, Receipt)] == ["missing_event_id"] * 2
+
+
+@table("how", ["sorted", "stream"])
+def test_no_rows_are_no_mistake(how: str) -> None:
+    assert list(getattr(_intake(), how)([])) == []
 
 
 # --- equal events and repeated ids ------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from s2s_case import NA, NAT, NOW, SECOND, row
+from s2s_case import GPS_ADID, NA, NAT, NOW, SECOND, row
 
 from airflow_provider_adjust.s2s.account.rejected import ROW_KEY, is_rejected_line, rejected_line, response_line
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
@@ -37,6 +37,11 @@ def _back(given_row: Any, event_id: str | None = "an-id") -> Any:
     return json.loads(line, parse_constant=lambda literal: pytest.fail(f"{literal} is not JSON"))[ROW_KEY]
 
 
+def _line_of(given_row: dict[str, Any], column_map: dict[str, str]) -> Any:
+    """The row in its line, where the delivery had a column map."""
+    return json.loads(rejected_line(_receipt(given_row), column_map=column_map))[ROW_KEY]
+
+
 def test_a_line_says_what_happened_and_holds_the_row() -> None:
     assert json.loads(rejected_line(_receipt({"adid": "x", "created_at": NOW}))) == {
         "position": 7,
@@ -48,6 +53,17 @@ def test_a_line_says_what_happened_and_holds_the_row() -> None:
         "attempts": 2,
         "row": {"adid": "x", "created_at": "2026-05-01T12:00:00+00:00"},
     }
+
+
+def test_a_row_is_listed_under_adjusts_names() -> None:
+    line = _line_of({"gaid": GPS_ADID, "total": NAN, "note": "x"}, {"gaid": "gps_adid", "total": "revenue"})
+    assert line == {"gps_adid": GPS_ADID, "revenue": "NaN", "note": "x"}
+
+
+def test_a_row_with_two_columns_for_one_name_is_listed_as_it_was_given() -> None:
+    given_row = {"gaid": GPS_ADID, "device": "d-2", "total": NAN, "paid": 5, "note": NAN}
+    names = {"gaid": "gps_adid", "device": "gps_adid", "total": "revenue", "paid": "revenue"}
+    assert _line_of(given_row, names) == {**given_row, "total": "NaN", "note": None}
 
 
 def test_a_line_is_recognised_and_a_row_is_not() -> None:

@@ -24,7 +24,13 @@ from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 
 def the_hook(hook: AdjustS2SHook, rows: list[dict[str, Any]]) -> None:
     assert_type(hook.send_event(rows[0]), Receipt)
-    options = RowOptions(event_token="f0ob4r", column_map={"gaid": "gps_adid"})
+    options = RowOptions(
+        event_token="f0ob4r",
+        column_map={"gaid": "gps_adid"},
+        id_field=("contract_id", "period"),
+        max_revenue={"EUR": 500},
+        on_bad_optional="leave_out",
+    )
     sending = SendOptions(max_in_flight=64, on_in_doubt="hold")
     assert_type(hook.send_events(rows, options, sending), Iterator[Receipt])
     assert_type(hook.test_connection(), tuple[bool, str])

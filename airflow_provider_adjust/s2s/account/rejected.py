@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
+from airflow_provider_adjust.s2s.events.rows import renamed
 from airflow_provider_adjust.s2s.events.values import is_missing, is_nan, scalar_text
 from airflow_provider_adjust.s2s.redaction import safe_repr
 
@@ -21,8 +22,16 @@ ROW_KEY = "row"
 _ENVELOPE = frozenset({"position", "event_id", "outcome", "reason", "detail", ROW_KEY})
 
 
-def rejected_line(receipt: Receipt, endpoint: Endpoint = EVENT) -> str:
-    """Return the receipt and its row as one line of JSON, without the line's end."""
+def rejected_line(receipt: Receipt, endpoint: Endpoint = EVENT, *, column_map: Mapping[str, str] | None = None) -> str:
+    """Return the receipt and its row as one line of JSON, without the line's end.
+
+    The row is listed under Adjust's names, so that it can be sent again without ``column_map``. Where two columns have
+    one name it is listed as it was given.
+    """
+    names = column_map or {}
+    row = renamed(receipt.row, names)
+    amounts = {name for name, parameter in endpoint.parameters.items() if parameter.kind == "money"}
+    amounts |= {column for column, name in names.items() if name in amounts}
     entry = {
         "position": receipt.position,
         "event_id": receipt.event_id,
@@ -33,9 +42,9 @@ def rejected_line(receipt: Receipt, endpoint: Endpoint = EVENT) -> str:
         "attempts": receipt.attempts,
     }
     try:
-        return json.dumps({**entry, ROW_KEY: _plain_row(receipt.row, _plain, endpoint)})
+        return json.dumps({**entry, ROW_KEY: _plain_row(row, _plain, amounts)})
     except Exception:  # a number of 5,000 digits, lists in lists without end
-        return json.dumps({**entry, ROW_KEY: _plain_row(receipt.row, _plain_or_text, endpoint)})
+        return json.dumps({**entry, ROW_KEY: _plain_row(row, _plain_or_text, amounts)})
 
 
 def response_line(receipt: Receipt) -> str:
@@ -48,20 +57,14 @@ def is_rejected_line(row: Any) -> bool:
     return isinstance(row, Mapping) and row.keys() >= _ENVELOPE
 
 
-def _plain_row(row: Any, plain: Callable[[Any], Any], endpoint: Endpoint) -> Any:
+def _plain_row(row: Any, plain: Callable[[Any], Any], amounts: Collection[Any]) -> Any:
     """The row in JSON's types. An amount that is NaN stays one: read as missing, its event would go without revenue."""
     if not isinstance(row, Mapping):
         return plain(row)
     return {
-        name if isinstance(name, str) else safe_repr(name): "NaN"
-        if _is_nan_amount(name, value, endpoint)
-        else plain(value)
+        name if isinstance(name, str) else safe_repr(name): "NaN" if name in amounts and is_nan(value) else plain(value)
         for name, value in row.items()
     }
-
-
-def _is_nan_amount(name: Any, value: Any, endpoint: Endpoint) -> bool:
-    return name in endpoint.parameters and endpoint.parameters[name].kind == "money" and is_nan(value)
 
 
 def _plain_or_text(value: Any) -> Any:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import blake2b
+from itertools import chain
 from typing import Any
 
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
@@ -25,6 +26,8 @@ from airflow_provider_adjust.s2s.redaction import escape, quote, row_repr
 Now = Callable[[], datetime]
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
 _LONGEST_SHOWN_ID = 80
+#: If so many rows at a stream's start lack a token, the rest is taken to lack it, too.
+_ENOUGH_ROWS = 1000
 
 
 def utc_now() -> datetime:
@@ -53,6 +56,7 @@ class Intake:
         self._mark_seconds = mark_seconds
         self._now = now
         self._missing_defaults = {f"missing_{name}" for each in parsers.values() for name in each.endpoint.defaults}
+        self._lacks_id_column = next(iter(parsers.values())).lacks_id_column
         #: Rows that were handed on; each of them gets a receipt.
         self.read = 0
 
@@ -60,19 +64,22 @@ class Intake:
         """Everything by time, what has none first; equal times keep the order of their rows.
 
         An event that is refused for its age keeps its place, so that the order does not depend on when it is checked.
+
+        :raises AdjustConfigurationError: no row has what an option or the connection should have named.
         """
         count_equal = _EqualEvents(bounded=False)
         timed = [self._take(row, position, count_equal) for position, row in enumerate(rows, start=1)]
         timed.sort(key=lambda each: each[0])
-        items = (item for _, item in timed)
+        items = self._unless_all_lack_it(item for _, item in timed)
         yield from self._counted(mark_shared_seconds(items, None) if self._mark_seconds else items)
 
     def stream(self, rows: Iterable[Row]) -> Iterator[Job | Receipt]:
         """Jobs as the rows come.
 
+        :raises AdjustConfigurationError: none of the first rows has what an option or the connection should have named.
         :raises StreamOutOfOrder: a row is older than one before it; it was not passed on.
         """
-        items = self._in_order(rows)
+        items = self._unless_all_lack_it(self._in_order(rows), enough=_ENOUGH_ROWS)
         return self._counted(mark_shared_seconds(items) if self._mark_seconds else items)
 
     def _counted(self, items: Iterator[Job | Receipt]) -> Iterator[Job | Receipt]:
@@ -91,6 +98,33 @@ class Intake:
                 latest = item
             yield item
 
+    def _unless_all_lack_it(
+        self, items: Iterable[Job | Receipt], *, enough: int | None = None
+    ) -> Iterator[Job | Receipt]:
+        """The items, unless all of them, or the first so many, lack what an option or the connection should have named.
+
+        Then it is not the mistake of a row: nothing has been sent yet, and nothing should be.
+        """
+        items = iter(items)
+        first: list[Job | Receipt] = []
+        for item in items:
+            first.append(item)
+            if not self._lacks_what_rows_share(item):
+                break
+            if len(first) == enough:
+                raise _nothing_has_it(first)
+        else:
+            if first:
+                raise _nothing_has_it(first)
+        yield from chain(first, items)
+
+    def _lacks_what_rows_share(self, item: Job | Receipt) -> bool:
+        """Tell a row without a token, without an environment or without the column of its id."""
+        return isinstance(item, Receipt) and (
+            item.reason in self._missing_defaults
+            or (item.reason == "missing_event_id" and self._lacks_id_column(item.row))
+        )
+
     def _take(self, row: Row, position: int, count_equal: _EqualEvents) -> tuple[datetime, Job | Receipt]:
         """The row's time, and the job or the refusal that it becomes."""
         route = None
@@ -99,9 +133,6 @@ class Intake:
             event = self._parsers[route].parse(row, now=self._now(), count_equal=count_equal)
             count_equal.check(event, route, position)
         except InvalidEvent as error:
-            if error.reason in self._missing_defaults and position == 1:
-                # Not one row's mistake: nothing has been sent yet, and nothing should be.
-                raise AdjustConfigurationError(error.detail) from None
             outcome = Outcome.EXPIRED if error.reason == "expired" else Outcome.INVALID
             event_id = error.event_id or row_digest(row)
             refusal = Receipt(outcome, error.reason, event_id, position, detail=error.detail, row=row, route=route)
@@ -168,6 +199,12 @@ def row_digest(row: Any) -> str:
     except Exception:  # a value that has no text
         content = row_repr(row)
     return blake2b(content.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+
+
+def _nothing_has_it(items: Sequence[Job | Receipt]) -> AdjustConfigurationError:
+    first = items[0]
+    detail = first.detail if isinstance(first, Receipt) else ""
+    return AdjustConfigurationError(f"{detail} (rows read, all of them the same: {len(items):,})")
 
 
 def _out_of_order(job: Job, latest: Job) -> str:

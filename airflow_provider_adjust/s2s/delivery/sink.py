@@ -12,7 +12,6 @@ from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
 from airflow_provider_adjust.s2s.errors import LedgerUnavailable
-from airflow_provider_adjust.s2s.events.rows import renamed
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 
 
@@ -43,8 +42,7 @@ class Sink:
     :param rejected: lists what Adjust does not have.
     :param responses: lists Adjust's answers.
     :param endpoint: where the events go; it says which of a row's values is an amount.
-    :param column_map: Adjust's names by the rows'. A rejected row is listed under Adjust's names, so that it can be sent
-        again without ``column_map``.
+    :param column_map: Adjust's names by the rows', under which a rejected row is listed.
     """
 
     def __init__(
@@ -152,8 +150,7 @@ class Sink:
         try:
             if receipt.is_undelivered:
                 if self._rejected is not None:
-                    row = renamed(receipt.row, self._column_map)
-                    self._rejected.write(rejected_line(receipt.with_row(row), self._endpoint))
+                    self._rejected.write(rejected_line(receipt, self._endpoint, column_map=self._column_map))
             elif receipt.answer is not None and self._responses is not None:
                 self._responses.write(response_line(receipt))
         except Exception as error:

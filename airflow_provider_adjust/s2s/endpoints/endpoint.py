@@ -23,7 +23,8 @@ class Parameter:
     """One parameter as the schema describes it.
 
     ``kind`` names the rule by which a row's value becomes the text on the wire. ``minimum`` is the smallest amount that
-    Adjust takes, for the parameter that holds the amount.
+    Adjust takes, for the parameter that holds the amount. ``optional``: an event can do without it, and it says nothing
+    about the event's money or time.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Parameter:
     hyphens: bool
     personal: bool
     minimum: Decimal | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +88,13 @@ class Endpoint:
     def parameters(self) -> dict[str, Parameter]:
         sources = self.schema["x-adjust"]["sources"]
         return {
-            name: _parameter(name, entry, sources, self.min_amount if name == self.amount else None)
+            name: _parameter(
+                name,
+                entry,
+                sources,
+                minimum=self.min_amount if name == self.amount else None,
+                is_required=name in self.schema.get("required", ()),
+            )
             for name, entry in self.schema["properties"].items()
         }
 
@@ -196,7 +204,13 @@ def _lacks_required(schema: Mapping[str, Any], instance: Any) -> bool:
     return schema.keys() == {"required"} and not all(name in instance for name in schema["required"])
 
 
-def _parameter(name: str, entry: Mapping[str, Any], sources: Mapping[str, str], minimum: Decimal | None) -> Parameter:
+#: Kinds of parameters that an event cannot do without, or that say what it is worth.
+_NEVER_OPTIONAL = frozenset({"constant", "currency", "money", "time", "token"})
+
+
+def _parameter(
+    name: str, entry: Mapping[str, Any], sources: Mapping[str, str], *, minimum: Decimal | None, is_required: bool
+) -> Parameter:
     facts = entry["x-adjust"]
     return Parameter(
         name=name,
@@ -208,6 +222,7 @@ def _parameter(name: str, entry: Mapping[str, Any], sources: Mapping[str, str], 
         hyphens=facts.get("hyphens", True),
         personal=facts.get("personal", False) or facts["kind"] in {"device_id", "object", "token"},
         minimum=minimum,
+        optional=not is_required and facts["kind"] not in _NEVER_OPTIONAL,
     )
 
 

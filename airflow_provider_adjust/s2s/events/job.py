@@ -14,8 +14,8 @@ class Job:
 
     ``route`` names the connection that it goes through. ``sent_before``: an earlier try may have sent it, and no answer
     to that is known. ``lost_answers``: how many requests of earlier tries had no answer. ``after_kill``: an earlier try was
-    killed, and may have sent it without a trace. ``shares_second``: another event of the input has the same second in one of its lanes, or may have;
-    noted only where events in doubt are looked up.
+    killed, and may have sent it without a trace. ``shares_second``: another event of the input has the same second in one
+    of its lanes, or may have; noted only where events in doubt are looked up.
     """
 
     event: Event

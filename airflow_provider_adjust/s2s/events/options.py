@@ -8,7 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from decimal import Decimal
+from typing import Any, Literal
+
+OnBadOptional = Literal["refuse", "leave_out"]
+Amount = Decimal | float | str
+MaxRevenue = Amount | Mapping[str, Amount]
 
 
 def option(
@@ -50,9 +55,9 @@ class RowOptions:
     column_map: Mapping[str, str] | None = option(
         help="Adjust's parameter by the row's column, such as gaid=gps_adid", metavar="COLUMN=PARAMETER"
     )
-    id_field: str | None = option(
-        help="the column that identifies a row, such as the order's number; it is not sent. Without one, the event id is "
-        "a digest of what is sent",
+    id_field: str | Sequence[str] | None = option(
+        help="the column that identifies a row, such as the order's number, or several columns that do so together; they "
+        "are not sent. Without one, the event id is a digest of what is sent",
         metavar="COLUMN",
     )
     event_id_param: str | None = option(
@@ -64,3 +69,18 @@ class RowOptions:
     extra_params: Sequence[str] = option(
         (), help="parameter names to send although the provider does not know them", metavar="NAME"
     )
+    max_revenue: MaxRevenue | None = option(
+        help="the largest amount that is sent, such as 500, or amounts by currency, such as EUR=500; a row above it is "
+        "refused",
+        metavar="AMOUNT",
+    )
+    on_bad_optional: OnBadOptional = option(
+        "refuse",
+        help="a value that Adjust would not take in a parameter that an event can do without: refuse the row, or "
+        "leave_out the parameter and count the row under adjusted. Times, tokens and money are always refused",
+    )
+
+    @property
+    def id_columns(self) -> tuple[str, ...]:
+        """The columns that ``id_field`` names; none without it."""
+        return (self.id_field,) if isinstance(self.id_field, str) else tuple(self.id_field or ())

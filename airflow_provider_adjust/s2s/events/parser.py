@@ -6,18 +6,21 @@ A row is a mapping of Adjust's parameter names to values, so the aliases of the 
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint, Parameter
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events import times, values
 from airflow_provider_adjust.s2s.events.event import Event, Lane, size_above
-from airflow_provider_adjust.s2s.events.options import RowOptions
-from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row, UnreadableRow
+from airflow_provider_adjust.s2s.events.identity import EventIds
+from airflow_provider_adjust.s2s.events.max_revenue import RevenueLimit
+from airflow_provider_adjust.s2s.events.options import OnBadOptional, RowOptions
+from airflow_provider_adjust.s2s.events.rows import Row, UnreadableRow
 from airflow_provider_adjust.s2s.redaction import quote
 
 if TYPE_CHECKING:
@@ -42,15 +45,19 @@ class EventParser:
         self.endpoint = endpoint
         self._zone: tzinfo = times.load_timezone(options.timezone)
         self._event_tokens = dict(options.event_tokens or {})
-        self._id_field = options.id_field
         self._event_id_param = options.event_id_param
-        names = dict(options.column_map or {})
-        id_parameter = None if options.id_field is None else names.get(options.id_field, options.id_field)
+        self._revenue_limit = RevenueLimit(options.max_revenue, endpoint)
+        if options.on_bad_optional not in get_args(OnBadOptional):
+            raise AdjustConfigurationError(
+                f"on_bad_optional={options.on_bad_optional!r} must be one of {', '.join(get_args(OnBadOptional))}"
+            )
+        self._leaves_out_bad = options.on_bad_optional == "leave_out"
+        self._ids = EventIds(options, endpoint)
         self._columns = Columns(
             endpoint,
-            names=names,
+            names=dict(options.column_map or {}),
             extra=tuple(options.extra_params),
-            ignored=ignored if id_parameter is None else (*ignored, id_parameter),
+            ignored=(*ignored, *self._ids.names),
             has_event_names=bool(options.event_tokens),
         )
         self._defaults = dict(endpoint.constants)
@@ -60,18 +67,17 @@ class EventParser:
                 self._defaults[name] = self._default(name, default)
         for event, token in self._event_tokens.items():
             self._default(endpoint.key or "event_token", token, f"event_tokens[{event!r}]")
-        if id_parameter in endpoint.personal:
-            raise AdjustConfigurationError(
-                f"id_field={options.id_field!r} holds a device's id or other personal data; event ids appear in logs, so "
-                "name a column such as the order's number"
-            )
 
     def _default(self, name: str, value: Any, argument: str | None = None) -> str:
         parameter = self.endpoint.parameters[name]
         try:
-            return values.NORMALISERS[parameter.kind](parameter, value) or ""
+            text = values.NORMALISERS[parameter.kind](parameter, value)
         except InvalidEvent as error:
             raise AdjustConfigurationError(f"{argument or name}: {error.detail}") from None
+        if not text:
+            # A template of a value that is not set renders to a word such as None.
+            raise AdjustConfigurationError(f"{argument or name} is {quote(value)}; leave it out, or give a value")
+        return text
 
     def parse(self, row: Row, *, now: datetime | None = None, count_equal: CountEqual | None = None) -> Event:
         """Return the event that the row describes, or raise ``InvalidEvent``.
@@ -81,14 +87,14 @@ class EventParser:
             rows can number equal events, and the event id must be known before it goes into ``callback_params``.
         """
         if isinstance(row, UnreadableRow):
-            raise InvalidEvent("unreadable_row", row.problem)
+            raise InvalidEvent(row.reason, row.problem)
         if not isinstance(row, Mapping):
             raise InvalidEvent(
                 "not_a_row", f"a row is a mapping of parameter names to values, not a {type(row).__name__}"
             )
         event_id = None
         try:
-            event_id = self.row_id(row)
+            event_id = self._ids.of(row)
             return self._parse(row, event_id, now or datetime.now(UTC), count_equal)
         except InvalidEvent as error:
             error.event_id = event_id
@@ -101,19 +107,9 @@ class EventParser:
                 event_id=event_id,
             ) from None
 
-    def row_id(self, row: Row) -> str | None:
-        """The row's own id where ``id_field`` names one, or the one that a rejected file kept."""
-        value: Any
-        if isinstance(row, ResubmittedRow):
-            value, where = row.event_id, "event_id of the rejected line"
-        elif self._id_field is None:
-            return None
-        else:
-            value, where = row.get(self._id_field), f"id_field {self._id_field}"
-        text = None if values.is_missing(value) else values.scalar_text(value)
-        if not text or not text.strip():
-            raise InvalidEvent("missing_event_id", f"the {where} is empty; every event needs its id")
-        return text.strip()
+    def lacks_id_column(self, row: Any) -> bool:
+        """Tell whether the row does not even have the columns that ``id_field`` names."""
+        return self._ids.lacks_column(row)
 
     def _parse(self, row: Row, event_id: str | None, now: datetime, count_equal: CountEqual | None) -> Event:
         params: dict[str, str] = {}
@@ -124,21 +120,27 @@ class EventParser:
             if value is None or (values.is_missing(value) and not (kind == "money" and values.is_nan(value))):
                 continue
             if normalise is not None:
-                text = normalise(parameter, value)
+                try:
+                    text = normalise(parameter, value)
+                except Exception:
+                    if not (self._leaves_out_bad and parameter.optional):
+                        raise
+                    text = None
                 if text:
                     params[name] = text
                 elif text is None:
                     left_out.append(name)
             elif kind == "time":
                 moments[name] = times.read_time(name, value, self._zone)
-            elif kind == "event":
-                named[self.endpoint.key or "event_token"] = self._event_token_of(value)
+            elif kind == "event" and (token := self._event_token_of(value)):
+                named[self.endpoint.key or "event_token"] = token
         # A value of the row takes precedence over the token of its event's name, and that over the defaults.
         params = {**self._defaults, **named, **params}
         occurred_at = self._check_time(moments, now)
         if moments:
             params["created_at_unix"] = str(int(occurred_at.timestamp()))
         check_rules(params, self.endpoint)
+        self._revenue_limit.check(params)
 
         if event_id is None:
             event_id = _digest(params)
@@ -151,9 +153,12 @@ class EventParser:
         return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out), self.endpoint)
 
     def _event_token_of(self, event: Any) -> str:
+        """The token of an event's name; empty where the name is the word null."""
         try:
             return self._event_tokens[event]
         except (KeyError, TypeError):
+            if isinstance(event, str) and values.is_null_word(event.strip()):
+                return ""
             known = ", ".join(sorted(self._event_tokens))
             raise InvalidEvent(
                 "unknown_event", f"event {quote(event)} has no token in event_tokens; known: {known}"
@@ -288,9 +293,9 @@ class Columns:
         shape = self._shapes.get(given)
         if shape is None:
             shape = [self._column(column) for column in given]
-            names = [column.name for column in shape]
-            if len(set(names)) < len(names):
-                repeated = next(name for name in names if names.count(name) > 1)
+            counts = Counter(column.name for column in shape)
+            if len(counts) < len(shape):
+                repeated, _ = counts.most_common(1)[0]
                 raise InvalidEvent("repeated_parameter", f"two columns give {repeated}; keep one")
             if len(self._shapes) >= _MOST_SHAPES:
                 self._shapes.clear()
@@ -324,6 +329,7 @@ def _unknown_parameter(name: str) -> Parameter:
         letter_case=None,
         hyphens=True,
         personal=True,
+        optional=True,
     )
 
 

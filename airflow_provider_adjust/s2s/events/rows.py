@@ -19,11 +19,15 @@ class ResubmittedRow(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
-    """A row that its reader could not read."""
+    """A row that its reader could not read, or that has one name twice."""
 
     problem: str
+    reason: str = "unreadable_row"
 
 
 def renamed(row: Any, column_map: Mapping[str, str]) -> Any:
-    """The row under Adjust's names; what is not a row stays as it is."""
-    return {column_map.get(column, column): value for column, value in row.items()} if isinstance(row, Mapping) else row
+    """The row under Adjust's names. What is not a row stays as it is, and so does a row that would lose a value."""
+    if not isinstance(row, Mapping):
+        return row
+    result = {column_map.get(column, column): value for column, value in row.items()}
+    return result if len(result) == len(row) else row

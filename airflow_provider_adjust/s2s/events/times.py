@@ -7,8 +7,9 @@ them all and always sends ``created_at_unix`` in whole seconds (Adjust S2S event
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, tzinfo
+from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from decimal import Decimal
+from functools import lru_cache
 from numbers import Integral, Real
 from typing import Any
 
@@ -19,11 +20,21 @@ from airflow_provider_adjust.s2s.events.values import real_decimal, refuse
 from airflow_provider_adjust.s2s.redaction import quote
 
 _EPOCH_TEXT = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-_ZULU_THEN_OFFSET = re.compile(r"Z(?=[+-][0-9]{2}:?[0-9]{2}$)")
-_BARE_DATE = re.compile(r"[0-9]{4}-?[0-9]{2}-?[0-9]{2}|[0-9]{4}-?W[0-9]{2}(?:-?[0-9])?")
+#: What may follow a time of day: UTC, or an offset. Adjust itself writes a Z before the offset, which then counts.
+_ZONE = r"(?: ?(?:[Zz]|[Uu][Tt][Cc]|Z?[+-](?:0[0-9]|1[0-4])(?::?[0-5][0-9])?))"
+#: The forms of a time that are read, and no others: a library that reads more of them also reads some of them wrong.
+_TIME = re.compile(
+    r"((?:[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?)"
+    r"|(?:[0-9]{8}[Tt](?:[01][0-9]|2[0-3])[0-9]{2}(?:[0-9]{2}(?:[.,][0-9]+)?)?))"
+    rf"({_ZONE})?"
+)
+_BARE_DATE = re.compile(rf"(?:[0-9]{{4}}-?[0-9]{{2}}-?[0-9]{{2}}|[0-9]{{4}}-?W[0-9]{{2}}(?:-?[0-9])?){_ZONE}?")
+#: Characters of a time, of which most may be digits of its fraction.
+_LONGEST = 200
 #: Epoch seconds lie between 2001 and 5138; larger numbers are milliseconds or finer, smaller ones are not the time of an event.
 _FIRST_SECOND = Decimal(1_000_000_000)
 _FIRST_MILLISECOND = Decimal(100_000_000_000)
+_EXAMPLE = "give ISO 8601 text such as 2026-05-01T12:30:00+00:00"
 
 
 def load_timezone(name: str) -> tzinfo:
@@ -59,14 +70,31 @@ def read_time(name: str, value: Any, zone: tzinfo) -> datetime:
 
 
 def _read_text(name: str, text: str, zone: tzinfo) -> datetime:
+    if len(text) > _LONGEST:
+        raise refuse(name, f"is {len(text):,} characters long; {_EXAMPLE}")
     if _EPOCH_TEXT.fullmatch(text):
         return _read_epoch(name, Decimal(text))
-    if _BARE_DATE.fullmatch(text):
-        raise _bare_date(name)
+    found = _TIME.fullmatch(text)
+    if found is None:
+        if _BARE_DATE.fullmatch(text):
+            raise _bare_date(name)
+        raise refuse(name, f"is {quote(text)}; {_EXAMPLE}")
+    local, suffix = found.groups()
     try:
-        return datetime.fromisoformat(_ZULU_THEN_OFFSET.sub("", text))
+        moment = datetime.fromisoformat(local)
+        return moment.replace(tzinfo=_offset(suffix) if suffix else zone)
     except ValueError:
-        raise refuse(name, f"is {quote(text)}; give ISO 8601 text such as 2026-05-01T12:30:00+00:00") from None
+        raise refuse(name, f"is {quote(text)}, which is not in the calendar; {_EXAMPLE}") from None
+
+
+@lru_cache(maxsize=1024)
+def _offset(suffix: str) -> tzinfo:
+    """The zone of a suffix that the grammar knows."""
+    digits = suffix.strip(" Zz+-").replace(":", "")
+    if not digits.isdecimal():
+        return UTC
+    offset = timedelta(hours=int(digits[:2]), minutes=int(digits[2:] or 0))
+    return timezone(-offset if "-" in suffix else offset)
 
 
 def _read_epoch(name: str, value: Real | Decimal) -> datetime:

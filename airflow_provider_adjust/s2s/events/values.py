@@ -2,7 +2,8 @@
 
 A function gets the parameter and a value that is not missing and returns its text. ``""`` leaves the parameter out;
 ``None`` leaves it out and has that counted (an IPv6 address, an all-zero device id). What cannot be sent raises
-``InvalidEvent`` with the remedy. Values of personal parameters are never quoted.
+``InvalidEvent`` with the remedy. Values of personal parameters are never quoted. The length of a text is checked before
+anything slower than reading it once: a user of the app may have written it.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ from __future__ import annotations
 import json
 import re
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time
 from decimal import Decimal, InvalidOperation
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from functools import partial
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface, ip_interface
 from numbers import Integral, Real
 from typing import Any
 
@@ -24,11 +26,22 @@ from airflow_provider_adjust.s2s.redaction import quote
 Normalise = Callable[[Parameter, Any], str | None]
 #: Adjust S2S events, revenue parameters: the limit above which an amount is refused.
 MAX_REVENUE = Decimal(100_000_000_000)
-_PLAIN_NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+_PLAIN_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _LONGEST_NUMBER = 100
+#: Characters of a value that is one word: a flag, a choice, a count, an address.
+_LONGEST_WORD = 100
+#: What a column of the ledger holds.
+LONGEST_TOKEN = 64
+_LONGEST_DEVICE_ID = 512
 _LETTERS_AND_DIGITS = re.compile(r"[A-Za-z0-9]+")
 _compact_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-_ALL_ZERO = re.compile(r"[0-]*0[0-]*")
+#: What other tools write where there is no value, in lower case and without what some put around it.
+_NULL_WORDS = frozenset({"null", "none", "nil", "nan", "nat", "na", "n/a", "undefined", "\\n"})
+_AROUND_A_NULL_WORD = "<>()[]{}\"'#"
+_FLAGS = {
+    **dict.fromkeys(("1", "true", "t", "yes", "y", "on", "\x01"), "1"),
+    **dict.fromkeys(("0", "false", "f", "no", "n", "off", "\x00"), "0"),
+}
 
 
 def is_missing(value: Any) -> bool:
@@ -51,6 +64,11 @@ def is_missing(value: Any) -> bool:
 def is_nan(value: Any) -> bool:
     """Tell NaN from a missing value."""
     return isinstance(value, Real | Decimal) and not isinstance(value, Integral) and is_missing(value)
+
+
+def is_null_word(text: str) -> bool:
+    """Tell the words that other tools write for a missing value, such as NULL, ``\\N`` and ``<NA>``."""
+    return len(text) <= 20 and text.strip(_AROUND_A_NULL_WORD).lower() in _NULL_WORDS
 
 
 def refuse(parameter: str, detail: str) -> InvalidEvent:
@@ -106,8 +124,28 @@ def text(parameter: Parameter, value: Any) -> str:
     return _check_unicode(parameter.name, result)
 
 
+def identifier(parameter: Parameter, value: Any) -> str | None:
+    """Text that names a device or an installation: the word null names none."""
+    result = text(parameter, value)
+    return None if is_null_word(result.strip()) else result
+
+
+def _word(value: Any) -> str:
+    """A value that is one short word or number, as text; empty for anything else."""
+    result = scalar_text(value)
+    return "" if result is None or len(result) > _LONGEST_WORD else result.strip()
+
+
+def _whole(number: str) -> str:
+    """The text of a whole number without the fraction that some tools write, as in ``5.0``."""
+    whole, _, fraction = number.partition(".")
+    return number if fraction.strip("0") else whole
+
+
 def choice(parameter: Parameter, value: Any) -> str:
-    result = (scalar_text(value) or "").strip()
+    result = _word(value)
+    if result not in parameter.choices and parameter.optional:
+        result = _whole(result.lower())
     if result not in parameter.choices:
         raise refuse(parameter.name, f"is {quote(value)}; it must be one of {', '.join(parameter.choices)}")
     return result
@@ -120,15 +158,16 @@ def constant(parameter: Parameter, value: Any) -> str:
 
 
 def flag(parameter: Parameter, value: Any) -> str:
-    known = {"0": "0", "1": "1", "false": "0", "true": "1"}
-    result = known.get((scalar_text(value) or "").strip().lower())
+    # MySQL has no booleans: a BIT comes as one byte.
+    given = bytes(value).decode("latin-1") if isinstance(value, bytes | bytearray) and len(value) == 1 else value
+    result = _FLAGS.get(_whole(_word(given).lower()))
     if result is None:
         raise refuse(parameter.name, f"is {quote(value)}; it must be true, false, 1 or 0")
     return result
 
 
 def integer(parameter: Parameter, value: Any) -> str:
-    result = (scalar_text(value) or "").strip()
+    result = _whole(_word(value))
     if isinstance(value, bool) or not re.fullmatch(r"[0-9]{1,18}", result):
         raise refuse(parameter.name, f"is {quote(value)}; it must be a whole number, not negative")
     return str(int(result))
@@ -136,6 +175,10 @@ def integer(parameter: Parameter, value: Any) -> str:
 
 def token(parameter: Parameter, value: Any) -> str:
     result = value.strip() if isinstance(value, str) else scalar_text(value) or ""
+    if len(result) > LONGEST_TOKEN:
+        raise refuse(parameter.name, f"is {len(result):,} characters long; no token is longer than {LONGEST_TOKEN}")
+    if is_null_word(result):
+        return ""
     if not _LETTERS_AND_DIGITS.fullmatch(result):
         raise refuse(parameter.name, "must be letters and digits only, as Adjust's dashboard shows it")
     return result
@@ -150,10 +193,12 @@ def device_id(parameter: Parameter, value: Any) -> str | None:
         raise refuse(parameter.name, f"is a {type(value).__name__}; cast it to text")
     if not result:
         return ""
-    if _ALL_ZERO.fullmatch(result):
+    if len(result) > _LONGEST_DEVICE_ID:
+        raise refuse(
+            parameter.name, f"is {len(result):,} characters long; no device id is longer than {_LONGEST_DEVICE_ID}"
+        )
+    if is_null_word(result) or _is_all_zero(result):
         return None
-    if len(result) > 512:
-        raise refuse(parameter.name, f"is {len(result)} characters long; no device id is longer than 512")
     if parameter.letter_case == "upper":
         result = result.upper()
     elif parameter.letter_case == "lower":
@@ -163,19 +208,32 @@ def device_id(parameter: Parameter, value: Any) -> str | None:
     return _check_unicode(parameter.name, result)
 
 
+def _is_all_zero(text: str) -> bool:
+    return "0" in text and not text.strip("0-")
+
+
 def ipv4(parameter: Parameter, value: Any) -> str | None:
+    """One IPv4 address, also as a database's own type gives it: with ``/32``, or mapped into IPv6."""
     address = value.strip() if isinstance(value, str) else str(value)
+    if len(address) > _LONGEST_WORD:
+        raise _no_address(parameter)
     try:
-        return str(IPv4Address(address))
-    except AddressValueError:
+        return str(IPv4Address(address))  # nearly every address; what follows takes several times as long
+    except ValueError:
         pass
     try:
-        IPv6Address(address)
-    except AddressValueError:
-        raise refuse(
-            parameter.name, "is not an IP address; give one IPv4 address such as 192.0.2.1, no port, no list"
-        ) from None
-    return None
+        interface = ip_interface(address)
+    except ValueError:
+        raise _no_address(parameter) from None
+    if isinstance(interface, IPv6Interface) and interface.ip.ipv4_mapped is None:
+        return None
+    if interface.network.num_addresses > 1:
+        raise _no_address(parameter)
+    return str(interface.ip if isinstance(interface, IPv4Interface) else interface.ip.ipv4_mapped)
+
+
+def _no_address(parameter: Parameter) -> InvalidEvent:
+    return refuse(parameter.name, "is not an IP address; give one IPv4 address such as 192.0.2.1, no port, no list")
 
 
 def money(parameter: Parameter, value: Any) -> str:
@@ -219,16 +277,13 @@ def currency(parameter: Parameter, value: Any) -> str:
 
 
 def flat_object(parameter: Parameter, value: Any) -> str:
-    """One flat JSON object of text to text, from a mapping or from JSON text of one.
+    """One flat JSON object of text to text, from a mapping, from the pairs of one, or from JSON text of either.
 
     Adjust takes no nested objects, and an array only as the text of its JSON (S2S developer guide, custom data).
     """
-    entries = load_object(parameter.name, value) if isinstance(value, str) else value
-    if not isinstance(entries, Mapping):
-        raise refuse(parameter.name, "must be one flat object, a mapping or the JSON text of one")
     flat = {
         key: _entry_text(parameter.name, key, entry)
-        for key, entry in entries.items()
+        for key, entry in _object_entries(parameter.name, value).items()
         if isinstance(entry, str) or not is_missing(entry)
     }
     if not flat:
@@ -236,14 +291,56 @@ def flat_object(parameter: Parameter, value: Any) -> str:
     return _check_unicode(parameter.name, _compact_json(flat))
 
 
+def _object_entries(name: str, value: Any) -> Mapping[Any, Any]:
+    if isinstance(value, str):
+        value = None if is_null_word(value.strip()) else load_object(name, value)
+    if value is None:
+        return {}
+    if _is_struct_of_rest(value):
+        raise refuse(name, f"is a STRUCT as BigQuery's REST API gives it; select TO_JSON_STRING(...) AS {name}")
+    if isinstance(value, list | tuple):
+        # A MAP column of Parquet, or an ARRAY of STRUCTs with a key and a value.
+        pairs = [_pair(name, entry) for entry in value]
+        return _of_pairs(name, pairs)
+    if isinstance(value, Mapping):
+        return value
+    raise _no_object(name)
+
+
+def _pair(name: str, entry: Any) -> tuple[Any, Any]:
+    if isinstance(entry, list | tuple) and len(entry) == 2:
+        return entry[0], entry[1]
+    if isinstance(entry, Mapping) and entry.keys() == {"key", "value"}:
+        return entry["key"], entry["value"]
+    raise _no_object(name)
+
+
+def _no_object(name: str) -> InvalidEvent:
+    return refuse(name, "must be one flat object, a mapping or the JSON text of one")
+
+
+def _is_struct_of_rest(value: Any) -> bool:
+    """Tell BigQuery's own form of nested values: fields under ``f``, each value under ``v``, and no names at all."""
+    if isinstance(value, Mapping) and value.keys() == {"f"}:
+        value = value["f"]
+    elif isinstance(value, Mapping) and value.keys() == {"v"}:
+        return _is_struct_of_rest(value["v"])
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(entry, Mapping) and entry.keys() == {"v"} for entry in value)
+    )
+
+
+def _of_pairs(name: str, pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise InvalidEvent("repeated_parameter", f"{name} has two values under one key; keep one")
+    return result
+
+
 def load_object(name: str, value: str) -> Any:
     """Read JSON text as ``json.loads`` does, but refuse repeated keys and NaN, and keep every digit."""
-
-    def pairs(items: list[tuple[str, Any]]) -> dict[str, Any]:
-        result = dict(items)
-        if len(result) != len(items):
-            raise refuse(name, "names a key twice")
-        return result
 
     def no_number(literal: str) -> Any:
         raise refuse(name, f"holds {literal}, which is not JSON")
@@ -251,7 +348,9 @@ def load_object(name: str, value: str) -> Any:
     if not value.strip():
         return {}
     try:
-        return json.loads(value, object_pairs_hook=pairs, parse_float=Decimal, parse_constant=no_number)
+        return json.loads(
+            value, object_pairs_hook=partial(_of_pairs, name), parse_float=Decimal, parse_constant=no_number
+        )
     except InvalidEvent:
         raise
     except (ValueError, ArithmeticError, RecursionError):
@@ -288,6 +387,7 @@ NORMALISERS: Mapping[str, Normalise] = {
     "currency": currency,
     "device_id": device_id,
     "flag": flag,
+    "identifier": identifier,
     "integer": integer,
     "ipv4": ipv4,
     "money": money,

@@ -1,0 +1,97 @@
+"""The event id of a row that has one: the value of ``id_field``, or of several columns together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from airflow_provider_adjust.s2s.endpoints.endpoint import Endpoint
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
+from airflow_provider_adjust.s2s.events.options import RowOptions
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row
+from airflow_provider_adjust.s2s.events.values import is_missing, is_null_word, scalar_text
+from airflow_provider_adjust.s2s.redaction import escape, quote
+
+#: What a column of the ledger holds.
+LONGEST_EVENT_ID = 255
+#: Between the values of several columns. Within a value it is escaped, so that no two sets of values make one id.
+_SEPARATOR = "|"
+#: Characters of a row's columns that a message lists, and of one of them.
+_LONGEST_LIST = 500
+_LONGEST_NAME = 100
+
+
+class EventIds:
+    """Reads the id of a row.
+
+    :raises AdjustConfigurationError: ``id_field`` names no column, one twice, or one that holds personal data.
+    """
+
+    def __init__(self, options: RowOptions, endpoint: Endpoint) -> None:
+        self._columns = options.id_columns
+        shown = self._columns[0] if len(self._columns) == 1 else options.id_field
+        if options.id_field is not None and (not all(self._columns) or not self._columns):
+            raise AdjustConfigurationError(f"id_field={shown!r} must name a column, or several")
+        if len(set(self._columns)) < len(self._columns):
+            raise AdjustConfigurationError(f"id_field={shown!r} names a column twice")
+        #: The columns' names after ``column_map``.
+        self.names = tuple((options.column_map or {}).get(column, column) for column in self._columns)
+        if not endpoint.personal.isdisjoint(self.names):
+            raise AdjustConfigurationError(
+                f"id_field={shown!r} holds a device's id or other personal data; event ids appear in logs, so "
+                "name a column such as the order's number"
+            )
+
+    def of(self, row: Row) -> str | None:
+        """The row's own id where ``id_field`` is given, or the one that a rejected line kept; None without either."""
+        if isinstance(row, ResubmittedRow):
+            event_id = _id_text("the event_id of the rejected line", row.event_id)
+        elif not self._columns:
+            return None
+        else:
+            texts = [_id_text(f"the id_field {column}", self._value(row, column)) for column in self._columns]
+            event_id = texts[0] if len(texts) == 1 else _SEPARATOR.join(map(_escaped, texts))
+        if len(event_id) > LONGEST_EVENT_ID:
+            raise InvalidEvent(
+                "event_id_too_long",
+                f"the event id is {len(event_id):,} characters long; none is longer than {LONGEST_EVENT_ID}: name a "
+                "shorter column in id_field, or a digest of this one",
+            )
+        return event_id
+
+    def lacks_column(self, row: Any) -> bool:
+        """Tell whether the row has not even a column for its id."""
+        return (
+            isinstance(row, Mapping)
+            and not isinstance(row, ResubmittedRow)
+            and any(column not in row for column in self._columns)
+        )
+
+    @staticmethod
+    def _value(row: Row, column: str) -> Any:
+        if column not in row:
+            columns = escape(", ".join(str(each)[:_LONGEST_NAME] for each in row), _LONGEST_LIST)
+            raise InvalidEvent(
+                "missing_event_id", f"the row has no column {quote(column)}, which id_field names; it has: {columns}"
+            )
+        return row[column]
+
+
+def _id_text(where: str, value: Any) -> str:
+    if isinstance(value, bytes | bytearray | memoryview):
+        raise InvalidEvent("missing_event_id", f"{where} is bytes; cast it to text in the query")
+    text = "" if is_missing(value) else scalar_text(value)
+    if text is None:
+        raise InvalidEvent(
+            "missing_event_id", f"{where} is a {type(value).__name__}; name a column that holds one text or number"
+        )
+    text = text.strip()
+    if not text:
+        raise InvalidEvent("missing_event_id", f"{where} is empty; every event needs its id")
+    if is_null_word(text):
+        raise InvalidEvent("missing_event_id", f"{where} is the word {quote(text)}; every event needs its id")
+    return text
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace(_SEPARATOR, f"\\{_SEPARATOR}")
