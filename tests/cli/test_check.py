@@ -66,9 +66,9 @@ def test_a_csv_file_is_read_as_the_operator_reads_it(cli: Cli, tmp_path: Path) -
     [
         (("missing.jsonl", *EVENT), "missing.jsonl, which does not exist"),
         (("rows.txt", *EVENT), "must end in .jsonl, .json, .csv or .parquet"),
-        (("folder.jsonl", *EVENT), "folder.jsonl cannot be read: "),
+        (("folder.jsonl", *EVENT), "folder.jsonl, in which there is no file"),
         (("broken.jsonl.gz", *EVENT), "broken.jsonl.gz cannot be read: "),
-        (("broken.json", *EVENT), "broken.json, which is not JSON"),
+        (("broken.json", *EVENT), "broken.json is not JSON"),
         (("object.json", *EVENT), "must be a list of rows, not a dict"),
         (("rows.jsonl", "--id-field", "order_id"), "event_token"),
         (("rows.jsonl", "--event-token", "not a token"), "event_token"),

@@ -101,8 +101,8 @@ def test_an_empty_file_holds_no_events(adjust: SandboxServer, tmp_path: Path, na
         ("night.jsonl.zip", b"", "its name must end in .jsonl, .json, .csv or .parquet"),
         ("night.jsonl", None, "night.jsonl, which does not exist"),
         ("night.parquet", None, "night.parquet, which does not exist"),
-        ("night.json", b'[{"gps_adid": "de71ce00-0000-4000-8000-000000000001"', "which is not JSON"),
-        ("night.json", b"", r"which is not JSON \(line 1, column 1\)"),
+        ("night.json", b'[{"gps_adid": "de71ce00-0000-4000-8000-000000000001"', "is not JSON"),
+        ("night.json", b"", r"is not JSON \(line 1, column 1\)"),
         ("night.json", as_jsonl([purchase(1), purchase(2)]), "be named .jsonl if it has one a line"),
         ("night.json", as_json([purchase(1)])[1:-1], "put a single row into a list"),
     ],
@@ -166,7 +166,7 @@ def test_a_line_of_csv_with_too_many_columns_is_one_invalid_row(adjust: SandboxS
     head, first, second = as_csv([purchase(1), purchase(2)]).splitlines()
     path.write_bytes(b"\n".join([head, first + b",more,and more", second]))
     result = send(str(path), max_rejected=1)
-    assert (result["delivered"], result["by_reason"]) == (1, {"unknown_parameter": 1})
+    assert (result["delivered"], result["by_reason"]) == (1, {"unreadable_row": 1})
 
 
 def test_a_value_of_csv_may_hold_lines(adjust: SandboxServer, tmp_path: Path) -> None:

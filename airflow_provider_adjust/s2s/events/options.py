@@ -64,3 +64,8 @@ class RowOptions:
     extra_params: Sequence[str] = option(
         (), help="parameter names to send although the provider does not know them", metavar="NAME"
     )
+    escape_char: str | None = option(
+        help="the character before a quote or a comma in a CSV file that escapes them so, such as a backslash; a quote "
+        "states that quotes are doubled and a backslash has no meaning",
+        metavar="CHARACTER",
+    )

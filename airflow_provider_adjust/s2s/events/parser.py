@@ -81,7 +81,7 @@ class EventParser:
             rows can number equal events, and the event id must be known before it goes into ``callback_params``.
         """
         if isinstance(row, UnreadableRow):
-            raise InvalidEvent("unreadable_row", row.problem)
+            raise InvalidEvent(row.reason, row.problem)
         if not isinstance(row, Mapping):
             raise InvalidEvent(
                 "not_a_row", f"a row is a mapping of parameter names to values, not a {type(row).__name__}"

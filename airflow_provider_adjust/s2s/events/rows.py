@@ -19,9 +19,10 @@ class ResubmittedRow(dict[str, Any]):
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
-    """A row that its reader could not read."""
+    """A row that its reader could not read, or that has one name twice."""
 
     problem: str
+    reason: str = "unreadable_row"
 
 
 def renamed(row: Any, column_map: Mapping[str, str]) -> Any:
