@@ -6,6 +6,7 @@ Here both are said, so that who reads the file can refuse the line.
 
 from __future__ import annotations
 
+import csv
 import re
 from collections.abc import Iterable
 
@@ -13,6 +14,10 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.redaction import quote
 
 _QUOTE, _COMMA = '"', ","
+#: A line of whole values, each with quotes around it or without any.
+_IS_SIMPLE = re.compile(r'(?:"[^"]*+"|[^",\r\n]*+)(?:,(?:"[^"]*+"|[^",\r\n]*+))*+[\r\n]*+').fullmatch
+#: Python's ``csv`` takes no longer value.
+_LONGEST_FOR_CSV = 100_000
 
 
 class Quoting:
@@ -39,9 +44,18 @@ class Quoting:
             self._plain = re.compile(rf'[^",\r\n{e}]*+(?:{escaped}[^",\r\n{e}]*+)*+', re.DOTALL).match
             self._unescape = re.compile(rf'{e}(["{e},\r\n])|"(")').sub
 
-    def is_simple(self, line: str) -> bool:
-        """Tell whether the line can be split at its commas."""
-        return _QUOTE not in line and (self.escape_char is None or self.escape_char not in line)
+    def fields_of_line(self, line: str) -> list[str] | None:
+        """The fields of a line that is a row, whichever way it is read; None where ``Record`` has to tell.
+
+        Nearly all lines are of this kind, and reading them so is several times faster.
+        """
+        if self.escape_char is not None and self.escape_char in line:
+            return None
+        if _QUOTE not in line:
+            return line.rstrip("\r\n").split(_COMMA)
+        if len(line) < _LONGEST_FOR_CSV and "\\" not in line and _IS_SIMPLE(line):
+            return next(csv.reader((line,)))
+        return None
 
     def end_of_value(self, line: str, start: int, *, quoted: bool) -> int:
         """Where the value that begins or goes on at ``start`` ends on the line, the closing quote left out."""

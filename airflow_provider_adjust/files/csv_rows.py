@@ -73,7 +73,7 @@ class _Rows:
         self._with_backslashes = doubtful
 
     def __iter__(self) -> Iterator[Any]:
-        width, is_simple = len(self._names), self._quoting.is_simple
+        width = len(self._names)
         while (numbered := self._next()) is not None:
             number, line = numbered
             if line is None:
@@ -81,7 +81,7 @@ class _Rows:
             elif line.isspace():
                 continue
             else:
-                fields = line.rstrip("\r\n").split(",") if is_simple(line) else self._fields(number, line)
+                fields = self._quoting.fields_of_line(line) or self._fields(number, line)
                 if isinstance(fields, UnreadableRow):
                     yield fields
                 elif len(fields) != width:
