@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -74,7 +75,7 @@ def _rows_of(line: str, number: int) -> list[Any]:
         while at < len(line):
             row, at = _DECODER.raw_decode(line, at)
             rows.append(row)
-            at += len(line) - at - len(line[at:].lstrip())
+            at = _AFTER_SPACE(line, at).end()  # type: ignore[union-attr]
     except (ValueError, RecursionError):
         return [UnreadableRow(f"line {number} is not JSON; each line holds one object")]
     if len(rows) > 1 and not all(isinstance(row, dict | UnreadableRow) for row in rows):
@@ -110,4 +111,5 @@ def _unreadable(value: Any) -> UnreadableRow | None:
     return None
 
 
+_AFTER_SPACE = re.compile(r"\s*").match
 _DECODER = json.JSONDecoder(object_pairs_hook=_object)
