@@ -107,13 +107,14 @@ def _new_file(path: ObjectStoragePath) -> ObjectStoragePath:
     """The path, or, if it is taken, the first with a number that is not: ``night.jsonl``, ``night.2.jsonl``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     free, number = path, 1
-    while free.exists():
+    while free.is_file():  # a device, such as /dev/stdout, is no run's
         number += 1
         free = path.with_name(f"{path.stem}.{number}{path.suffix}")
     if number > 1:
         log.warning("%s exists, so what would overwrite it is written to %s", path, free.name)
     # On object storage a file appears when it is closed. An empty one takes the name until then.
-    free.touch()
+    if not free.exists():
+        free.touch()
     return free
 
 
