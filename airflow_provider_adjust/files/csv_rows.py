@@ -108,8 +108,8 @@ class _Rows:
         if self._goes_on_with_backslashes(taken):
             raise self._cannot_tell(
                 number,
-                "a backslash comes before a quote, and what it means decides where the row ends",
-                "set escape_char to a backslash, or to a quote if the file doubles its quotes",
+                "a backslash before a quote decides where the row ends",
+                "set escape_char to a backslash, or to a quote if quotes are doubled",
             )
         if record.open or (record.problem and len(taken) > 1):
             self._put_back.extendleft(zip(range(last, number, -1), reversed(taken[1:]), strict=True))
@@ -144,5 +144,5 @@ class _Rows:
 
     def _cannot_tell(self, number: int, why: str, remedy: str) -> InputUnreadable:
         return InputUnreadable(
-            f"line {number} of {self._where}: {why}; {remedy}. This row and all after it were not sent"
+            f"line {number} of {self._where}: {why}; {remedy}. This row and those after it were not sent"
         )
