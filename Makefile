@@ -117,8 +117,10 @@ faults: $(VENV)/.installed-dev ## Send 100,000 events through every fault and ou
 crashes: $(VENV)/.installed-dev ## Kill sending tasks 200 times, and show that every promise is kept
 	PYTHONPATH=scripts $(PY) -m campaign.crashes $(CRASHES_ARGS)
 
-fuzz: $(VENV)/.installed-fuzz ## Search for rows and answers that break the parser (FUZZ_SECONDS=600 for longer)
+fuzz: $(VENV)/.installed-fuzz ## Search for rows, files and answers that break the parser (FUZZ_SECONDS=600 for longer)
 	$(PY) scripts/fuzz.py parse --seconds $(FUZZ_SECONDS)
+	$(PY) scripts/fuzz.py csv --seconds $(FUZZ_SECONDS)
+	$(PY) scripts/fuzz.py jsonl --seconds $(FUZZ_SECONDS)
 	$(PY) scripts/fuzz.py classify --seconds $(FUZZ_SECONDS)
 
 release: $(VENV)/.installed-dev $(VENV)/.installed-release $(RUNTIME)/.installed ## Build sdist and wheel in dist/, check the licences, write build/sbom.cdx.json

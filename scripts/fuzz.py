@@ -1,18 +1,22 @@
-"""Search for a row or an answer that is neither accepted nor refused with a reason; coverage guides it (atheris).
+"""Search for a row, a file or an answer that is neither accepted nor refused with a reason; coverage guides it (atheris).
 
     python scripts/fuzz.py parse --seconds 600
+    python scripts/fuzz.py csv --seconds 600
+    python scripts/fuzz.py jsonl --seconds 600
     python scripts/fuzz.py classify --seconds 600
 
-`parse` reads JSON lines as the file reader does, makes events of them and checks what would be sent; `classify` reads
-answers. A finding is written to a file, its name is printed, and the run fails. Needs the group `fuzz`;
-atheris has wheels for Linux.
+`parse` makes an event of a row and checks what would be sent; `csv` and `jsonl` read the bytes of a file between rows that
+must not get lost in it; `classify` reads answers. A finding is written to a file, its name is printed, and the run fails.
+Needs the group `fuzz`; atheris has wheels for Linux.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
+import re
 import shutil
 import signal
 import sys
@@ -30,6 +34,8 @@ import atheris
 from airflow_provider_adjust.s2s import RowOptions
 
 with atheris.instrument_imports(include=["airflow_provider_adjust"]):
+    from airflow_provider_adjust.files.csv_rows import csv_rows
+    from airflow_provider_adjust.files.json_rows import json_lines
     from airflow_provider_adjust.s2s.account.rejected import rejected_line, response_line
     from airflow_provider_adjust.s2s.answers.classify import classify
     from airflow_provider_adjust.s2s.answers.outcome import Outcome
@@ -37,6 +43,7 @@ with atheris.instrument_imports(include=["airflow_provider_adjust"]):
     from airflow_provider_adjust.s2s.checkpoint import Checkpoint
     from airflow_provider_adjust.s2s.delivery.intake import Intake
     from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+    from airflow_provider_adjust.s2s.errors import InputUnreadable
     from airflow_provider_adjust.s2s.events.parser import EventParser
     from airflow_provider_adjust.s2s.events.rows import UnreadableRow
     from airflow_provider_adjust.s2s.redaction import redact_event_values
@@ -68,6 +75,23 @@ _ANSWERS = [
     "503\nFri, 01 May 2026 12:00:00 GMT\n<html>",
     '202\n\n{"message": "Wrong authentication token: \'x\' from 192.0.2.1"}',
 ]
+#: After the first byte, which chooses the escape character: quotes that are closed, open, within, doubled and escaped.
+_CSV = [
+    '0"a, b",c,d\n"a\nb",c,d\n',
+    '0"10 inch,c,d\na,12",d\n',
+    '0a,10" tablet,d\n"a ""b""",c,"d"\n',
+    '0a,"b\\"\n"c\\",d"\n',
+    '1"say \\"hi\\"",a\\,b,\\N\nmy\\\nphone,b,c\n',
+    "2a,b\na,b,c,d\n\n \n",
+]
+_JSONL = [
+    '{"a": 1}{"b": 2} {"c": [1, null, "x"]}\n',
+    '{"a": 1, "a": 2}\n{"c": {"d": 1, "d": 2}}\n',
+    '{"a": 1}\r\n[]\n7 8\n{"a"\n',
+]
+#: What the tests read a file's rows between.
+_MARK = "M"
+_MARKED_LINE = f"{_MARK},{_MARK},{_MARK}"
 #: The outcomes of the inputs.
 ends: Counter[str] = Counter()
 
@@ -116,6 +140,58 @@ def parse(data: bytes) -> None:
         assert len(sent) == len(item.event.params)
 
 
+def csv(data: bytes) -> None:
+    """Read a CSV file of the input's lines with a marked row after each.
+
+    No value holds a marked row; each line is at most one row or one refusal; a file ends early only as documented.
+    """
+    escape_char = (None, "\\", '"')[data[0] % 3] if data else None
+    lines = data[1:].split(b"\n")
+    marked = b"".join(line + b"\n" + _MARKED_LINE.encode() + b"\n" for line in lines)
+    file = _text(b"order_id,device_name,currency\n" + marked)
+    most = len(re.split(r"\r\n|\r|\n", file.read()))
+    file.seek(0)
+    count, ended = 0, None
+    try:
+        for row in csv_rows(file, "the file", RowOptions(escape_char=escape_char)):
+            count += 1
+            if isinstance(row, UnreadableRow):
+                ends["refused"] += 1
+                assert row.problem.isprintable()
+                assert "line " in row.problem
+            else:
+                ends["row"] += 1
+                assert list(row) == ["order_id", "device_name", "currency"]
+                assert not any(_MARKED_LINE in value for value in row.values())
+    except InputUnreadable as error:
+        ends["ended"] += 1
+        ended = str(error)
+    assert ended is None or ended.startswith("line ")
+    assert count < most
+
+
+def jsonl(data: bytes) -> None:
+    """Read a JSON Lines file of the input's lines with a marked row after each. No marked row is lost or changed."""
+    mark = {"order_id": _MARK}
+    marked = json.dumps(mark).encode() + b"\n"
+    lines = data.split(b"\n")
+    found = 0
+    for row in json_lines(_text(marked + b"".join(line + b"\n" + marked for line in lines)), "the file"):
+        found += row == mark
+        if isinstance(row, UnreadableRow):
+            ends[row.reason] += 1
+            assert row.problem.isprintable()
+            assert row.problem.startswith("line ")
+        else:
+            ends[type(row).__name__] += 1
+    assert found >= len(lines) + 1
+
+
+def _text(content: bytes) -> io.TextIOWrapper:
+    """A file as an event file is opened."""
+    return io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+
 def answer(data: bytes) -> None:
     """Classify an answer: the status on a line, the wait on the next, then a body of any bytes."""
     status, _, rest = data.partition(b"\n")
@@ -131,14 +207,23 @@ def answer(data: bytes) -> None:
     assert "3f0b2f6c-8a51" not in redact_event_values(verdict.message, {"gps_adid": "3f0b2f6c-8a51"}, EVENT, None)
 
 
+#: Each subject's test, and its first inputs.
+_SUBJECTS: dict[str, tuple[Callable[[bytes], None], list[str]]] = {
+    "parse": (parse, [json.dumps(row) for row in _ROWS]),
+    "csv": (csv, _CSV),
+    "jsonl": (jsonl, _JSONL),
+    "classify": (answer, _ANSWERS),
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("subject", choices=["parse", "classify"])
+    parser.add_argument("subject", choices=_SUBJECTS)
     parser.add_argument("--seconds", type=int, default=60)
     arguments = parser.parse_args()
-    test: Callable[[bytes], None] = parse if arguments.subject == "parse" else answer
+    test, seeds = _SUBJECTS[arguments.subject]
     corpus = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    for number, seed in enumerate(map(json.dumps, _ROWS) if arguments.subject == "parse" else _ANSWERS):
+    for number, seed in enumerate(seeds):
         (corpus / str(number)).write_text(seed)
     started = time.monotonic()
 

@@ -30,7 +30,7 @@ _TAKEN_AS_GIVEN = {"app_token": "given", "environment": "production"}
 def validate(options: Namespace, terminal: Terminal) -> int:
     """Check every row; list the first that are refused, and count all."""
     parser, _ = _parser(options)
-    with open_rows(options.file) as rows:
+    with open_rows(options.file, given(options, RowOptions)) as rows:
         return check(parser, rows, terminal, title=f"Rows of {options.file}")
 
 
@@ -57,7 +57,7 @@ def preview(options: Namespace, terminal: Terminal) -> int:
     """Show the first events. A stream is read only as far as that needs."""
     parser, assumed = _parser(options)
     refused: list[Receipt] = []
-    with open_rows(options.file) as rows:
+    with open_rows(options.file, given(options, RowOptions)) as rows:
         jobs = _events(in_order(parser, rows), refused)
         for job in islice(jobs, options.events):
             show_event(job, terminal, hidden=assumed)

@@ -61,7 +61,9 @@ def _option(*flags: str, **settings: Any) -> Option:
     return Option(flags, settings)
 
 
-_FILE = _option("file", help="a .jsonl, .json, .csv or .parquet file, local or s3://..., .gz included")
+_FILE = _option(
+    "file", help="a .jsonl, .json, .csv or .parquet file, .gz included, or a folder of them; local or s3://..."
+)
 
 
 def _options(options: type[Any]) -> tuple[Option, ...]:

@@ -16,23 +16,24 @@ from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_send_events import as_rows
 from airflow_provider_adjust.option_arguments import argument_fields
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.events.options import RowOptions
 
 _Options = TypeVar("_Options")
 
 
 @contextmanager
-def open_rows(file: str) -> Iterator[Sequence[Any] | Iterable[Any]]:
+def open_rows(file: str, options: RowOptions) -> Iterator[Sequence[Any] | Iterable[Any]]:
     """The file's rows, as the operator reads them: a list to be sorted, or a stream in time order.
 
     :raises AdjustConfigurationError: it is not a file of rows, or cannot be opened.
     """
     with ExitStack() as stack:
         try:
-            rows = as_rows(stack.enter_context(read_rows(path_of(file))))
+            rows = as_rows(stack.enter_context(read_rows(path_of(file), options)))
         except AdjustConfigurationError:
             raise
         except (OSError, ImportError, ValueError) as error:
-            # For example: a folder, a missing permission, a broken gzip file, a missing library of the storage.
+            # For example: a missing permission, a broken gzip file, a missing library of the storage.
             raise AdjustConfigurationError(f"{file} cannot be read: {error}") from error
         yield rows
 

@@ -33,6 +33,7 @@ def _run(path: str, options: Namespace) -> int:
         AdjustConfigurationError,
         AdjustError,
         DeliveryIncomplete,
+        InputUnreadable,
         StreamOutOfOrder,
     )
 
@@ -42,7 +43,7 @@ def _run(path: str, options: Namespace) -> int:
         code: int = getattr(import_module(module), name)(options, terminal)
     except BrokenPipeError:
         raise
-    except (StreamOutOfOrder, DeliveryIncomplete) as error:
+    except (StreamOutOfOrder, InputUnreadable, DeliveryIncomplete) as error:
         terminal.complain(error)
         code = ExitCode.REFUSED
     except AdjustConfigurationError as error:

@@ -37,7 +37,7 @@ def send(options: Namespace, terminal: Terminal) -> int:
     hook, row_options, sending = hook_of(options), given(options, RowOptions), given(options, SendOptions)
     route = hook.route(row_options)
     with exit_stack_preserving_error() as stack:
-        rows = stack.enter_context(open_rows(options.file))
+        rows = stack.enter_context(open_rows(options.file, row_options))
         if options.dry_run:
             return check(route.parser, rows, terminal, title=f"Dry run of {options.file}", shown=5)
         rejected = stack.enter_context(ReceiptFile(rejected_to))

@@ -13,7 +13,7 @@ from airflow.sdk.bases.decorator import DecoratedOperator, TaskDecorator, task_d
 
 from airflow_provider_adjust.airflow_versions import determine_kwargs
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
-from airflow_provider_adjust.operators.adjust_send_events import corrected_row
+from airflow_provider_adjust.operators.adjust_send_events import as_rows, is_frame
 from airflow_provider_adjust.rendered_fields import HidesRenderedFields, hide, reveal
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.rows import Row
@@ -52,15 +52,15 @@ class AdjustEventsDecoratedOperator(HidesRenderedFields, DecoratedOperator, Adju
     def rows(self, context: Context, stack: ExitStack) -> Sequence[Row] | Iterable[Row]:
         known = {**context, **self.op_kwargs}
         made = self.python_callable(*self.op_args, **determine_kwargs(self.python_callable, self.op_args, known))
-        if isinstance(made, Sequence) and not isinstance(made, str | bytes):
-            return [corrected_row(row) for row in made]
+        if is_frame(made) or (isinstance(made, Sequence) and not isinstance(made, str | bytes)):
+            return as_rows(made)
         if isinstance(made, Iterator):
             # At the end of the delivery, so that a generator that is not read to its end frees its resources.
             stack.callback(getattr(made, "close", lambda: None))
             return made
         raise AdjustConfigurationError(
             f"the function of {self.custom_operator_name} must return a list of rows or yield rows, not return a "
-            f"{type(made).__name__}; put a single row into a list, and turn a data frame into a list of dicts"
+            f"{type(made).__name__}; put a single row into a list"
         )
 
 

@@ -1,4 +1,4 @@
-"""Rows out of a file: JSON Lines, a JSON list, CSV or Parquet, on any storage that Airflow reaches.
+"""Rows out of a file, or out of the files of a folder: JSON Lines, a JSON list, CSV or Parquet, on any storage of Airflow's.
 
 A file is streamed, so its rows must be in time order, except where it is read whole anyway: a JSON list, and a rejected
 file of an earlier run, with its lines in the order in which they were refused.
@@ -6,87 +6,110 @@ file of an earlier run, with its lines in the order in which they were refused.
 
 from __future__ import annotations
 
-import csv
-import json
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from itertools import chain
-from typing import Any
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from itertools import chain, islice
+from typing import Any, Final
 
 from airflow.sdk import ObjectStoragePath
 
+from airflow_provider_adjust.files.csv_rows import csv_rows
+from airflow_provider_adjust.files.json_rows import json_lines, json_list
+from airflow_provider_adjust.files.parquet_rows import parquet_rows
 from airflow_provider_adjust.s2s.account.rejected import is_rejected_line
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.events.rows import UnreadableRow
+from airflow_provider_adjust.s2s.events.options import RowOptions
 
-_PARQUET_BATCH = 2000
+#: Lines of a rejected file, which is read whole.
+MOST_REJECTED: Final = 1_000_000
+_KINDS = {".jsonl", ".ndjson", ".json", ".csv", ".parquet"}
+_ENDINGS = "its name must end in .jsonl, .json, .csv or .parquet (or with .gz)"
 #: A byte that is not UTF-8 refuses its own row only: it becomes a lone surrogate, which the parser refuses. Line ends are
 #: left to the readers, since in CSV they may stand inside a value.
 _TEXT = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
 
 
 @contextmanager
-def read_rows(path: ObjectStoragePath) -> Iterator[Iterable[Any]]:
-    """The file's rows, open for as long as the context lasts; a list where the file was read whole.
+def read_rows(
+    path: ObjectStoragePath, options: RowOptions | None = None, *, route_by: str | None = None
+) -> Iterator[Iterable[Any]]:
+    """The rows of a file or a folder, open for as long as the context lasts; a list where a file was read whole.
 
-    :raises AdjustConfigurationError: the file's name does not say what it is, or it does not exist.
+    :param options: how the rows are read; the columns of CSV and Parquet are checked against it before the first row.
+    :param route_by: a column beside those of Adjust's parameters.
+    :raises AdjustConfigurationError: a name does not say what it is, does not exist, or has columns of no use.
+    :raises InputUnreadable: while the rows are read: it is not known where a row of a CSV file ends.
     """
+    options = options or RowOptions()
+    if not path.is_dir():
+        with _open_rows(path, options, route_by) as rows:
+            yield _sorted_if_rejected(rows)
+        return
+    paths = _part_files(path)
+    for part in paths:
+        # Its columns are checked before a row of the first file is sent.
+        with _open_rows(part, options, route_by):
+            pass
+    # A generator that is closed closes its file, also where the delivery stops in the middle of it.
+    with closing(_rows_of_all(paths, options, route_by)) as rows:
+        yield _sorted_if_rejected(rows)
+
+
+def _part_files(folder: ObjectStoragePath) -> Sequence[ObjectStoragePath]:
+    """The folder's files by name, without those that a writer leaves beside them, such as ``_SUCCESS``."""
+    paths = sorted((each for each in folder.iterdir() if each.name[:1] not in {"_", "."}), key=lambda each: each.name)
+    if not paths:
+        raise AdjustConfigurationError(f"events names the folder {folder}, in which there is no file")
+    for each in paths:
+        if each.is_dir():
+            raise AdjustConfigurationError(
+                f"events names the folder {folder}, which has a folder {each.name!r} in it; name a folder that has files only"
+            )
+    return paths
+
+
+def _rows_of_all(paths: Sequence[ObjectStoragePath], options: RowOptions, route_by: str | None) -> Generator[Any]:
+    for path in paths:
+        with _open_rows(path, options, route_by) as rows:
+            yield from rows
+
+
+def _sorted_if_rejected(rows: Iterable[Any]) -> Iterable[Any]:
+    if isinstance(rows, list):
+        return rows
+    following = iter(rows)
+    first = next(following, None)
+    if first is None:
+        return []
+    if not is_rejected_line(first):
+        return chain((first,), following)
+    whole = [first, *islice(following, MOST_REJECTED)]
+    if len(whole) > MOST_REJECTED:
+        raise AdjustConfigurationError(
+            f"events names a rejected file of more than {MOST_REJECTED:,} lines, which is read whole; split it"
+        )
+    return whole
+
+
+@contextmanager
+def _open_rows(path: ObjectStoragePath, options: RowOptions, route_by: str | None) -> Iterator[Iterable[Any]]:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     compression = "gzip" if suffixes[-1:] == [".gz"] else None
     kind = next(iter(suffixes[-2:-1] if compression else suffixes[-1:]), "")
-    if kind not in {".jsonl", ".ndjson", ".json", ".csv", ".parquet"}:
-        raise AdjustConfigurationError(
-            f"events names the file {path.name!r}; its name must end in .jsonl, .json, .csv or .parquet (or with .gz)"
-        )
-    options = {"mode": "rb"} if kind == ".parquet" else {"mode": "rt", "compression": compression, **_TEXT}
+    if kind not in _KINDS:
+        raise AdjustConfigurationError(f"events names the file {path.name!r}; {_ENDINGS}")
+    arguments = {"mode": "rb"} if kind == ".parquet" else {"mode": "rt", "compression": compression, **_TEXT}
+    where = f"the file {path.name}"
     try:
-        file = path.open(**options)  # type: ignore[no-untyped-call]
+        file = path.open(**arguments)  # type: ignore[no-untyped-call]
     except FileNotFoundError:
         raise AdjustConfigurationError(f"events names the file {path}, which does not exist") from None
     with file:
         if kind == ".parquet":
-            yield _parquet_rows(file)
+            yield parquet_rows(file, where, options, route_by)
         elif kind == ".csv":
-            yield csv.DictReader(file)
+            yield csv_rows(file, where, options, route_by)
         elif kind == ".json":
-            yield _json_list(file, path)
+            yield json_list(file, where)
         else:
-            yield _sorted_if_rejected(_json_lines(file))
-
-
-def _json_list(file: Any, path: ObjectStoragePath) -> Any:
-    try:
-        return json.load(file)
-    except (ValueError, RecursionError) as error:
-        raise AdjustConfigurationError(
-            f"events names the file {path}, which is not JSON (line {getattr(error, 'lineno', '?')}, column "
-            f"{getattr(error, 'colno', '?')}); it must be one list of objects, or be named .jsonl if it has one a line"
-        ) from None
-
-
-def _json_lines(file: Iterable[str]) -> Iterator[Any]:
-    for line in file:
-        if not line.strip():
-            continue
-        try:
-            yield json.loads(line)
-        except (ValueError, RecursionError):
-            yield UnreadableRow("the line is not JSON; each line holds one object")
-
-
-def _sorted_if_rejected(rows: Iterator[Any]) -> Iterable[Any]:
-    first = next(rows, None)
-    if first is None:
-        return []
-    return [first, *rows] if is_rejected_line(first) else chain((first,), rows)
-
-
-def _parquet_rows(file: Any) -> Iterator[Any]:
-    try:
-        from pyarrow.parquet import ParquetFile
-    except ImportError:
-        raise AdjustConfigurationError(
-            "events names a Parquet file; install pyarrow on the workers to read it"
-        ) from None
-    for batch in ParquetFile(file).iter_batches(_PARQUET_BATCH):
-        yield from batch.to_pylist()
+            yield json_lines(file, where)

@@ -17,7 +17,10 @@ log = logging.getLogger(__name__)
 
 
 class ReceiptFile:
-    """A JSON Lines file, created on the first write. Without a path it discards the lines."""
+    """A JSON Lines file, created on the first write. Without a path it discards the lines.
+
+    A file that is there already is another run's, and stays as it is: this one gets a number in its name.
+    """
 
     def __init__(self, path: ObjectStoragePath | None) -> None:
         self._path = path
@@ -51,7 +54,7 @@ class ReceiptFile:
         if self._path is None:
             return
         if self._file is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            self._path = _new_file(self._path)
             self._file = self._path.open("w", encoding="utf-8")  # type: ignore[no-untyped-call]
         self._file.write(line + "\n")
         self.lines += 1
@@ -64,7 +67,8 @@ class ReceiptFile:
     def carry_over(self, earlier: str, lines: int) -> None:
         """Begin with the settled among the first ``lines`` lines of an earlier try's file.
 
-        What was held or in doubt is not settled: this try checks it again.
+        What was held or in doubt is not settled: this try checks it again. A line that was not written to its end, since
+        the disk was full or the try was killed, is dropped.
         """
         path = ObjectStoragePath(earlier)
         if self._path is None:
@@ -72,10 +76,21 @@ class ReceiptFile:
         if not path.exists():
             log.warning("What an earlier try listed in %s is no longer there", earlier)
             return
-        with path.open("r", encoding="utf-8") as file:  # type: ignore[no-untyped-call]
-            kept = [line for line in islice(file, lines) if json.loads(line)["outcome"] not in UNRESOLVED]
-        for line in kept:
-            self.write(line.rstrip("\n"))
+        whole = 0
+        with path.open("r", encoding="utf-8", errors="replace") as file:  # type: ignore[no-untyped-call]
+            for line in islice(file, lines):
+                outcome = _outcome(line)
+                whole += outcome is not None
+                if outcome is not None and outcome not in UNRESOLVED:
+                    self.write(line.rstrip("\n"))
+        if whole < lines:
+            log.warning(
+                "%s of the %s events that an earlier try listed in %s are cut off or missing there; they are settled, and "
+                "only their lines are lost",
+                f"{lines - whole:,}",
+                f"{lines:,}",
+                earlier,
+            )
         self.flush()
 
     def __enter__(self) -> Self:
@@ -86,3 +101,26 @@ class ReceiptFile:
     ) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _new_file(path: ObjectStoragePath) -> ObjectStoragePath:
+    """The path, or, if it is taken, the first with a number that is not: ``night.jsonl``, ``night.2.jsonl``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    free, number = path, 1
+    while free.is_file():  # a device, such as /dev/stdout, is no run's
+        number += 1
+        free = path.with_name(f"{path.stem}.{number}{path.suffix}")
+    if number > 1:
+        log.warning("%s exists, so what would overwrite it is written to %s", path, free.name)
+    # On object storage a file appears when it is closed. An empty one takes the name until then.
+    if not free.exists():
+        free.touch()
+    return free
+
+
+def _outcome(line: str) -> str | None:
+    """The outcome in a line of a rejected file; None if it was not written to its end."""
+    try:
+        return str(json.loads(line)["outcome"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -10,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context, ObjectStoragePath
 
 from airflow_provider_adjust.files.event_files import read_rows
+from airflow_provider_adjust.files.json_rows import load_json
 from airflow_provider_adjust.lineage import file_lineage, report_file
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
 from airflow_provider_adjust.rendered_fields import HidesRenderedFields, hide, reveal
 from airflow_provider_adjust.s2s.account.rejected import ROW_KEY, is_rejected_line
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row
+from airflow_provider_adjust.s2s.redaction import quote
 
 if TYPE_CHECKING:
     from airflow_provider_adjust.lineage import Lineage
@@ -28,10 +29,11 @@ class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
 
         AdjustSendEventsOperator(task_id="send", events=load_purchases(), event_token="f0ob4r")
 
-    :param events: a list of rows; a template or JSON text of one (``"{{ ti.xcom_pull('load') | tojson }}"``); the output
-        of an upstream task; or the path of a ``.jsonl``, ``.json``, ``.csv`` or ``.parquet`` file, local or on object
-        storage, ``.gz`` included. A list and a ``.json`` file are sorted by time; the other files must come in time
-        order. A rejected file of an earlier run is read whole and sorted, and its events keep their ids. (templated)
+    :param events: a list of rows; a data frame of pandas or polars; a template or JSON text of a list
+        (``"{{ ti.xcom_pull('load') | tojson }}"``); the output of an upstream task; or the path of a ``.jsonl``, ``.json``,
+        ``.csv`` or ``.parquet`` file or of a folder of such files, local or on object storage, ``.gz`` included. A list and
+        a ``.json`` file are sorted by time; the other files must come in time order. A rejected file of an earlier run is
+        read whole and sorted, and its events keep their ids. (templated)
 
     The other arguments are those of
     :class:`~airflow_provider_adjust.operators.adjust_delivery.AdjustDeliveryOperator`.
@@ -42,6 +44,7 @@ class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
     def __init__(self, *, events: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.events = events
+        self._template = events if isinstance(events, str) and ("{{" in events or "{%" in events) else None
 
     def hide_rendered_fields(self) -> None:
         """Hide rows, which hold device ids. A path may be shown."""
@@ -51,8 +54,13 @@ class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
 
     def rows(self, context: Context, stack: ExitStack) -> Sequence[Row] | Iterable[Row]:
         events = self._given
+        if self._template is not None and _is_nothing(events):
+            raise AdjustConfigurationError(
+                f"events rendered to nothing from the template {quote(self._template, 100)}; the task or the value that it "
+                "names has none. No rows at all are an empty list, []"
+            )
         if path := _path(events):
-            events = stack.enter_context(read_rows(path))
+            events = stack.enter_context(read_rows(path, self.row_options(), route_by=self.route_by))
             report_file(path)
         elif isinstance(events, str):
             events = _load_json(events)
@@ -70,16 +78,49 @@ class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
 def as_rows(events: Any) -> Sequence[Row] | Iterable[Row]:
     """The given events as a list, which will be sorted, or as a stream in time order. Rejected lines become their rows.
 
+    A list of lists, such as the outputs of a mapped task, is flattened by one level.
+
     :raises AdjustConfigurationError: it is neither.
     """
-    if isinstance(events, Mapping) or not isinstance(events, Iterable):
+    if is_frame(events):
+        return _rows_of_frame(events)
+    if isinstance(events, Mapping | str | bytes) or not isinstance(events, Iterable):
         raise AdjustConfigurationError(
             f"events must be a list of rows, not a {type(events).__name__}; put a single row into a list"
         )
     if not isinstance(events, Sequence):
         # The output of an upstream mapped task is a lazy sequence of its own kind; a file's rows are a stream.
-        events = list(events) if hasattr(events, "__len__") else events
-    return [corrected_row(row) for row in events] if isinstance(events, Sequence) else events
+        if not hasattr(events, "__len__"):
+            return events
+        events = list(events)
+    return [corrected_row(row) for item in events for row in _rows_of_item(item)]
+
+
+def _rows_of_item(item: Any) -> Sequence[Any]:
+    """The rows of an item of a list: the item is one itself, or one task's list of them."""
+    if isinstance(item, list | tuple):
+        return item
+    return _rows_of_frame(item) if is_frame(item) else [item]
+
+
+def is_frame(value: Any) -> bool:
+    """Tell a data frame by its methods, since neither pandas nor polars need be installed."""
+    has_rows = hasattr(value, "to_dicts") or hasattr(value, "to_dict")
+    return has_rows and hasattr(value, "columns") and not isinstance(value, Mapping)
+
+
+def _rows_of_frame(frame: Any) -> list[Any]:
+    columns = [str(name) for name in frame.columns]
+    if repeated := sorted({name for name in columns if columns.count(name) > 1}):
+        raise AdjustConfigurationError(
+            f"repeated_parameter: events is a data frame with two columns {quote(repeated[0])}; keep one"
+        )
+    return list(frame.to_dicts() if hasattr(frame, "to_dicts") else frame.to_dict("records"))
+
+
+def _is_nothing(events: Any) -> bool:
+    """Tell whether a template gave no value; without native types, None is rendered as a word."""
+    return events is None or (isinstance(events, str) and events.strip() in {"", "None", "null"})
 
 
 def _is_path(events: Any) -> bool:
@@ -102,8 +143,8 @@ def _load_json(text: str) -> Any:
     if not text.strip():
         return []
     try:
-        return json.loads(text)
-    except ValueError as error:
+        return load_json(text)
+    except (ValueError, RecursionError) as error:
         raise AdjustConfigurationError(
             f"events is not a JSON list (line {getattr(error, 'lineno', '?')}, column {getattr(error, 'colno', '?')}); in a "
             "template, end the expression with `| tojson`, or pass the upstream task's output itself"

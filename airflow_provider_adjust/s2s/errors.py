@@ -6,6 +6,7 @@
     ├── FinalError                  a retry meets the same end
     │   ├── AdjustConfigurationError
     │   ├── StreamOutOfOrder
+    │   ├── InputUnreadable
     │   ├── DeliveryHalted          (DeliveryStopped)
     │   ├── RejectedBudgetExceeded  (DeliveryIncomplete)
     │   ├── CountsMismatch
@@ -58,6 +59,10 @@ class InvalidEvent(AdjustError, ValueError):
 
 class StreamOutOfOrder(FinalError):
     """A row of a stream is older than one before it. It was not sent, nor was anything after it."""
+
+
+class InputUnreadable(FinalError):
+    """From some line on, a file cannot be divided into rows for certain. What came before that line was sent."""
 
 
 class DeliveryStopped(AdjustError):

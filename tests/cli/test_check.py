@@ -92,9 +92,9 @@ def test_a_bad_optional_value_is_left_out_on_request(cli: Cli, file_of: FileOf) 
     [
         (("missing.jsonl", *EVENT), "missing.jsonl, which does not exist"),
         (("rows.txt", *EVENT), "must end in .jsonl, .json, .csv or .parquet"),
-        (("folder.jsonl", *EVENT), "folder.jsonl cannot be read: "),
+        (("folder.jsonl", *EVENT), "folder.jsonl, in which there is no file"),
         (("broken.jsonl.gz", *EVENT), "broken.jsonl.gz cannot be read: "),
-        (("broken.json", *EVENT), "broken.json, which is not JSON"),
+        (("broken.json", *EVENT), "broken.json is not JSON"),
         (("object.json", *EVENT), "must be a list of rows, not a dict"),
         (("rows.jsonl", "--id-field", "order_id"), "event_token"),
         (("rows.jsonl", "--event-token", "not a token"), "event_token"),
@@ -171,3 +171,18 @@ def test_the_preview_of_a_stream_reads_no_further_than_it_shows(cli: Cli, file_o
     assert (done.code, done.err) == (1, "")
     assert "invalid_revenue" in done.out
     assert cli("preview", path, *EVENT, "-n", "5").err.startswith("StreamOutOfOrder: ")
+
+
+def test_a_csv_file_that_cannot_be_told_apart_is_refused_and_escape_char_reads_it(cli: Cli, tmp_path: Path) -> None:
+    path = tmp_path / "night.csv"
+    row = purchase(1)
+    values = ",".join(str(value) for value in row.values())
+    path.write_text(f'{",".join(row)},device_name\n{values},"10\\" tablet"\n{values.replace("o-1", "o-2")},phone\n')
+    done = cli("validate", str(path), *EVENT, "--id-field", "order_id")
+    assert done.code == 1, done
+    assert "unreadable_row" in done.out
+    assert cli("validate", str(path), *EVENT, "--id-field", "order_id", "--escape-char", "\\").code == 0
+    path.write_text(f'{",".join(row)},device_name\n{values},"x\\"\n{values}","\n')
+    done = cli("validate", str(path), *EVENT, "--id-field", "order_id")
+    assert done.code == 1, done
+    assert done.err.startswith("InputUnreadable: line 2 of the file night.csv")

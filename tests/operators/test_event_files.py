@@ -101,8 +101,8 @@ def test_an_empty_file_holds_no_events(adjust: SandboxServer, tmp_path: Path, na
         ("night.jsonl.zip", b"", "its name must end in .jsonl, .json, .csv or .parquet"),
         ("night.jsonl", None, "night.jsonl, which does not exist"),
         ("night.parquet", None, "night.parquet, which does not exist"),
-        ("night.json", b'[{"gps_adid": "de71ce00-0000-4000-8000-000000000001"', "which is not JSON"),
-        ("night.json", b"", r"which is not JSON \(line 1, column 1\)"),
+        ("night.json", b'[{"gps_adid": "de71ce00-0000-4000-8000-000000000001"', "is not JSON"),
+        ("night.json", b"", r"is not JSON \(line 1, column 1\)"),
         ("night.json", as_jsonl([purchase(1), purchase(2)]), "be named .jsonl if it has one a line"),
         ("night.json", as_json([purchase(1)])[1:-1], "put a single row into a list"),
     ],
@@ -166,7 +166,7 @@ def test_a_line_of_csv_with_too_many_columns_is_one_invalid_row(adjust: SandboxS
     head, first, second = as_csv([purchase(1), purchase(2)]).splitlines()
     path.write_bytes(b"\n".join([head, first + b",more,and more", second]))
     result = send(str(path), max_rejected=1)
-    assert (result["delivered"], result["by_reason"]) == (1, {"unknown_parameter": 1})
+    assert (result["delivered"], result["by_reason"]) == (1, {"unreadable_row": 1})
 
 
 def test_a_value_of_csv_may_hold_lines(adjust: SandboxServer, tmp_path: Path) -> None:
@@ -186,3 +186,53 @@ def test_a_streamed_file_must_be_in_time_order_and_what_came_before_is_delivered
     with pytest.raises(AirflowFailException, match=r"row 3 \(event o-0\).*add ORDER BY"):
         operator(str(path)).execute({})
     assert sorted(filter(None, recorded(adjust))) == [device(1), device(2)]
+
+
+def test_a_row_that_cannot_be_read_is_rejected_with_its_line_and_the_others_are_sent(
+    adjust: SandboxServer, tmp_path: Path
+) -> None:
+    path, rejected = tmp_path / "night.csv", tmp_path / "rejected.jsonl"
+    head, first, second, third = as_csv([purchase(each, device_name="-") for each in (1, 2, 3)]).splitlines()
+    path.write_bytes(b"\n".join([head, first, second.replace(b",-", b',"10 inch'), third]))
+    result = send(str(path), max_rejected=1, rejected_path=str(rejected))
+    assert (result["delivered"], result["by_reason"]) == (2, {"unreadable_row": 1})
+    [refused] = lines(rejected)
+    assert refused["position"] == 2
+    assert refused["detail"].startswith("line 3 has a quote that is not closed")
+
+
+def test_a_file_whose_rows_cannot_be_told_apart_ends_there_and_what_came_before_is_delivered(
+    adjust: SandboxServer, tmp_path: Path
+) -> None:
+    path = tmp_path / "night.csv"
+    rows = as_csv([purchase(number, device_name="-") for number in range(6)])
+    records = rows.split(b"\r\n")
+    records[3], records[5] = records[3].replace(b",-", b',"10 inch'), records[5].replace(b",-", b',12"')
+    path.write_bytes(b"\r\n".join(records))
+    with pytest.raises(AirflowFailException, match="InputUnreadable: line 4 of the file night"):
+        operator(str(path)).execute({})
+    assert sorted(filter(None, recorded(adjust))) == [device(0), device(1)]
+
+
+def test_a_wrong_head_fails_the_task_for_good_before_anything_is_sent(adjust: SandboxServer, tmp_path: Path) -> None:
+    path = tmp_path / "night.csv"
+    path.write_bytes(as_csv([purchase(1)]).replace(b",", b";"))
+    with pytest.raises(AirflowFailException, match="the fields are separated by semicolons") as failure:
+        operator(str(path)).execute({})
+    assert not reveals(failure.value)
+    assert adjust.stats()["requests"] == 0
+
+
+@pytest.mark.parametrize("ending", ["", "/"])
+def test_a_folder_is_read_in_the_order_of_its_names(adjust: SandboxServer, tmp_path: Path, ending: str) -> None:
+    for number in (2, 1, 3):
+        (tmp_path / f"part-{number}.csv").write_bytes(as_csv([purchase(number, gps_adid=device(7))]))
+    assert send(f"{tmp_path.as_uri()}{ending}")["delivered"] == 3
+
+
+def test_escape_char_is_an_argument(adjust: SandboxServer, tmp_path: Path) -> None:
+    path = tmp_path / "night.csv"
+    path.write_bytes(as_csv([purchase(1, device_name='10" tablet')]).replace(b'""', b'\\"'))
+    assert send(str(path), max_rejected=1)["by_reason"] == {"unreadable_row": 1}
+    assert send(str(path), escape_char="\\")["delivered"] == 1
+    assert recorded(adjust, "device_name") == ['10" tablet']

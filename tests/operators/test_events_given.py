@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +67,8 @@ NO_EVENTS: list[tuple[Any, str]] = [
     (None, "events must be a list of rows, not a NoneType"),
     (7, "events must be a list of rows, not a int"),
     ("None", "its name must end in .jsonl, .json, .csv or .parquet"),
+    ('[{"revenue": 1}', r"events is not a JSON list \(line 1, column 16\)"),
+    ("[" * 100_000, "events is not a JSON list"),
 ]
 
 
@@ -77,3 +79,79 @@ def test_what_are_no_events_fails_the_task_for_good_and_says_why(
     with pytest.raises(AirflowFailException, match=words):
         operator(events).execute({})
     assert adjust.stats()["requests"] == 0
+
+
+@pytest.mark.parametrize("native", [False, True])
+@pytest.mark.parametrize(
+    "template",
+    ["{{ nothing }}", " {{ none }}\n", "{% if false %}[]{% endif %}", "{{ none | tojson }}"],
+)
+def test_a_template_that_renders_to_nothing_is_an_error_that_names_it(
+    adjust: SandboxServer, native: bool, template: str
+) -> None:
+    with DAG("templates", schedule=None, render_template_as_native_obj=native):
+        task = operator(template)
+    task.render_template_fields({"nothing": "", "none": None})
+    with pytest.raises(AirflowFailException, match="events rendered to nothing from the template") as failure:
+        task.execute({})
+    assert template.strip() in str(failure.value)
+    assert adjust.stats()["requests"] == 0
+
+
+def test_a_template_that_renders_to_an_empty_list_sends_nothing(adjust: SandboxServer) -> None:
+    task = operator("{{ rows | tojson }}")
+    task.render_template_fields({"rows": []})
+    assert task.execute({})["read"] == 0
+
+
+class Pandas:
+    """A data frame with the methods that pandas gives it."""
+
+    def __init__(self, rows: list[dict[str, Any]], columns: list[str] | None = None) -> None:
+        self._rows = rows
+        self.columns = columns or list(rows[0])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.columns)
+
+    def to_dict(self, orient: str) -> list[dict[str, Any]]:
+        assert orient == "records"
+        return self._rows
+
+
+class Polars(Pandas):
+    """A data frame with the methods that polars gives it."""
+
+    def to_dict(self, orient: str = "") -> Any:
+        raise AssertionError("it means another thing here")
+
+    def to_dicts(self) -> list[dict[str, Any]]:
+        return self._rows
+
+
+@pytest.mark.parametrize("frame", [Pandas, Polars])
+def test_a_data_frame_is_its_rows_and_is_not_shown(adjust: SandboxServer, frame: type[Pandas]) -> None:
+    task = operator(frame([purchase(2), purchase(1)]))
+    task.render_template_fields({})
+    assert str(task.events) == "2 events (not shown: they hold device ids)"
+    assert task.execute({})["delivered"] == 2
+    assert send([frame([purchase(3)]), frame([purchase(4), purchase(5)])])["delivered"] == 3
+    with pytest.raises(
+        AirflowFailException, match="repeated_parameter: events is a data frame with two columns 'revenue'"
+    ):
+        operator(frame([], ["revenue", "currency", "revenue"])).execute({})
+
+
+def test_the_lists_of_a_mapped_task_are_one_list(adjust: SandboxServer) -> None:
+    result = send([[purchase(3), purchase(1)], [], (purchase(2),), purchase(4)])
+    assert result["delivered"] == 4
+    assert send([[[purchase(5)]]], max_rejected=1)["by_reason"] == {"not_a_row": 1}
+
+
+def test_a_name_that_occurs_twice_in_json_text_refuses_its_row(adjust: SandboxServer) -> None:
+    row = json.dumps(purchase(1))[:-1] + ', "revenue": "100"}'
+    result = send(f"[{row}, {json.dumps(purchase(2))}]", max_rejected=1)
+    assert (result["delivered"], result["by_reason"]) == (1, {"repeated_parameter": 1})

@@ -79,6 +79,11 @@ class RowOptions:
         help="a value that Adjust would not take in a parameter that an event can do without: refuse the row, or "
         "leave_out the parameter and count the row under adjusted. Times, tokens and money are always refused",
     )
+    escape_char: str | None = option(
+        help="the character before a quote or a comma in a CSV file that escapes them so, such as a backslash; a quote "
+        "states that quotes are doubled and a backslash has no meaning",
+        metavar="CHARACTER",
+    )
 
     @property
     def id_columns(self) -> tuple[str, ...]:

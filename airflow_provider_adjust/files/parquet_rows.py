@@ -1,0 +1,60 @@
+"""Rows out of a Parquet file, a batch at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from airflow_provider_adjust.files.head import check_columns
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.events.options import RowOptions
+
+_BATCH = 2000
+
+
+def parquet_rows(file: Any, where: str, options: RowOptions, route_by: str | None = None) -> Iterator[Any]:
+    """The file's rows. Its schema is read and checked at once.
+
+    :param where: the file, for messages.
+    :raises AdjustConfigurationError: pyarrow is missing, the file is not Parquet, or its columns cannot be used.
+    """
+    try:
+        import pyarrow as pa
+        from pyarrow.parquet import ParquetFile
+    except ImportError:
+        raise AdjustConfigurationError(
+            "events names a Parquet file; install pyarrow on the workers to read it"
+        ) from None
+    try:
+        parquet = ParquetFile(file)
+    except pa.ArrowInvalid:
+        raise AdjustConfigurationError(f"{where} is not a Parquet file, or was not written to its end") from None
+    check_columns(parquet.schema_arrow.names, where, options, route_by)
+    return _rows(parquet, _in_microseconds(parquet.schema_arrow))
+
+
+def _rows(parquet: Any, schema: Any) -> Iterator[Any]:
+    for batch in parquet.iter_batches(_BATCH):
+        # Without the check of `safe`: what is finer than a microsecond is dropped.
+        columns = [
+            column if column.type == field.type else column.cast(field.type, safe=False)
+            for column, field in zip(batch.columns, schema, strict=True)
+        ]
+        yield from type(batch).from_arrays(columns, schema=schema).to_pylist()
+
+
+def _in_microseconds(schema: Any) -> Any:
+    """The schema with microseconds for nanoseconds, which Python's times do not have and only pandas could read."""
+    import pyarrow as pa
+
+    fields = []
+    for field in schema:
+        kind = field.type
+        if pa.types.is_timestamp(kind) and kind.unit == "ns":
+            kind = pa.timestamp("us", kind.tz)
+        elif pa.types.is_time64(kind) and kind.unit == "ns":
+            kind = pa.time64("us")
+        elif pa.types.is_duration(kind) and kind.unit == "ns":
+            kind = pa.duration("us")
+        fields.append(field.with_type(kind))
+    return pa.schema(fields)

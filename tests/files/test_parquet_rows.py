@@ -1,0 +1,67 @@
+"""Parquet: times finer than Python's, and schemas of no use."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+from files.reading import read, read_bytes
+from pyarrow import parquet
+
+NANOSECONDS = 1_777_636_800_123_456_789
+MOMENT = datetime(2026, 5, 1, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+def write(path: Path, columns: dict[str, Any]) -> Path:
+    parquet.write_table(pa.table(columns), path)
+    return path
+
+
+def times() -> dict[str, Any]:
+    return {
+        "created_at": pa.array([NANOSECONDS, None], pa.timestamp("ns", "UTC")),
+        "local": pa.array([NANOSECONDS, 0], pa.timestamp("ns")),
+        "clock": pa.array([1_001, 0], pa.time64("ns")),
+        "took": pa.array([1_001, 0], pa.duration("ns")),
+        "session_count": pa.array([7, 8], pa.int64()),
+    }
+
+
+def test_nanoseconds_are_read_as_microseconds_of_python(tmp_path: Path) -> None:
+    """Without the cast, pyarrow makes times of pandas' own, or fails where pandas is not installed."""
+    first, second = read(write(tmp_path / "night.parquet", times()))
+    assert (first["created_at"], second["created_at"]) == (MOMENT, None)
+    assert first["local"] == MOMENT.replace(tzinfo=None)
+    assert first["clock"] == time(0, 0, 0, 1)
+    assert first["took"].microseconds == 1
+    assert (first["session_count"], second["session_count"]) == (7, 8)
+    assert type(first["created_at"]) is datetime
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "words"),
+    [
+        (["revenue", "revenue"], {}, "repeated_parameter: the file night.parquet gives 'revenue' in two columns"),
+        (["REVENUE", "CURRENCY"], {}, "it has 'REVENUE', but names are lower case"),
+        (["alpha", "beta"], {}, "it has 'alpha', 'beta'; name them as Adjust does"),
+        (["revenue", "currency"], {"id_field": "order_id"}, "has no column 'order_id', which id_field names"),
+    ],
+)
+def test_a_schema_of_no_use_is_a_configuration_error(
+    tmp_path: Path, names: list[str], options: dict[str, Any], words: str
+) -> None:
+    path = tmp_path / "night.parquet"
+    parquet.write_table(pa.Table.from_arrays([pa.array(["1"]), pa.array(["2"])], names=names), path)
+    rows, error = read_bytes(path, path.read_bytes(), **options)
+    assert rows == []
+    assert error.startswith("AdjustConfigurationError: ")
+    assert words in error
+
+
+def test_a_file_that_is_cut_off_is_a_configuration_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "night.parquet", times())
+    for content in (path.read_bytes()[:-100], b"", b"order_id,revenue\n"):
+        assert "the file night.parquet is not a Parquet file" in read_bytes(path, content)[1]

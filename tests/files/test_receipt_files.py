@@ -1,0 +1,90 @@
+"""Files of receipts: what a try carries over from an earlier one, and that no run overwrites another's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk import ObjectStoragePath
+
+from airflow_provider_adjust.files.receipt_files import ReceiptFile
+
+
+def line(event_id: str, outcome: str = "rejected") -> str:
+    return json.dumps({"event_id": event_id, "outcome": outcome})
+
+
+def carried_over(tmp_path: Path, content: bytes, lines: int) -> list[str]:
+    earlier, path = tmp_path / "night.jsonl", tmp_path / "night.try2.jsonl"
+    earlier.write_bytes(content)
+    with ReceiptFile(ObjectStoragePath(str(path))) as file:
+        file.carry_over(str(earlier), lines)
+        file.write(line("new"))
+    kept = [json.loads(each)["event_id"] for each in path.read_text().splitlines()]
+    path.unlink()
+    return kept
+
+
+TORN = [
+    (f"{line('1')}\n{line('2')}\n", 2, ["1", "2", "new"], None),
+    (f"{line('1')}\n{line('2', 'held')}\n{line('3', 'in_doubt')}\n", 3, ["1", "new"], None),
+    (f"{line('1')}\n{line('2')[:20]}", 2, ["1", "new"], "1 of the 2 events"),
+    (f"{line('1')}\n{line('2')}", 2, ["1", "2", "new"], None),
+    (f"{line('1')}\n{line('2')}\n", 5, ["1", "2", "new"], "3 of the 5 events"),
+    (f"{line('1')}\n\x00\x00\x00\x00", 2, ["1", "new"], "1 of the 2 events"),
+    (f"{line('1')[:9]}\n{line('2')}\n", 2, ["2", "new"], "1 of the 2 events"),
+    ("7\n[]\n{}\n", 3, ["new"], "3 of the 3 events"),
+    ("", 1, ["new"], "1 of the 1 events"),
+]
+
+
+@pytest.mark.parametrize(("content", "lines", "kept", "words"), TORN)
+def test_whole_lines_are_carried_over_and_a_torn_one_is_dropped_and_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str, lines: int, kept: list[str], words: str | None
+) -> None:
+    assert carried_over(tmp_path, content.encode(), lines) == kept
+    assert (words or "cut off") in caplog.text if words else "cut off" not in caplog.text
+
+
+def test_bytes_that_are_no_text_do_not_end_the_retry(tmp_path: Path) -> None:
+    assert carried_over(tmp_path, f"{line('1')}\n".encode() + b"\xff\xfe\x80", 2) == ["1", "new"]
+
+
+def test_a_file_of_another_run_is_not_overwritten(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "night.jsonl"
+    for run, name in enumerate(["night.jsonl", "night.2.jsonl", "night.3.jsonl"]):
+        with ReceiptFile.of_try(str(path), SimpleNamespace(map_index=-1, try_number=1)) as file:
+            assert file.written_to is None
+            file.write(line(str(run)))
+            assert file.written_to == str(ObjectStoragePath(str(tmp_path / name)))
+        assert (tmp_path / name).read_text() == line(str(run)) + "\n"
+    assert (tmp_path / "night.jsonl").read_text() == line("0") + "\n"
+    assert "so what would overwrite it is written to night.3.jsonl" in caplog.text
+
+
+def test_two_runs_at_once_do_not_write_into_one_file(tmp_path: Path) -> None:
+    path = str(tmp_path / "night.jsonl")
+    with ReceiptFile.of_try(path, None) as first, ReceiptFile.of_try(path, None) as second:
+        first.write(line("1"))
+        second.write(line("2"))
+    assert sorted(each.read_text() for each in tmp_path.iterdir()) == [line("1") + "\n", line("2") + "\n"]
+
+
+def test_the_retry_of_a_run_with_a_number_carries_over_from_its_own_file(tmp_path: Path) -> None:
+    path = str(tmp_path / "night.jsonl")
+    for run in ("another run's", "own"):
+        with ReceiptFile.of_try(path, SimpleNamespace(map_index=-1, try_number=1)) as first:
+            first.write(line(run))
+    with ReceiptFile.of_try(path, SimpleNamespace(map_index=-1, try_number=2)) as retry:
+        retry.carry_over(first.written_to or "", 1)
+    assert (tmp_path / "night.try2.jsonl").read_text() == line("own") + "\n"
+
+
+def test_a_device_is_written_to_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "night.jsonl"
+    path.symlink_to("/dev/null")
+    with ReceiptFile.of_try(str(path), None) as file:
+        file.write(line("1"))
+    assert [each.name for each in tmp_path.iterdir()] == ["night.jsonl"]
