@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from deliveries_page.conftest import LAST, Visit
 from deliveries_page.made_ledger import DAGS, fill
 
-from airflow_provider_adjust.s2s.ledger.schema import metadata
+from airflow_provider_adjust.s2s.ledger.schema import drop_all
 
 pytestmark = [pytest.mark.slow, pytest.mark.airflow]
 
@@ -46,13 +46,15 @@ def connection(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     else:
         url = sa.make_url(request.getfixturevalue("postgres_url"))
         engine = sa.create_engine(url.set(drivername="postgresql+psycopg2"), executemany_mode="values_plus_batch")
-        metadata.drop_all(engine)
+        with engine.begin() as emptied:
+            drop_all(emptied)
         made = {"conn_type": "postgres", "host": url.query["host"], "login": "postgres", "schema": "postgres"}
     fill(engine, rows=ROWS, days=DAYS, last=LAST)
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as open_connection:
         open_connection.exec_driver_sql("ANALYZE")  # as the database does by itself, sooner or later
     yield json.dumps(made)
-    metadata.drop_all(engine)
+    with engine.begin() as emptied:
+        drop_all(emptied)
     engine.dispose()
 
 

@@ -24,7 +24,7 @@ from airflow_provider_adjust.s2s.errors import DeliveryStopped, LedgerUnavailabl
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
-from airflow_provider_adjust.s2s.ledger.schema import deliveries, metadata
+from airflow_provider_adjust.s2s.ledger.schema import deliveries, drop_all
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 from airflow_provider_adjust.s2s.redaction import mask_params
 from airflow_provider_adjust.s2s.transports import Target
@@ -32,6 +32,11 @@ from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
 from airflow_provider_adjust.sandbox import SandboxServer
 
 AT_ONCE = Retries(attempts=10, jitter=lambda: 0.0)
+
+
+def drop_ledger(engine: sa.Engine) -> None:
+    with engine.begin() as connection:
+        drop_all(connection)
 
 
 def _rows(count: int, devices: int = 7) -> list[dict[str, Any]]:
@@ -204,7 +209,7 @@ def test_a_ledger_that_cannot_note_what_was_delivered_ends_the_run(ledger: Ledge
 
     def lose_the_tables() -> None:
         if len(transport.sent) > 1:  # the canary was answered, and the others are claimed
-            metadata.drop_all(ledger_engine)
+            drop_ledger(ledger_engine)
         ledger.begin_claim([]).exception()  # what is being written has ended
 
     transport.on_poll = lose_the_tables
@@ -237,7 +242,7 @@ def test_saving_writes_what_there_is(
 def test_the_ledger_is_saved_first_since_it_must_not_know_less(ledger: Ledger, ledger_engine: sa.Engine) -> None:
     store = MemoryStore()
     transport = FakeTransport()
-    transport.on_poll = lambda: metadata.drop_all(ledger_engine)  # after the claim, before the answer
+    transport.on_poll = lambda: drop_ledger(ledger_engine)  # after the claim, before the answer
     sender = _sender("https://s2s.adjust.test", transport, ledger=ledger, checkpoint=Checkpoint(store))
 
     def deliver() -> None:
