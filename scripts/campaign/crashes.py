@@ -16,10 +16,10 @@ from __future__ import annotations
 import random
 import re
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import cycle
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import own_mariadb
@@ -114,11 +114,14 @@ class Campaign:
 
 
 def _at_once(runs: list[TaskRun]) -> None:
-    threads = [Thread(target=run.until_settled, name=run.name) for run in runs]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(len(runs)) as pool:
+        try:
+            for done in [pool.submit(run.until_settled) for run in runs]:
+                done.result()
+        except BaseException:  # Ctrl-C, too
+            for run in runs:
+                run.stop()
+            raise
 
 
 def settings_here(only: str) -> list[Setting]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from typing import Self
 from urllib.parse import urlsplit
@@ -54,7 +55,12 @@ class Door:
                     answer, is_whole = _FORBIDDEN, True
                 else:
                     answer, is_whole = await self._ask(request)
+                if self.closes and hasattr(socket, "TCP_CORK"):
+                    # Answer and end go out in one packet: no time is left in which the connection seems open.
+                    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
                 writer.write(answer)
+                if self.closes:
+                    writer.write_eof()
                 await writer.drain()
                 if not is_whole:
                     writer.transport.abort()

@@ -51,11 +51,21 @@ class TaskRun:
     listed: dict[Key, str] = field(default_factory=dict)
     _answered: set[Key] = field(default_factory=set)
     _killed: int = 0
+    _process: BaseProcess | None = None
+    _is_stopped: bool = False
+
+    def stop(self) -> None:
+        """End the try that runs, and let none follow; any thread may call this."""
+        self._is_stopped = True
+        if self._process is not None:
+            self._process.kill()
 
     def until_settled(self) -> None:
         """Try until nothing is left to do, or another try would change nothing."""
         before: dict[Key, str] | None = None
         for number in range(1, self.kills + _LAST_TRIES + 1):
+            if self._is_stopped:
+                return
             this = self._make_try(number)
             kind = self._run(this)
             end = this.end()
@@ -108,6 +118,9 @@ class TaskRun:
             self.tries.running(this) as process,
             self.scene.troubled(trouble, this, self.chance) if is_troubled and trouble else nullcontext(),
         ):
+            self._process = process
+            if self._is_stopped:
+                process.kill()
             if self._killed < self.kills:
                 kind = self._kill(process, this)
             process.join(_LONGEST_TRY)

@@ -40,7 +40,7 @@ class Scene:
         """Let it fail again and again while the block runs; all is well at its end."""
         trouble = self._trouble(name, this)
         is_over = threading.Event()
-        thread = threading.Thread(target=self._fail, args=(trouble, is_over, chance), name=name)
+        thread = threading.Thread(target=self._fail, args=(trouble, this, is_over, chance), name=name)
         thread.start()
         try:
             yield
@@ -48,8 +48,11 @@ class Scene:
             is_over.set()
             thread.join()
 
-    def _fail(self, trouble: Trouble, is_over: threading.Event, chance: random.Random) -> None:
-        while not is_over.wait(chance.uniform(0.5, 2)):
+    def _fail(self, trouble: Trouble, this: Try, is_over: threading.Event, chance: random.Random) -> None:
+        while not this.journal.exists():
+            if is_over.wait(0.01):
+                return
+        while not is_over.wait(chance.uniform(0.1, 1)):
             self.times += 1
             trouble.begin()
             is_over.wait(None if trouble.seconds is None else chance.uniform(*trouble.seconds))
