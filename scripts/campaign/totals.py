@@ -51,10 +51,11 @@ class Totals:
 
     def markdown(self) -> list[str]:
         """The table in the docs."""
-        rows = [["Setting", *_IN_DOCS.values()], ["---"] * (len(_IN_DOCS) + 1)]
+        rows = [["Setting", *_IN_DOCS.values()]]
         for setting, total in self._of_setting.items():
             rows.append([setting.in_docs(), *(self._cell(setting, total, title) for title in _IN_DOCS)])
-        return ["| " + " | ".join(row) + " |" for row in rows]
+        head, *body = ("| " + " | ".join(row) + " |" for row in rows)
+        return [head, "|" + "---|" * len(rows[0]), *body]
 
     def _cell(self, setting: Setting, total: Counter[str], title: str) -> str:
         return "not known" if (setting, title) in self._unknown else f"{total[title]:,}"
