@@ -1,38 +1,43 @@
 """Kill a sending task again and again while it works, and check that no promise about its events is broken.
 
 Each story sends one file to the local stand-in for Adjust, which misbehaves: errors, resets, cut and lost answers. The
-task is killed at seeded points, by SIGKILL or by the SIGTERM that Airflow sends, and tried again as Airflow would. The
-last tries are not killed. Then the stand-in's records are compared with the promises of docs/delivery-guarantees.md. The
-campaign exits with 1 when a promise is broken.
+task is killed at seeded points, by SIGKILL or by the SIGTERM that Airflow sends, and tried again as Airflow would; in
+some stories something around it fails for a while, or two runs send the same file at once. The last tries are not
+disturbed. Then the stand-in's records and what the provider says are compared with the promises of
+docs/delivery-guarantees.md. The campaign exits with 1 when a promise is broken.
 
     python -m campaign.crashes --kills 200 --seed 1
+    python -m campaign.crashes --kills 20 --only "clocks|read-only"
+    python -m campaign.crashes --kills 20 --only plain
 """
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import signal
+import re
 import sys
-import time
-from collections import Counter
-from importlib.metadata import version
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import cycle
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-from own_postgres import connection_to, own_postgres
-from packaging.version import Version
+import own_mariadb
+import own_pgbouncer
+import own_postgres
 
 from airflow_provider_adjust.sandbox import SandboxServer
-from campaign.crash_story import COLUMNS, EXPLAINED, SETTINGS, CrashStory, Setting
+from campaign.crash_story import CrashStory
+from campaign.disks import small_disk
+from campaign.door import Door
 from campaign.home import campaign_arguments, campaign_home
-from campaign.ledgers import claimed, ledger_connection
-from campaign.rows import write_rows
-from campaign.story import RESENDS
-from campaign.tries import API_TOKEN, S2S_TOKEN, Tries, Try, adjust_connection
+from campaign.ledgers import Servers, called_delivered, engine_of, ledger_connection
+from campaign.outages import load_rows
+from campaign.settings import SETTINGS, Setting, missing_for
+from campaign.task_run import TaskRun
+from campaign.totals import Totals
+from campaign.tries import API_TOKEN, S2S_TOKEN, Tries
+from campaign.troubles import Scene
 
 _FAULTS = {
     "503": 0.006,
@@ -44,18 +49,17 @@ _FAULTS = {
     "stall_before": 0.001,
     "stall_after": 0.001,
 }
-#: Seconds that a task may take to stop: it waits for what is in flight, for a read timeout at most.
-_GRACE = 30.0
-#: At most so many tries are not killed, until one of them has nothing left to do.
-_LAST_TRIES = 5
+#: Settings without a file or a circumstance of their own.
+PLAIN = r"^\w+, \w+$"
 
 
 class Campaign:
-    """Runs stories; they share the stand-in's rules, a Postgres and a folder."""
+    """Runs stories; they share the stand-in's rules, the servers and a folder."""
 
-    def __init__(self, home: Path, postgres: dict[str, str], *, rows: int, seed: int) -> None:
+    def __init__(self, home: Path, servers: Servers, *, rows: int, seed: int) -> None:
         self._home = home
-        self._postgres = postgres
+        self._servers = servers
+        self._postgres = engine_of(servers["postgres"])
         self._rows = rows
         self._chance = random.Random(seed)
         self._stories = 0
@@ -65,121 +69,91 @@ class Campaign:
         """Send one file under a setting with a number of kills; return the observations."""
         self._stories += 1
         name = f"story{self._stories}"
-        folder = self._home / name
-        folder.mkdir()
         chance = random.Random(self._chance.random())
-        expected, unknown = write_rows(folder / "rows.jsonl", name, self._rows, chance)
-        story = CrashStory(expected, setting=setting)
+        rows = min(self._rows, setting.most_rows)
+        warehouse = setting.make_rows(name, rows, chance)
+        story = CrashStory(warehouse.expected, setting=setting)
         settings: dict[str, Any] = {"latency": 0.004, "slow_seconds": 0.3, "stall_seconds": 1.0, "retry_after": 0}
-        settings |= {"tokens": [S2S_TOKEN], "unknown_devices": unknown, "faults": _FAULTS}
-        with SandboxServer(**settings, seed=chance.randrange(2**31)) as sandbox:
-            self._try_until_settled(story, sandbox, folder, name, kills, chance)
+        settings |= {"tokens": [S2S_TOKEN], "api_tokens": [API_TOKEN], "unknown_devices": warehouse.unknown_devices}
+        settings |= {"faults": _FAULTS if setting.has_faults else {}, "seed": chance.randrange(2**31)}
+        with ExitStack() as stack:
+            sandbox = stack.enter_context(SandboxServer(**settings))
+            door = stack.enter_context(Door(sandbox.url))
+            door.closes = setting.closes
+            scene = Scene(door, self._postgres)
+            folders = [
+                self._home / (name if each == 0 else f"{name}-{each + 1}") for each in range(len(setting.clocks))
+            ]
+            ledger = ledger_connection(setting.memory, folders[0], self._servers)
+            connections = {"warehouse": self._servers["postgres"], **({"ledger": ledger} if ledger else {})}
+            for folder in folders:
+                folder.mkdir()
+                warehouse.write(folder / "rows.jsonl")
+            if setting.source == "slow":
+                load_rows(self._postgres, folders[0] / "rows.jsonl", name)
+            if setting.trouble and "disk full" in setting.trouble:
+                target = "rejected.jsonl" if "rejected" in setting.trouble else "state.new"
+                scene.disk = stack.enter_context(small_disk(folders[0] / "disk", target))
+            shared: dict[str, Any] = {"story": story, "scene": scene, "sandbox": sandbox, "tries": self._tries}
+            shared |= {"rows": len(warehouse.rows), "connections": connections, "table": name}
+            shared["kills"] = -(-kills // len(folders)) if setting.kinds else 0
+            runs = [
+                TaskRun(**shared, folder=folder, name=folder.name, clock=clock, chance=random.Random(chance.random()))
+                for folder, clock in zip(folders, setting.clocks, strict=True)
+            ]
+            _at_once(runs)
+            story.listed = {
+                key: outcome for key, outcome in runs[0].listed.items() if all(key in run.listed for run in runs)
+            }
             story.see_recorded(sandbox)
             story.refused_for_order = sandbox.stats()["order_violations"]
+            story.troubles = scene.times
+            if ledger:
+                story.called_delivered = set(called_delivered(ledger, name))
         return story
 
-    def _try_until_settled(
-        self, story: CrashStory, sandbox: SandboxServer, folder: Path, name: str, kills: int, chance: random.Random
-    ) -> None:
-        ledger = ledger_connection(story.setting.memory, folder, self._postgres)
-        environment = {
-            "AIRFLOW_CONN_ADJUST_DEFAULT": adjust_connection(
-                sandbox.url, api_token=API_TOKEN, api_endpoint=sandbox.url
-            ),
-            **({"AIRFLOW_CONN_LEDGER": json.dumps(ledger)} if ledger else {}),
-        }
-        options = {"max_rejected": self._rows, "on_in_doubt": story.setting.on_in_doubt, **RESENDS}
-        for number in range(1, kills + _LAST_TRIES + 1):
-            this = Try(folder, name, number, options, environment)
-            kind = None
-            with self._tries.running(this) as process:
-                if story.kills.total() < kills:
-                    kind = self._kill(story, process, sandbox, 1.5 * self._rows / (kills + 2), chance)
-                process.join()
-            if kind == "SIGKILL" and ledger:
-                story.doubts.update(claimed(ledger, name))
-            story.see_journal(this)
-            story.see_answers(this, stopped=kind == "SIGTERM")
-            end = this.end()
-            if end is None and kind != "SIGKILL":
-                story.problems.append(f"try {number} died (exit code {process.exitcode}); see {folder}/log")
-                return
-            # A held event stays held: after one try without a kill, another would change nothing.
-            is_held = kind is None and story.setting.on_in_doubt == "hold" and "(EventsUnresolved)" in (end or "")
-            if end == "success" or is_held:
-                story.see_listed(this.rejected)
-                return
-        story.problems.append(f"the last try has not settled every event: {end}")
 
-    def _kill(
-        self, story: CrashStory, process: BaseProcess, sandbox: SandboxServer, requests: float, chance: random.Random
-    ) -> str | None:
-        """Kill at a request of this try, give or take some milliseconds; None when the try was faster."""
-        gentle = chance.random() < 0.25
-        before = sandbox.stats()["requests"]
-        at = before + chance.randrange(1 if gentle else 0, max(2, int(requests)))
-        delay = chance.uniform(0, 0.4 if at == before else 0.03)
-        while sandbox.stats()["requests"] < at and process.is_alive():
-            time.sleep(0.002)
-        process.join(delay)
-        if not process.is_alive():
-            return None
-        kind = "SIGTERM" if gentle else "SIGKILL"
-        os.kill(process.pid or 0, signal.Signals[kind])
-        story.kills[kind] += 1
-        process.join(_GRACE)
-        if process.is_alive():
-            story.problems.append(f"still running {_GRACE:.0f} s after {kind}")
-            process.kill()
-            process.join()
-        return kind
+def _at_once(runs: list[TaskRun]) -> None:
+    with ThreadPoolExecutor(len(runs)) as pool:
+        try:
+            for done in [pool.submit(run.until_settled) for run in runs]:
+                done.result()
+        except BaseException:  # Ctrl-C, too
+            for run in runs:
+                run.stop()
+            raise
 
 
-class Totals:
-    """The table: a line for each story as it ends, then one for each setting."""
-
-    def __init__(self) -> None:
-        self.kills = self.broken = 0
-        self._of_setting: dict[Setting, Counter[str]] = {}
-        self._started = time.monotonic()
-        print(EXPLAINED + "\n\n" + _line([title for title, _ in COLUMNS]), flush=True)
-
-    def add(self, story: CrashStory) -> None:
-        self.kills += story.kills.total()
-        cells = {title: cell_of(story) for title, cell_of in COLUMNS}
-        print(_line([*cells.values()]), flush=True)
-        for promise in story.broken_promises():
-            self.broken += 1
-            print(f"  BROKEN: {promise}", flush=True)
-        counts = {title: cell for title, cell in cells.items() if isinstance(cell, int)}
-        self._of_setting.setdefault(story.setting, Counter()).update(counts)
-
-    def print(self, seed: int) -> None:
-        print("\nAll stories of a setting\n" + _line([title for title, _ in COLUMNS]))
-        for setting, total in self._of_setting.items():
-            print(_line([setting, *(total.get(title, "-") for title, _ in COLUMNS[1:])]))
-        end = f"{self.broken} promises broken" if self.broken else "every promise kept"
-        print(f"\n{self.kills} kills in {time.monotonic() - self._started:,.0f} s with seed {seed}: {end}")
+def settings_here(only: str) -> list[Setting]:
+    """The settings whose name matches and for which this machine has everything; what it lacks is printed."""
+    chosen = [each for each in SETTINGS if re.search(PLAIN if only == "plain" else only, str(each))]
+    for each in chosen:
+        if missing := missing_for(each):
+            print(f"left out for want of {missing}: {each}")
+    return [each for each in chosen if missing_for(each) is None]
 
 
-def _line(cells: list[object]) -> str:
-    return "  ".join(f"{cell!s:<16}" if place == 0 else f"{cell!s:>9}" for place, cell in enumerate(cells))
+def start_servers(settings: list[Setting], stack: ExitStack) -> Servers:
+    """The database servers that the settings need."""
+    url = stack.enter_context(own_postgres.own_postgres()).get_uri()
+    servers: dict[str, dict[str, Any]] = {"postgres": own_postgres.connection_to(url)}
+    memories = {setting.memory for setting in settings}
+    if "mariadb" in memories:
+        servers["mariadb"] = own_mariadb.connection_to(stack.enter_context(own_mariadb.own_mariadb()).get_uri())
+    if "pgbouncer" in memories:
+        pool = stack.enter_context(own_pgbouncer.own_pgbouncer(url, pool_size=2))
+        servers["pgbouncer"] = own_pgbouncer.connection_to(pool)
+    return servers
 
 
-def settings_here() -> list[Setting]:
-    """A checkpoint needs Airflow's task state store, which came with 3.3."""
-    has_store = Version(version("apache-airflow")) >= Version("3.3")
-    return [setting for setting in SETTINGS if has_store or setting.memory != "checkpoint"]
-
-
-def run(kills: int, seed: int, rows: int, home: Path, postgres: dict[str, str]) -> int:
+def run(settings: list[Setting], kills: int, seed: int, rows: int, home: Path, servers: Servers) -> int:
     """Run stories until the kills are done; return how many promises were broken."""
-    settings = settings_here()
-    campaign = Campaign(home, postgres, rows=rows, seed=seed)
+    campaign = Campaign(home, servers, rows=rows, seed=seed)
     totals = Totals()
+    can_kill = any(setting.kinds for setting in settings)
     try:
         for number, setting in enumerate(cycle(settings)):
-            if totals.kills >= kills and number >= len(settings):
+            if number >= len(settings) and (totals.kills >= kills or not can_kill):
                 break
             totals.add(campaign.run_story(setting, min(8, max(2, kills // len(settings)))))
     finally:
@@ -191,9 +165,16 @@ def main() -> None:
     parser = campaign_arguments(__doc__)
     parser.add_argument("--kills", type=int, default=40, help="the least number of kills over all settings")
     parser.add_argument("--rows", type=int, default=2500, help="rows in each story's file")
+    parser.add_argument(
+        "--only", default="", help="only the settings whose name this regular expression finds; or plain"
+    )
     arguments = parser.parse_args()
-    with campaign_home(arguments.keep) as home, own_postgres() as server:
-        if run(arguments.kills, arguments.seed, arguments.rows, home, connection_to(server.get_uri())):
+    settings = settings_here(arguments.only)
+    if not settings:
+        parser.error(f"no setting is left for {arguments.only!r}")
+    with campaign_home(arguments.keep) as home, ExitStack() as stack:
+        servers = start_servers(settings, stack)
+        if run(settings, arguments.kills, arguments.seed, arguments.rows, home, servers):
             sys.exit(1)
 
 

@@ -25,8 +25,8 @@ from campaign.fault_cases import Case, all_cases
 from campaign.home import campaign_arguments, campaign_home
 from campaign.ledgers import claimed, ledger_connection
 from campaign.outages import Surroundings, surroundings
-from campaign.rows import write_rows
-from campaign.story import RESENDS, Story
+from campaign.rows import purchases
+from campaign.story import RESENDS, Story, listed_in
 from campaign.tries import Tries, Try, adjust_connection
 
 #: Airflow's tries of a task, and the tries after the fault was fixed.
@@ -98,13 +98,14 @@ class Campaign:
         folder.mkdir()
         # The same faults for a case, alone or among the others.
         chance = random.Random(f"{self._seed} {case.name} {case.memory}")
-        expected, unknown = write_rows(folder / "rows.jsonl", name, rows, chance)
+        warehouse = purchases(name, rows, chance)
+        warehouse.write(folder / "rows.jsonl")
         sandbox = self._shared.sandbox
         sandbox.reset()
-        sandbox.configure(unknown_devices=unknown, faults=case.faults, seed=chance.randrange(2**31))
+        sandbox.configure(unknown_devices=warehouse.unknown_devices, faults=case.faults, seed=chance.randrange(2**31))
         if case.source == "postgres":
             self._shared.load(folder / "rows.jsonl")
-        story = FaultStory(expected, case=case)
+        story = FaultStory(warehouse.expected, case=case)
         started = time.monotonic()
         self._try_until_green(story, folder, name, rows)
         story.seconds = time.monotonic() - started
@@ -114,7 +115,7 @@ class Campaign:
         case = story.case
         if case.rejected:
             (folder / "rejected.jsonl").symlink_to(case.rejected)
-        ledger = ledger_connection(case.memory, folder, self._shared.connection)
+        ledger = ledger_connection(case.memory, folder, {"postgres": self._shared.connection})
         is_broken = True
         for number in range(1, _RETRIES + _LAST_TRIES + 1):
             host = case.host(self._shared) if case.host and is_broken else self._shared.sandbox.url
@@ -155,7 +156,7 @@ class Campaign:
     def _see(self, story: FaultStory, this: Try, end: str) -> None:
         story.ends.append(end)
         story.see_recorded(self._shared.sandbox)
-        story.see_listed(this.rejected)
+        story.listed = listed_in(this.rejected)
         story.see_journal(this)
         if end == "success" and (story.lost() or story.listed):
             story.problems.append(f"green although {len(story.lost())} are lost and {len(story.listed)} listed")

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from campaign.rows import Key
+
 
 class NotedTransport:
     """A transport that keeps the journal."""
@@ -17,7 +19,7 @@ class NotedTransport:
         self.close = transport.close
 
     def submit(self, key: Any, target: Any, body: str) -> None:
-        os.write(self._journal, f"sent {key.event.event_id}\n".encode())
+        self._note("sent", key)
         self._transport.submit(key, target, body)
 
     def poll(self, timeout: float | None) -> list[Any]:
@@ -25,9 +27,12 @@ class NotedTransport:
 
         completions: list[Any] = self._transport.poll(timeout)
         for completion in completions:
-            line = f"{judge(completion).outcome.value} {completion.key.event.event_id}\n"
-            os.write(self._journal, line.encode())
+            self._note(judge(completion).outcome.value, completion.key)
         return completions
+
+    def _note(self, what: str, key: Any) -> None:
+        event = key.event
+        os.write(self._journal, f"{what} {event.params['event_token']} {event.event_id}\n".encode())
 
 
 def keep_journal(path: Path) -> None:
@@ -41,8 +46,8 @@ def keep_journal(path: Path) -> None:
     )
 
 
-def read_journal(path: Path) -> Iterator[tuple[str, str]]:
-    """Yield what happened, `sent` or an outcome, and the id of the event."""
+def read_journal(path: Path) -> Iterator[tuple[str, Key]]:
+    """Yield what happened, `sent` or an outcome, and the event."""
     for line in path.read_text().splitlines() if path.exists() else ():
-        what, _, event_id = line.partition(" ")
-        yield what, event_id
+        what, event_token, event_id = line.split(" ", 2)
+        yield what, (event_token, event_id)

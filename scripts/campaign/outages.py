@@ -49,11 +49,7 @@ class Surroundings:
 
     def load(self, rows: Path) -> None:
         """Put the file's rows into the database, for a task that queries them."""
-        with self._engine.begin() as connection:
-            connection.execute(sa.text("DROP TABLE IF EXISTS purchases"))
-            connection.execute(sa.text("CREATE TABLE purchases (position serial PRIMARY KEY, row jsonb)"))
-            lines = [{"line": line} for line in rows.read_text().splitlines()]
-            connection.execute(sa.text("INSERT INTO purchases (row) VALUES (CAST(:line AS jsonb))"), lines)
+        load_rows(self._engine, rows, "purchases")
 
     def end_the_source(self, _: BaseProcess) -> None:
         """Terminate the backend that the query's rows come from."""
@@ -79,6 +75,15 @@ class Surroundings:
         self._engine.dispose()
         for each in (self._refusing, self._silent, self._full, *self._waiting):
             each.close()
+
+
+def load_rows(engine: sa.Engine, rows: Path, table: str) -> None:
+    """Put the file's rows into a table of a Postgres."""
+    with engine.begin() as connection:
+        connection.execute(sa.text(f"DROP TABLE IF EXISTS {table}"))
+        connection.execute(sa.text(f"CREATE TABLE {table} (position serial PRIMARY KEY, row jsonb)"))
+        lines = [{"line": line} for line in rows.read_text().splitlines()]
+        connection.execute(sa.text(f"INSERT INTO {table} (row) VALUES (CAST(:line AS jsonb))"), lines)  # noqa: S608
 
 
 def _url(taken: socket.socket) -> str:

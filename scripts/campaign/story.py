@@ -10,6 +10,7 @@ from typing import Any
 
 from airflow_provider_adjust.sandbox import SandboxServer
 from campaign.journal import read_journal
+from campaign.rows import EVENT_TOKEN, Key
 from campaign.tries import Try
 
 #: An event is sent again until its answer comes, and one that Adjust refuses after that does not fail the task: the
@@ -19,41 +20,50 @@ RESENDS: dict[str, Any] = {"max_resends": 1_000, "tolerate": ("duplicate", "refu
 
 @dataclass
 class Story:
-    #: The events that Adjust should have: the file's, less invalid rows and unknown devices.
-    expected: set[str]
-    recorded: list[tuple[str, dict[str, str]]] = field(default_factory=list)
+    #: The events that Adjust should have, with the second of each: the file's, less invalid rows and unknown devices.
+    expected: dict[Key, int]
+    recorded: list[tuple[Key, dict[str, str]]] = field(default_factory=list)
     #: Left as held or in doubt in the last try's rejected file.
-    listed: set[str] = field(default_factory=set)
+    listed: dict[Key, str] = field(default_factory=dict)
     #: How often it was unknown whether Adjust has an event: no answer arrived, or a kill left it ``sending``.
-    doubts: Counter[str] = field(default_factory=Counter)
+    doubts: Counter[Key] = field(default_factory=Counter)
     problems: list[str] = field(default_factory=list)
 
     def see_recorded(self, sandbox: SandboxServer) -> None:
+        events = [event["params"] for event in sandbox.events()]
         self.recorded = [
-            (json.loads(event["params"]["callback_params"])["event_id"], event["params"]) for event in sandbox.events()
+            ((params["event_token"], json.loads(params["callback_params"])["event_id"]), params) for params in events
         ]
 
-    def see_listed(self, path: Path) -> None:
-        """What the task says Adjust may lack; an event that Adjust refused for its order only must not be lost."""
-        lines = map(json.loads, path.read_text().splitlines() if path.is_file() else [])
-        unresolved = (line for line in lines if line["outcome"] in {"held", "in_doubt"})
-        self.listed = {line["event_id"] for line in unresolved if line["reason"] not in RESENDS["tolerate"]}
-
     def see_journal(self, this: Try) -> None:
-        self.doubts.update(event_id for what, event_id in read_journal(this.journal) if what == "in_doubt")
+        self.doubts.update(key for what, key in read_journal(this.journal) if what == "in_doubt")
 
-    def times_recorded(self) -> Counter[str]:
-        return Counter(event_id for event_id, _ in self.recorded)
+    def times_recorded(self) -> Counter[Key]:
+        return Counter(key for key, _ in self.recorded)
 
-    def lost(self) -> set[str]:
-        return self.expected - self.times_recorded().keys() - self.listed
+    def lost(self) -> set[Key]:
+        return self.expected.keys() - self.times_recorded().keys() - self.listed.keys()
 
-    def unexpected(self) -> set[str]:
-        return self.times_recorded().keys() - self.expected
+    def unexpected(self) -> set[Key]:
+        """Recorded, although no row says so: another id, or the time of another row with the same id."""
+        return {key for key, params in self.recorded if self.expected.get(key) != int(params["created_at_unix"])}
 
-    def recorded_twice(self) -> set[str]:
-        return {event_id for event_id, times in self.times_recorded().items() if times > 1}
+    def recorded_twice(self) -> set[Key]:
+        return {key for key, times in self.times_recorded().items() if times > 1}
 
-    def twice_without_doubt(self) -> set[str]:
+    def twice_without_doubt(self) -> set[Key]:
         """Recorded more often than once and once more for each time that it was in doubt."""
-        return {event_id for event_id, times in self.times_recorded().items() if times > 1 + self.doubts[event_id]}
+        return {key for key, times in self.times_recorded().items() if times > 1 + self.doubts[key]}
+
+
+def listed_in(path: Path) -> dict[Key, str]:
+    """What a rejected file leaves unresolved: held or in doubt. A line that was torn by a kill is none."""
+    listed = {}
+    for text in path.read_text().splitlines() if path.is_file() else []:
+        try:
+            line = json.loads(text)
+        except ValueError:
+            continue
+        if line["outcome"] in {"held", "in_doubt"}:
+            listed[line["row"].get("event_token") or EVENT_TOKEN, line["event_id"]] = line["outcome"]
+    return listed
