@@ -928,6 +928,9 @@ class FakeClaims:
         self._fails_at = fails_at
         self.batches: list[list[int]] = []
 
+    def may_send(self) -> bool:
+        return True
+
     @property
     def positions(self) -> list[int]:
         return [position for batch in self.batches for position in batch]

@@ -205,7 +205,7 @@ def test_the_ledger_keeps_any_event_id(ledger_engine: sa.Engine, event_id: str) 
         (answer,) = ledger.begin_claim([sent]).result()
         if isinstance(answer, Claim):
             ledger.settle(Receipt(Outcome.DELIVERED, "", event_id, 1, event=sent.event))
-            ledger.flush()
+        ledger.end()
         ledger.close()
         return answer
 

@@ -18,7 +18,7 @@ from airflow_provider_adjust.s2s.events.identity import LONGEST_EVENT_ID
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow
 from airflow_provider_adjust.s2s.events.values import LONGEST_TOKEN
-from airflow_provider_adjust.s2s.ledger.schema import deliveries
+from airflow_provider_adjust.s2s.ledger.schema import events, scopes
 
 CONTRACT = ("contract_id", "period")
 
@@ -117,8 +117,8 @@ def test_an_id_is_no_longer_than_the_ledger_holds(options: dict[str, Any], chang
 
 
 def test_what_is_refused_for_its_length_is_what_the_ledger_cannot_hold() -> None:
-    assert deliveries.c.event_id.type.length == LONGEST_EVENT_ID
-    assert deliveries.c.app_token.type.length == deliveries.c.event_token.type.length == LONGEST_TOKEN
+    assert events.c.event_id.type.length == LONGEST_EVENT_ID
+    assert scopes.c.app_token.type.length == scopes.c.event_key.type.length == LONGEST_TOKEN
 
 
 @table(

@@ -272,8 +272,7 @@ def test_a_lookup_never_takes_the_second_of_another_event_for_its_own(
 ) -> None:
     """What is called delivered is in Adjust, once, whatever process sent the others of its second."""
     prepare(engine)
-    with engine.begin() as connection:
-        connection.execute(deliveries.delete())
+    forget_everything(engine)
     adjust, rows = Adjust(), make_rows(len(seconds))
     adjust.lost = {f"order-{place}" for place in lost}
     adjust.silent = {f"order-{place}" for place in silent}

@@ -31,10 +31,9 @@ from airflow_provider_adjust.s2s.delivery.pacing import DelayQueue, Pace
 from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.sink import Sink
 from airflow_provider_adjust.s2s.delivery.source import Source
+from airflow_provider_adjust.s2s.delivery.stops import halted, nothing_settled, retry_after_too_long
 from airflow_provider_adjust.s2s.errors import (
     AdjustConfigurationError,
-    AdjustUnreachable,
-    DeliveryHalted,
     LedgerUnavailable,
 )
 from airflow_provider_adjust.s2s.events.job import Job
@@ -324,7 +323,7 @@ class Delivery:
             pending.doubtful = True
             pending.lost_answers += 1
         if outcome is Outcome.HALT:
-            self.stop(_halted(verdict))
+            self.stop(halted(verdict))
             self._unresolved(pending, verdict, answer)
         elif outcome is Outcome.RETRY:
             self._retry(pending, verdict, answer)
@@ -381,7 +380,7 @@ class Delivery:
             return
         self._lost_in_a_row += pending.attempts
         if not self._settled or self._lost_in_a_row >= self._retries.attempts:
-            self.stop(_nothing_settled(self._lost_in_a_row, verdict))
+            self.stop(nothing_settled(self._lost_in_a_row, verdict))
         self._unresolved(pending, resent_too_often(verdict), answer)
 
     def _retry(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
@@ -390,9 +389,9 @@ class Delivery:
         concerns_one = self._pace.concerns_one(verdict)
         is_too_long = retry_after is not None and retry_after > self._retries.max_retry_after
         if is_too_long and not (concerns_one and self._settled):
-            self.stop(_retry_after_too_long(verdict))
+            self.stop(retry_after_too_long(verdict))
         if pending.attempts >= self._retries.attempts and pending.settled_before == self._settled:
-            self.stop(_nothing_settled(pending.attempts, verdict))
+            self.stop(nothing_settled(pending.attempts, verdict))
         if self._stopped or is_too_long or pending.attempts >= self._retries.attempts:
             self._unresolved(pending, verdict, answer)
             return
@@ -422,30 +421,3 @@ class Delivery:
                 )
                 for each in (head, *self._schedule.hold(head))
             )
-
-
-def _words(verdict: Verdict) -> str:
-    """The answer in short, for a message."""
-    status = f"status {verdict.http_status}" if verdict.http_status else verdict.reason
-    return f"{status}: {verdict.message}" if verdict.message else status
-
-
-def _halted(verdict: Verdict) -> DeliveryHalted:
-    return DeliveryHalted(
-        f"Adjust refuses the whole batch, nothing more was sent ({verdict.reason}; {_words(verdict)}): {verdict.remedy}"
-    )
-
-
-def _retry_after_too_long(verdict: Verdict) -> AdjustUnreachable:
-    return AdjustUnreachable(
-        f"Adjust asks to wait {verdict.retry_after:.0f} s ({_words(verdict)}); retry then",
-        retry_after=verdict.retry_after,
-    )
-
-
-def _nothing_settled(attempts: int, verdict: Verdict) -> AdjustUnreachable:
-    return AdjustUnreachable(
-        f"no event could be settled in {attempts} attempts, the last ended with {_words(verdict)}; "
-        "check the endpoint, the network and Adjust's status page, then retry the task",
-        retry_after=verdict.retry_after,
-    )

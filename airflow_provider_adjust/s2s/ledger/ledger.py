@@ -8,12 +8,10 @@ address and no secret is stored.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, TypeVar
@@ -22,9 +20,9 @@ import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import TOO_MANY_RESENDS, Receipt, receipt_for
-from airflow_provider_adjust.s2s.errors import LedgerUnavailable
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Claim, Job
+from airflow_provider_adjust.s2s.ledger.lease import LEASE, Lease, wait_for_earlier_tries
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.records import content_digest, differs, event_key, repeated, to_row
 from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, STATUSES, events
@@ -41,18 +39,14 @@ from airflow_provider_adjust.s2s.ledger.statements import (
 )
 from airflow_provider_adjust.s2s.ledger.tries import (
     FAILED,
-    LEASE,
     SUCCESS,
     Holder,
     TaskInstanceId,
     TotalKey,
     Totals,
-    begin_try,
     day_of,
     end_try,
     holders,
-    renew,
-    wait_for_earlier_tries,
 )
 
 #: Seconds after which settled events are written even when a batch is not full.
@@ -111,11 +105,9 @@ class Ledger:
         self._id_scope = id_scope
         self._max_resends = max_resends
         self.batch_size = batch_size
-        self._lease = LEASE if lease is None else lease
         self._now = now
         self._clock = clock
         self._destinations: Mapping[str | None, str] = {}
-        self._longest_request = 0.0
         self._patience = PATIENCE
         #: By the position of their rows: the events that are claimed and not settled.
         self._open: dict[int, _Place] = {}
@@ -130,65 +122,26 @@ class Ledger:
         self.known_under_another_key = 0
         self._flushing: Future[None] | None = None
         self._written_at = clock()
-        self._is_lost = False
         prepare(engine)
         #: Seconds for which the end of an earlier try's lease was waited for.
-        self.waited = wait_for_earlier_tries(engine, task_instance, self._lease)
-        begun_at = time.monotonic()
-        self._try_id = retry_on_conflict(self._begin)
-        self._valid_until = begun_at + self._lease
-        self._totals = Totals(self._try_id)
+        seconds = LEASE if lease is None else lease
+        self.waited = wait_for_earlier_tries(engine, task_instance, seconds)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="adjust-ledger")
-        self._closing = threading.Event()
-        self._heart = threading.Thread(target=self._beat, name="adjust-ledger-heartbeat", daemon=True)
-        self._heart.start()
-
-    def _begin(self) -> int:
-        with self._engine.begin() as connection:
-            return begin_try(connection, self._task_instance, self._lease)
+        self._lease = Lease(engine, task_instance, seconds, self._writer)
+        self._try_id = self._lease.try_id
+        self._totals = Totals(self._try_id)
 
     def attach(self, destinations: Mapping[str | None, str], longest_request: float = 0.0) -> None:
         """Say where each route's events go, and how many seconds a request may take at most."""
         self._destinations = destinations
-        self._longest_request = longest_request
-
-    # -- the lease -------------------------------------------------------------------------------------------------------
-
-    def _beat(self) -> None:
-        while not self._closing.wait(self._lease / 6):
-            with suppress(RuntimeError):  # the writer was shut down meanwhile
-                self._writer.submit(self._renew)
-
-    def _renew(self) -> None:
-        # From before the question to the database: its clock may have been read any time after.
-        asked_at = time.monotonic()
-
-        def work() -> bool:
-            with self._engine.begin() as connection:
-                return renew(connection, self._try_id, self._lease)
-
-        with suppress(Exception):  # without a renewal the lease runs out, and sending ends by that
-            if retry_on_conflict(work):
-                self._valid_until = asked_at + self._lease
-            else:
-                self._is_lost = True
+        self._lease.longest_request = longest_request
 
     def may_send(self) -> bool:
         """Whether a request that is sent now ends before another try may take over its claim.
 
         :raises LedgerUnavailable: the lease is lost, or could not be renewed for too long.
         """
-        if self._is_lost:
-            raise LedgerUnavailable(
-                "another try has taken over this one's claims, since it did not renew its lease in time (the worker was "
-                "suspended, or could not reach the ledger); nothing more was sent"
-            )
-        left = self._valid_until - time.monotonic() - min(self._longest_request, self._lease / 2)
-        if left < -self._patience:
-            raise LedgerUnavailable(
-                "the ledger could not be reached to renew the lease of this try; nothing more was sent"
-            )
-        return left > 0
+        return self._lease.may_send(patience=self._patience)
 
     # -- claims ----------------------------------------------------------------------------------------------------------
 
@@ -462,6 +415,5 @@ class Ledger:
 
     def close(self) -> None:
         """End the threads that write and renew."""
-        self._closing.set()
+        self._lease.close()
         self._writer.shutdown()
-        self._heart.join()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -14,9 +13,6 @@ import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.ledger.schema import database_now, totals, tries
 
-#: How long a try's claims are its own after the last renewal, in seconds. A try that may no longer be alive sends
-#: nothing in the last part of it, which is as long as a request may take.
-LEASE = 90.0
 RUNNING, SUCCESS, FAILED, LOST = "running", "success", "failed", "lost"
 _columns = tries.c
 
@@ -90,27 +86,6 @@ def end_try(
             rejected_path=(rejected_path or "")[:1000],
         )
     )
-
-
-def wait_for_earlier_tries(
-    engine: sa.Engine, task: TaskInstanceId, lease: float, *, sleep: Callable[[float], None] = time.sleep
-) -> float:
-    """Wait while an earlier try of the task instance may still live; return the seconds waited.
-
-    It was killed, most likely: then its lease runs out. If it is still renewed after that, both run, and its claims stay
-    its own.
-    """
-    waited = 0.0
-    while True:
-        with engine.connect() as connection:
-            now = database_now(connection)
-            alive = (*task.same_task, _columns.ended_at.is_(None), _columns.lease_until > now)
-            until = connection.scalar(sa.select(sa.func.max(_columns.lease_until)).where(*alive))
-        if until is None or waited > 1.5 * lease:
-            return waited
-        pause = min(1.0, (until - now).total_seconds() + 0.01)
-        sleep(pause)
-        waited += pause
 
 
 class Holder(NamedTuple):
