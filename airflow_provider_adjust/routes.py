@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from datetime import timedelta
@@ -10,15 +11,29 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from airflow_provider_adjust.airflow_versions import AirflowException, AirflowNotFoundException
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, AdjustError
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, AdjustError, LedgerUnavailable
 from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 from airflow_provider_adjust.sql_rows import sql_hook
 
 log = logging.getLogger(__name__)
+
+#: What Postgres and MySQL say to a user, a password or a database that is wrong. Their drivers give no code for it.
+_WRONG_LOGIN = re.compile(r"authentication failed|access denied|does not exist|unknown database|pg_hba", re.IGNORECASE)
+#: What hooks raise that have no engine for the connection, or lack a library for it.
+_NO_ENGINE = (
+    AirflowException,
+    sa.exc.ArgumentError,
+    ImportError,
+    NotImplementedError,
+    AttributeError,
+    TypeError,
+    ValueError,
+)
 
 
 def hooks_by_route(
@@ -65,22 +80,24 @@ def open_ledger(
     """The ledger within the context, which also tells it how the try ends; None without a connection.
 
     :raises AdjustConfigurationError: without a ledger nobody remembers the unknown devices; or the connection is not one
-        to a database, or its ledger is of a newer provider.
+        to a database that can hold a ledger, its login is wrong, or its ledger is of a newer provider.
+    :raises LedgerUnavailable: the database cannot be reached or used now.
     """
     if ledger_conn_id is None:
         if retry_unknown_devices is not None:
             raise AdjustConfigurationError("retry_unknown_devices needs ledger_conn_id, which remembers the devices")
         yield None
         return
-    with ledger_engine(ledger_conn_id) as engine:
-        ledger = Ledger(
-            engine,
-            sender,
-            on_in_doubt=sending.on_in_doubt,
-            max_resends=sending.max_resends,
-            retry_unknown_devices=retry_unknown_devices,
-            batch_size=max(64, 2 * sending.max_in_flight),
-        )
+    with _engine(ledger_conn_id) as engine:
+        with _failures_named(ledger_conn_id):
+            ledger = Ledger(
+                engine,
+                sender,
+                on_in_doubt=sending.on_in_doubt,
+                max_resends=sending.max_resends,
+                retry_unknown_devices=retry_unknown_devices,
+                batch_size=max(64, 2 * sending.max_in_flight),
+            )
         with closing(ledger), _recorded_end(ledger):
             yield ledger
 
@@ -106,12 +123,46 @@ def _recorded_end(ledger: Ledger) -> Iterator[None]:
 
 @contextmanager
 def ledger_engine(ledger_conn_id: str) -> Iterator[sa.Engine]:
-    """The engine; its connections are closed when the context ends.
+    """The engine, for work with the ledger and with nothing else; its connections are closed when the context ends.
 
-    :raises AdjustConfigurationError: the connection is not one to a database that Airflow can query.
+    :raises AdjustConfigurationError: the connection is not one to a database that can hold a ledger, or its login is wrong.
+    :raises LedgerUnavailable: the database cannot be reached or used now.
     """
-    engine = sql_hook(ledger_conn_id, None).get_sqlalchemy_engine()
+    with _engine(ledger_conn_id) as engine, _failures_named(ledger_conn_id):
+        yield engine
+
+
+@contextmanager
+def _engine(ledger_conn_id: str) -> Iterator[sa.Engine]:
+    try:
+        engine = sql_hook(ledger_conn_id, None, argument="ledger_conn_id").get_sqlalchemy_engine()
+    except (AdjustConfigurationError, AirflowNotFoundException):
+        raise
+    except _NO_ENGINE as error:
+        raise AdjustConfigurationError(
+            f"ledger_conn_id {ledger_conn_id!r} gives no database connection ({type(error).__name__}); a ledger needs "
+            "Postgres, SQLite, MySQL or MariaDB, and Airflow's provider for it"
+        ) from None
     try:
         yield engine
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _failures_named(ledger_conn_id: str) -> Iterator[None]:
+    """Say which connection a failure of the database is about. The database's own text may hold its address."""
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        cause = getattr(error, "orig", None) or error
+        kind = type(cause).__name__
+        if isinstance(error, sa.exc.OperationalError) and _WRONG_LOGIN.search(str(cause)):
+            raise AdjustConfigurationError(
+                f"the database of ledger_conn_id {ledger_conn_id!r} refuses the login ({kind}); check the connection's "
+                "login, password and database"
+            ) from None
+        raise LedgerUnavailable(
+            f"the database of ledger_conn_id {ledger_conn_id!r} cannot be used now ({kind}); check that the worker reaches "
+            "it and may create tables and write there, then retry"
+        ) from None

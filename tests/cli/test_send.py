@@ -13,7 +13,7 @@ import pytest
 import sqlalchemy as sa
 from operators.adjust_account import EVENT_TOKEN, device, purchase, recorded, reveals
 
-from airflow_provider_adjust.s2s.ledger.schema import deliveries
+from airflow_provider_adjust.s2s.ledger.schema import deliveries, tries
 from airflow_provider_adjust.sandbox import SandboxServer
 
 Cli = Callable[..., Any]
@@ -147,9 +147,46 @@ def test_a_ledger_that_fails_while_it_is_written_is_named_and_is_no_defect(
 ) -> None:
     with ledger.begin() as connection:
         connection.exec_driver_sql(
-            "CREATE TRIGGER broken BEFORE UPDATE ON adjust_delivery BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
+            "CREATE TRIGGER broken BEFORE UPDATE ON adjust_event BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
         )
     done = cli("send", file_of(*map(purchase, range(rows))), *EVENT, "--ledger-conn-id", "adjust_ledger")
     assert (done.code, done.err.partition(":")[0]) == (3, "LedgerUnavailable"), done.err
     assert "Traceback" not in done.err
     assert re.search(r"^delivered +\d", done.out, re.MULTILINE)
+
+
+def test_the_ledger_records_a_command_that_fails_by_its_counts_as_failed(
+    adjust: SandboxServer, cli: Cli, file_of: FileOf, ledger: sa.Engine
+) -> None:
+    adjust.configure(unknown_devices=[device(2)])
+    options = (*EVENT, "--ledger-conn-id", "adjust_ledger")
+    assert cli("send", file_of(purchase(1), purchase(2)), *options).code == 1
+    assert cli("send", file_of(purchase(3)), *options).code == 0
+    with ledger.connect() as connection:
+        ends = connection.execute(sa.select(tries.c.state, tries.c.error).order_by(tries.c.id)).all()
+    assert [state for state, _ in ends] == ["failed", "success"]
+    assert ends[0].error.startswith("RejectedBudgetExceeded: 1 of 2 events were refused")
+
+
+@pytest.mark.parametrize(
+    ("connection", "code", "words"),
+    [
+        ({"conn_type": "sqlite", "host": "/nowhere/ledger.db"}, 3, "LedgerUnavailable: the database of ledger_conn_id"),
+        ({"conn_type": "adjust"}, 2, "AdjustConfigurationError: ledger_conn_id 'adjust_ledger' is a AdjustS2SHook"),
+    ],
+)
+def test_a_ledger_that_cannot_be_used_is_named_and_nothing_is_sent(
+    adjust: SandboxServer,
+    cli: Cli,
+    file_of: FileOf,
+    monkeypatch: pytest.MonkeyPatch,
+    connection: dict[str, str],
+    code: int,
+    words: str,
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_ADJUST_LEDGER", json.dumps(connection))
+    for command in (("send", file_of(purchase(1)), *EVENT), ("ledger", "prune")):
+        done = cli(*command, "--ledger-conn-id", "adjust_ledger")
+        assert (done.code, words in done.err) == (code, True), done.err
+        assert len(done.err.splitlines()) == 1
+    assert adjust.stats()["requests"] == 0

@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from airflow.sdk.exceptions import AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, Connect, Said, TaskStateStore, device, purchase, reveals
@@ -20,6 +21,7 @@ from airflow_provider_adjust.decorators.adjust_events import AdjustEventsDecorat
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.s2s import checkpoint
 from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryStopped, EventsUnresolved
+from airflow_provider_adjust.s2s.ledger.schema import tries
 from airflow_provider_adjust.sandbox import SandboxServer
 
 EVENT: dict[str, Any] = {"event_token": EVENT_TOKEN, "id_field": "order_id"}
@@ -274,3 +276,25 @@ def test_what_cannot_be_closed_at_the_end_fails_the_task_and_is_counted_first(ad
         task.execute({})
     assert task.delivery_result is not None
     assert task.delivery_result["delivered"] == adjust.stats()["recorded"] == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "state", "error"),
+    [
+        ({}, "success", ""),
+        ({"unknown_devices": [device(1)]}, "failed", "RejectedBudgetExceeded: 1 of 2 events were refused"),
+        ({"tokens": ["another"]}, "failed", "DeliveryHalted: "),
+        ({"faults": "503=1", "retry_after": 900.0}, "failed", "AdjustUnreachable: "),
+    ],
+)
+def test_the_ledger_knows_how_the_try_ended(
+    adjust: SandboxServer, ledger: sa.Engine, settings: dict[str, Any], state: str, error: str
+) -> None:
+    adjust.configure(**settings)
+    with suppress(Exception):
+        send([purchase(1), purchase(2)], ledger_conn_id="adjust_ledger")
+    with ledger.connect() as connection:
+        [end] = connection.execute(sa.select(tries.c.state, tries.c.error)).all()
+    assert end.state == state
+    assert end.error.startswith(error)
+    assert bool(end.error) is bool(error)
