@@ -161,6 +161,29 @@ def test_each_row_goes_through_the_connection_of_its_app(
     assert lines(rejected)[0]["detail"] == "os_name is 'windows'; adjust_conn_id has android, ios"
 
 
+def test_a_connection_that_adjust_refuses_is_named_and_the_other_apps_events_go_out(
+    adjust: SandboxServer, connect: Connect, tmp_path: Path
+) -> None:
+    rows = [purchase(number, os_name="ios" if number % 2 else "android") for number in range(10)]
+    rejected = tmp_path / "rejected.jsonl"
+    connect(adjust.url, "adjust_android")
+    connect(adjust.url, "adjust_ios", token="revoked")
+    with pytest.raises(AirflowFailException) as failure:
+        send(
+            rows,
+            adjust_conn_id={"ios": "adjust_ios", "android": "adjust_android"},
+            route_by="os_name",
+            rejected_path=str(rejected),
+        )
+    assert str(failure.value).startswith(
+        "DeliveryHalted: Adjust refuses all events of route 'ios' (connection 'adjust_ios'): not_authorized; status 401"
+    )
+    assert sorted(filter(None, recorded(adjust))) == [device(number) for number in (0, 2, 4, 6, 8)]
+    assert adjust.stats()["requests"] == 5 + 1
+    assert sorted(line["position"] for line in lines(rejected)) == [2, 4, 6, 8, 10]
+    assert {line["outcome"] for line in lines(rejected)} == {"held"}
+
+
 def test_a_route_column_that_adjust_does_not_know_is_not_sent(adjust: SandboxServer) -> None:
     rows = [purchase(1, brand="a")]
     assert send(rows, adjust_conn_id={"a": "adjust_default"}, route_by="brand")["delivered"] == 1

@@ -276,7 +276,7 @@ RAW_CASE = {
 def test_any_one_device_id_is_enough_and_gets_its_documented_form(name: str) -> None:
     event = parse(**{"gps_adid": ..., name: f" {MIXED} "})
     assert event.params[name] == RAW_CASE.get(name, MIXED)
-    assert event.lanes == (Lane(name, RAW_CASE.get(name, MIXED), TOKEN),)
+    assert event.lanes == (Lane(name, RAW_CASE.get(name, MIXED), TOKEN, APP),)
 
 
 @table("name", sorted(name for name in EVENT.device_ids if name.endswith(("md5", "sha1"))))
@@ -312,9 +312,9 @@ def test_hyphens_alone_are_no_zeros() -> None:
 def test_several_ids_make_several_lanes() -> None:
     event = parse(idfa=MIXED, adid="a" * 32)
     assert set(event.lanes) == {
-        Lane("gps_adid", GPS_ADID, TOKEN),
-        Lane("idfa", MIXED.upper(), TOKEN),
-        Lane("adid", "a" * 32, TOKEN),
+        Lane("gps_adid", GPS_ADID, TOKEN, APP),
+        Lane("idfa", MIXED.upper(), TOKEN, APP),
+        Lane("adid", "a" * 32, TOKEN, APP),
     }
 
 

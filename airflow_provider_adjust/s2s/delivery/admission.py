@@ -127,8 +127,8 @@ class Dispatcher:
             yield pending
 
 
-#: App token, endpoint and the endpoint's key, such as the event token.
-_Tokens = tuple[str, str, str]
+#: The route, which has the S2S token, app token, endpoint and the endpoint's key, such as the event token.
+_Tokens = tuple[str | None, str, str, str]
 
 
 class TokenCanary:
@@ -173,4 +173,4 @@ class TokenCanary:
 
 def _tokens(pending: Pending) -> _Tokens:
     event = pending.event
-    return event.params["app_token"], event.endpoint.name, event.key
+    return pending.job.route, event.params["app_token"], event.endpoint.name, event.key

@@ -56,6 +56,8 @@ class Schedule:
         self._added = 0
         self._waiting = 0
         self._held: set[Lane] = set()
+        self._closed_routes: set[str | None] = set()
+        self._closed: deque[Pending] = deque()
 
     def __len__(self) -> int:
         """Events that were added and neither settled nor held."""
@@ -83,7 +85,21 @@ class Schedule:
 
     def make_ready(self, pending: Pending) -> None:
         """Offer an event that is the oldest in its lanes, for the first time or again."""
-        heapq.heappush(self._ready, (pending.turn, pending))
+        if pending.job.route in self._closed_routes:
+            self._closed.append(pending)
+        else:
+            heapq.heappush(self._ready, (pending.turn, pending))
+
+    def close_route(self, route: str | None) -> None:
+        """From now on no event of the route is offered: ``take_closed`` returns it, when it would have been."""
+        self._closed_routes.add(route)
+        ready, self._ready = self._ready, []
+        for _, pending in sorted(ready):
+            self.make_ready(pending)
+
+    def take_closed(self) -> Pending | None:
+        """The next event of a closed route that is the oldest in its lanes. It keeps them until it is held."""
+        return self._closed.popleft() if self._closed else None
 
     @property
     def ready(self) -> int:

@@ -24,6 +24,7 @@ from airflow_provider_adjust.s2s.answers.receipt import (
 )
 from airflow_provider_adjust.s2s.delivery.admission import ClaimStore, Dispatcher, TokenCanary
 from airflow_provider_adjust.s2s.delivery.doubt import is_refused_after_resend, refused_after_resend, resent_too_often
+from airflow_provider_adjust.s2s.delivery.halts import Halts
 from airflow_provider_adjust.s2s.delivery.lanes import Pending, Schedule
 from airflow_provider_adjust.s2s.delivery.lookup import DeviceLookup, LookupResult, Start, start_thread
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
@@ -31,11 +32,8 @@ from airflow_provider_adjust.s2s.delivery.pacing import DelayQueue, Pace
 from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.sink import Sink
 from airflow_provider_adjust.s2s.delivery.source import Source
-from airflow_provider_adjust.s2s.delivery.stops import halted, nothing_settled, retry_after_too_long
-from airflow_provider_adjust.s2s.errors import (
-    AdjustConfigurationError,
-    LedgerUnavailable,
-)
+from airflow_provider_adjust.s2s.delivery.stops import nothing_settled, retry_after_too_long
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, DeliveryStopped, LedgerUnavailable
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.redaction import redact_event_values
 from airflow_provider_adjust.s2s.transports import Completion, Transport
@@ -98,6 +96,7 @@ class Delivery:
         self._lost_in_a_row = 0
         self._receipts: deque[Receipt] = deque()
         self._stopped: Exception | None = None
+        self._halts = Halts(routes)
 
     @property
     def slowed_to(self) -> int | None:
@@ -137,7 +136,8 @@ class Delivery:
         Receipts in the stream, of rows that are not valid events, are passed on. An error of the stream ends the reading; what
         was read before it is delivered first, then it is raised.
 
-        :raises DeliveryHalted: Adjust rejected the credentials or the app.
+        :raises DeliveryHalted: Adjust rejected the credentials or the app: of the only route at once, of one of several
+            when the events of the others are sent.
         :raises AdjustUnreachable: nothing was settled while an event used up its attempts.
         """
         source = Source(stream)
@@ -158,10 +158,11 @@ class Delivery:
             yield self.hand_over()
         self._hold_the_rest()
         yield self.hand_over()
-        if self._stopped:
-            raise self._stopped
-        if source.error:
-            raise source.error
+        halt = self._halts.error()
+        # A checkpoint that is full of a halted route's events would be full of them again.
+        is_full = halt is not None and isinstance(source.error, DeliveryStopped)
+        if error := self._stopped or (halt if is_full else source.error or halt):
+            raise error
 
     def hand_over(self) -> list[Receipt]:
         """Have the sink take the new receipts, and return them.
@@ -211,6 +212,8 @@ class Delivery:
         if self._lookup and not self._stopped:
             for pending, result in self._lookup.results(self._clock):
                 self._take_lookup(pending, result)
+        while (closed := self._schedule.take_closed()) is not None:
+            self._hold_unsent(closed)
 
     def _send(self) -> None:
         now = self._clock()
@@ -222,7 +225,10 @@ class Delivery:
                 pending = self._dispatcher.next()
                 if pending is None:
                     break
-                if self._lookup and pending.doubtful and not pending.attempts:
+                if pending.job.route in self._halts:
+                    self._hold_unsent(pending)
+                    self._release(pending)
+                elif self._lookup and pending.doubtful and not pending.attempts:
                     # An earlier try left it in doubt.
                     self._begin_lookup(pending, self._lookup)
                 else:
@@ -254,7 +260,8 @@ class Delivery:
                 if answer.sent_before:
                     pending.doubtful = True
                     pending.lost_answers = max(pending.lost_answers, answer.lost_answers)
-                if self._lookup and pending.doubtful and not pending.attempts and not self._stopped:
+                is_open = not self._stopped and pending.job.route not in self._halts
+                if self._lookup and pending.doubtful and not pending.attempts and is_open:
                     # Now, and not when it may be sent: a pause or a full window need not hold up the look-up.
                     self._begin_lookup(pending, self._lookup)
                 else:
@@ -323,7 +330,7 @@ class Delivery:
             pending.doubtful = True
             pending.lost_answers += 1
         if outcome is Outcome.HALT:
-            self.stop(halted(verdict))
+            self._halt(pending.job.route, verdict)
             self._unresolved(pending, verdict, answer)
         elif outcome is Outcome.RETRY:
             self._retry(pending, verdict, answer)
@@ -340,6 +347,15 @@ class Delivery:
             refused = is_refused_after_resend(pending, verdict)
             self._settle(pending, refused_after_resend(verdict) if refused else verdict, answer)
         self._release(pending)
+
+    def _halt(self, route: str | None, verdict: Verdict) -> None:
+        """Send nothing more of the route; stop where it is the last one."""
+        self._halts.add(route, verdict)
+        self._schedule.close_route(route)
+        for pending in self._delayed.take_route(route):
+            self._schedule.make_ready(pending)
+        if self._halts.are_all and (error := self._halts.error()):
+            self.stop(error)
 
     def _redacted(self, verdict: Verdict, pending: Pending) -> Verdict:
         """The verdict without the values of the event and the token that the answer repeats."""
@@ -384,6 +400,9 @@ class Delivery:
         self._unresolved(pending, resent_too_often(verdict), answer)
 
     def _retry(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
+        if pending.job.route in self._halts:
+            self._unresolved(pending, verdict, answer)
+            return
         now = self._clock()
         retry_after = verdict.retry_after
         concerns_one = self._pace.concerns_one(verdict)
@@ -414,10 +433,14 @@ class Delivery:
         except LedgerUnavailable as error:
             self.stop(error)
         heads = [*self._delayed, *(self._lookup or ()), *self._dispatcher.drain()]
+        heads.extend(iter(self._schedule.take_closed, None))
         for head in sorted(heads, key=lambda pending: pending.turn):
-            self._receipts.extend(
-                stopped_before_sent(
-                    each.job, doubtful=each.doubtful, attempts=each.attempts, lost_answers=each.lost_answers
-                )
-                for each in (head, *self._schedule.hold(head))
+            self._hold_unsent(head)
+
+    def _hold_unsent(self, head: Pending) -> None:
+        self._receipts.extend(
+            stopped_before_sent(
+                each.job, doubtful=each.doubtful, attempts=each.attempts, lost_answers=each.lost_answers
             )
+            for each in (head, *self._schedule.hold(head))
+        )

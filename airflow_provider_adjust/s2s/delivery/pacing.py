@@ -34,6 +34,13 @@ class DelayQueue:
         self._added += 1
         heapq.heappush(self._waiting, (due, self._added, pending))
 
+    def take_route(self, route: str | None) -> list[Pending]:
+        """The events of the route, due or not."""
+        taken = [pending for pending in self if pending.job.route == route]
+        self._waiting = [entry for entry in self._waiting if entry[2].job.route != route]
+        heapq.heapify(self._waiting)
+        return taken
+
     def take_due(self, now: float) -> Iterator[Pending]:
         """The events that are due, the earliest first."""
         while self._waiting and self._waiting[0][0] <= now:

@@ -24,6 +24,8 @@ class Route:
     lookup: Lookup | None = None
     #: Seconds that a request may take at most.
     longest_request: float = 0.0
+    #: The name of its connection, for messages.
+    connection: str = ""
 
     @property
     def destination(self) -> str:

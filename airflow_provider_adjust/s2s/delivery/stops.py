@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from airflow_provider_adjust.s2s.answers.outcome import Verdict
 from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted
 
@@ -17,6 +19,17 @@ def halted(verdict: Verdict) -> DeliveryHalted:
     return DeliveryHalted(
         f"Adjust refuses the whole batch, nothing more was sent ({verdict.reason}; {_words(verdict)}): {verdict.remedy}"
     )
+
+
+def routes_halted(said: Iterable[tuple[str | None, str, Verdict]], *, others_were_sent: bool) -> DeliveryHalted:
+    """Adjust refuses all events of some routes; of each the name, the connection, and the answer."""
+    routes = [
+        f"route {route!r}{f' (connection {connection!r})' if connection else ''}: {verdict.reason}; {_words(verdict)}: "
+        f"{verdict.remedy}"
+        for route, connection, verdict in said
+    ]
+    others = "; the other routes' events were sent" if others_were_sent else ""
+    return DeliveryHalted(f"Adjust refuses all events of {', and of '.join(routes)}{others}")
 
 
 def retry_after_too_long(verdict: Verdict) -> AdjustUnreachable:

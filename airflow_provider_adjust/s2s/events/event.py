@@ -20,6 +20,7 @@ class Lane(NamedTuple):
     id_name: str
     id_value: str
     key: str
+    app_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)

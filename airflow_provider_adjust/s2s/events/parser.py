@@ -217,7 +217,8 @@ class EventParser:
         if not endpoint.ordered:
             return ()
         key, device_ids = params.get(endpoint.key, "") if endpoint.key else "", endpoint.device_ids
-        return tuple([Lane(name, text, key) for name, text in params.items() if name in device_ids])
+        app = params["app_token"]
+        return tuple([Lane(name, text, key, app) for name, text in params.items() if name in device_ids])
 
 
 def parse_event(row: Row, options: RowOptions | None = None, *, now: datetime | None = None) -> Event:

@@ -1,0 +1,38 @@
+"""The routes whose events Adjust refuses altogether, while those of other routes are still sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from airflow_provider_adjust.s2s.answers.outcome import Verdict
+from airflow_provider_adjust.s2s.delivery.route import Route
+from airflow_provider_adjust.s2s.delivery.stops import halted, routes_halted
+from airflow_provider_adjust.s2s.errors import DeliveryHalted
+
+
+class Halts:
+    """Which routes are halted, and by which answer. Only the first answer of each is kept."""
+
+    def __init__(self, routes: Mapping[str | None, Route]) -> None:
+        self._routes = routes
+        self._verdicts: dict[str | None, Verdict] = {}
+
+    def __contains__(self, route: str | None) -> bool:
+        return route in self._verdicts
+
+    @property
+    def are_all(self) -> bool:
+        """Whether no route is left."""
+        return len(self._verdicts) == len(self._routes)
+
+    def add(self, route: str | None, verdict: Verdict) -> None:
+        self._verdicts.setdefault(route, verdict)
+
+    def error(self) -> DeliveryHalted | None:
+        """The error that names the halted routes and their connections; None where there are none."""
+        if not self._verdicts:
+            return None
+        if len(self._routes) == 1:
+            return halted(next(iter(self._verdicts.values())))
+        said = [(route, self._routes[route].connection, verdict) for route, verdict in self._verdicts.items()]
+        return routes_halted(said, others_were_sent=not self.are_all)
