@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
-from airflow_provider_adjust.s2s import errors
+from airflow_provider_adjust.notifications.ending import KILLED, SUCCEEDED, how_it_ended
+from airflow_provider_adjust.notifications.killed_try import result_in_ledger
 from airflow_provider_adjust.s2s.account.tables import plain_table
 from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES, SETTLED_BEFORE
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-
-_OURS = frozenset(name for name, value in vars(errors).items() if isinstance(value, type))
 
 
 @dataclass(frozen=True)
 class DeliveryReport:
     """One ended try of a task, or the missed deadline of a DAG run, which has no numbers.
 
-    ``result`` is the task's result, which a failed try has too; None if the try ended before it counted anything.
-    ``failure`` is the reason of a failure in one line, else empty. ``deadline`` is the missed deadline, else empty.
+    ``result`` is the task's result, which a failed try has too; None if the try ended before it counted anything. Of a
+    try that was killed it is what the ledger has. ``ended`` is how it ended, ``failure`` why in one line, empty for a
+    success. ``deadline`` is the missed deadline, else empty.
     """
 
     task: str
@@ -34,6 +34,7 @@ class DeliveryReport:
     result: Mapping[str, Any] | None = None
     failure: str = ""
     deadline: str = ""
+    ended: str = SUCCEEDED
 
     @classmethod
     def of(cls, context: Mapping[str, Any]) -> DeliveryReport:
@@ -45,14 +46,16 @@ class DeliveryReport:
             return cls._from_missed_deadline(context)
         ti = context["ti"]
         mapped = f" [{ti.map_index}]" if getattr(ti, "map_index", -1) >= 0 else ""
-        exception = context.get("exception")
+        result = getattr(context.get("task"), "delivery_result", None)
+        ended, failure = how_it_ended(context, result)
         return cls(
             task=f"{ti.dag_id}.{ti.task_id}{mapped}",
             run_id=ti.run_id,
             try_number=ti.try_number,
             log_url=ti.log_url,
-            result=getattr(context.get("task"), "delivery_result", None),
-            failure=_one_line(exception) if exception else _failure_by_state(ti),
+            result=result_in_ledger(context) if ended == KILLED else result,
+            failure=failure,
+            ended=ended,
         )
 
     @classmethod
@@ -70,7 +73,7 @@ class DeliveryReport:
         """The result in one line."""
         if self.deadline:
             return f"Adjust: {self.task} has not ended by its deadline, {self.deadline}"
-        return f"Adjust: {self.task} {'failed' if self.failure else 'succeeded'}, {self._share()}"
+        return f"Adjust: {self.task} {self.ended}, {self._share()}"
 
     @property
     def text(self) -> str:
@@ -107,12 +110,16 @@ class DeliveryReport:
 
     def _share(self) -> str:
         if self.result is None:
-            return "before anything was counted"
+            return "what it had delivered is not known" if self.ended == KILLED else "before anything was counted"
         new, delivered = self.result["read"] - self._known, self.result["delivered"]
-        if self._known and not new:
+        if self.result["by_reason"].get("dry_run"):
+            return f"a dry run, which would have sent {self.result['by_reason']['dry_run']:,} of {new:,} events"
+        if self._known and not new and self.ended != KILLED:
             return f"nothing new, {self._known:,} events were settled by earlier runs"
         revenue = _money(self.result["revenue"])
-        return f"{delivered:,} of {new:,} events delivered" + (f" ({revenue})" if revenue else "")
+        share = f"{delivered:,}" if self.ended == KILLED else f"{delivered:,} of {new:,}"
+        before = " before that" if self.ended == KILLED else ""
+        return f"{share} events delivered{before}" + (f" ({revenue})" if revenue else "")
 
     @property
     def _known(self) -> int:
@@ -127,7 +134,7 @@ class DeliveryReport:
         if self.result is None:
             return []
         result = self.result
-        counts: list[tuple[str, ...]] = [("read", f"{result['read']:,}", "")]
+        counts: list[tuple[str, ...]] = [("counted" if self.ended == KILLED else "read", f"{result['read']:,}", "")]
         for outcome in FINAL_OUTCOMES:
             if count := result[outcome.value]:
                 note = _money(result["revenue"]) if outcome.value == "delivered" else ""
@@ -147,25 +154,6 @@ class DeliveryReport:
         if self.result and self.result["rejected_path"]:
             links.append(("Not delivered", self.result["rejected_path"]))
         return links
-
-
-def _one_line(exception: BaseException | str) -> str:
-    """The first line of this provider's errors, which hold no personal data; of any other exception its kind only.
-
-    An operator raises its final errors as Airflow's exception without a retry, with the kind before the message.
-    """
-    message = str(exception).partition("\n")[0]
-    kind = type(exception).__name__
-    if kind in _OURS:
-        return f"{kind}: {message}"
-    if message.partition(":")[0] in _OURS:
-        return message
-    return f"{kind}; see the log"
-
-
-def _failure_by_state(ti: Any) -> str:
-    """The failure by the state of the task, for callbacks without the exception, such as Airflow 3.1's ``dag.test()``."""
-    return "The task failed; see the log" if getattr(ti, "state", None) in ("failed", "up_for_retry") else ""
 
 
 def _money(revenue: Mapping[str, str]) -> str:

@@ -192,7 +192,9 @@ class AdjustDeliveryOperator(BaseOperator):
                 rows = self.rows(context, stack)
                 if self.send_nothing:
                     self._show_dry_run(run, rows)
-                    return run.summary.as_result(seconds=time.monotonic() - started, rejected_path=None)
+                    seconds = time.monotonic() - started
+                    self.delivery_result = run.summary.as_result(seconds=seconds, rejected_path=None)
+                    return self.delivery_result
                 self._run = run
                 if self._killed:
                     self.on_kill()

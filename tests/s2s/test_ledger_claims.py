@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from airflow_provider_adjust.s2s.ledger import ledger as ledger_module
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.schema import STATUSES, deliveries, events, totals, tries
-from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
+from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId, counts_of
 
 #: A lease that a test can wait for.
 SHORT = 0.6
@@ -310,6 +311,26 @@ def test_a_try_counts_every_row_and_the_money_that_did_not_arrive(ledgers: Any, 
     }
     assert (ended.state, ended.read, ended.error) == ("failed", 5, "RejectedBudgetExceeded: 2 of 5")
     assert ended.rejected_path == "/tmp/rejected.jsonl"
+
+
+def test_what_a_killed_try_had_settled_and_what_it_was_sending_can_be_read(
+    ledgers: Any, ledger_engine: sa.Engine
+) -> None:
+    jobs = [event(place, f"order-{place}", revenue="10.50", currency="EUR") for place in (1, 2, 3)]
+    ledger = ledgers()
+    claim(ledger, *jobs)
+    ledger.settle(receipt_for(jobs[0], Outcome.DELIVERED, "", ""))
+    ledger.settle(Receipt(Outcome.INVALID, "missing_device_id", None, 4))
+    ledger.flush()
+    with ledger_engine.connect() as connection:
+        counts = counts_of(connection, TaskInstanceId("dag", "mine", "send"))
+        assert counts_of(connection, TaskInstanceId("dag", "mine", "send", try_number=2)) is None
+    assert counts is not None
+    assert counts.sending == 2
+    assert sorted(counts.counted, key=lambda each: each.outcome) == [
+        ("delivered", "", "EUR", 1, Decimal("10.5")),
+        ("invalid", "missing_device_id", None, 1, None),
+    ]
 
 
 def test_the_tries_of_a_task_count_each_delivery_once(ledgers: Any, ledger_engine: sa.Engine) -> None:

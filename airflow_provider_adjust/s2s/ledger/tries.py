@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
-from airflow_provider_adjust.s2s.ledger.schema import database_now, totals, tries
+from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, database_now, events, totals, tries
 
 RUNNING, SUCCESS, FAILED, LOST = "running", "success", "failed", "lost"
 _columns = tries.c
@@ -126,6 +126,49 @@ def holders(connection: sa.Connection, ids: Collection[int]) -> dict[int, Holder
         _columns.ended_at.is_(None),
     ).where(_columns.id.in_(ids))
     return {record[0]: Holder(*record) for record in connection.execute(query)}
+
+
+class Counted(NamedTuple):
+    """How many rows of a try had an outcome for a reason, with their revenue in one currency."""
+
+    outcome: str
+    reason: str
+    currency: str | None
+    events: int
+    revenue: Decimal | None
+
+
+class TryCounts(NamedTuple):
+    """What the ledger knows of a try. ``sending`` are the events that it had claimed and not settled."""
+
+    counted: list[Counted]
+    sending: int
+    seconds: float
+
+
+def counts_of(connection: sa.Connection, task: TaskInstanceId) -> TryCounts | None:
+    """What the latest try with this number came to, as far as it was written; None where it never began."""
+    query = (
+        sa.select(_columns.id, _columns.started_at, _columns.heartbeat_at)
+        .where(*task.same_task, _columns.try_number == task.try_number)
+        .order_by(_columns.id.desc())
+    )
+    found = connection.execute(query.limit(1)).first()
+    if found is None:
+        return None
+    keys = (totals.c.outcome, totals.c.reason, totals.c.currency)
+    sums = sa.select(*keys, sa.func.sum(totals.c.events), sa.func.sum(totals.c.revenue))
+    counted = connection.execute(sums.where(totals.c.try_id == found.id).group_by(*keys)).all()
+    is_sending = (events.c.try_id == found.id, events.c.status == STATUS_NUMBERS[SENDING])
+    sending = connection.scalar(sa.select(sa.func.count()).select_from(events).where(*is_sending))
+    return TryCounts(
+        [
+            Counted(outcome, reason, currency, int(count), revenue)
+            for outcome, reason, currency, count, revenue in counted
+        ],
+        sending or 0,
+        (found.heartbeat_at - found.started_at).total_seconds(),
+    )
 
 
 class TotalKey(NamedTuple):

@@ -1,0 +1,92 @@
+"""What the ledger knows of a try that was killed: the try itself cannot say it."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_provider_adjust.s2s.account.summary import DeliverySummary
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId, TryCounts, counts_of
+from airflow_provider_adjust.sql_rows import sql_hook
+
+log = logging.getLogger(__name__)
+#: Seconds after which the message goes out without numbers. Airflow ends the Dag processor of a file after 50.
+TIMEOUT = 10.0
+
+
+def result_in_ledger(context: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The try's result as far as it is in the ledger; None without a ledger, or where it cannot be read.
+
+    A checkpoint cannot be read here: the Dag processor, which calls for a killed try, has no task state store.
+    """
+    try:
+        conn_id = _ledger_conn_id(context)
+        if not conn_id:
+            return None
+        engine = sql_hook(conn_id, None, argument="ledger_conn_id").get_sqlalchemy_engine()
+        ti = context["ti"]
+        task = TaskInstanceId(ti.dag_id, ti.run_id, ti.task_id, getattr(ti, "map_index", -1), ti.try_number)
+        counts = _read_in_time(engine, task)
+    except Exception as error:
+        # The type only: a database's message may hold its address.
+        log.warning("The ledger could not be asked about the try that was killed (%s)", type(error).__name__)
+        return None
+    return _as_result(counts) if counts else None
+
+
+def _ledger_conn_id(context: Mapping[str, Any]) -> str | None:
+    """The task's argument, rendered. A mapped task that never ran here has it among its common arguments."""
+    task = context.get("task")
+    given = getattr(task, "ledger_conn_id", None) or getattr(task, "partial_kwargs", {}).get("ledger_conn_id")
+    if task is not None and isinstance(given, str) and "{" in given:
+        given = task.render_template(given, context)
+    return given
+
+
+def _read_in_time(engine: sa.Engine, task: TaskInstanceId) -> TryCounts | None:
+    """In a thread, since not every driver limits how long it tries to connect."""
+    ends: list[TryCounts | Exception | None] = []
+
+    def read() -> None:
+        try:
+            with engine.connect() as connection:
+                ends.append(counts_of(connection, task))
+        except Exception as error:
+            ends.append(error)
+        finally:
+            engine.dispose()
+
+    thread = threading.Thread(target=read, name="adjust-killed-try", daemon=True)
+    thread.start()
+    thread.join(TIMEOUT)
+    [end] = ends or [TimeoutError()]
+    if isinstance(end, Exception):
+        raise end
+    return end
+
+
+def _as_result(counts: TryCounts) -> dict[str, Any]:
+    summary = DeliverySummary()
+    for each in counts.counted:
+        summary.outcomes[each.outcome] += each.events
+        if each.reason:
+            summary.reasons[each.outcome, each.reason] += each.events
+        if each.outcome == Outcome.DELIVERED.value and each.currency and each.revenue is not None:
+            summary.revenue[each.currency] = summary.revenue.get(each.currency, Decimal(0)) + each.revenue
+    # Whether they went out, nobody knows.
+    summary.outcomes[Outcome.IN_DOUBT.value] += counts.sending
+    summary.read = summary.settled
+    summary.revenue = {currency: _in_cents(amount) for currency, amount in summary.revenue.items()}
+    return summary.as_result(seconds=counts.seconds, rejected_path=None)
+
+
+def _in_cents(amount: Decimal) -> Decimal:
+    """Without the zeros that a database adds."""
+    rounded = round(amount, 6)
+    return round(rounded, 2) if rounded == round(rounded, 2) else rounded.normalize()
