@@ -20,10 +20,11 @@ from airflow_provider_adjust.reconcile.comparison import (
     comparison_table,
     excerpt,
     shown_amount,
+    what_is_compared,
 )
 from airflow_provider_adjust.reconcile.expectations import read_expectations
-from airflow_provider_adjust.reconcile.ledger_totals import delivered_totals
-from airflow_provider_adjust.reconcile.totals import Days, EventTotals, merged, read_totals
+from airflow_provider_adjust.reconcile.ledger_totals import ledger_totals
+from airflow_provider_adjust.reconcile.totals import Days, EventTotals, LedgerTotals, merged, read_totals
 from airflow_provider_adjust.routes import ledger_engine
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.times import load_timezone
@@ -57,7 +58,8 @@ class AdjustReconcileOperator(BaseOperator):
     :param tolerance: how many events the two may differ by: a count, or a share as a float below 1.
     :param revenue_tolerance: how much revenue the two may differ by: an amount, or a share as a float below 1.
     :param ledger_conn_id: the ledger of the sending tasks. With it, the result separates a gap between warehouse and
-        ledger (not sent) from a gap between ledger and Adjust (not booked). (templated)
+        ledger (not sent, refused, in doubt) from a gap between ledger and Adjust (not booked), and revenue in several
+        currencies is compared with it. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -118,21 +120,22 @@ class AdjustReconcileOperator(BaseOperator):
         zone = load_timezone(self.timezone)
         tolerance = Tolerance.of(self.tolerance, self.revenue_tolerance)
         hook = AdjustS2SHook(self.adjust_conn_id, app_token=self.app_token, environment=self.environment)
-        client = hook.settings.report_client()
+        hook.settings.report_client()  # what the connection lacks is said before the warehouse is read
         warehouse = self._warehouse_totals()
         comparisons = compared(
             warehouse,
             hook.reported_totals(warehouse, zone),
             baseline=read_expectations(self.baseline or [], "baseline", zone=zone, date_period=self.date_period),
-            delivered=self._delivered(warehouse, client.app_token, client.environment, zone),
+            ledger=self._ledger(warehouse, hook, zone),
         )
         table = comparison_table(comparisons, lambda each: each.verdict(tolerance), expected_name="warehouse")
         differing = [each for each in comparisons if each.differs(tolerance)]
-        self.log.info("The warehouse and Adjust\n%s", table)
+        self.log.info("The warehouse and Adjust\n%s\n%s", table, what_is_compared(comparisons))
         if differing:
             shown = comparison_table(differing, lambda each: each.verdict(tolerance), expected_name="warehouse")
             raise RevenueDiffers(
                 f"Adjust differs from the warehouse in {len(differing):,} of {len(comparisons):,} lines.\n{excerpt(shown)}\n"
+                f"{what_is_compared(differing)}\n"
                 "What to do: compare again later, since reports are late; docs/reconcile.md lists the other causes."
             )
         return _result(comparisons)
@@ -167,13 +170,19 @@ class AdjustReconcileOperator(BaseOperator):
         known = {each.key for each in found}
         return merged([*found, *(each for each in nothing if each.key not in known)])
 
-    def _delivered(
-        self, warehouse: Sequence[EventTotals], app_token: str, environment: str, zone: tzinfo
-    ) -> list[EventTotals] | None:
+    def _ledger(self, warehouse: Sequence[EventTotals], hook: AdjustS2SHook, zone: tzinfo) -> list[LedgerTotals] | None:
         if self.ledger_conn_id is None:
             return None
+        client = hook.settings.report_client()
         with ledger_engine(self.ledger_conn_id) as engine:
-            return delivered_totals(engine, warehouse, app_token=app_token, environment=environment, zone=zone)
+            return ledger_totals(
+                engine,
+                warehouse,
+                app_token=client.app_token,
+                environment=client.environment,
+                destination=hook.route().destination,
+                zone=zone,
+            )
 
 
 def _result(comparisons: Sequence[Comparison]) -> dict[str, Any]:
@@ -196,6 +205,6 @@ def _result(comparisons: Sequence[Comparison]) -> dict[str, Any]:
 def _revenue(totals: Sequence[EventTotals]) -> dict[str, str]:
     amounts: dict[str, Decimal] = {}
     for each in totals:
-        if each.currency is not None and each.revenue is not None:
-            amounts[each.currency] = amounts.get(each.currency, Decimal(0)) + each.revenue
+        for currency, amount in each.amounts.items():
+            amounts[currency] = amounts.get(currency, Decimal(0)) + amount
     return {currency: shown_amount(amount).replace(",", "") for currency, amount in sorted(amounts.items())}

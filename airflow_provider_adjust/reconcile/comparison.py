@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from airflow_provider_adjust.reconcile.totals import EventTotals
+from airflow_provider_adjust.reconcile.totals import EventTotals, LedgerTotals
 from airflow_provider_adjust.s2s.account.tables import plain_table
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
@@ -54,19 +54,28 @@ def _amount_or_share(value: float | Decimal | str, name: str) -> tuple[Decimal, 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One event token over some days. ``delivered`` is the ledger's total, if a ledger is given."""
+    """One event token over some days. ``ledger`` is what the ledger has, if one is given.
+
+    Events are always compared. Revenue is compared with Adjust's report where there is one currency, since the report
+    converts all revenue of an event into one; between warehouse and ledger it is compared in each currency.
+    """
 
     expected: EventTotals
     booked: EventTotals
-    delivered: EventTotals | None = None
+    ledger: LedgerTotals | None = None
 
     def falls_short(self, tolerance: Tolerance) -> bool:
         """Tell whether Adjust has less than expected."""
         return _is_less(self.booked, self.expected, tolerance)
 
     def differs(self, tolerance: Tolerance) -> bool:
-        """Tell whether Adjust has less or more than expected."""
-        return _is_less(self.booked, self.expected, tolerance) or _is_more(self.booked, self.expected, tolerance)
+        """Tell whether Adjust has less or more than expected; or the ledger, where only it has the revenue by currency."""
+        if _is_less(self.booked, self.expected, tolerance) or _is_more(self.booked, self.expected, tolerance):
+            return True
+        if self.ledger is None or len(self.expected.amounts) < 2:
+            return False
+        pairs = _revenue_pairs(self.expected, self.ledger.delivered, converted=False)
+        return any(abs(right - left) > tolerance.revenue_off(left) for _, left, right in pairs)
 
     def shortfall(self, tolerance: Tolerance) -> str:
         """A text that says how much less than expected Adjust has; empty when it has enough."""
@@ -75,13 +84,25 @@ class Comparison:
     def verdict(self, tolerance: Tolerance) -> str:
         """A text that says where the gap is: between warehouse and ledger, or between ledger and Adjust."""
         whole = _gap(self.expected, self.booked, tolerance, ("missing in Adjust", "too many in Adjust"))
-        if self.delivered is None:
+        if self.ledger is None:
             return whole
-        parts = (
-            _gap(self.expected, self.delivered, tolerance, ("not sent", "sent, not in the warehouse")),
-            _gap(self.delivered, self.booked, tolerance, ("sent, not booked by Adjust", "booked, not sent by us")),
-        )
+        expected, booked, (delivered, refused, in_doubt) = self.expected, self.booked, self.ledger
+        went_out = delivered + in_doubt
+        parts = [_gap(expected, went_out + refused, tolerance, ("not sent", ""), converted=False)]
+        if _is_less(delivered, expected, tolerance, converted=False):
+            parts += [_shown(refused, "refused by Adjust"), _shown(in_doubt, "in doubt")]
+        parts += [
+            _gap(expected, delivered, tolerance, ("", "sent, not in the warehouse"), converted=False),
+            _gap(delivered, booked, tolerance, ("sent, not booked by Adjust", "")),
+            _gap(went_out, booked, tolerance, ("", "booked, not sent by us")),
+        ]
         return "; ".join(filter(None, parts)) or whole
+
+    @property
+    def currencies(self) -> list[str]:
+        """The currencies of the revenue, in the warehouse and in the ledger."""
+        ours = self.ledger.delivered.amounts if self.ledger else {}
+        return sorted(self.expected.amounts.keys() | ours.keys())
 
 
 def compared(
@@ -89,12 +110,12 @@ def compared(
     booked: Sequence[EventTotals],
     *,
     baseline: Iterable[EventTotals] = (),
-    delivered: Sequence[EventTotals] | None = None,
+    ledger: Sequence[LedgerTotals] | None = None,
 ) -> list[Comparison]:
     """Pair the expected totals with the booked ones, from which the ``baseline`` is subtracted."""
     before = {each.key: each for each in baseline}
     return [
-        Comparison(one, other.less(before.get(one.key)), None if delivered is None else delivered[place])
+        Comparison(one, other.less(before.get(one.key)), None if ledger is None else ledger[place])
         for place, (one, other) in enumerate(zip(expected, booked, strict=True))
     ]
 
@@ -103,21 +124,47 @@ def comparison_table(
     comparisons: Sequence[Comparison], verdict: Callable[[Comparison], str], *, expected_name: str
 ) -> str:
     """The table: a line for each event token and period, with the verdict."""
-    with_ledger = any(each.delivered for each in comparisons)
-    with_revenue = any(each.expected.currency for each in comparisons)
-    sources = (expected_name, *(["ledger"] if with_ledger else []), "Adjust")
-    head = ["days", "event token", *(f"events {name}" for name in sources)]
+    ledgers = [each.ledger for each in comparisons if each.ledger]
+    in_doubt = any(each.in_doubt.events for each in ledgers)
+    with_revenue = any(each.expected.amounts for each in comparisons)
+    sources = (expected_name, *(["ledger"] if ledgers else []), "Adjust")
+    counts = [expected_name, *(["ledger", "refused", *(["in doubt"] if in_doubt else [])] if ledgers else []), "Adjust"]
+    head = ["days", "event token", *(f"events {name}" for name in counts)]
     if with_revenue:
         head += [*(f"revenue {name}" for name in sources), ""]
     rows = []
     for each in comparisons:
         row = [str(each.expected.days), each.expected.event_token]
-        row += [f"{totals.events:,}" for totals in _sources(each)]
+        row += [f"{totals.events:,}" for totals in _counted(each, in_doubt=in_doubt)]
         if with_revenue:
-            row += ["" if totals.revenue is None else shown_amount(totals.revenue) for totals in _sources(each)]
-            row.append(each.expected.currency or "")
+            shows_currency = len(each.currencies) > 1
+            row += [_shown_revenue(totals, with_currency=shows_currency) for totals in _sources(each)]
+            row.append("" if shows_currency else each.expected.currency or "")
         rows.append([*row, verdict(each)])
-    return plain_table([*head, ""], rows, right=head[2 : 2 + len(sources) * (1 + with_revenue)])
+    right = head[2 : 2 + len(counts) + len(sources) * with_revenue]
+    return plain_table([*head, ""], rows, right=right)
+
+
+def what_is_compared(comparisons: Sequence[Comparison]) -> str:
+    """Says that events are compared, and which revenue is."""
+    mixed: dict[str, set[str]] = {}
+    single: set[str] = set()
+    for each in comparisons:
+        codes = each.expected.amounts.keys()
+        if len(codes) > 1:
+            mixed.setdefault(each.expected.event_token, set()).update(codes)
+        else:
+            single |= codes
+    lines = [f"Compared: events, and revenue in {', '.join(sorted(single))}." if single else "Compared: events."]
+    instead = (
+        "is compared by currency with the ledger" if any(each.ledger for each in comparisons) else "is not compared"
+    )
+    lines += [
+        f"Revenue of event token {token} is in {' and '.join(sorted(codes))}. Adjust's report converts it into one "
+        f"currency, so it {instead}."
+        for token, codes in sorted(mixed.items())
+    ]
+    return "\n".join(lines)
 
 
 def excerpt(table: str) -> str:
@@ -137,44 +184,77 @@ def shown_amount(amount: Decimal) -> str:
 
 
 def _sources(comparison: Comparison) -> tuple[EventTotals, ...]:
-    middle = () if comparison.delivered is None else (comparison.delivered,)
+    middle = () if comparison.ledger is None else (comparison.ledger.delivered,)
     return (comparison.expected, *middle, comparison.booked)
 
 
-def _is_less(one: EventTotals, other: EventTotals, tolerance: Tolerance) -> bool:
+def _counted(comparison: Comparison, *, in_doubt: bool) -> tuple[EventTotals, ...]:
+    if comparison.ledger is None:
+        return comparison.expected, comparison.booked
+    middle = comparison.ledger if in_doubt else comparison.ledger[:2]
+    return (comparison.expected, *middle, comparison.booked)
+
+
+def _shown_revenue(totals: EventTotals, *, with_currency: bool) -> str:
+    amounts = totals.amounts.items()
+    return ", ".join(
+        f"{shown_amount(amount)} {currency}" if with_currency else shown_amount(amount) for currency, amount in amounts
+    )
+
+
+def _revenue_pairs(one: EventTotals, other: EventTotals, *, converted: bool) -> list[tuple[str, Decimal, Decimal]]:
+    """The revenue of both in each currency, where it can be compared. ``converted``: one of them is a report's."""
+    left, right = one.amounts, other.amounts
+    currencies = sorted(left.keys() | right.keys())
+    if not left or not right or (converted and len(currencies) > 1):
+        return []
+    return [(currency, left.get(currency, Decimal(0)), right.get(currency, Decimal(0))) for currency in currencies]
+
+
+def _is_less(one: EventTotals, other: EventTotals, tolerance: Tolerance, *, converted: bool = True) -> bool:
     """Tell whether ``one`` has less than ``other``. The tolerance is a share of ``other``."""
     if one.events < other.events - tolerance.events_off(other.events):
         return True
-    if one.revenue is None or other.revenue is None:
-        return False
-    return one.revenue < other.revenue - tolerance.revenue_off(other.revenue)
+    pairs = _revenue_pairs(one, other, converted=converted)
+    return any(left < right - tolerance.revenue_off(right) for _, left, right in pairs)
 
 
-def _is_more(one: EventTotals, other: EventTotals, tolerance: Tolerance) -> bool:
+def _is_more(one: EventTotals, other: EventTotals, tolerance: Tolerance, *, converted: bool = True) -> bool:
     if one.events > other.events + tolerance.events_off(other.events):
         return True
-    if one.revenue is None or other.revenue is None:
-        return False
-    return one.revenue > other.revenue + tolerance.revenue_off(other.revenue)
+    pairs = _revenue_pairs(one, other, converted=converted)
+    return any(left > right + tolerance.revenue_off(right) for _, left, right in pairs)
 
 
-def _gap(left: EventTotals, right: EventTotals, tolerance: Tolerance, words: tuple[str, str]) -> str:
+def _gap(
+    left: EventTotals, right: EventTotals, tolerance: Tolerance, words: tuple[str, str], *, converted: bool = True
+) -> str:
     """How much the right has too little, and how much too much; both if events and revenue disagree."""
     missing, extra = words
     parts = [
-        f"{_difference(bigger, smaller)} {what}"
+        f"{_difference(bigger, smaller, converted=converted)} {what}"
         for bigger, smaller, what, is_so in (
-            (left, right, missing, _is_less(right, left, tolerance)),
-            (right, left, extra, _is_more(right, left, tolerance)),
+            (left, right, missing, _is_less(right, left, tolerance, converted=converted)),
+            (right, left, extra, _is_more(right, left, tolerance, converted=converted)),
         )
         if what and is_so
     ]
     return ", ".join(parts)
 
 
-def _difference(bigger: EventTotals, smaller: EventTotals) -> str:
-    events = bigger.events - smaller.events
-    parts = [f"{events:,} event{'' if events == 1 else 's'}"] if events > 0 else []
-    if bigger.revenue is not None and smaller.revenue is not None and bigger.revenue > smaller.revenue:
-        parts.append(f"{shown_amount(bigger.revenue - smaller.revenue)} {bigger.currency}")
+def _difference(bigger: EventTotals, smaller: EventTotals, *, converted: bool) -> str:
+    pairs = _revenue_pairs(bigger, smaller, converted=converted)
+    amounts = {currency: more - less for currency, more, less in pairs if more > less}
+    return _events_and_amounts(max(0, bigger.events - smaller.events), amounts)
+
+
+def _shown(totals: EventTotals, what: str) -> str:
+    """The total as a part of a verdict; empty where it is nothing."""
+    amounts = {currency: amount for currency, amount in totals.amounts.items() if amount}
+    return f"{_events_and_amounts(totals.events, amounts)} {what}" if totals.events else ""
+
+
+def _events_and_amounts(events: int, amounts: Mapping[str, Decimal]) -> str:
+    parts = [f"{events:,} event{'' if events == 1 else 's'}"] if events else []
+    parts += [f"{shown_amount(amount)} {currency}" for currency, amount in amounts.items()]
     return " and ".join(parts)

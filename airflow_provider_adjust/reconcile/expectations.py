@@ -76,12 +76,6 @@ def _of_result(
             "expected is the result of a sending task, which counts all event tokens together; name the one that it sent "
             "as event_token. If it sent several, count the events per event token in the warehouse and expect these rows"
         )
-    revenue = result["revenue"] or {}
-    if len(revenue) > 1:
-        raise AdjustConfigurationError(
-            f"expected is the result of a task that sent revenue in {', '.join(sorted(revenue))}. Adjust's report converts "
-            "all of it into one currency, so it cannot be compared; set with_revenue=False to compare events only"
-        )
     events = int(result["delivered"])
     if not events:
         return  # a run without a delivery expects nothing
@@ -92,5 +86,11 @@ def _of_result(
         if date_period is None
         else Days.parse(date_period, "date_period")
     )
-    currency, amount = next(iter(revenue.items()), (None, None))
-    yield EventTotals(event_token, days, events, None if amount is None else Decimal(str(amount)), currency)
+    nothing = EventTotals(event_token, days, events)
+    yield sum(
+        (
+            EventTotals(event_token, days, 0, Decimal(str(amount)), currency)
+            for currency, amount in (result["revenue"] or {}).items()
+        ),
+        nothing,
+    )

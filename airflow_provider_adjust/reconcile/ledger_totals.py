@@ -1,72 +1,92 @@
-"""The ledger's totals of what was delivered, by the days of Adjust's report: days of a fixed offset from UTC."""
+"""What the ledger knows, by the days of Adjust's report: days of a fixed offset from UTC."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
+from typing import Any
 
 import sqlalchemy as sa
 
 from airflow_provider_adjust.reconcile.report_client import utc_offset
-from airflow_provider_adjust.reconcile.totals import Days, EventTotals, merged
+from airflow_provider_adjust.reconcile.totals import Days, EventTotals, LedgerTotals, merged
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.ledger.migration import prepare
-from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events, scopes
+from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, events, scopes
 
-#: Adjust has a duplicate as well, from an earlier time, and the report shows it under the same day.
-_IN_ADJUST = [STATUS_NUMBERS[outcome.value] for outcome in (Outcome.DELIVERED, Outcome.DUPLICATE)]
+#: In which total a status counts. Adjust has a duplicate as well, from an earlier time, and the report shows it under the
+#: same day.
+_TOTAL_OF = {
+    STATUS_NUMBERS[Outcome.DELIVERED.value]: "delivered",
+    STATUS_NUMBERS[Outcome.DUPLICATE.value]: "delivered",
+    STATUS_NUMBERS[Outcome.REJECTED.value]: "refused",
+    STATUS_NUMBERS[Outcome.IN_DOUBT.value]: "in_doubt",
+    STATUS_NUMBERS[SENDING]: "in_doubt",
+}
+_Found = dict[str, list[EventTotals]]
 
 
-def delivered_totals(
-    engine: sa.Engine, wanted: Sequence[EventTotals], *, app_token: str, environment: str, zone: tzinfo
-) -> list[EventTotals]:
-    """Return the delivered total for each wanted one, in the same order.
+def ledger_totals(
+    engine: sa.Engine,
+    wanted: Sequence[EventTotals],
+    *,
+    app_token: str,
+    environment: str,
+    destination: str,
+    zone: tzinfo,
+) -> list[LedgerTotals]:
+    """Return what the ledger has for each wanted total, in the same order.
 
-    :raises AdjustConfigurationError: an event token has revenue in more than one currency on one of the days.
+    :param destination: the host that the events went to. What went to another, such as a rehearsal's, is not known to this
+        one. An older ledger has not kept the host.
     """
     prepare(engine)
-    by_day = {
-        day: _of_day(engine, day, app_token, environment, zone) for day in sorted({d for w in wanted for d in w.days})
-    }
-    totals = []
-    for want in wanted:
-        none = replace(want, events=0, revenue=None if want.revenue is None else Decimal(0))
-        found = (
-            replace(each, days=want.days)
-            for day in want.days
-            for each in by_day[day]
-            if each.event_token == want.event_token
+    scope = (
+        scopes.c.app_token == app_token,
+        scopes.c.environment == environment,
+        scopes.c.endpoint == EVENT.name,
+        scopes.c.destination.in_([destination, ""]),
+    )
+    by_day = {day: _of_day(engine, day, scope, zone) for day in sorted({d for w in wanted for d in w.days})}
+    return [
+        LedgerTotals(
+            *(_sum(want, (each for day in want.days for each in by_day[day][kind])) for kind in LedgerTotals._fields)
         )
-        [total] = merged([none, *(found if want.currency else (_events_only(each) for each in found))])
-        totals.append(total)
-    return totals
+        for want in wanted
+    ]
 
 
-def _of_day(engine: sa.Engine, day: date, app_token: str, environment: str, zone: tzinfo) -> list[EventTotals]:
+def _sum(want: EventTotals, found: Iterable[EventTotals]) -> EventTotals:
+    none = replace(want, events=0, revenue=None if want.revenue is None else Decimal(0), by_currency={})
+    ours = (replace(each, days=want.days) for each in found if each.event_token == want.event_token)
+    [total] = merged([none, *(ours if want.amounts else map(_events_only, ours))])
+    return total
+
+
+def _of_day(engine: sa.Engine, day: date, scope: Sequence[sa.ColumnElement[bool]], zone: tzinfo) -> _Found:
     start = datetime.combine(day, time(), UTC) - utc_offset(day, zone)
     columns = events.c
     query = (
-        sa.select(scopes.c.event_key, columns.currency, sa.func.count(), sa.func.sum(columns.revenue))
+        sa.select(columns.status, scopes.c.event_key, columns.currency, sa.func.count(), sa.func.sum(columns.revenue))
         .join(scopes, scopes.c.id == columns.scope_id)
         .where(
-            scopes.c.app_token == app_token,
-            scopes.c.environment == environment,
-            scopes.c.endpoint == EVENT.name,
-            columns.status.in_(_IN_ADJUST),
+            *scope,
             columns.occurred_at >= start.replace(tzinfo=None),
             columns.occurred_at < (start + timedelta(days=1)).replace(tzinfo=None),
         )
-        .group_by(scopes.c.event_key, columns.currency)
+        .group_by(columns.status, scopes.c.event_key, columns.currency)
     )
     with engine.connect() as connection:
-        rows = connection.execute(query).all()
-    return [
-        EventTotals(token, Days(day, day), count, None if currency is None else Decimal(amount or 0), currency)
-        for token, currency, count, amount in rows
-    ]
+        rows: Sequence[Any] = connection.execute(query).all()
+    found: _Found = defaultdict(list)
+    for status, token, currency, count, amount in rows:
+        revenue = None if currency is None else Decimal(amount or 0)
+        found[_TOTAL_OF[status]].append(EventTotals(token, Days(day, day), count, revenue, currency))
+    return found
 
 
 def _events_only(totals: EventTotals) -> EventTotals:

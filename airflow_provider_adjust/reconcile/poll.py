@@ -7,7 +7,7 @@ from datetime import datetime, tzinfo
 from typing import Any, NamedTuple
 
 from airflow_provider_adjust.adjust_api.device import last_event_time
-from airflow_provider_adjust.reconcile.comparison import Tolerance, compared, comparison_table
+from airflow_provider_adjust.reconcile.comparison import Tolerance, compared, comparison_table, what_is_compared
 from airflow_provider_adjust.reconcile.report_client import ReportClient
 from airflow_provider_adjust.reconcile.totals import EventTotals
 
@@ -33,6 +33,8 @@ async def poll_report(
     comparisons = compared(expected, await client.reported_totals(expected, zone), baseline=baseline)
     short = sum(each.falls_short(tolerance) for each in comparisons)
     table = comparison_table(comparisons, lambda each: each.shortfall(tolerance), expected_name="expected")
+    # Above the table, of which a message may show the first lines only.
+    table = f"{what_is_compared(comparisons)}\n{table}"
     if short:
         return PollResult(
             False, f"Adjust's report shows less than expected in {short} of {len(comparisons)} lines\n{table}"

@@ -71,6 +71,7 @@ class ReportClient:
                 )
                 if total.currency
                 else None,
+                by_currency={},
             )
             for total in wanted
         ]

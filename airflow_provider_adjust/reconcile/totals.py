@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
@@ -43,36 +43,36 @@ class Days:
 
 @dataclass(frozen=True, slots=True)
 class EventTotals:
-    """``revenue`` is in ``currency``; None means that revenue is not compared."""
+    """``revenue`` is in ``currency``; None means that there is none to compare with a report.
+
+    Where there is revenue in several currencies, it is in ``by_currency``: a report converts all of an event's revenue into
+    one.
+    """
 
     event_token: str
     days: Days
     events: int
     revenue: Decimal | None = None
     currency: str | None = None
+    by_currency: Mapping[str, Decimal] = field(default_factory=dict)
+
+    @property
+    def amounts(self) -> dict[str, Decimal]:
+        """The revenue in each currency; empty where none is compared."""
+        if self.currency is None or self.revenue is None:
+            return dict(self.by_currency)
+        return {self.currency: self.revenue}
 
     @property
     def key(self) -> tuple[str, Days]:
         return self.event_token, self.days
 
     def __add__(self, other: EventTotals) -> EventTotals:
-        """Add two totals of the same event token and days.
-
-        :raises AdjustConfigurationError: their revenue is in two currencies.
-        """
-        if self.currency and other.currency and self.currency != other.currency:
-            raise AdjustConfigurationError(
-                f"event token {self.event_token} has revenue in {self.currency} and in {other.currency} on {self.days}. "
-                "Adjust's report converts all revenue of an event into one currency, so neither can be compared; compare "
-                "events only, by leaving revenue and currency out"
-            )
-        known = [totals.revenue for totals in (self, other) if totals.revenue is not None]
-        return replace(
-            self,
-            events=self.events + other.events,
-            revenue=sum(known, Decimal(0)) if known else None,
-            currency=self.currency or other.currency,
-        )
+        """Add two totals of the same event token and days."""
+        amounts = self.amounts
+        for currency, amount in other.amounts.items():
+            amounts[currency] = amounts.get(currency, Decimal(0)) + amount
+        return _with_amounts(replace(self, events=self.events + other.events), amounts)
 
     def less(self, baseline: EventTotals | None) -> EventTotals:
         """The total without what ``baseline`` already had."""
@@ -87,7 +87,8 @@ class EventTotals:
             "period": str(self.days),
             "event_token": self.event_token,
             "events": self.events,
-            "revenue": None if self.revenue is None else format(self.revenue, "f"),
+            "revenue": {currency: format(amount, "f") for currency, amount in self.by_currency.items()}
+            or (None if self.revenue is None else format(self.revenue, "f")),
             "currency": self.currency,
         }
 
@@ -97,7 +98,8 @@ def read_totals(
 ) -> EventTotals:
     """Read ``{"day": ..., "event_token": ..., "events": ..., "revenue": ..., "currency": ...}``.
 
-    The key ``period`` may replace ``day``. The arguments complete what the row lacks.
+    The key ``period`` may replace ``day``, and ``revenue`` may be a mapping of currencies to amounts. The arguments
+    complete what the row lacks.
 
     :raises AdjustConfigurationError: a value is missing or cannot be used.
     """
@@ -107,17 +109,41 @@ def read_totals(
     when = row.get("day") or row.get("period") or period
     if when is None:
         raise AdjustConfigurationError(f"{name} has a row without day; give one, or the period of all of them")
+    days, events = Days.parse(when, f"day in {name}"), _count(row.get("events"), f"events in {name}")
+    if isinstance(by_currency := row.get("revenue"), Mapping):
+        amounts = {
+            str(code).strip().upper(): _decimal(amount, f"revenue in {name}") for code, amount in by_currency.items()
+        }
+        nothing = EventTotals(str(token), days, events)
+        return _with_amounts(nothing, {code: amount or Decimal(0) for code, amount in amounts.items()})
     currency = str(row["currency"]).strip().upper() if row.get("currency") else None
     revenue = _decimal(row.get("revenue"), f"revenue in {name}")
     if revenue and not currency:
         raise AdjustConfigurationError(f"{name} has revenue of event token {token} without a currency; add its code")
     return EventTotals(
         event_token=str(token),
-        days=Days.parse(when, f"day in {name}"),
-        events=_count(row.get("events"), f"events in {name}"),
+        days=days,
+        events=events,
         revenue=(revenue or Decimal(0)) if currency and "revenue" in row else None,
         currency=currency if "revenue" in row else None,
     )
+
+
+def _with_amounts(totals: EventTotals, amounts: Mapping[str, Decimal]) -> EventTotals:
+    """The totals with this revenue. A currency without an amount does not count as another one."""
+    paid = {currency: amount for currency, amount in sorted(amounts.items()) if amount}
+    if len(paid) > 1:
+        return replace(totals, revenue=None, currency=None, by_currency=paid)
+    currency, amount = next(iter((paid or amounts).items()), (None, None))
+    return replace(totals, revenue=amount, currency=currency, by_currency={})
+
+
+class LedgerTotals(NamedTuple):
+    """What a ledger knows of an event token's days: what Adjust has, what it refused, and what is in doubt."""
+
+    delivered: EventTotals
+    refused: EventTotals
+    in_doubt: EventTotals
 
 
 def merged(totals: Iterable[EventTotals]) -> list[EventTotals]:

@@ -40,8 +40,8 @@ class AdjustEventsReportedSensor(AdjustWaitingSensor):
         ``AdjustS2SHook.booked_events`` before anything was sent. (templated)
     :param tolerance: how many events may be missing: a count, or a share as a float below 1.
     :param revenue_tolerance: how much revenue may be missing: an amount, or a share as a float below 1.
-    :param with_revenue: compare revenue, not only events. Adjust's report has one currency, so revenue in several cannot
-        be compared.
+    :param with_revenue: compare revenue, not only events. Adjust's report has one currency, so revenue in several is
+        not compared; its events are.
 
     The other arguments are those of :class:`~airflow_provider_adjust.sensors.adjust_waiting.AdjustWaitingSensor`.
     """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -15,7 +16,9 @@ from airflow_provider_adjust.reconcile.comparison import (
     comparison_table,
     excerpt,
     shown_amount,
+    what_is_compared,
 )
+from airflow_provider_adjust.reconcile.totals import EventTotals, LedgerTotals
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 CASES: dict[str, tuple[tuple[int, str], tuple[int, str], float, Any, bool, bool]] = {
@@ -60,6 +63,12 @@ def test_a_tolerance_that_is_not_a_number_is_refused(value: Any) -> None:
         Tolerance.of(0, value)
 
 
+def in_ledger(
+    events: int, revenue: str, *, refused: tuple[int, str] = (0, "0"), in_doubt: tuple[int, str] = (0, "0")
+) -> LedgerTotals:
+    return LedgerTotals(total(events, revenue, "EUR"), total(*refused, "EUR"), total(*in_doubt, "EUR"))
+
+
 WHOSE: dict[str, tuple[tuple[int, str], tuple[int, str] | None, tuple[int, str], str]] = {
     # warehouse, ledger, Adjust; the verdict
     "all agree": ((10, "12.50"), (10, "12.50"), (10, "12.50"), ""),
@@ -82,12 +91,109 @@ WHOSE: dict[str, tuple[tuple[int, str], tuple[int, str] | None, tuple[int, str],
 @pytest.mark.parametrize("name", WHOSE)
 def test_the_verdict_says_where_the_gap_is(name: str) -> None:
     warehouse, ledger, adjust, verdict = WHOSE[name]
-    one = Comparison(total(*warehouse, "EUR"), total(*adjust, "EUR"), None if ledger is None else total(*ledger, "EUR"))
+    one = Comparison(total(*warehouse, "EUR"), total(*adjust, "EUR"), None if ledger is None else in_ledger(*ledger))
     assert one.verdict(Tolerance.of(0, "0.01")) == verdict
 
 
+KNOWN: dict[str, tuple[int, LedgerTotals, int, str]] = {
+    # events of 1.25 EUR in the warehouse; the ledger; events in Adjust; the verdict
+    "refused": (10, in_ledger(8, "10.00", refused=(2, "2.50")), 8, "2 events and 2.50 EUR refused by Adjust"),
+    "refused, and one not sent": (
+        10, in_ledger(7, "8.75", refused=(2, "2.50")), 7,
+        "1 event and 1.25 EUR not sent; 2 events and 2.50 EUR refused by Adjust",
+    ),
+    "refused, and one not booked": (
+        10, in_ledger(8, "10.00", refused=(2, "2.50")), 7,
+        "2 events and 2.50 EUR refused by Adjust; 1 event and 1.25 EUR sent, not booked by Adjust",
+    ),
+    "refused, and not in the warehouse": (8, in_ledger(8, "10.00", refused=(2, "2.50")), 8, ""),
+    "in doubt, and not booked": (10, in_ledger(9, "11.25", in_doubt=(1, "1.25")), 9, "1 event and 1.25 EUR in doubt"),
+    "in doubt, and booked": (10, in_ledger(9, "11.25", in_doubt=(1, "1.25")), 10, "1 event and 1.25 EUR in doubt"),
+    "in doubt, and one of somebody else": (
+        10, in_ledger(9, "11.25", in_doubt=(1, "1.25")), 11,
+        "1 event and 1.25 EUR in doubt; 1 event and 1.25 EUR booked, not sent by us",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_what_the_ledger_knows_to_be_refused_or_in_doubt_is_not_called_unsent(name: str) -> None:
+    warehouse, ledger, booked, verdict = KNOWN[name]
+    money = [str(Decimal("1.25") * events) for events in (warehouse, booked)]
+    one = Comparison(total(warehouse, money[0], "EUR"), total(booked, money[1], "EUR"), ledger)
+    assert one.verdict(Tolerance.of(0, "0.01")) == verdict
+
+
+def mixed(events: int, **amounts: str) -> EventTotals:
+    """A total with revenue in several currencies."""
+    return replace(total(events), by_currency={code: Decimal(amount) for code, amount in amounts.items()})
+
+
+def of_currencies(*delivered: EventTotals) -> LedgerTotals:
+    [total_] = delivered
+    return LedgerTotals(total_, total(0), total(0))
+
+
+MIXED: dict[str, tuple[EventTotals, LedgerTotals | None, int, bool, str]] = {
+    # the warehouse; the ledger; events in Adjust; whether it differs; the verdict
+    "events agree": (mixed(4, EUR="3.75", USD="1"), None, 4, False, ""),
+    "events differ": (mixed(4, EUR="3.75", USD="1"), None, 3, True, "1 event missing in Adjust"),
+    "the ledger agrees": (mixed(4, EUR="3.75", USD="1"), of_currencies(mixed(4, EUR="3.75", USD="1")), 4, False, ""),
+    "the ledger has less": (
+        mixed(4, EUR="3.75", USD="1"), of_currencies(mixed(4, EUR="3.75", USD="0.50")), 4, True, "0.50 USD not sent",
+    ),
+    "the ledger has more": (
+        mixed(4, EUR="3.75", USD="1"), of_currencies(mixed(4, EUR="5", USD="1")), 4, True,
+        "1.25 EUR sent, not in the warehouse",
+    ),
+    "the ledger has one of them": (
+        mixed(4, EUR="3.75", USD="1"), of_currencies(total(3, "3.75", "EUR")), 3, True, "1 event and 1.00 USD not sent",
+    ),
+    "the ledger alone has two": (
+        total(3, "3.75", "EUR"), of_currencies(mixed(4, EUR="3.75", USD="1")), 3, False,
+        "1 event and 1.00 USD sent, not in the warehouse; 1 event sent, not booked by Adjust",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MIXED)
+def test_revenue_in_several_currencies_is_compared_in_each_where_the_ledger_has_it(name: str) -> None:
+    warehouse, ledger, booked, differs, verdict = MIXED[name]
+    money = None if warehouse.revenue is None else str(warehouse.revenue)
+    one = Comparison(warehouse, total(booked, money, warehouse.currency), ledger)
+    tolerance = Tolerance.of(0, "0.01")
+    assert (one.differs(tolerance), one.verdict(tolerance)) == (differs, verdict)
+
+
+def test_it_is_said_which_revenue_is_compared() -> None:
+    euro = Comparison(total(3, "3.75", "EUR"), total(3, "3.75", "EUR"))
+    both = Comparison(mixed(4, EUR="3.75", USD="1"), total(4))
+    known = replace(both, ledger=of_currencies(mixed(4, EUR="3.75", USD="1")))
+    assert what_is_compared([Comparison(total(3), total(3))]) == "Compared: events."
+    assert what_is_compared([euro]) == "Compared: events, and revenue in EUR."
+    converts = (
+        "Revenue of event token f0ob4r is in EUR and USD. Adjust's report converts it into one currency, so it is "
+    )
+    assert what_is_compared([both]) == f"Compared: events.\n{converts}not compared."
+    assert what_is_compared([euro, known]) == (
+        f"Compared: events, and revenue in EUR.\n{converts}compared by currency with the ledger."
+    )
+
+
+def test_the_table_shows_the_revenue_in_each_currency_and_what_is_in_doubt() -> None:
+    one = Comparison(
+        mixed(4, EUR="3.75", USD="1"), total(3), LedgerTotals(mixed(2, EUR="2.50", USD="1"), total(1), total(1))
+    )
+    [head, _, line] = comparison_table([one], lambda each: "no", expected_name="warehouse").splitlines()
+    assert " ".join(head.split()) == (
+        "days event token events warehouse events ledger events refused events in doubt events Adjust "
+        "revenue warehouse revenue ledger revenue Adjust"
+    )
+    assert " ".join(line.split()) == f"{DAY} f0ob4r 4 2 1 1 3 3.75 EUR, 1.00 USD 2.50 EUR, 1.00 USD no"
+
+
 def test_gaps_that_are_each_tolerated_but_not_together_are_reported() -> None:
-    one = Comparison(total(10), total(8), total(9))
+    one = Comparison(total(10), total(8), LedgerTotals(total(9), total(0), total(0)))
     assert one.differs(Tolerance.of(1, 0))
     assert one.verdict(Tolerance.of(1, 0)) == "2 events missing in Adjust"
 
@@ -102,15 +208,17 @@ def test_a_baseline_is_not_counted() -> None:
 
 
 def test_the_table_has_a_line_for_each_event_token_and_day() -> None:
+    other = total(3, event_token="abc123")
     comparisons = [
-        Comparison(total(1200, "1500.00", "EUR"), total(1199, "1498.75", "EUR"), total(1200, "1500.00", "EUR")),
-        Comparison(total(3, event_token="abc123"), total(3, event_token="abc123"), total(3, event_token="abc123")),
+        Comparison(total(1200, "1500.00", "EUR"), total(1199, "1498.75", "EUR"), in_ledger(1200, "1500.00")),
+        Comparison(other, other, LedgerTotals(other, total(0), total(0))),
     ]
     table = comparison_table(comparisons, lambda each: each.verdict(Tolerance.of(0, "0.01")), expected_name="warehouse")
     assert [" ".join(line.split()) for line in table.splitlines() if not line.startswith("-")] == [
-        "days event token events warehouse events ledger events Adjust revenue warehouse revenue ledger revenue Adjust",
-        f"{DAY} f0ob4r 1,200 1,200 1,199 1,500.00 1,500.00 1,498.75 EUR 1 event and 1.25 EUR sent, not booked by Adjust",
-        f"{DAY} abc123 3 3 3",
+        "days event token events warehouse events ledger events refused events Adjust "
+        "revenue warehouse revenue ledger revenue Adjust",
+        f"{DAY} f0ob4r 1,200 1,200 0 1,199 1,500.00 1,500.00 1,498.75 EUR 1 event and 1.25 EUR sent, not booked by Adjust",
+        f"{DAY} abc123 3 3 0 3",
     ]
 
 
