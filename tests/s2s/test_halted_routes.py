@@ -112,16 +112,27 @@ def test_a_halted_route_ends_its_own_events_only_and_is_named(
 
 
 def test_a_route_that_is_halted_late_ends_what_waits_for_another_attempt_at_once() -> None:
-    """Its first events arrive, one waits for an hour, and then its token is revoked."""
+    """Its first events arrive, one waits for half a minute, and then its token is revoked."""
     jobs = [of_route("ios", 1, "a"), of_route("ios", 2, "b"), of_route("ios", 3, "b"), of_route("ios", 4, "c")]
     jobs += [of_route("android", number, f"d{number}") for number in range(5, 9)]
-    transport = FakeTransport({2: [Answer(503, retry_after="200")], 4: [WRONG_TOKEN]})
+    transport = FakeTransport({2: [Answer(503, retry_after="30")], 4: [WRONG_TOKEN]})
     receipts, error = run(transport, jobs, max_in_flight=2)
     assert isinstance(error, DeliveryHalted)
     assert by_outcome(receipts)["delivered"] == [1, 5, 6, 7, 8]
     assert sorted(by_outcome(receipts)["held"]) == [2, 3, 4]
     assert transport.clock() < 1000 + 20
     assert transport.positions.count(2) == 1
+
+
+def test_what_is_claimed_when_its_route_is_halted_is_not_sent() -> None:
+    jobs = [of_route("ios", number, f"d{number}") for number in range(1, 31)]
+    jobs += [of_route("android", number, f"d{number}") for number in range(31, 41)]
+    transport = FakeTransport({4: [WRONG_TOKEN]})
+    receipts, error = run(transport, jobs, max_in_flight=1, claims=Claims())
+    assert isinstance(error, DeliveryHalted)
+    assert [position for position in transport.positions if position <= 30] == [1, 2, 3, 4]
+    assert sorted(by_outcome(receipts)["delivered"]) == [1, 2, 3, *range(31, 41)]
+    assert sorted(by_outcome(receipts)["held"]) == list(range(4, 31))
 
 
 def test_what_is_in_flight_when_its_route_is_halted_is_not_sent_again() -> None:
