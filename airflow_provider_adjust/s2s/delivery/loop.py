@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from airflow_provider_adjust.s2s.answers.classify import judge
-from airflow_provider_adjust.s2s.answers.outcome import UNRESOLVED, Outcome, Recorded, Verdict
+from airflow_provider_adjust.s2s.answers.outcome import NOT_FROM_ADJUST, UNRESOLVED, Outcome, Recorded, Verdict
 from airflow_provider_adjust.s2s.answers.receipt import (
     Receipt,
     held_behind_another,
@@ -33,9 +33,10 @@ from airflow_provider_adjust.s2s.errors import (
     DeliveryHalted,
     DeliveryStopped,
     LedgerUnavailable,
+    NotAdjust,
 )
 from airflow_provider_adjust.s2s.events.job import Job
-from airflow_provider_adjust.s2s.redaction import redact_event_values
+from airflow_provider_adjust.s2s.redaction import escape, redact_event_values
 from airflow_provider_adjust.s2s.transports import Completion, Transport
 
 #: Events read ahead for each request that may be in flight: enough that busy devices do not starve the others.
@@ -45,6 +46,8 @@ _READ_AT_ONCE = 32
 #: Longest poll in seconds, so that a request to stop is seen; and while a claim is under way.
 _LONGEST_POLL = 0.5
 _POLL_DURING_CLAIM = 0.002
+#: Characters of an answer that is not Adjust's, in the error's message. The receipt has more.
+_FIRST_WORDS = 60
 
 
 class Source:
@@ -106,6 +109,7 @@ class Delivery:
         self._in_flight = 0
         self._delayed = DelayQueue()
         self._settled = 0
+        self._left_in_doubt = 0
         self._receipts: list[Receipt] = []
         self._stopped: DeliveryStopped | None = None
 
@@ -125,6 +129,7 @@ class Delivery:
         was read before it is delivered first, then it is raised.
 
         :raises DeliveryHalted: Adjust rejected the credentials or the app.
+        :raises NotAdjust: something other than Adjust answered.
         :raises AdjustUnreachable: nothing was settled while an event used up its attempts.
         """
         source = Source(stream)
@@ -286,8 +291,7 @@ class Delivery:
         outcome = verdict.outcome
         if outcome is Outcome.HALT:
             self.stop(_halted(verdict))
-            # What a 202 means for the event itself is not documented: it is neither delivered nor surely lost.
-            pending.doubtful = pending.doubtful or verdict.http_status == 202
+            pending.doubtful = pending.doubtful or verdict.leaves_in_doubt
             self._unresolved(pending, verdict, answer)
         elif outcome is Outcome.RETRY:
             self._retry(pending, verdict, answer)
@@ -295,10 +299,10 @@ class Delivery:
             pending.doubtful = True
             if self._lookup:
                 self._begin_lookup(pending, self._lookup)
-            elif self._on_in_doubt == "resend" and verdict.http_status in {None, 200}:
+            elif self._on_in_doubt == "resend" and _may_be_resent(verdict):
                 self._retry(pending, verdict, answer)
             else:
-                self._unresolved(pending, verdict, answer)
+                self._leave_in_doubt(pending, verdict, answer)
         else:
             self._pace.endpoint_ok()
             self._settle(pending, verdict, answer)
@@ -313,6 +317,7 @@ class Delivery:
 
     def _settle(self, pending: Pending, verdict: Verdict, answer: bytes | None = None) -> None:
         self._settled += 1
+        self._left_in_doubt = 0
         self._canary.confirm(pending)
         self._schedule.settle(pending)
         if self._lookup and verdict.outcome is Outcome.DELIVERED:
@@ -351,6 +356,13 @@ class Delivery:
             self._pace.pause(now, pause)
         self._delayed.add(pending, now + pause)
 
+    def _leave_in_doubt(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
+        """Sent once and not again. An outage must not use up every event so, one request each."""
+        self._left_in_doubt += 1
+        if self._left_in_doubt >= self._retries.attempts * self._pace.window:
+            self.stop(_nothing_settled(self._left_in_doubt, verdict))
+        self._unresolved(pending, verdict, answer)
+
     def _unresolved(self, pending: Pending, verdict: Verdict, answer: bytes | None = None) -> None:
         self._end(pending, Outcome.IN_DOUBT if pending.doubtful else Outcome.HELD, verdict, answer)
         self._hold_followers(pending)
@@ -372,13 +384,24 @@ class Delivery:
             )
 
 
-def _words(verdict: Verdict) -> str:
+def _may_be_resent(verdict: Verdict) -> bool:
+    """Whether another try may bring an answer that decides: not after a status that Adjust never gives, such as 204."""
+    status = verdict.http_status
+    return status in {None, 200} or (status or 0) >= 500
+
+
+def _words(verdict: Verdict, longest: int | None = None) -> str:
     """The answer in short, for a message."""
     status = f"status {verdict.http_status}" if verdict.http_status else verdict.reason
-    return f"{status}: {verdict.message}" if verdict.message else status
+    return f"{status}: {escape(verdict.message, longest)}" if verdict.message else status
 
 
-def _halted(verdict: Verdict) -> DeliveryHalted:
+def _halted(verdict: Verdict) -> DeliveryStopped:
+    if verdict.reason in NOT_FROM_ADJUST:
+        words = _words(verdict, _FIRST_WORDS)
+        return NotAdjust(
+            f"something other than Adjust answered, nothing more was sent ({verdict.reason}; {words}): {verdict.remedy}"
+        )
     return DeliveryHalted(
         f"Adjust refuses the whole batch, nothing more was sent ({verdict.reason}; {_words(verdict)}): {verdict.remedy}"
     )
