@@ -19,7 +19,7 @@ from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.decorators.adjust_events import AdjustEventsDecoratedOperator
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.s2s import checkpoint
-from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryStopped, EventsUnresolved
+from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryStopped, EventsUnresolved, NotAdjust
 from airflow_provider_adjust.sandbox import SandboxServer
 
 EVENT: dict[str, Any] = {"event_token": EVENT_TOKEN, "id_field": "order_id"}
@@ -32,7 +32,6 @@ HALTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "unknown app token": ({"app_tokens": ["other"]}, {}, "app_token_not_found.*check app_token in the connection"),
     "unknown event token": ({"event_tokens": ["other"]}, {}, "invalid_event_token.*check event_token"),
     "inactive app": ({"inactive_app_tokens": [APP_TOKEN]}, {}, "app_inactive.*activate the app"),
-    "a redirect": ({"fault_plan": ["redirect"]}, {}, "redirected.*check the connection's endpoint"),
 }
 
 
@@ -54,6 +53,38 @@ def test_a_batch_that_adjust_rejects_costs_one_request_and_fails_for_good(
     assert "Delivery stopped early" in str(said)
     assert not reveals(said)
     assert not reveals("".join(traceback.format_exception(failure.value)))
+
+
+@has_task_state_store
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("redirect", "redirected; status 307"),
+        ("portal_redirect", "redirected; status 302: text/html: Found Found Sign in"),
+        ("firewall", "not_adjust; status 403: text/html: Access denied"),
+        ("gateway_403", "not_adjust; status 403: application/json: Forbidden"),
+        ("gateway_404", "not_adjust; status 404: application/json: no Route matched"),
+        ("portal", "not_adjust; status 200: text/html: Welcome"),
+    ],
+)
+def test_what_bars_the_way_to_adjust_costs_one_request_and_a_retry_sends_everything(
+    adjust: SandboxServer, tmp_path: Path, said: Said, fault: str, words: str
+) -> None:
+    adjust.configure(fault_plan=[None, fault])
+    rejected = tmp_path / "rejected.jsonl"
+    rows = [purchase(number) for number in range(20)]
+    context = {"task_state_store": TaskStateStore()}
+    with pytest.raises(NotAdjust, match=words) as failure:
+        operator(rows, max_in_flight=1, rejected_path=str(rejected)).execute(context)
+    assert adjust.stats()["requests"] == 2
+    assert sorted(line["position"] for line in lines(rejected)) == list(range(2, 21))
+    assert {line["outcome"] for line in lines(rejected)} <= {"held", "in_doubt"}
+    assert "check" in str(failure.value)
+    assert not reveals(said)
+    assert not reveals("".join(traceback.format_exception(failure.value)))
+    # The way is free again.
+    assert operator(rows).execute(context)["delivered"] == 20
+    assert (adjust.stats()["recorded"], adjust.stats()["repeated"]) == (20, 0)
 
 
 def test_an_event_in_doubt_is_sent_again_before_what_follows_it(adjust: SandboxServer) -> None:

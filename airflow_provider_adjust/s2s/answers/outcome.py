@@ -22,12 +22,17 @@ class Outcome(StrEnum):
     HALT = "halt"
 
 
+#: Reasons of a halt that something other than Adjust caused. A later try may reach Adjust, so the task is retried.
+NOT_FROM_ADJUST = frozenset({"not_adjust", "redirected", "proxy_not_authorized"})
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What an answer means for the event that it answers.
 
     ``reason`` is a short code to count by, ``message`` Adjust's own words without tokens and device ids, ``remedy`` what
-    to do about a halt. ``retry_after`` is in seconds; ``slow_down`` asks all lanes to slow down.
+    to do about a halt. Where Adjust did not answer, ``message`` is the content type and the first words of what came.
+    ``retry_after`` is in seconds; ``slow_down`` asks all lanes to slow down.
     """
 
     outcome: Outcome
@@ -40,11 +45,23 @@ class Verdict:
 
     @property
     def may_be_resent(self) -> bool:
-        """Whether an event in doubt may be sent again: no status line came, or a 200 with a body that broke off.
+        """Whether another request may bring an answer that decides about an event in doubt: no status line came, a 200 with
+        a body that broke off, or a gateway's error.
 
         A 200 with too long a body is not: the next answer would be the same, and the event would count each time.
         """
-        return self.http_status in {None, 200} and self.reason != "answer_too_long"
+        status = self.http_status
+        return (status is None or status == 200 or status >= 500) and self.reason != "answer_too_long"
+
+    @property
+    def leaves_in_doubt(self) -> bool:
+        """Whether Adjust may have recorded the event although the answer is no success.
+
+        What a 202 means for the event is not documented. A 2xx in words that are not Adjust's may stand in place of
+        Adjust's own answer.
+        """
+        status = self.http_status or 0
+        return status == 202 or (self.reason in NOT_FROM_ADJUST and 200 <= status < 300)
 
 
 #: What is done with an event in doubt: sent again, left to a person, or looked up in the Device API first.

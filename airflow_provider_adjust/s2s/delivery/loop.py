@@ -98,6 +98,8 @@ class Delivery:
         self._lost_in_a_row = 0
         self._receipts: deque[Receipt] = deque()
         self._stopped: Exception | None = None
+        #: Events in a row that were left in doubt and not sent again.
+        self._left_in_doubt = 0
 
     @property
     def slowed_to(self) -> int | None:
@@ -138,6 +140,7 @@ class Delivery:
         was read before it is delivered first, then it is raised.
 
         :raises DeliveryHalted: Adjust rejected the credentials or the app.
+        :raises NotAdjust: something other than Adjust answered.
         :raises AdjustUnreachable: nothing was settled while an event used up its attempts.
         """
         source = Source(stream)
@@ -318,8 +321,7 @@ class Delivery:
             verdict = self._redacted(verdict, pending)
         self._pace.answered(verdict)
         outcome = verdict.outcome
-        if outcome is Outcome.IN_DOUBT or (outcome is Outcome.HALT and verdict.http_status == 202):
-            # What a 202 means for the event itself is not documented: it is neither delivered nor surely lost.
+        if outcome is Outcome.IN_DOUBT or (outcome is Outcome.HALT and verdict.leaves_in_doubt):
             pending.doubtful = True
             pending.lost_answers += 1
         if outcome is Outcome.HALT:
@@ -333,7 +335,7 @@ class Delivery:
             elif self._on_in_doubt == "resend" and verdict.may_be_resent:
                 self._resend(pending, verdict, answer)
             else:
-                self._unresolved(pending, verdict, answer)
+                self._leave_in_doubt(pending, verdict, answer)
         else:
             self._pace.endpoint_ok()
             # Its lanes are not held after a refusal for the order: what follows it may go.
@@ -351,6 +353,7 @@ class Delivery:
     def _settle(self, pending: Pending, verdict: Verdict, answer: bytes | None = None) -> None:
         self._settled += 1
         self._lost_in_a_row = 0
+        self._left_in_doubt = 0
         self._canary.confirm(pending)
         self._schedule.settle(pending)
         self._end(pending, verdict.outcome, verdict, answer)
@@ -399,6 +402,13 @@ class Delivery:
         if verdict.slow_down and not concerns_one and (retry_after is not None or verdict.http_status == 429):
             self._pace.pause(now, pause)
         self._delayed.add(pending, now + pause)
+
+    def _leave_in_doubt(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
+        """Sent once and not again. An outage must not use up every event so, one request each."""
+        self._left_in_doubt += 1
+        if self._left_in_doubt >= self._retries.attempts * self._pace.window:
+            self.stop(nothing_settled(self._left_in_doubt, verdict))
+        self._unresolved(pending, verdict, answer)
 
     def _unresolved(self, pending: Pending, verdict: Verdict, answer: bytes | None = None) -> None:
         self._end(pending, Outcome.IN_DOUBT if pending.doubtful else Outcome.HELD, verdict, answer)
