@@ -147,7 +147,7 @@ def test_a_ledger_that_fails_while_it_is_written_is_named_and_is_no_defect(
 ) -> None:
     with ledger.begin() as connection:
         connection.exec_driver_sql(
-            "CREATE TRIGGER broken BEFORE UPDATE ON adjust_delivery BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
+            "CREATE TRIGGER broken BEFORE UPDATE ON adjust_event BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
         )
     done = cli("send", file_of(*map(purchase, range(rows))), *EVENT, "--ledger-conn-id", "adjust_ledger")
     assert (done.code, done.err.partition(":")[0]) == (3, "LedgerUnavailable"), done.err

@@ -1256,3 +1256,14 @@ def test_every_event_has_one_receipt_and_every_lane_its_order(
         assert in_order == sorted(in_order)
         ends = [outcome[position] in resolved for position in positions]
         assert ends == sorted(ends, reverse=True), "an event overtook an unresolved one of its lane"
+
+
+def test_the_second_row_with_an_id_is_refused_although_it_could_go_first() -> None:
+    """Its lane is free, and the first one's is not: the row that was read first is the event."""
+    transport, claims = FakeTransport(), SlowClaims()
+    blocked, first, second = job(1, "a"), job(2, "a", event_id="order-1"), job(3, "b", event_id="order-1")
+    receipts, _ = _run(transport, [blocked, first, second], claims=claims)
+    assert by_outcome(receipts) == {"delivered": [1, 2], "invalid": [3]}
+    [refused] = [receipt for receipt in receipts if receipt.position == 3]
+    assert refused.reason == "repeated_event_id"
+    assert "row 2 " in refused.detail

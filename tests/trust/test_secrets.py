@@ -46,6 +46,7 @@ from airflow.sdk import DAG
 
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.s2s import LookupPolicy
+from airflow_provider_adjust.s2s.ledger.schema import VERSION
 
 
 class Send(AdjustSendEventsOperator):
@@ -176,7 +177,9 @@ def written(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Writt
     (folder / "good.json").write_text(json.dumps(rows()))
     (folder / "full.jsonl").symlink_to("/dev/full")
     with sqlite3.connect(folder / "broken.db") as broken:
-        broken.execute("CREATE TABLE adjust_delivery (event_id TEXT)")
+        # It says that it has the tables, and has none.
+        broken.execute("CREATE TABLE adjust_ledger_version (version INTEGER)")
+        broken.execute(f"INSERT INTO adjust_ledger_version VALUES ({VERSION})")
     tasks = {
         task_id: {
             name: (folder / value).as_uri() if str(value).endswith(".jsonl") else value for name, value in each.items()

@@ -37,6 +37,7 @@ from airflow_provider_adjust.s2s.errors import (
     LedgerUnavailable,
 )
 from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.ledger.records import repeated
 from airflow_provider_adjust.s2s.redaction import redact_event_values
 from airflow_provider_adjust.s2s.transports import Completion, Transport
 
@@ -192,6 +193,9 @@ class Delivery:
                 return
             if isinstance(item, Receipt):
                 self._receipts.append(item)
+                continue
+            if (first := self._dispatcher.first_of(item)) != item.position:
+                self._receipts.append(repeated(item, first))
                 continue
             pending = Pending(item, doubtful=item.sent_before, lost_answers=item.lost_answers)
             if item.sent_before and self._on_in_doubt == "hold":

@@ -53,6 +53,8 @@ from airflow_provider_adjust.s2s.ledger.tries import (
 WRITE_EVERY = 1.0
 #: Seconds for which a write waits for a database that is away. Meanwhile nothing is sent.
 PATIENCE = 60.0
+#: The same once the task was killed: Airflow gives it a few seconds to end.
+HURRIED_PATIENCE = 2.0
 #: Whether an event id names one event of its event token, or one of the whole app.
 IdScope = Literal["event", "app"]
 #: The reason of an event that an earlier try of the same task instance had settled. It counts in that try's totals.
@@ -108,7 +110,7 @@ class Ledger:
         self._now = now
         self._clock = clock
         self._destinations: Mapping[str | None, str] = {}
-        self._patience = PATIENCE
+        self._patience = self._most_patience = PATIENCE
         #: By the position of their rows: the events that are claimed and not settled.
         self._open: dict[int, _Place] = {}
         self._settled: list[Receipt] = []
@@ -135,6 +137,10 @@ class Ledger:
         """Say where each route's events go, and how many seconds a request may take at most."""
         self._destinations = destinations
         self._lease.longest_request = longest_request
+
+    def hurry(self) -> None:
+        """The task is being killed: wait for the database no longer than a killed task lives. For a signal handler."""
+        self._patience = self._most_patience = HURRIED_PATIENCE
 
     def may_send(self) -> bool:
         """Whether a request that is sent now ends before another try may take over its claim.
@@ -184,12 +190,12 @@ class Ledger:
             return retry_on_conflict(work)
 
         try:
-            result, committed = retry_while_away(learn_and_work, patience=self._patience)
+            result, committed = retry_while_away(learn_and_work, patience=lambda: self._patience)
         except BaseException:
             self._patience = 0.0  # the delivery is about to end; it need not wait once more for each write
             self._settled[:0] = settled
             raise
-        self._patience = PATIENCE
+        self._patience = self._most_patience
         committed()
         for receipt in settled:
             self._open.pop(receipt.position, None)

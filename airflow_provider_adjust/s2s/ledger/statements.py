@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, wait_random_exponential
 
 from airflow_provider_adjust.s2s.ledger.schema import events, reasons, scopes
 
@@ -206,10 +206,13 @@ def retry_on_conflict(work: Callable[[], _T]) -> _T:
     return work()
 
 
-def retry_while_away(work: Callable[[], _T], *, patience: float) -> _T:
-    """Try again, with growing pauses, for so many seconds while the database is away, restarts or only reads."""
+def retry_while_away(work: Callable[[], _T], *, patience: Callable[[], float]) -> _T:
+    """Try again, with growing pauses, while the database is away, restarts or only reads.
+
+    :param patience: for how many seconds, asked after each attempt.
+    """
     retrying = Retrying(
-        stop=stop_after_delay(patience),
+        stop=lambda state: (state.seconds_since_start or 0.0) >= patience(),
         wait=wait_random_exponential(multiplier=0.1, max=3.0),
         retry=retry_if_exception(_is_transient),
         reraise=True,
