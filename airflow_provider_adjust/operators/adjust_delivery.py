@@ -257,6 +257,12 @@ class AdjustDeliveryOperator(BaseOperator):
                     ledger.waited,
                 )
             yield ledger
+            if ledger is not None and ledger.known_under_another_key:
+                self.log.warning(
+                    "%s events have an id that the app also has under another event token; if both are one purchase, set "
+                    'id_scope="app"',
+                    f"{ledger.known_under_another_key:,}",
+                )
 
     def _show_dry_run(self, run: DeliveryRun, rows: Sequence[Row] | Iterable[Row]) -> None:
         """Log the first events with ids masked, and what would be sent and what would not."""

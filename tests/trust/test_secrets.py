@@ -27,6 +27,7 @@ from table import table
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.ledger.schema import VERSION
 from airflow_provider_adjust.sandbox import SandboxServer
 
 pytestmark = pytest.mark.airflow
@@ -46,7 +47,6 @@ from airflow.sdk import DAG
 
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.s2s import LookupPolicy
-from airflow_provider_adjust.s2s.ledger.schema import VERSION
 
 
 class Send(AdjustSendEventsOperator):

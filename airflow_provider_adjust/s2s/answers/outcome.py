@@ -66,6 +66,8 @@ class Verdict:
 
 #: What is done with an event in doubt: sent again, left to a person, or looked up in the Device API first.
 OnInDoubt = Literal["resend", "hold", "verify"]
+#: Whether an event id names one event of its event token, or one of the whole app.
+IdScope = Literal["event", "app"]
 #: The order in which outcomes are shown; together they count every row that was read.
 FINAL_OUTCOMES = (
     Outcome.DELIVERED,
