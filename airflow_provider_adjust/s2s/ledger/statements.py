@@ -156,9 +156,8 @@ def locked(connection: sa.Connection, scope_id: int, ids: list[str]) -> dict[str
 def known_in(connection: sa.Connection, scope_ids: Collection[int], ids: Sequence[str]) -> dict[str, Any]:
     """The records of those events that one of the scopes has, by event id; of several, one that was delivered."""
     query = sa.select(events).where(_columns.scope_id.in_(scope_ids), _id_in(connection, ids))
-    found = connection.execute(query).all()
     # Last come those that count most: what is delivered, then what may be.
-    found.sort(key=lambda record: _BY_WEIGHT.index(STATUSES[record.status]))
+    found = sorted(connection.execute(query).all(), key=lambda record: _BY_WEIGHT.index(STATUSES[record.status]))
     return {record.event_id: record for record in found}
 
 
