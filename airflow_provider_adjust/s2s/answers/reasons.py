@@ -1,0 +1,216 @@
+"""Every reason that a receipt can have: what it means, what to do about it, and whether a retry can help.
+
+Log, failures, command line, rejected file, page and docs take their sentences from here. A reason is a short code to
+count by; the receipt's detail says more about the one row.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from enum import Enum
+
+
+class Kind(Enum):
+    """Where a reason comes from."""
+
+    ROW = "refused before sending"
+    ADJUST = "refused by Adjust"
+    HALT = "a refusal of the whole batch"
+    NOT_ADJUST = "something other than Adjust answered"
+    IN_DOUBT = "sent, and its answer does not tell"
+    HELD = "not delivered yet"
+    SKIPPED = "not sent, and nothing to send"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """A reason by its code.
+
+    ``meaning`` and ``remedy`` are a sentence each. ``retry_helps`` says whether a retry of the task, with nothing else
+    changed, may deliver the event.
+    """
+
+    code: str
+    meaning: str
+    remedy: str
+    kind: Kind
+    retry_helps: bool = False
+
+    @property
+    def advice(self) -> str:
+        """Whether a retry can help, and what to do, in one line."""
+        remedy = self.remedy[0].lower() + self.remedy[1:]
+        return f"{'a retry may help' if self.retry_helps else 'a retry cannot help'}; {remedy}"
+
+
+_ROW = (
+    ("above_max_revenue", "The amount is above max_revenue.", "Check the unit (not cents, not micros), or raise it."),
+    ("conflicting_att_status", "Both att_status and tracking_enabled are given.", "Give one."),
+    ("conflicting_created_at", "created_at and created_at_unix name different seconds.", "Give one."),
+    (
+        "created_at_in_future",
+        "The time lies more than 5 minutes ahead.",
+        "Check the zone of the column and timezone; the worker's clock, too.",
+    ),
+    ("event_id_too_long", "The event id has more than 255 characters.", "Name a shorter column in id_field."),
+    ("expired", "The event is more than 58 days old.", "Send sooner: Adjust no longer takes it."),
+    ("invalid_<parameter>", "The value breaks the parameter's rule.", "Read the detail; correct the query."),
+    ("missing_app_token", "Row, operator and connection have no app token.", "Set it in the connection."),
+    ("missing_created_at", "The row has no time.", "Select the time as created_at."),
+    ("missing_currency", "There is revenue without currency.", "Select a currency, or a constant: 'USD' AS currency."),
+    (
+        "missing_device_id",
+        "The row has no usable device id: it has none, or only zeros or words for null.",
+        "Join the device ids, or leave such rows out.",
+    ),
+    ("missing_environment", "Row, operator and connection have no environment.", "Set it in the connection."),
+    (
+        "missing_event_id",
+        "A column of id_field is empty or not there, or holds bytes or several values.",
+        "Fill it, cast it, or name another column.",
+    ),
+    ("missing_event_token", "Row and operator have no event token.", "Set event_token or event_tokens."),
+    ("not_a_row", "The row is not a mapping.", "Give mappings of names to values."),
+    ("repeated_event_id", "Another row has this event id.", "Remove the duplicate; a join may have doubled it."),
+    ("repeated_parameter", "Two columns give one parameter, or a JSON object has a name twice.", "Keep one."),
+    ("unknown_event", "The name in event is not in event_tokens.", "Add it."),
+    ("unknown_parameter", "Adjust knows no such name.", "Rename or drop the column, or name it in extra_params."),
+    ("unknown_route", "The value of route_by has no connection.", "Add it to adjust_conn_id."),
+    (
+        "unreadable_row",
+        "A line of the file is not JSON or CSV or has too many or too few fields, or a value has no text.",
+        "Correct the line that the detail names, or cast the column to text.",
+    ),
+)
+_ADJUST = (
+    ("earlier_unique_event", "The event counts once per device, and has been counted.", "Nothing to do."),
+    (
+        "device_not_found",
+        "Adjust knows no install of this device in this app.",
+        "Check environment and app token; if the install was reported later, send the event again.",
+    ),
+    ("device_opted_out", "The device has opted out, or was erased.", "Send nothing of this device."),
+    (
+        "bad_event_state",
+        "The event does not meet Adjust's expectations: its time is before the install, for example.",
+        "Compare its time with the install and with the device's last event.",
+    ),
+    ("invalid_revenue", "The amount is not one that Adjust takes.", "Correct the amount."),
+    ("invalid_callback_params", "The callback parameters cannot be read.", "Correct callback_params."),
+    ("event_token_blocklisted", "The event token is blocked in Adjust.", "Unblock it, or use another."),
+    ("too_large", "The request is larger than 1,000,000 bytes.", "Shorten the parameters."),
+    ("unknown_error", "Status 200 with an error that is in no table of Adjust's.", "Read the detail."),
+)
+_FIX_AUTHORIZATION = "Put the app's S2S security token into the connection."
+_HALT = (
+    ("missing_s2s_token", "S2S authentication is on, and no token was sent.", _FIX_AUTHORIZATION),
+    ("wrong_s2s_token", "Adjust does not know the S2S security token, or it is not active.", _FIX_AUTHORIZATION),
+    ("not_authorized", "Adjust refuses the S2S security token with 401.", _FIX_AUTHORIZATION),
+    ("insufficient_scope", "The S2S security token lacks the Events scope.", "Give it the scope in Adjust."),
+    ("accepted_not_recorded", "Adjust answers 202, as it does to a refused token.", _FIX_AUTHORIZATION),
+    ("invalid_app_token", "Adjust does not know the app.", "Check app_token against the app's page in Adjust."),
+    ("app_token_not_found", "Adjust does not know the app.", "Check app_token against the app's page in Adjust."),
+    (
+        "invalid_event_token",
+        "The event does not exist, or belongs to another app.",
+        "Check event_token and app_token together.",
+    ),
+    ("app_inactive", "The app is deactivated.", "Activate it in Adjust."),
+    ("tracking_disabled", "Measurement is not enabled for the app's platform.", "Have it enabled in Adjust."),
+    ("tls_refused", "The endpoint's certificate was refused.", "Check the endpoint and the worker's certificates."),
+)
+_NOT_ADJUST = (
+    ("not_adjust", "The answer is not in Adjust's words.", "Check the firewall, the proxy and the endpoint."),
+    (
+        "redirected",
+        "The endpoint redirects, and redirects are not followed.",
+        "Check the endpoint, and whether the network wants a login.",
+    ),
+    ("endpoint_not_found", "404 or 405 without a message of Adjust's.", "Check the endpoint."),
+    ("proxy_not_authorized", "The proxy wants credentials (407).", "Give them in the worker's proxy settings."),
+)
+_LOOK_UP = "Look it up in Adjust; if it is missing, send it as a row of its own."
+#: What the next try takes up again.
+#: The next try sends it again, unless ``on_in_doubt`` says otherwise.
+_IN_DOUBT = (
+    ("no_answer", "The request was sent, and its answer was lost.", _LOOK_UP),
+    ("unreadable_answer", "Status 200 with an answer that is broken or cut.", _LOOK_UP),
+    ("not_verified", "The Device API could not tell whether Adjust has the event.", _LOOK_UP),
+)
+_LEFT_IN_DOUBT = (
+    ("answer_too_long", "Status 200 with more than 1 MB, which is not read.", f"Check the endpoint. {_LOOK_UP}"),
+    ("shared_second", "Adjust has an event of this second, perhaps another row's.", "Look both up in Adjust."),
+    ("too_many_resends", "No answer came to any of the requests that max_resends allows.", _LOOK_UP),
+    (
+        "refused_after_resend",
+        "Adjust refuses its order, and an earlier request may have recorded it.",
+        "Look it up in Adjust; if it is there, tolerate the reason. A ledger (ledger_conn_id) would know.",
+    ),
+)
+_HELD = (
+    ("connection_failed", "No attempt had a connection; the request was never sent.", "Check endpoint and network."),
+    ("internal_error", "Adjust answered Internal error to the last attempt.", "Retry the task later."),
+    ("lane_held", "An earlier event of its device and event token is unresolved.", "Resolve that one first."),
+    ("sent_elsewhere", "Another task is sending it just now.", "Retry the task later."),
+    ("stopped", "The delivery stopped before its turn.", "See why the delivery stopped."),
+)
+_SKIPPED = (
+    ("delivered_before", "The ledger knows that it was delivered before.", "Nothing to do."),
+    (
+        "differs_from_delivered",
+        "It was delivered before with other content, which Adjust keeps.",
+        "Correct the row, or tolerate the reason; what Adjust has cannot be changed.",
+    ),
+    ("refused_before", "The ledger knows that Adjust refused it before.", "Change the row to send it again."),
+    ("dry_run", "A dry run sends nothing.", "Set dry_run=False to send."),
+)
+_ANY_STATUS = "http_<status>"
+_REFUSED_STATUS = (_ANY_STATUS, "A 4xx of Adjust's with a message that is in no table.", "Read the detail.")
+_GATEWAY_STATUS = (
+    _ANY_STATUS,
+    "A gateway had no answer from Adjust (502, 504, 520, 524), which may have the event.",
+    _LOOK_UP,
+)
+_STRANGE_STATUS = (_ANY_STATUS, "A status that Adjust never gives: 201, for example.", _LOOK_UP)
+_BUSY_STATUS = (_ANY_STATUS, "The last attempt was answered 408, 425, 429 or another 5xx.", "Retry the task later.")
+
+
+def _of(kind: Kind, *reasons: tuple[str, str, str], retry_helps: bool = False) -> tuple[Reason, ...]:
+    return tuple(Reason(*each, kind, retry_helps) for each in reasons)
+
+
+#: Every reason, by kind.
+REASONS = (
+    *_of(Kind.ROW, *_ROW),
+    *_of(Kind.ADJUST, *_ADJUST, _REFUSED_STATUS),
+    *_of(Kind.HALT, *_HALT),
+    *_of(Kind.NOT_ADJUST, *_NOT_ADJUST, retry_helps=True),
+    *_of(Kind.IN_DOUBT, *_IN_DOUBT, _GATEWAY_STATUS, retry_helps=True),
+    *_of(Kind.IN_DOUBT, *_LEFT_IN_DOUBT, _STRANGE_STATUS),
+    *_of(Kind.HELD, *_HELD, _BUSY_STATUS, retry_helps=True),
+    *_of(Kind.SKIPPED, *_SKIPPED),
+)
+_BY_CODE = {reason.code: reason for reason in REASONS if reason.code != _ANY_STATUS}
+_REFUSED, _GATEWAY, _STRANGE, _BUSY = (reason for reason in REASONS if reason.code == _ANY_STATUS)
+_GATEWAY_STATUSES = frozenset({502, 504, 520, 524})
+_BUSY_STATUSES = frozenset({408, 425, 429})
+
+
+def reason_of(code: str) -> Reason:
+    """The reason that a receipt's code names; one that another version wrote may be unknown."""
+    if known := _BY_CODE.get(code):
+        return known
+    if status := re.fullmatch("http_([0-9]+)", code):
+        return replace(_of_status(int(status[1])), code=code)
+    if code.startswith("invalid_"):
+        return replace(_BY_CODE["invalid_<parameter>"], code=code)
+    return Reason(code, "This version does not know the reason.", "Read the detail.", Kind.ROW)
+
+
+def _of_status(status: int) -> Reason:
+    if status in _GATEWAY_STATUSES:
+        return _GATEWAY
+    if status in _BUSY_STATUSES or status >= 500:
+        return _BUSY
+    return _REFUSED if 400 <= status < 500 else _STRANGE
