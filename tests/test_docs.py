@@ -290,7 +290,7 @@ def test_every_outcome_and_error_is_in_the_failures_page() -> None:
 def test_troubleshooting_has_every_message_that_is_told_apart_with_its_outcome() -> None:
     rows = read(DOCS / "troubleshooting.md").lower().splitlines()
     words = {"halt": "stops the delivery", "retry": "sends the event again"}
-    for message, outcome, reason, _ in responses._BY_MESSAGE:
+    for message, outcome, reason in responses._BY_MESSAGE:
         found = [row for row in rows if row.startswith("| `") and message in row]
         old = message in {"event token for wrong app", "event supposed to be unique"}
         assert old or found, message

@@ -10,6 +10,12 @@ import re
 from dataclasses import dataclass, replace
 from enum import Enum
 
+#: A gateway got no answer, or none that it could read, so Adjust may have recorded the event: 502 and 504, and
+#: Cloudflare's 520 and 524.
+GATEWAY_STATUSES = frozenset({502, 504, 520, 524})
+#: Whoever sends these asks for another attempt.
+BUSY_STATUSES = frozenset({408, 425, 429})
+
 
 class Kind(Enum):
     """Where a reason comes from."""
@@ -40,8 +46,12 @@ class Reason:
     @property
     def advice(self) -> str:
         """Whether a retry can help, and what to do, in one line."""
-        remedy = self.remedy[0].lower() + self.remedy[1:]
-        return f"{'a retry may help' if self.retry_helps else 'a retry cannot help'}; {remedy}"
+        return f"{'a retry may help' if self.retry_helps else 'a retry cannot help'}; {self.to_do}"
+
+    @property
+    def to_do(self) -> str:
+        """The remedy within a sentence."""
+        return self.remedy[0].lower() + self.remedy[1:].removesuffix(".")
 
 
 _ROW = (
@@ -102,33 +112,56 @@ _ADJUST = (
     ("too_large", "The request is larger than 1,000,000 bytes.", "Shorten the parameters."),
     ("unknown_error", "Status 200 with an error that is in no table of Adjust's.", "Read the detail."),
 )
-_FIX_AUTHORIZATION = "Put the app's S2S security token into the connection."
+_FIX_AUTHORIZATION = (
+    "Put the app's S2S security token into the connection "
+    "(Adjust: AppView > All apps > app > Protection > S2S Security)."
+)
+_FIX_APP = "Check app_token in the connection or the operator against the app's page in Adjust."
 _HALT = (
     ("missing_s2s_token", "S2S authentication is on, and no token was sent.", _FIX_AUTHORIZATION),
     ("wrong_s2s_token", "Adjust does not know the S2S security token, or it is not active.", _FIX_AUTHORIZATION),
     ("not_authorized", "Adjust refuses the S2S security token with 401.", _FIX_AUTHORIZATION),
-    ("insufficient_scope", "The S2S security token lacks the Events scope.", "Give it the scope in Adjust."),
-    ("accepted_not_recorded", "Adjust answers 202, as it does to a refused token.", _FIX_AUTHORIZATION),
-    ("invalid_app_token", "Adjust does not know the app.", "Check app_token against the app's page in Adjust."),
-    ("app_token_not_found", "Adjust does not know the app.", "Check app_token against the app's page in Adjust."),
+    ("insufficient_scope", "The S2S security token lacks a scope.", "Give the S2S token the Events scope in Adjust."),
+    (
+        "accepted_not_recorded",
+        "202 without a message that Adjust documents.",
+        "Check the S2S security token in the connection: Adjust answers 202 to one that it refuses.",
+    ),
+    ("invalid_app_token", "Adjust does not know the app.", _FIX_APP),
+    ("app_token_not_found", "Adjust does not know the app.", _FIX_APP),
     (
         "invalid_event_token",
         "The event does not exist, or belongs to another app.",
-        "Check event_token and app_token together.",
+        "Check event_token; it must belong to the app of app_token.",
     ),
-    ("app_inactive", "The app is deactivated.", "Activate it in Adjust."),
-    ("tracking_disabled", "Measurement is not enabled for the app's platform.", "Have it enabled in Adjust."),
-    ("tls_refused", "The endpoint's certificate was refused.", "Check the endpoint and the worker's certificates."),
+    ("app_inactive", "The app is deactivated.", "Activate the app in Adjust's dashboard."),
+    (
+        "tracking_disabled",
+        "Measurement is not enabled for the app's platform.",
+        "Have measurement enabled for the app's platform in Adjust.",
+    ),
+    (
+        "tls_refused",
+        "The endpoint's certificate was refused.",
+        "Check the connection's endpoint and the certificates that the worker trusts.",
+    ),
 )
 _NOT_ADJUST = (
-    ("not_adjust", "The answer is not in Adjust's words.", "Check the firewall, the proxy and the endpoint."),
+    (
+        "not_adjust",
+        "A 2xx or 4xx that is not in Adjust's words: a web page, for example, or nothing at all.",
+        "Check the firewall or proxy on the way; check the connection's endpoint; Adjust's is https://s2s.adjust.com.",
+    ),
     (
         "redirected",
-        "The endpoint redirects, and redirects are not followed.",
-        "Check the endpoint, and whether the network wants a login.",
+        "The endpoint redirects, or a network does that wants a login.",
+        "Check the connection's endpoint; Adjust's is https://s2s.adjust.com, and redirects are not followed.",
     ),
-    ("endpoint_not_found", "404 or 405 without a message of Adjust's.", "Check the endpoint."),
-    ("proxy_not_authorized", "The proxy wants credentials (407).", "Give them in the worker's proxy settings."),
+    (
+        "proxy_not_authorized",
+        "The proxy wants credentials (407).",
+        "Give the proxy's credentials in the worker's proxy settings.",
+    ),
 )
 _LOOK_UP = "Look it up in Adjust; if it is missing, send it as a row of its own."
 #: What the next try takes up again.
@@ -193,8 +226,6 @@ REASONS = (
 )
 _BY_CODE = {reason.code: reason for reason in REASONS if reason.code != _ANY_STATUS}
 _REFUSED, _GATEWAY, _STRANGE, _BUSY = (reason for reason in REASONS if reason.code == _ANY_STATUS)
-_GATEWAY_STATUSES = frozenset({502, 504, 520, 524})
-_BUSY_STATUSES = frozenset({408, 425, 429})
 
 
 def reason_of(code: str) -> Reason:
@@ -209,8 +240,8 @@ def reason_of(code: str) -> Reason:
 
 
 def _of_status(status: int) -> Reason:
-    if status in _GATEWAY_STATUSES:
+    if status in GATEWAY_STATUSES:
         return _GATEWAY
-    if status in _BUSY_STATUSES or status >= 500:
+    if status in BUSY_STATUSES or status >= 500:
         return _BUSY
     return _REFUSED if 400 <= status < 500 else _STRANGE
