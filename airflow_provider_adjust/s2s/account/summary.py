@@ -12,7 +12,7 @@ from typing import Any
 from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, FINAL_OUTCOMES, SETTLED_BEFORE, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.errors import CountsMismatch
-from airflow_provider_adjust.s2s.redaction import escape
+from airflow_provider_adjust.s2s.redaction import escape, mask_values
 
 #: Characters of an event id and of a detail that are shown. A summary is kept in checkpoints, which are small.
 _LONGEST_ID = 40
@@ -158,9 +158,9 @@ class DeliverySummary:
 
 
 def _first_detail(receipt: Receipt) -> str:
-    """Which row, and what is wrong with it. Event ids and details hold no device id."""
+    """Which row, and what is wrong with it, for the log."""
     event = f" (event {escape(receipt.event_id, _LONGEST_ID)})" if receipt.event_id else ""
-    return f"row {receipt.position:,}{event}: {escape(receipt.detail, _LONGEST_DETAIL)}".removesuffix(": ")
+    return f"row {receipt.position:,}{event}: {escape(mask_values(receipt.detail), _LONGEST_DETAIL)}".removesuffix(": ")
 
 
 def _as_text(amounts: Mapping[str, Decimal]) -> dict[str, str]:

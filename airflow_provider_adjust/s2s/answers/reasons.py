@@ -55,17 +55,29 @@ class Reason:
 
 
 _ROW = (
-    ("above_max_revenue", "The amount is above max_revenue.", "Check the unit (not cents, not micros), or raise it."),
+    (
+        "above_max_revenue",
+        "The amount is above max_revenue.",
+        "Check the unit: revenue is in units, not in cents or micros. Else raise the limit.",
+    ),
     ("conflicting_att_status", "Both att_status and tracking_enabled are given.", "Give one."),
     ("conflicting_created_at", "created_at and created_at_unix name different seconds.", "Give one."),
     (
         "created_at_in_future",
         "The time lies more than 5 minutes ahead.",
-        "Check the zone of the column and timezone; the worker's clock, too.",
+        "Check the time zone of the column, the argument timezone, and the worker's clock.",
     ),
-    ("event_id_too_long", "The event id has more than 255 characters.", "Name a shorter column in id_field."),
+    (
+        "event_id_too_long",
+        "The event id has more than 255 characters.",
+        "Name a shorter column in id_field, or a digest of it.",
+    ),
     ("expired", "The event is more than 58 days old.", "Send sooner: Adjust no longer takes it."),
-    ("invalid_<parameter>", "The value breaks the parameter's rule.", "Read the detail; correct the query."),
+    (
+        "invalid_<parameter>",
+        "The value breaks the parameter's rule, as in invalid_revenue.",
+        "Read the detail; correct the query.",
+    ),
     ("missing_app_token", "Row, operator and connection have no app token.", "Set it in the connection."),
     ("missing_created_at", "The row has no time.", "Select the time as created_at."),
     ("missing_currency", "There is revenue without currency.", "Select a currency, or a constant: 'USD' AS currency."),
@@ -84,7 +96,7 @@ _ROW = (
     ("not_a_row", "The row is not a mapping.", "Give mappings of names to values."),
     ("repeated_event_id", "Another row has this event id.", "Remove the duplicate; a join may have doubled it."),
     ("repeated_parameter", "Two columns give one parameter, or a JSON object has a name twice.", "Keep one."),
-    ("unknown_event", "The name in event is not in event_tokens.", "Add it."),
+    ("unknown_event", "The name in the column event is not in event_tokens.", "Add it."),
     ("unknown_parameter", "Adjust knows no such name.", "Rename or drop the column, or name it in extra_params."),
     ("unknown_route", "The value of route_by has no connection.", "Add it to adjust_conn_id."),
     (
@@ -165,15 +177,30 @@ _NOT_ADJUST = (
 )
 _LOOK_UP = "Look it up in Adjust; if it is missing, send it as a row of its own."
 #: What the next try takes up again.
+_RETRY_OR_LOOK_UP = (
+    "Retry the task; with on_in_doubt='hold', look it up in Adjust and send it as a row of its own if it is missing."
+)
 #: The next try sends it again, unless ``on_in_doubt`` says otherwise.
 _IN_DOUBT = (
-    ("no_answer", "The request was sent, and its answer was lost.", _LOOK_UP),
-    ("unreadable_answer", "Status 200 with an answer that is broken or cut.", _LOOK_UP),
-    ("not_verified", "The Device API could not tell whether Adjust has the event.", _LOOK_UP),
+    (
+        "no_answer",
+        "The request was sent, and no whole answer came: a timeout, a reset, or a cut answer.",
+        _RETRY_OR_LOOK_UP,
+    ),
+    ("unreadable_answer", "Status 200 with JSON that is broken or cut.", _RETRY_OR_LOOK_UP),
+    ("not_verified", "The Device API could not tell whether Adjust has the event.", _RETRY_OR_LOOK_UP),
 )
 _LEFT_IN_DOUBT = (
-    ("answer_too_long", "Status 200 with more than 1 MB, which is not read.", f"Check the endpoint. {_LOOK_UP}"),
-    ("shared_second", "Adjust has an event of this second, perhaps another row's.", "Look both up in Adjust."),
+    (
+        "answer_too_long",
+        "Status 200 with more than 1 MB, which is not read. It is not sent again.",
+        f"Check the endpoint. {_LOOK_UP}",
+    ),
+    (
+        "shared_second",
+        "Adjust has an event of this second, perhaps another row's of the same device and event token.",
+        "Look both up in Adjust.",
+    ),
     ("too_many_resends", "No answer came to any of the requests that max_resends allows.", _LOOK_UP),
     (
         "refused_after_resend",
@@ -186,24 +213,28 @@ _HELD = (
     ("internal_error", "Adjust answered Internal error to the last attempt.", "Retry the task later."),
     ("lane_held", "An earlier event of its device and event token is unresolved.", "Resolve that one first."),
     ("sent_elsewhere", "Another task is sending it just now.", "Retry the task later."),
-    ("stopped", "The delivery stopped before its turn.", "See why the delivery stopped."),
+    (
+        "stopped",
+        "The delivery stopped before its turn, or while it waited to be sent again.",
+        "See why the delivery stopped.",
+    ),
 )
 _SKIPPED = (
-    ("delivered_before", "The ledger knows that it was delivered before.", "Nothing to do."),
+    ("delivered_before", "The ledger knows that another run delivered it.", "Nothing to do."),
     (
         "differs_from_delivered",
-        "It was delivered before with other content, which Adjust keeps.",
-        "Correct the row, or tolerate the reason; what Adjust has cannot be changed.",
+        "It was delivered with another content: its row was corrected since, or id_field names two events alike.",
+        "Book the difference as an event of its own, or name more columns in id_field. Adjust cannot change an event.",
     ),
-    ("refused_before", "The ledger knows that Adjust refused it before.", "Change the row to send it again."),
-    ("dry_run", "A dry run sends nothing.", "Set dry_run=False to send."),
+    ("refused_before", "The ledger knows that Adjust refused it in another run.", "Change the row to send it again."),
+    ("dry_run", "It would be sent; a dry run sends nothing.", "Set dry_run=False to send."),
 )
 _ANY_STATUS = "http_<status>"
 _REFUSED_STATUS = (_ANY_STATUS, "A 4xx of Adjust's with a message that is in no table.", "Read the detail.")
 _GATEWAY_STATUS = (
     _ANY_STATUS,
     "A gateway had no answer from Adjust (502, 504, 520, 524), which may have the event.",
-    _LOOK_UP,
+    _RETRY_OR_LOOK_UP,
 )
 _STRANGE_STATUS = (_ANY_STATUS, "A status that Adjust never gives: 201, for example.", _LOOK_UP)
 _BUSY_STATUS = (_ANY_STATUS, "The last attempt was answered 408, 425, 429 or another 5xx.", "Retry the task later.")
