@@ -468,3 +468,18 @@ def test_the_table_of_nothing() -> None:
 )
 def test_the_progress_line_of_a_running_delivery(facts: dict[str, Any], line: str) -> None:
     assert progress_line(_counted(rejected=1, held=1), **facts) == line
+
+
+@pytest.mark.parametrize(("tolerate", "fails"), [((), True), (("differs_from_delivered",), False)])
+def test_an_event_that_adjust_has_with_another_content_is_a_refusal_unless_tolerated(
+    tolerate: tuple[str, ...], fails: bool
+) -> None:
+    summary = _summary(_receipt("skipped", "differs_from_delivered", revenue=3, currency="USD"), _receipt("delivered"))
+    budget = FailureBudget(tolerate=frozenset(tolerate))
+    if fails:
+        with pytest.raises(
+            RejectedBudgetExceeded, match="1 differs_from_delivered, 3 USD: a retry cannot help; book the"
+        ):
+            budget.check(summary, rejected_path=None)
+    else:
+        budget.check(summary, rejected_path=None)

@@ -34,7 +34,7 @@ class DeliverySummary:
     revenue: dict[str, Decimal] = field(default_factory=dict)
     revenue_by_reason: dict[tuple[str, str], dict[str, Decimal]] = field(default_factory=dict)
     #: The first row of each outcome and reason that Adjust does not have, with its detail: the error that all may share.
-    first_details: dict[tuple[str, str], str] = field(default_factory=dict)
+    first_details: dict[tuple[str, str], str] = field(default_factory=dict, compare=False)
     first_event_at: datetime | None = None
     last_event_at: datetime | None = None
 
