@@ -19,6 +19,7 @@ from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.decorators.adjust_events import AdjustEventsDecoratedOperator
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.s2s import checkpoint
+from airflow_provider_adjust.s2s.answers.reasons import reason_of
 from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryStopped, EventsUnresolved, NotAdjust
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -221,6 +222,25 @@ def test_a_progress_line_is_logged_while_nothing_is_answered_and_has_the_rate_of
     assert f"{line}, 1 waiting for another attempt" in str(said)
     assert "slowed down" not in str(said)
     assert " left" not in str(said)
+
+
+def test_the_first_row_of_each_reason_is_logged_once_and_is_in_the_failure(
+    adjust: SandboxServer, said: Said, connect: Connect
+) -> None:
+    adjust.configure(unknown_devices=[device(3), device(5)])
+    rows = [purchase(1), purchase(2, revenue="1,25"), purchase(3), purchase(4, revenue="x"), purchase(5)]
+    with pytest.raises(AirflowFailException) as failure:
+        operator(rows).execute({})
+    refused = "row 2 (event o-2): revenue"
+    unknown = "row 3 (event o-3): Event request failed (Device not found)"
+    log = str(said)
+    assert f"The first event that is invalid: invalid_revenue, {refused}" in log
+    assert f"The first event that is rejected: device_not_found, {unknown}" in log
+    assert log.count("The first event that is") == 2 * 2  # as text, and as its representation
+    message = str(failure.value)
+    assert f"2 invalid_revenue: {reason_of('invalid_revenue').advice}\n  first: {refused}" in message
+    assert f"{reason_of('device_not_found').advice}\n  first: {unknown}" in message
+    assert not reveals(message)
 
 
 def test_a_task_that_is_killed_before_it_sends_never_sends(adjust: SandboxServer) -> None:

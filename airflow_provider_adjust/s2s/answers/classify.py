@@ -20,57 +20,41 @@ from functools import lru_cache
 from typing import Any
 
 from airflow_provider_adjust.s2s.answers.outcome import NOT_FROM_ADJUST, Outcome, Verdict
+from airflow_provider_adjust.s2s.answers.reasons import BUSY_STATUSES, GATEWAY_STATUSES, reason_of
 from airflow_provider_adjust.s2s.redaction import redact
 from airflow_provider_adjust.s2s.transports import Completion, Failure
 from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
 
-_FIX_AUTHORIZATION = (
-    "put the app's S2S security token into the connection "
-    "(Adjust: AppView > All apps > app > Protection > S2S Security)"
-)
-_FIX_APP = "check app_token in the connection or the operator against the app's page in Adjust"
-_FIX_EVENT = "check event_token; it must belong to the app of app_token"
 #: The first substring that an answer's message contains decides.
-_BY_MESSAGE: tuple[tuple[str, Outcome, str, str], ...] = (
-    ("earlier unique event tracked", Outcome.DUPLICATE, "earlier_unique_event", ""),
-    ("event supposed to be unique", Outcome.DUPLICATE, "earlier_unique_event", ""),
-    ("device not found", Outcome.REJECTED, "device_not_found", ""),
-    ("device is opted out", Outcome.REJECTED, "device_opted_out", ""),
-    ("app token not found", Outcome.HALT, "app_token_not_found", _FIX_APP),
-    ("invalid app token", Outcome.HALT, "invalid_app_token", _FIX_APP),
-    ("invalid event token", Outcome.HALT, "invalid_event_token", _FIX_EVENT),
-    ("event token for wrong app", Outcome.HALT, "invalid_event_token", _FIX_EVENT),
-    ("event token blocklisted", Outcome.REJECTED, "event_token_blocklisted", ""),
-    ("app is inactive", Outcome.HALT, "app_inactive", "activate the app in Adjust's dashboard"),
-    (
-        "tracking disabled",
-        Outcome.HALT,
-        "tracking_disabled",
-        "have measurement enabled for the app's platform in Adjust",
-    ),
-    ("missing authentication token", Outcome.HALT, "missing_s2s_token", _FIX_AUTHORIZATION),
-    ("wrong authentication token", Outcome.HALT, "wrong_s2s_token", _FIX_AUTHORIZATION),
-    ("failed to authorize request", Outcome.HALT, "not_authorized", _FIX_AUTHORIZATION),
-    ("session failed", Outcome.HALT, "insufficient_scope", "give the S2S token the Events scope in Adjust"),
-    ("invalid revenue", Outcome.REJECTED, "invalid_revenue", ""),
-    ("invalid callback parameters", Outcome.REJECTED, "invalid_callback_params", ""),
-    ("bad event state", Outcome.REJECTED, "bad_event_state", ""),
-    ("request size too large", Outcome.REJECTED, "too_large", ""),
-    ("internal error", Outcome.RETRY, "internal_error", ""),
+_BY_MESSAGE: tuple[tuple[str, Outcome, str], ...] = (
+    ("earlier unique event tracked", Outcome.DUPLICATE, "earlier_unique_event"),
+    ("event supposed to be unique", Outcome.DUPLICATE, "earlier_unique_event"),
+    ("device not found", Outcome.REJECTED, "device_not_found"),
+    ("device is opted out", Outcome.REJECTED, "device_opted_out"),
+    ("app token not found", Outcome.HALT, "app_token_not_found"),
+    ("invalid app token", Outcome.HALT, "invalid_app_token"),
+    ("invalid event token", Outcome.HALT, "invalid_event_token"),
+    ("event token for wrong app", Outcome.HALT, "invalid_event_token"),
+    ("event token blocklisted", Outcome.REJECTED, "event_token_blocklisted"),
+    ("app is inactive", Outcome.HALT, "app_inactive"),
+    ("tracking disabled", Outcome.HALT, "tracking_disabled"),
+    ("missing authentication token", Outcome.HALT, "missing_s2s_token"),
+    ("wrong authentication token", Outcome.HALT, "wrong_s2s_token"),
+    ("failed to authorize request", Outcome.HALT, "not_authorized"),
+    ("session failed", Outcome.HALT, "insufficient_scope"),
+    ("invalid revenue", Outcome.REJECTED, "invalid_revenue"),
+    ("invalid callback parameters", Outcome.REJECTED, "invalid_callback_params"),
+    ("bad event state", Outcome.REJECTED, "bad_event_state"),
+    ("request size too large", Outcome.REJECTED, "too_large"),
+    ("internal error", Outcome.RETRY, "internal_error"),
 )
 #: A year, in milliseconds. JSON's numbers have no limit, a wait needs one.
 _LONGEST_RETRY_IN = 365 * 86_400_000
-_RETRY_STATUSES = frozenset({408, 425, 429})
-#: A gateway got no answer, or none that it could read, so Adjust may have recorded the event: 502 and 504, and
-#: Cloudflare's 520 and 524.
-_GATEWAY_STATUSES = frozenset({502, 504, 520, 524})
 _SLOW_DOWN_STATUSES = frozenset({429, 503})
 #: Objects and lists in an answer; Adjust's have a handful.
 _MOST_BRACKETS = 400
 #: The verdict on an answer up to this length, in characters, is cached.
 _LONGEST_REMEMBERED = 300
-_FIX_ENDPOINT = "check the connection's endpoint; Adjust's is https://s2s.adjust.com"
-_FIX_PATH = f"check the firewall or proxy on the way; {_FIX_ENDPOINT}"
 #: How Adjust words a refusal that is in no table: ``Event request failed (...)``, ``Session failed (...)``.
 _REFUSAL = re.compile(
     r"(?:event|session|ad revenue|third[ -]party sharing|purchase|subscription|(?:sdk )?click|impression|attribution)"
@@ -130,13 +114,13 @@ def _classify(
     text = _text(body)
     response = _parse(text)
     message = _message(response, text)
-    outcome, reason, remedy = _decide(status, text, response, message)
-    may_wait = outcome is Outcome.RETRY or status in _GATEWAY_STATUSES
+    outcome, reason = _decide(status, text, response, message)
+    may_wait = outcome is Outcome.RETRY or status in GATEWAY_STATUSES
     return Verdict(
         outcome=outcome,
         reason=reason,
         message=_stranger(text, response, message, content_type) if reason in NOT_FROM_ADJUST else redact(message),
-        remedy=remedy,
+        remedy=reason_of(reason).to_do if outcome is Outcome.HALT else "",
         retry_after=_wait(response, retry_after, now) if may_wait else None,
         slow_down=status in _SLOW_DOWN_STATUSES and outcome is Outcome.RETRY,
         http_status=status,
@@ -159,54 +143,50 @@ def _text(body: str | bytes) -> str:
     return (body.decode("utf-8-sig", "replace") if isinstance(body, bytes) else body).strip()
 
 
-def _decide(status: int, text: str, response: Any, message: str) -> tuple[Outcome, str, str]:
+def _decide(status: int, text: str, response: Any, message: str) -> tuple[Outcome, str]:
     if message:
         lowered = message.lower()
-        for fragment, outcome, reason, remedy in _BY_MESSAGE:
+        for fragment, outcome, reason in _BY_MESSAGE:
             if fragment in lowered:
-                return outcome, reason, remedy
-    if status in _GATEWAY_STATUSES:
-        return Outcome.IN_DOUBT, f"http_{status}", ""
-    if status in _RETRY_STATUSES or status >= 500:
-        return Outcome.RETRY, f"http_{status}", ""
+                return outcome, reason
+    if status in GATEWAY_STATUSES:
+        return Outcome.IN_DOUBT, f"http_{status}"
+    if status in BUSY_STATUSES or status >= 500:
+        return Outcome.RETRY, f"http_{status}"
     is_refusal = bool(message) and (_REFUSAL.match(message) is not None or _has_adjusts_facts(response))
     if 400 <= status < 500:
         return _decide_refusal(status, is_refusal)
     if 300 <= status < 400:
-        return (
-            Outcome.HALT,
-            "redirected",
-            f"redirects are not followed, so that the token goes nowhere else: {_FIX_ENDPOINT}",
-        )
+        return Outcome.HALT, "redirected"  # not followed, so that the token goes nowhere else
     if 200 <= status < 300:
         return _decide_success(status, text, response, is_refusal)
-    return Outcome.IN_DOUBT, f"http_{status}", ""
+    return Outcome.IN_DOUBT, f"http_{status}"
 
 
-def _decide_refusal(status: int, is_refusal: bool) -> tuple[Outcome, str, str]:
+def _decide_refusal(status: int, is_refusal: bool) -> tuple[Outcome, str]:
     if status == 407:
-        return Outcome.HALT, "proxy_not_authorized", "give the proxy's credentials in the worker's proxy settings"
+        return Outcome.HALT, "proxy_not_authorized"
     if not is_refusal:
-        return Outcome.HALT, "not_adjust", _FIX_PATH
+        return Outcome.HALT, "not_adjust"
     if status == 401:
-        return Outcome.HALT, "not_authorized", _FIX_AUTHORIZATION
-    return Outcome.REJECTED, f"http_{status}", ""
+        return Outcome.HALT, "not_authorized"
+    return Outcome.REJECTED, f"http_{status}"
 
 
-def _decide_success(status: int, text: str, response: Any, is_refusal: bool) -> tuple[Outcome, str, str]:
+def _decide_success(status: int, text: str, response: Any, is_refusal: bool) -> tuple[Outcome, str]:
     is_success = _is_success(text, response)
     if status == 200:
         if is_success:
-            return Outcome.DELIVERED, "", ""
+            return Outcome.DELIVERED, ""
         if is_refusal:
-            return Outcome.REJECTED, "unknown_error", ""
+            return Outcome.REJECTED, "unknown_error"
         if response is None and text.startswith("{"):
-            return Outcome.IN_DOUBT, "unreadable_answer", ""  # a part of an answer, which may be Adjust's
+            return Outcome.IN_DOUBT, "unreadable_answer"  # a part of an answer, which may be Adjust's
     if not (is_success or is_refusal) or status == 204:
-        return Outcome.HALT, "not_adjust", _FIX_PATH
+        return Outcome.HALT, "not_adjust"
     if status == 202:
-        return Outcome.HALT, "accepted_not_recorded", f"Adjust answers 202 to a refused token: {_FIX_AUTHORIZATION}"
-    return Outcome.IN_DOUBT, f"http_{status}", ""
+        return Outcome.HALT, "accepted_not_recorded"
+    return Outcome.IN_DOUBT, f"http_{status}"
 
 
 def _is_success(text: str, response: Any) -> bool:
@@ -294,9 +274,8 @@ def judge(completion: Completion) -> Verdict:
     if completion.failure is Failure.NOT_SENT:
         return Verdict(Outcome.RETRY, "connection_failed", message)
     if completion.failure is Failure.TLS:
-        remedy = "check the connection's endpoint and the certificates that the worker trusts"
-        return Verdict(Outcome.HALT, "tls_refused", message, remedy)
-    if completion.status in _GATEWAY_STATUSES:
+        return Verdict(Outcome.HALT, "tls_refused", message, reason_of("tls_refused").to_do)
+    if completion.status in GATEWAY_STATUSES:
         return Verdict(Outcome.IN_DOUBT, f"http_{completion.status}", message, http_status=completion.status)
     if completion.status is not None and completion.status >= 500:
         return Verdict(Outcome.RETRY, f"http_{completion.status}", message, http_status=completion.status)

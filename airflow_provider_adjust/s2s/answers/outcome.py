@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Literal
 
+from airflow_provider_adjust.s2s.answers.reasons import REASONS, Kind
+
 
 class Outcome(StrEnum):
     """How an event ended. A receipt has one of the first eight; ``retry`` and ``halt`` are verdicts on the way."""
@@ -23,7 +25,7 @@ class Outcome(StrEnum):
 
 
 #: Reasons of a halt that something other than Adjust caused. A later try may reach Adjust, so the task is retried.
-NOT_FROM_ADJUST = frozenset({"not_adjust", "redirected", "proxy_not_authorized"})
+NOT_FROM_ADJUST = frozenset(reason.code for reason in REASONS if reason.kind is Kind.NOT_ADJUST)
 
 
 @dataclass(frozen=True, slots=True)
