@@ -29,7 +29,7 @@ from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEvent
 from airflow_provider_adjust.s2s import errors
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers import classify as responses
-from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES
+from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, FINAL_OUTCOMES
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.sandbox import SandboxServer
@@ -187,14 +187,16 @@ def ledger_sql() -> list[str]:
 def test_sql_on_the_ledger_runs(ledger_engine: sa.Engine) -> None:
     """On every database that holds a ledger, and in the order in which the docs have it."""
     prepare(ledger_engine)
-    event = {"app_token": "4w565xzmb54d", "event_token": "f0ob4r", "environment": "production"}
+    event: dict[str, Any] = {"app_token": "4w565xzmb54d", "event_token": "f0ob4r", "environment": "production"}
     event |= {"occurred_at": datetime(2026, 5, 1, 12), "revenue": 5, "currency": "USD"}
     orders = {"1001": "in_doubt", "1002": "delivered", "1003": "rejected"}
     statements = ledger_sql()
     assert len(statements) == 6
     with ledger_engine.connect() as connection:
         write_deliveries(connection, [event | {"event_id": key, "status": status} for key, status in orders.items()])
-        connection.exec_driver_sql("CREATE TEMPORARY TABLE purchases (order_id VARCHAR(9), purchased_at DATE, amount INT)")
+        connection.exec_driver_sql(
+            "CREATE TEMPORARY TABLE purchases (order_id VARCHAR(9), purchased_at DATE, amount INT)"
+        )
         connection.exec_driver_sql("INSERT INTO purchases (order_id) VALUES ('1001'), ('1002'), ('1003'), ('1004')")
         night, in_doubt, missing, call_delivered, forget = (
             connection.exec_driver_sql(statement) for statement in statements if "autovacuum" not in statement
@@ -267,7 +269,7 @@ def verdict_reasons() -> set[str]:
     named |= set(re.findall(r'receipt_for\(\w+, outcome, "(\w+)"', text))
     named |= set(re.findall(r'Outcome\.\w+(?: if [^,\n]+ else Outcome\.\w+)?,\s*"(\w+)"', text))
     named |= set(re.findall(r'\breason(?:: str)? ?= ?"(\w+)"', text))
-    return named | {"dry_run"}
+    return named | {"dry_run", DIFFERS}
 
 
 def test_reasons_are_found_where_they_are_made() -> None:
