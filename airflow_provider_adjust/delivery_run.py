@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from airflow_provider_adjust.files.receipt_files import ReceiptFile
@@ -135,8 +136,13 @@ class DeliveryRun:
         """Send the rows to their end; a line in the log says every few seconds how far it is."""
         expected = len(rows) if isinstance(rows, Sequence) else None
         started = reported = time.monotonic()
+        # What earlier tries met, they have logged.
+        logged = len(self.summary.first_details)
         with closing(self._rounds(rows)) as rounds:
             for _ in rounds:
+                for (outcome, reason), detail in islice(self.summary.first_details.items(), logged, None):
+                    logged += 1
+                    task_log.warning("The first event that is %s: %s, %s", outcome, reason, detail)
                 now = time.monotonic()
                 if now - reported >= PROGRESS_EVERY:
                     reported = now

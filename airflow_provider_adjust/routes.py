@@ -78,6 +78,7 @@ def open_ledger(
             sender,
             on_in_doubt=sending.on_in_doubt,
             max_resends=sending.max_resends,
+            id_scope=sending.id_scope,
             retry_unknown_devices=retry_unknown_devices,
             batch_size=max(64, 2 * sending.max_in_flight),
         )

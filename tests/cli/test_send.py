@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from operators.adjust_account import EVENT_TOKEN, device, purchase, recorded, reveals
 
+from airflow_provider_adjust.s2s.answers.reasons import reason_of
 from airflow_provider_adjust.s2s.ledger.schema import deliveries
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -58,6 +59,7 @@ def test_what_is_not_delivered_is_listed_and_can_be_sent_again(
     assert done.code == 1
     assert done.err == "RejectedBudgetExceeded: 1 of 3 events were refused; max_rejected allows 0.\n"
     assert "rejected: device_not_found       1  1.25 EUR\n" in done.out
+    assert f"1 device_not_found, 1.25 EUR: {reason_of('device_not_found').advice}\n  first: row 2 (event " in done.out
     assert f"listed with reasons in {rejected}" in done.out.replace("file://", "")
     assert not reveals(done.out + done.err)
 
@@ -147,7 +149,7 @@ def test_a_ledger_that_fails_while_it_is_written_is_named_and_is_no_defect(
 ) -> None:
     with ledger.begin() as connection:
         connection.exec_driver_sql(
-            "CREATE TRIGGER broken BEFORE UPDATE ON adjust_delivery BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
+            "CREATE TRIGGER broken BEFORE UPDATE ON adjust_event BEGIN SELECT RAISE(ABORT, 'disk I/O error'); END"
         )
     done = cli("send", file_of(*map(purchase, range(rows))), *EVENT, "--ledger-conn-id", "adjust_ledger")
     assert (done.code, done.err.partition(":")[0]) == (3, "LedgerUnavailable"), done.err

@@ -21,6 +21,7 @@ from airflow_provider_adjust.adjust_api.errors import ReportUnavailable, Revenue
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.operators.adjust_reconcile import AdjustReconcileOperator
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
+from airflow_provider_adjust.s2s.ledger.schema import drop_all
 from airflow_provider_adjust.sandbox import SandboxServer
 
 NEXT = DAY + timedelta(days=1)
@@ -144,7 +145,7 @@ def ledger(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_
     yield from _with_connection(monkeypatch, {"conn_type": "postgres", **fields})
     engine = sa.create_engine(address)
     with engine.begin() as database:
-        database.execute(sa.text("DROP TABLE IF EXISTS adjust_delivery, adjust_ledger_version"))
+        drop_all(database)
     engine.dispose()
 
 

@@ -155,6 +155,22 @@ def test_an_id_may_be_one_of_the_whole_app(ledgers: Any, ledger_engine: sa.Engin
     assert isinstance(answer, Receipt)
     assert answer.reason == "delivered_before"
     assert reasons_of(claim(by_app, event(2, "5002", token="third1"))) == ["claim"]
+    # One of this try's own is a repeated id; one of a live try is being sent; one in doubt may be in Adjust.
+    assert reasons_of(claim(by_app, event(3, "5002", token="fourth"))) == ["repeated_event_id"]
+    other = ledgers("other", id_scope="app")
+    assert reasons_of(claim(other, event(1, "5002", token="fourth"))) == ["sent_elsewhere"]
+    end_leases(ledger_engine)
+    last = ledgers("last", id_scope="app")
+    assert reasons_of(claim(last, event(1, "5002", token="fourth"))) == ["no_answer"]
+
+
+def test_an_id_that_the_app_refused_under_another_token_may_be_sent(ledgers: Any) -> None:
+    first = ledgers()
+    refused = event(1, "5001", token="first1")
+    claim(first, refused)
+    first.settle(receipt_for(refused, Outcome.REJECTED, "bad_event_state", ""))
+    first.end()
+    assert reasons_of(claim(ledgers("by app", id_scope="app"), event(1, "5001"))) == ["claim"]
 
 
 # -- leases --------------------------------------------------------------------------------------------------------------

@@ -173,9 +173,7 @@ class _EqualEvents:
         Events of two event tokens, apps or environments are two, also under one id.
         """
         self._turn_to(event.occurred_at)
-        params = event.params
-        identity = (route, params["app_token"], event.endpoint.name, event.key, params["environment"], event.event_id)
-        first = self._positions.setdefault(identity, position)
+        first = self._positions.setdefault((route, *event.identity), position)
         if first != position:
             raise InvalidEvent(
                 "repeated_event_id",

@@ -37,6 +37,7 @@ from airflow_provider_adjust.s2s.errors import (
     LedgerUnavailable,
 )
 from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.ledger.records import repeated
 from airflow_provider_adjust.s2s.redaction import redact_event_values
 from airflow_provider_adjust.s2s.transports import Completion, Transport
 
@@ -98,6 +99,8 @@ class Delivery:
         self._lost_in_a_row = 0
         self._receipts: deque[Receipt] = deque()
         self._stopped: Exception | None = None
+        #: Events in a row that were left in doubt and not sent again.
+        self._left_in_doubt = 0
 
     @property
     def slowed_to(self) -> int | None:
@@ -138,6 +141,7 @@ class Delivery:
         was read before it is delivered first, then it is raised.
 
         :raises DeliveryHalted: Adjust rejected the credentials or the app.
+        :raises NotAdjust: something other than Adjust answered.
         :raises AdjustUnreachable: nothing was settled while an event used up its attempts.
         """
         source = Source(stream)
@@ -189,6 +193,9 @@ class Delivery:
                 return
             if isinstance(item, Receipt):
                 self._receipts.append(item)
+                continue
+            if (first := self._dispatcher.first_of(item)) != item.position:
+                self._receipts.append(repeated(item, first))
                 continue
             pending = Pending(item, doubtful=item.sent_before, lost_answers=item.lost_answers)
             if item.sent_before and self._on_in_doubt == "hold":
@@ -318,8 +325,7 @@ class Delivery:
             verdict = self._redacted(verdict, pending)
         self._pace.answered(verdict)
         outcome = verdict.outcome
-        if outcome is Outcome.IN_DOUBT or (outcome is Outcome.HALT and verdict.http_status == 202):
-            # What a 202 means for the event itself is not documented: it is neither delivered nor surely lost.
+        if outcome is Outcome.IN_DOUBT or (outcome is Outcome.HALT and verdict.leaves_in_doubt):
             pending.doubtful = True
             pending.lost_answers += 1
         if outcome is Outcome.HALT:
@@ -333,7 +339,7 @@ class Delivery:
             elif self._on_in_doubt == "resend" and verdict.may_be_resent:
                 self._resend(pending, verdict, answer)
             else:
-                self._unresolved(pending, verdict, answer)
+                self._leave_in_doubt(pending, verdict, answer)
         else:
             self._pace.endpoint_ok()
             # Its lanes are not held after a refusal for the order: what follows it may go.
@@ -351,6 +357,7 @@ class Delivery:
     def _settle(self, pending: Pending, verdict: Verdict, answer: bytes | None = None) -> None:
         self._settled += 1
         self._lost_in_a_row = 0
+        self._left_in_doubt = 0
         self._canary.confirm(pending)
         self._schedule.settle(pending)
         self._end(pending, verdict.outcome, verdict, answer)
@@ -399,6 +406,13 @@ class Delivery:
         if verdict.slow_down and not concerns_one and (retry_after is not None or verdict.http_status == 429):
             self._pace.pause(now, pause)
         self._delayed.add(pending, now + pause)
+
+    def _leave_in_doubt(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
+        """Sent once and not again. An outage must not use up every event so, one request each."""
+        self._left_in_doubt += 1
+        if self._left_in_doubt >= self._retries.attempts * self._pace.window:
+            self.stop(nothing_settled(self._left_in_doubt, verdict))
+        self._unresolved(pending, verdict, answer)
 
     def _unresolved(self, pending: Pending, verdict: Verdict, answer: bytes | None = None) -> None:
         self._end(pending, Outcome.IN_DOUBT if pending.doubtful else Outcome.HELD, verdict, answer)

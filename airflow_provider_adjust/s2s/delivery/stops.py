@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from airflow_provider_adjust.s2s.answers.outcome import Verdict
-from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted
+from airflow_provider_adjust.s2s.answers.outcome import NOT_FROM_ADJUST, Verdict
+from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted, DeliveryStopped, NotAdjust
+from airflow_provider_adjust.s2s.redaction import escape
+
+#: Characters of an answer that is not Adjust's, in the error's message. The receipt has more.
+_FIRST_WORDS = 60
 
 
-def _words(verdict: Verdict) -> str:
+def _words(verdict: Verdict, longest: int | None = None) -> str:
     """The answer in short, for a message."""
     status = f"status {verdict.http_status}" if verdict.http_status else verdict.reason
-    return f"{status}: {verdict.message}" if verdict.message else status
+    return f"{status}: {escape(verdict.message, longest)}" if verdict.message else status
 
 
-def halted(verdict: Verdict) -> DeliveryHalted:
-    """Adjust refuses credentials, app or account, so that no event of the batch can succeed."""
+def halted(verdict: Verdict) -> DeliveryStopped:
+    """No event of the batch can succeed: Adjust refuses credentials, app or account, or something else answers."""
+    if verdict.reason in NOT_FROM_ADJUST:
+        words = _words(verdict, _FIRST_WORDS)
+        return NotAdjust(
+            f"something other than Adjust answered, nothing more was sent ({verdict.reason}; {words}): {verdict.remedy}"
+        )
     return DeliveryHalted(
         f"Adjust refuses the whole batch, nothing more was sent ({verdict.reason}; {_words(verdict)}): {verdict.remedy}"
     )

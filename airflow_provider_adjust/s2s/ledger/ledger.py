@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt, Outcome
+from airflow_provider_adjust.s2s.answers.outcome import IdScope, OnInDoubt, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import TOO_MANY_RESENDS, Receipt, receipt_for
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Claim, Job
@@ -53,8 +53,8 @@ from airflow_provider_adjust.s2s.ledger.tries import (
 WRITE_EVERY = 1.0
 #: Seconds for which a write waits for a database that is away. Meanwhile nothing is sent.
 PATIENCE = 60.0
-#: Whether an event id names one event of its event token, or one of the whole app.
-IdScope = Literal["event", "app"]
+#: The same once the task was killed: Airflow gives it a few seconds to end.
+HURRIED_PATIENCE = 2.0
 #: The reason of an event that an earlier try of the same task instance had settled. It counts in that try's totals.
 _BY_EARLIER_TRY = "by_earlier_try"
 _T = TypeVar("_T")
@@ -108,7 +108,7 @@ class Ledger:
         self._now = now
         self._clock = clock
         self._destinations: Mapping[str | None, str] = {}
-        self._patience = PATIENCE
+        self._patience = self._most_patience = PATIENCE
         #: By the position of their rows: the events that are claimed and not settled.
         self._open: dict[int, _Place] = {}
         self._settled: list[Receipt] = []
@@ -135,6 +135,10 @@ class Ledger:
         """Say where each route's events go, and how many seconds a request may take at most."""
         self._destinations = destinations
         self._lease.longest_request = longest_request
+
+    def hurry(self) -> None:
+        """The task is being killed: wait for the database no longer than a killed task lives. For a signal handler."""
+        self._patience = self._most_patience = HURRIED_PATIENCE
 
     def may_send(self) -> bool:
         """Whether a request that is sent now ends before another try may take over its claim.
@@ -184,12 +188,12 @@ class Ledger:
             return retry_on_conflict(work)
 
         try:
-            result, committed = retry_while_away(learn_and_work, patience=self._patience)
+            result, committed = retry_while_away(learn_and_work, patience=lambda: self._patience)
         except BaseException:
             self._patience = 0.0  # the delivery is about to end; it need not wait once more for each write
             self._settled[:0] = settled
             raise
-        self._patience = PATIENCE
+        self._patience = self._most_patience
         committed()
         for receipt in settled:
             self._open.pop(receipt.position, None)
@@ -218,12 +222,14 @@ class Ledger:
         self, connection: sa.Connection, scope: Scope, jobs: dict[str, Job], answers: dict[int, Claim | Receipt]
     ) -> None:
         scope_id = self._numbers.scope(scope)
-        elsewhere = self._under_another_key(connection, scope, list(jobs))
-        if self._id_scope == "app":
-            for key in [key for key in jobs if key in elsewhere]:
-                job = jobs.pop(key)
-                detail = f"the app already has this id as an event {elsewhere[key]} (id_scope is app)"
-                answers[id(job)] = receipt_for(job, Outcome.SKIPPED, "delivered_before", detail)
+        others = siblings(connection, scope, lock=self._id_scope == "app")
+        elsewhere = known_in(connection, others, list(jobs)) if others else {}
+        if self._id_scope == "app" and elsewhere:
+            known_holders = self._holders(connection, {record.try_id for record in elsewhere.values()})
+            for key, record in elsewhere.items():
+                holder = known_holders.get(record.try_id, _UNKNOWN_HOLDER)
+                if ending := self._decide_for_app(jobs[key], record, holder, others[record.scope_id]):
+                    answers[id(jobs.pop(key))] = ending
         if not jobs:
             return
         mine = self._claim_columns()
@@ -246,12 +252,19 @@ class Ledger:
                 if answer.outcome is not Outcome.REJECTED:
                     self._by_earlier_try.add(job.position)
 
-    def _under_another_key(self, connection: sa.Connection, scope: Scope, keys: list[str]) -> dict[str, str]:
-        """The ids that the app has under another event token, and which."""
-        others = siblings(connection, scope)
-        if not others:
-            return {}
-        return {key: others[scope_id] for scope_id, key in known_in(connection, others, keys)}
+    def _decide_for_app(self, job: Job, record: Any, holder: Holder, event_key: str) -> Receipt | None:
+        """What it means that the app has the id under another event token; None if that one was refused."""
+        if record.try_id == self._try_id:
+            return repeated(job, record.position)
+        where = f"the app has this id as an event {event_key}, sent {holder} (id_scope is app)"
+        status = STATUSES[record.status]
+        if status in {Outcome.DELIVERED.value, Outcome.DUPLICATE.value}:
+            return receipt_for(job, Outcome.SKIPPED, "delivered_before", where)
+        if status == SENDING and holder.is_alive:
+            return receipt_for(job, Outcome.HELD, "sent_elsewhere", where)
+        if status == Outcome.REJECTED.value:
+            return None
+        return receipt_for(job, Outcome.IN_DOUBT, "no_answer", f"{where}, and no answer came; check in Adjust")
 
     def _holders(self, connection: sa.Connection, ids: set[int]) -> dict[int, Holder]:
         unknown = {each for each in ids if each not in self._ended_holders and each != self._try_id}

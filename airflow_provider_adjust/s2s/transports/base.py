@@ -33,7 +33,8 @@ class Failure(Enum):
 class Completion(NamedTuple):
     """The end of one request: an answer, or a failure. ``key`` is what was submitted.
 
-    A truncated answer is a failure that still has its status.
+    A truncated answer is a failure that still has its status. ``content_type`` may be missing where the status is 200 and
+    the body a JSON object, which is what Adjust answers.
     """
 
     key: Any
@@ -42,6 +43,7 @@ class Completion(NamedTuple):
     retry_after: str | None = None
     failure: Failure | None = None
     failure_name: str = ""
+    content_type: str | None = None
 
 
 class Transport(Protocol):

@@ -125,7 +125,10 @@ class _Exchange:
             # Broken off in its headers, or packed so that nothing could be unpacked.
             return Completion(self.key, status, failure=Failure.NO_ANSWER, failure_name="TruncatedHeaders")
         retry_after = self._header(b"retry-after") if status >= 400 else None
-        return Completion(self.key, status, b"".join(self.answer), retry_after)
+        body = b"".join(self.answer)
+        # Each header costs a search. Of Adjust's own success nobody asks for the type.
+        content_type = None if status == 200 and body[:1] == b"{" else self._header(b"content-type")
+        return Completion(self.key, status, body, retry_after, content_type=content_type)
 
     def _header(self, wanted: bytes) -> str | None:
         for line in self._head:
