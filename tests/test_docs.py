@@ -8,13 +8,15 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from airflow.sdk import DAG
+from ledger_rows import write_deliveries
 from table import table
 
 from airflow_provider_adjust.adjust_api import errors as report_errors
@@ -29,6 +31,7 @@ from airflow_provider_adjust.s2s.answers import classify as responses
 from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES
 from airflow_provider_adjust.s2s.answers.reasons import REASONS
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.sensors.adjust_device_event import AdjustDeviceEventSensor
 from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
@@ -173,6 +176,38 @@ def test_python_blocks_run(
     for name, test in list(module.items()):
         if name.startswith("test_"):
             test(adjust_sandbox)
+
+
+def ledger_sql() -> list[str]:
+    """The statements on the ledger's tables and its view."""
+    found = [statement.strip() for _, block in blocks("sql") if "adjust_" in block for statement in block.split(";")]
+    return [statement for statement in found if statement]
+
+
+def test_sql_on_the_ledger_runs(ledger_engine: sa.Engine) -> None:
+    """On every database that holds a ledger, and in the order in which the docs have it."""
+    prepare(ledger_engine)
+    event: dict[str, Any] = {"app_token": "4w565xzmb54d", "event_token": "f0ob4r", "environment": "production"}
+    event |= {"occurred_at": datetime(2026, 5, 1, 12), "revenue": 5, "currency": "USD"}
+    orders = {"1001": "in_doubt", "1002": "delivered", "1003": "rejected"}
+    statements = ledger_sql()
+    assert len(statements) == 6
+    with ledger_engine.connect() as connection:
+        write_deliveries(connection, [event | {"event_id": key, "status": status} for key, status in orders.items()])
+        connection.exec_driver_sql(
+            "CREATE TEMPORARY TABLE purchases (order_id VARCHAR(9), purchased_at DATE, amount INT)"
+        )
+        connection.exec_driver_sql("INSERT INTO purchases (order_id) VALUES ('1001'), ('1002'), ('1003'), ('1004')")
+        night, in_doubt, missing, call_delivered, forget = (
+            connection.exec_driver_sql(statement) for statement in statements if "autovacuum" not in statement
+        )
+        assert sorted((row[0], row[2]) for row in night) == [("delivered", 1), ("in_doubt", 1), ("rejected", 1)]
+        assert [row[0] for row in in_doubt] == ["1001"]
+        assert sorted(row[0] for row in missing) == ["1001", "1003", "1004"]
+        # The first correction has settled the event, so that the second one does not find it.
+        assert (call_delivered.rowcount, forget.rowcount) == (1, 0)
+        if ledger_engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(next(each for each in statements if "autovacuum" in each))
 
 
 @table(("where", "text"), [pytest.param(*block, id=block[0]) for block in blocks("json")])
