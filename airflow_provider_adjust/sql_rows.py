@@ -24,9 +24,10 @@ _HOOKS_THAT_QUERY: Final = {
 }
 
 
-def sql_hook(sql_conn_id: str, hook_params: Mapping[str, Any] | None) -> DbApiHook:
+def sql_hook(sql_conn_id: str, hook_params: Mapping[str, Any] | None, *, argument: str = "sql_conn_id") -> DbApiHook:
     """The hook that queries the connection's database.
 
+    :param argument: what the user calls the connection, for the message.
     :raises AdjustConfigurationError: the connection is not one to a database that Airflow can query.
     """
     arguments = dict(hook_params or {})
@@ -37,7 +38,7 @@ def sql_hook(sql_conn_id: str, hook_params: Mapping[str, Any] | None) -> DbApiHo
         hook = BaseHook.get_hook(sql_conn_id, hook_params=arguments)
     if not isinstance(hook, DbApiHook):
         raise AdjustConfigurationError(
-            f"sql_conn_id {sql_conn_id!r} is a {type(hook).__name__}; it must be a database connection (a DbApiHook)"
+            f"{argument} {sql_conn_id!r} is a {type(hook).__name__}; it must be a database connection (a DbApiHook)"
         )
     return hook
 
