@@ -23,3 +23,5 @@ class Route:
     lookup: Lookup | None = None
     #: Seconds that a request may take at most.
     longest_request: float = 0.0
+    #: The name of the connection, for messages.
+    connection: str = ""
