@@ -22,7 +22,7 @@ from airflow_provider_adjust.reconcile.comparison import (
     shown_amount,
 )
 from airflow_provider_adjust.reconcile.expectations import read_expectations
-from airflow_provider_adjust.reconcile.ledger_totals import delivered_totals
+from airflow_provider_adjust.reconcile.ledger_totals import LedgerTotals, ledger_totals
 from airflow_provider_adjust.reconcile.totals import Days, EventTotals, merged, read_totals
 from airflow_provider_adjust.routes import ledger_engine, named_ledger_errors
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
@@ -124,7 +124,9 @@ class AdjustReconcileOperator(BaseOperator):
             warehouse,
             hook.reported_totals(warehouse, zone),
             baseline=read_expectations(self.baseline or [], "baseline", zone=zone, date_period=self.date_period),
-            delivered=self._delivered(warehouse, hook.settings.target.host, client.app_token, client.environment, zone),
+            ledger=self._ledger_totals(
+                warehouse, hook.settings.target.host, client.app_token, client.environment, zone
+            ),
         )
         table = comparison_table(comparisons, lambda each: each.verdict(tolerance), expected_name="warehouse")
         differing = [each for each in comparisons if each.differs(tolerance)]
@@ -167,13 +169,13 @@ class AdjustReconcileOperator(BaseOperator):
         known = {each.key for each in found}
         return merged([*found, *(each for each in nothing if each.key not in known)])
 
-    def _delivered(
+    def _ledger_totals(
         self, warehouse: Sequence[EventTotals], destination: str, app_token: str, environment: str, zone: tzinfo
-    ) -> list[EventTotals] | None:
+    ) -> list[LedgerTotals] | None:
         if self.ledger_conn_id is None:
             return None
         with named_ledger_errors(self.ledger_conn_id), ledger_engine(self.ledger_conn_id) as engine:
-            return delivered_totals(
+            return ledger_totals(
                 engine,
                 warehouse,
                 destination=destination,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal, InvalidOperation
 
+from airflow_provider_adjust.reconcile.ledger_totals import LedgerTotals
 from airflow_provider_adjust.reconcile.totals import EventTotals
 from airflow_provider_adjust.s2s.account.tables import plain_table
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
@@ -54,11 +55,11 @@ def _amount_or_share(value: float | Decimal | str, name: str) -> tuple[Decimal, 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One event token over some days. ``delivered`` is the ledger's total, if a ledger is given."""
+    """One event token over some days. ``ledger`` has what was delivered and what was refused, if a ledger is given."""
 
     expected: EventTotals
     booked: EventTotals
-    delivered: EventTotals | None = None
+    ledger: LedgerTotals | None = None
 
     def falls_short(self, tolerance: Tolerance) -> bool:
         """Tell whether Adjust has less than expected."""
@@ -73,13 +74,15 @@ class Comparison:
         return _gap(self.expected, self.booked, tolerance, ("missing in Adjust", ""))
 
     def verdict(self, tolerance: Tolerance) -> str:
-        """A text that says where the gap is: between warehouse and ledger, or between ledger and Adjust."""
+        """A text that says where the gap is: between warehouse and ledger, refused, or between ledger and Adjust."""
         whole = _gap(self.expected, self.booked, tolerance, ("missing in Adjust", "too many in Adjust"))
-        if self.delivered is None:
+        if self.ledger is None:
             return whole
+        delivered, refused = self.ledger.delivered, self.ledger.refused
         parts = (
-            _gap(self.expected, self.delivered, tolerance, ("not sent", "sent, not in the warehouse")),
-            _gap(self.delivered, self.booked, tolerance, ("sent, not booked by Adjust", "booked, not sent by us")),
+            f"{_difference(refused, _nothing_of(refused))} refused by Adjust" if refused.events else "",
+            _gap(self.expected, _sum(delivered, refused), tolerance, ("not sent", "sent, not in the warehouse")),
+            _gap(delivered, self.booked, tolerance, ("sent, not booked by Adjust", "booked, not sent by us")),
         )
         return "; ".join(filter(None, parts)) or whole
 
@@ -89,12 +92,12 @@ def compared(
     booked: Sequence[EventTotals],
     *,
     baseline: Iterable[EventTotals] = (),
-    delivered: Sequence[EventTotals] | None = None,
+    ledger: Sequence[LedgerTotals] | None = None,
 ) -> list[Comparison]:
     """Pair the expected totals with the booked ones, from which the ``baseline`` is subtracted."""
     before = {each.key: each for each in baseline}
     return [
-        Comparison(one, other.less(before.get(one.key)), None if delivered is None else delivered[place])
+        Comparison(one, other.less(before.get(one.key)), None if ledger is None else ledger[place])
         for place, (one, other) in enumerate(zip(expected, booked, strict=True))
     ]
 
@@ -103,9 +106,9 @@ def comparison_table(
     comparisons: Sequence[Comparison], verdict: Callable[[Comparison], str], *, expected_name: str
 ) -> str:
     """The table: a line for each event token and period, with the verdict."""
-    with_ledger = any(each.delivered for each in comparisons)
+    with_ledger = any(each.ledger for each in comparisons)
     with_revenue = any(each.expected.currency for each in comparisons)
-    sources = (expected_name, *(["ledger"] if with_ledger else []), "Adjust")
+    sources = (expected_name, *(["ledger", "refused"] if with_ledger else []), "Adjust")
     head = ["days", "event token", *(f"events {name}" for name in sources)]
     if with_revenue:
         head += [*(f"revenue {name}" for name in sources), ""]
@@ -137,7 +140,8 @@ def shown_amount(amount: Decimal) -> str:
 
 
 def _sources(comparison: Comparison) -> tuple[EventTotals, ...]:
-    middle = () if comparison.delivered is None else (comparison.delivered,)
+    ledger = comparison.ledger
+    middle = () if ledger is None else (ledger.delivered, ledger.refused)
     return (comparison.expected, *middle, comparison.booked)
 
 
@@ -170,6 +174,15 @@ def _gap(left: EventTotals, right: EventTotals, tolerance: Tolerance, words: tup
         if what and is_so
     ]
     return ", ".join(parts)
+
+
+def _nothing_of(totals: EventTotals) -> EventTotals:
+    return replace(totals, events=0, revenue=None if totals.revenue is None else Decimal(0))
+
+
+def _sum(one: EventTotals, other: EventTotals) -> EventTotals:
+    revenue = None if one.revenue is None or other.revenue is None else one.revenue + other.revenue
+    return replace(one, events=one.events + other.events, revenue=revenue)
 
 
 def _difference(bigger: EventTotals, smaller: EventTotals) -> str:

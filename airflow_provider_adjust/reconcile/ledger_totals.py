@@ -1,9 +1,9 @@
-"""The ledger's totals of what was delivered, by the days of Adjust's report: days of a fixed offset from UTC."""
+"""What the ledger knows was delivered and refused, by the days of Adjust's report: days of a fixed offset from UTC."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import Decimal
 
@@ -17,10 +17,20 @@ from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events, scopes
 
 #: Adjust has a duplicate as well, from an earlier time, and the report shows it under the same day.
-_IN_ADJUST = [STATUS_NUMBERS[outcome.value] for outcome in (Outcome.DELIVERED, Outcome.DUPLICATE)]
+_IN_ADJUST = (Outcome.DELIVERED, Outcome.DUPLICATE)
+#: Sent, and not in Adjust for good.
+_REFUSED = (Outcome.REJECTED,)
 
 
-def delivered_totals(
+@dataclass(frozen=True, slots=True)
+class LedgerTotals:
+    """What the ledger knows of one line: what was delivered, and what Adjust refused."""
+
+    delivered: EventTotals
+    refused: EventTotals
+
+
+def ledger_totals(
     engine: sa.Engine,
     wanted: Sequence[EventTotals],
     *,
@@ -28,16 +38,30 @@ def delivered_totals(
     app_token: str,
     environment: str,
     zone: tzinfo,
-) -> list[EventTotals]:
-    """Return the delivered total for each wanted one, in the same order.
+) -> list[LedgerTotals]:
+    """Return the ledger's totals for each wanted one, in the same order.
 
     :param destination: the host of Adjust's endpoint. What went to a rehearsal is not in Adjust, and is not counted.
     :raises AdjustConfigurationError: an event token has revenue in more than one currency on one of the days.
     """
     prepare(engine)
+    place = (destination, app_token, environment, zone)
+    delivered, refused = (_totals(engine, wanted, outcomes, *place) for outcomes in (_IN_ADJUST, _REFUSED))
+    return [LedgerTotals(*each) for each in zip(delivered, refused, strict=True)]
+
+
+def _totals(
+    engine: sa.Engine,
+    wanted: Sequence[EventTotals],
+    outcomes: Sequence[Outcome],
+    destination: str,
+    app_token: str,
+    environment: str,
+    zone: tzinfo,
+) -> list[EventTotals]:
     by_day = {
-        day: _of_day(engine, day, destination, app_token, environment, zone)
-        for day in sorted({d for w in wanted for d in w.days})
+        day: _of_day(engine, day, outcomes, destination, app_token, environment, zone)
+        for day in sorted({each for want in wanted for each in want.days})
     }
     totals = []
     for want in wanted:
@@ -54,7 +78,13 @@ def delivered_totals(
 
 
 def _of_day(
-    engine: sa.Engine, day: date, destination: str, app_token: str, environment: str, zone: tzinfo
+    engine: sa.Engine,
+    day: date,
+    outcomes: Sequence[Outcome],
+    destination: str,
+    app_token: str,
+    environment: str,
+    zone: tzinfo,
 ) -> list[EventTotals]:
     start = datetime.combine(day, time(), UTC) - utc_offset(day, zone)
     columns = events.c
@@ -67,7 +97,7 @@ def _of_day(
             scopes.c.app_token == app_token,
             scopes.c.environment == environment,
             scopes.c.endpoint == EVENT.name,
-            columns.status.in_(_IN_ADJUST),
+            columns.status.in_([STATUS_NUMBERS[outcome.value] for outcome in outcomes]),
             columns.occurred_at >= start.replace(tzinfo=None),
             columns.occurred_at < (start + timedelta(days=1)).replace(tzinfo=None),
         )

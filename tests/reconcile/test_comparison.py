@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -16,6 +17,8 @@ from airflow_provider_adjust.reconcile.comparison import (
     excerpt,
     shown_amount,
 )
+from airflow_provider_adjust.reconcile.ledger_totals import LedgerTotals
+from airflow_provider_adjust.reconcile.totals import EventTotals
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 CASES: dict[str, tuple[tuple[int, str], tuple[int, str], float, Any, bool, bool]] = {
@@ -60,6 +63,18 @@ def test_a_tolerance_that_is_not_a_number_is_refused(value: Any) -> None:
         Tolerance.of(0, value)
 
 
+def known(delivered: EventTotals, refused: EventTotals | None = None) -> LedgerTotals:
+    """What a ledger knows that has delivered so much, and had this refused."""
+    nothing = replace(delivered, events=0, revenue=None if delivered.revenue is None else Decimal(0))
+    return LedgerTotals(delivered, refused or nothing)
+
+
+def test_what_adjust_refused_is_not_called_not_sent() -> None:
+    ledger = known(total(7, "7.00", "EUR"), total(2, "2.50", "EUR"))
+    one = Comparison(total(10, "10.00", "EUR"), total(7, "7.00", "EUR"), ledger)
+    assert one.verdict(Tolerance()) == "2 events and 2.50 EUR refused by Adjust; 1 event and 0.50 EUR not sent"
+
+
 WHOSE: dict[str, tuple[tuple[int, str], tuple[int, str] | None, tuple[int, str], str]] = {
     # warehouse, ledger, Adjust; the verdict
     "all agree": ((10, "12.50"), (10, "12.50"), (10, "12.50"), ""),
@@ -82,12 +97,14 @@ WHOSE: dict[str, tuple[tuple[int, str], tuple[int, str] | None, tuple[int, str],
 @pytest.mark.parametrize("name", WHOSE)
 def test_the_verdict_says_where_the_gap_is(name: str) -> None:
     warehouse, ledger, adjust, verdict = WHOSE[name]
-    one = Comparison(total(*warehouse, "EUR"), total(*adjust, "EUR"), None if ledger is None else total(*ledger, "EUR"))
+    one = Comparison(
+        total(*warehouse, "EUR"), total(*adjust, "EUR"), None if ledger is None else known(total(*ledger, "EUR"))
+    )
     assert one.verdict(Tolerance.of(0, "0.01")) == verdict
 
 
 def test_gaps_that_are_each_tolerated_but_not_together_are_reported() -> None:
-    one = Comparison(total(10), total(8), total(9))
+    one = Comparison(total(10), total(8), known(total(9)))
     assert one.differs(Tolerance.of(1, 0))
     assert one.verdict(Tolerance.of(1, 0)) == "2 events missing in Adjust"
 
@@ -103,14 +120,17 @@ def test_a_baseline_is_not_counted() -> None:
 
 def test_the_table_has_a_line_for_each_event_token_and_day() -> None:
     comparisons = [
-        Comparison(total(1200, "1500.00", "EUR"), total(1199, "1498.75", "EUR"), total(1200, "1500.00", "EUR")),
-        Comparison(total(3, event_token="abc123"), total(3, event_token="abc123"), total(3, event_token="abc123")),
+        Comparison(total(1200, "1500.00", "EUR"), total(1199, "1498.75", "EUR"), known(total(1200, "1500.00", "EUR"))),
+        Comparison(
+            total(3, event_token="abc123"), total(3, event_token="abc123"), known(total(3, event_token="abc123"))
+        ),
     ]
     table = comparison_table(comparisons, lambda each: each.verdict(Tolerance.of(0, "0.01")), expected_name="warehouse")
     assert [" ".join(line.split()) for line in table.splitlines() if not line.startswith("-")] == [
-        "days event token events warehouse events ledger events Adjust revenue warehouse revenue ledger revenue Adjust",
-        f"{DAY} f0ob4r 1,200 1,200 1,199 1,500.00 1,500.00 1,498.75 EUR 1 event and 1.25 EUR sent, not booked by Adjust",
-        f"{DAY} abc123 3 3 3",
+        "days event token events warehouse events ledger events refused events Adjust revenue warehouse revenue ledger "
+        "revenue refused revenue Adjust",
+        f"{DAY} f0ob4r 1,200 1,200 0 1,199 1,500.00 1,500.00 0.00 1,498.75 EUR 1 event and 1.25 EUR sent, not booked by Adjust",
+        f"{DAY} abc123 3 3 0 3",
     ]
 
 
