@@ -195,11 +195,13 @@ def exit_stack_preserving_error() -> Iterator[ExitStack]:
     stack = ExitStack()
     try:
         yield stack
-    except BaseException:
+    except BaseException as failure:
         try:
-            stack.close()
-        except Exception as error:
-            # The type only: a database's or a storage's message may hold an address with a password.
-            log.warning("Not everything could be closed after the failure (%s)", type(error).__name__)
+            # With the failure, and not by close(): the ledger records by it how the try ended.
+            stack.__exit__(type(failure), failure, failure.__traceback__)
+        except BaseException as error:
+            if error is not failure:
+                # The type only: a database's or a storage's message may hold an address with a password.
+                log.warning("Not everything could be closed after the failure (%s)", type(error).__name__)
         raise
     stack.close()

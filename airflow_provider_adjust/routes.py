@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, AdjustError
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, AdjustError, LedgerUnavailable
 from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
@@ -73,15 +73,16 @@ def open_ledger(
         yield None
         return
     with ledger_engine(ledger_conn_id) as engine:
-        ledger = Ledger(
-            engine,
-            sender,
-            on_in_doubt=sending.on_in_doubt,
-            max_resends=sending.max_resends,
-            id_scope=sending.id_scope,
-            retry_unknown_devices=retry_unknown_devices,
-            batch_size=max(64, 2 * sending.max_in_flight),
-        )
+        with named_ledger_errors(ledger_conn_id):
+            ledger = Ledger(
+                engine,
+                sender,
+                on_in_doubt=sending.on_in_doubt,
+                max_resends=sending.max_resends,
+                id_scope=sending.id_scope,
+                retry_unknown_devices=retry_unknown_devices,
+                batch_size=max(64, 2 * sending.max_in_flight),
+            )
         with closing(ledger), _recorded_end(ledger):
             yield ledger
 
@@ -111,8 +112,25 @@ def ledger_engine(ledger_conn_id: str) -> Iterator[sa.Engine]:
 
     :raises AdjustConfigurationError: the connection is not one to a database that Airflow can query.
     """
-    engine = sql_hook(ledger_conn_id, None).get_sqlalchemy_engine()
+    engine = sql_hook(ledger_conn_id, None, argument="ledger_conn_id").get_sqlalchemy_engine()
     try:
         yield engine
     finally:
         engine.dispose()
+
+
+@contextmanager
+def named_ledger_errors(ledger_conn_id: str) -> Iterator[None]:
+    """Errors of the ledger's database, named by the argument, without the text of the database's library.
+
+    :raises LedgerUnavailable: the database cannot be reached, or fails.
+    """
+    try:
+        yield
+    except sa.exc.SQLAlchemyError as error:
+        # Its text may hold the statement and the database's address.
+        cause = type(getattr(error, "orig", None) or error).__name__
+        raise LedgerUnavailable(
+            f"the ledger of ledger_conn_id {ledger_conn_id!r} cannot be used ({cause}): check that its database runs, and "
+            "the connection's host, login and password"
+        ) from error

@@ -59,11 +59,12 @@ def send(options: Namespace, terminal: Terminal) -> int:
             terminal.summary(f"Sent from {options.file}", run.summary)
             if rejected.written_to:
                 terminal.say(f"What was not delivered is listed with reasons in {rejected.written_to}")
-    try:
-        run.check(budget)
-    except DeliveryIncomplete as error:
-        # Its first line says how many; the tables that follow are on the terminal already.
-        raise type(error)(str(error).partition("\n")[0]) from None
+        # Within the ledger's context, which learns from it how the try ended.
+        try:
+            run.check(budget)
+        except DeliveryIncomplete as error:
+            # Its first line says how many; the tables that follow are on the terminal already.
+            raise type(error)(str(error).partition("\n")[0]) from None
     return ExitCode.OK
 
 

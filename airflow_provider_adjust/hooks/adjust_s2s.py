@@ -118,7 +118,8 @@ class AdjustS2SHook(BaseHook):
         )
         device_api = settings.device_api()
         lookup = device_api.recorded if device_api else None
-        return Route(EventParser(options, ignored=ignored), settings.target, lookup, sum(settings.timeout))
+        parser = EventParser(options, ignored=ignored)
+        return Route(parser, settings.target, lookup, sum(settings.timeout), self.adjust_conn_id)
 
     def inspect_device(self, device_id: str) -> dict[str, Any]:
         """Return what Adjust's Device API knows of a device: the times of its last events, among others.

@@ -46,13 +46,14 @@ class DeliveryReport:
         ti = context["ti"]
         mapped = f" [{ti.map_index}]" if getattr(ti, "map_index", -1) >= 0 else ""
         exception = context.get("exception")
+        result = getattr(context.get("task"), "delivery_result", None)
         return cls(
             task=f"{ti.dag_id}.{ti.task_id}{mapped}",
             run_id=ti.run_id,
             try_number=ti.try_number,
             log_url=ti.log_url,
-            result=getattr(context.get("task"), "delivery_result", None),
-            failure=_one_line(exception) if exception else _failure_by_state(ti),
+            result=result,
+            failure=_one_line(exception) if exception else _failure_by_state(ti, has_result=result is not None),
         )
 
     @classmethod
@@ -163,9 +164,17 @@ def _one_line(exception: BaseException | str) -> str:
     return f"{kind}; see the log"
 
 
-def _failure_by_state(ti: Any) -> str:
-    """The failure by the state of the task, for callbacks without the exception, such as Airflow 3.1's ``dag.test()``."""
-    return "The task failed; see the log" if getattr(ti, "state", None) in ("failed", "up_for_retry") else ""
+def _failure_by_state(ti: Any, *, has_result: bool) -> str:
+    """The failure by the state of the task, for callbacks without the exception; empty for a success.
+
+    Airflow gives none for a try that was killed, and Airflow 3.1's ``dag.test()`` gives none at all.
+    """
+    state = getattr(ti, "state", None)
+    if state == "success" or (state is None and has_result):
+        return ""
+    if state in ("failed", "up_for_retry") and has_result:
+        return "The task failed; see the log"
+    return "The try ended without a word: it was killed, or lost its worker. What it had sent is in the ledger or checkpoint"
 
 
 def _money(revenue: Mapping[str, str]) -> str:

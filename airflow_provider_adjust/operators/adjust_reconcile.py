@@ -24,7 +24,7 @@ from airflow_provider_adjust.reconcile.comparison import (
 from airflow_provider_adjust.reconcile.expectations import read_expectations
 from airflow_provider_adjust.reconcile.ledger_totals import delivered_totals
 from airflow_provider_adjust.reconcile.totals import Days, EventTotals, merged, read_totals
-from airflow_provider_adjust.routes import ledger_engine
+from airflow_provider_adjust.routes import ledger_engine, named_ledger_errors
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.times import load_timezone
 from airflow_provider_adjust.sql_rows import Parameters, sql_hook, stream_rows
@@ -124,7 +124,7 @@ class AdjustReconcileOperator(BaseOperator):
             warehouse,
             hook.reported_totals(warehouse, zone),
             baseline=read_expectations(self.baseline or [], "baseline", zone=zone, date_period=self.date_period),
-            delivered=self._delivered(warehouse, client.app_token, client.environment, zone),
+            delivered=self._delivered(warehouse, hook.settings.target.host, client.app_token, client.environment, zone),
         )
         table = comparison_table(comparisons, lambda each: each.verdict(tolerance), expected_name="warehouse")
         differing = [each for each in comparisons if each.differs(tolerance)]
@@ -168,12 +168,19 @@ class AdjustReconcileOperator(BaseOperator):
         return merged([*found, *(each for each in nothing if each.key not in known)])
 
     def _delivered(
-        self, warehouse: Sequence[EventTotals], app_token: str, environment: str, zone: tzinfo
+        self, warehouse: Sequence[EventTotals], destination: str, app_token: str, environment: str, zone: tzinfo
     ) -> list[EventTotals] | None:
         if self.ledger_conn_id is None:
             return None
-        with ledger_engine(self.ledger_conn_id) as engine:
-            return delivered_totals(engine, warehouse, app_token=app_token, environment=environment, zone=zone)
+        with named_ledger_errors(self.ledger_conn_id), ledger_engine(self.ledger_conn_id) as engine:
+            return delivered_totals(
+                engine,
+                warehouse,
+                destination=destination,
+                app_token=app_token,
+                environment=environment,
+                zone=zone,
+            )
 
 
 def _result(comparisons: Sequence[Comparison]) -> dict[str, Any]:

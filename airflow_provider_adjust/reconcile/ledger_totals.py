@@ -21,15 +21,23 @@ _IN_ADJUST = [STATUS_NUMBERS[outcome.value] for outcome in (Outcome.DELIVERED, O
 
 
 def delivered_totals(
-    engine: sa.Engine, wanted: Sequence[EventTotals], *, app_token: str, environment: str, zone: tzinfo
+    engine: sa.Engine,
+    wanted: Sequence[EventTotals],
+    *,
+    destination: str,
+    app_token: str,
+    environment: str,
+    zone: tzinfo,
 ) -> list[EventTotals]:
     """Return the delivered total for each wanted one, in the same order.
 
+    :param destination: the host of Adjust's endpoint. What went to a rehearsal is not in Adjust, and is not counted.
     :raises AdjustConfigurationError: an event token has revenue in more than one currency on one of the days.
     """
     prepare(engine)
     by_day = {
-        day: _of_day(engine, day, app_token, environment, zone) for day in sorted({d for w in wanted for d in w.days})
+        day: _of_day(engine, day, destination, app_token, environment, zone)
+        for day in sorted({d for w in wanted for d in w.days})
     }
     totals = []
     for want in wanted:
@@ -45,13 +53,17 @@ def delivered_totals(
     return totals
 
 
-def _of_day(engine: sa.Engine, day: date, app_token: str, environment: str, zone: tzinfo) -> list[EventTotals]:
+def _of_day(
+    engine: sa.Engine, day: date, destination: str, app_token: str, environment: str, zone: tzinfo
+) -> list[EventTotals]:
     start = datetime.combine(day, time(), UTC) - utc_offset(day, zone)
     columns = events.c
     query = (
         sa.select(scopes.c.event_key, columns.currency, sa.func.count(), sa.func.sum(columns.revenue))
         .join(scopes, scopes.c.id == columns.scope_id)
         .where(
+            # An older ledger did not keep the host.
+            scopes.c.destination.in_((destination, "")),
             scopes.c.app_token == app_token,
             scopes.c.environment == environment,
             scopes.c.endpoint == EVENT.name,

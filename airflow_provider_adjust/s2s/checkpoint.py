@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import UNRESOLVED, Outcome
+from airflow_provider_adjust.s2s.answers.reasons import IN_FUTURE
 from airflow_provider_adjust.s2s.answers.receipt import REFUSED_AFTER_RESEND, Receipt, refused_after_resend
 from airflow_provider_adjust.s2s.errors import CheckpointMismatch, DeliveryStopped
 from airflow_provider_adjust.s2s.events.job import Job
@@ -160,7 +161,7 @@ class Checkpoint:
         self._dirty = True
 
     def settle(self, receipt: Receipt) -> None:
-        """Note a receipt. Held events and events in doubt stay open for the next try."""
+        """Note a receipt. Held events, events in doubt and those of the future stay open for the next try."""
         self._dirty = True
         if receipt.attempts and receipt.outcome is not Outcome.HELD:
             self._unsaved.add(receipt.position)
@@ -171,6 +172,8 @@ class Checkpoint:
             if receipt.reason == REFUSED_AFTER_RESEND.reason:
                 self._out_of_order.add(receipt.position)
             return
+        if receipt.reason == IN_FUTURE:
+            return  # its time comes, or the worker's clock is put right: a later try reads the row again
         self._pending.discard(receipt.position)
         self._doubtful.pop(receipt.position, None)
         self._settled.add(receipt)

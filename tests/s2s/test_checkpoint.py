@@ -106,6 +106,7 @@ def run_try(
     save_every: int = 1,
     stream: bool = True,
     on_in_doubt: Any = "resend",
+    now: datetime = NOW,
 ) -> DeliverySummary:
     parser = EventParser(RowOptions(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id"))
     adjust.hang_up()
@@ -115,7 +116,7 @@ def run_try(
         adjust,
         SendOptions(max_in_flight=2, on_in_doubt=on_in_doubt),
         checkpoint=checkpoint,
-        now=lambda: NOW,
+        now=lambda: now,
     )
     summary = checkpoint.earlier.copy()
     source: Any = iter(rows) if stream else rows
@@ -594,3 +595,14 @@ def test_whatever_becomes_of_what_was_read_the_list_fits(ends: list[Outcome | No
             if outcome is not None:
                 checkpoint.settle(receipt_for(each, outcome, "", "", lost_answers=each.position % 3))
         checkpoint.save()
+
+
+def test_an_event_of_the_future_is_offered_again_by_a_later_try() -> None:
+    """The clock of one worker is behind: the event is not refused for good."""
+    rows, store, adjust = make_rows([0, 1]), MemoryStore(), Adjust()
+    rows[1]["created_at"] = NOW + timedelta(minutes=10)
+    early = run_try(rows, store, adjust)
+    assert early.reasons == Counter({("invalid", "created_at_in_future"): 1})
+    late = run_try(rows, store, adjust, now=NOW + timedelta(minutes=8))
+    assert late.outcomes == Counter(delivered=2)
+    assert adjust.received == Counter({"order-0": 1, "order-1": 1})

@@ -107,7 +107,7 @@ def test_meaning_and_remedy_are_short_sentences_without_markup(reason: Reason) -
         ("http_0", Kind.IN_DOUBT, False),
         ("invalid_currency", Kind.ROW, False),
         ("invalid_revenue", Kind.ADJUST, False),
-        ("created_at_in_future", Kind.ROW, False),
+        ("created_at_in_future", Kind.ROW, True),
         ("not_adjust", Kind.NOT_ADJUST, True),
         ("wrong_s2s_token", Kind.HALT, False),
         ("of_another_version", Kind.ROW, False),

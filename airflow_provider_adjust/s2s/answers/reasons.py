@@ -13,6 +13,8 @@ from enum import Enum
 #: A gateway got no answer, or none that it could read, so Adjust may have recorded the event: 502 and 504, and
 #: Cloudflare's 520 and 524.
 GATEWAY_STATUSES = frozenset({502, 504, 520, 524})
+#: Refused by the clock of a worker, and not by what the row says for good.
+IN_FUTURE = "created_at_in_future"
 #: Whoever sends these asks for another attempt.
 BUSY_STATUSES = frozenset({408, 425, 429})
 
@@ -54,6 +56,12 @@ class Reason:
         return self.remedy[0].lower() + self.remedy[1:].removesuffix(".")
 
 
+#: A later try may find that the time has come, or that the worker's clock was put right.
+_EARLY = (
+    IN_FUTURE,
+    "The time lies more than 5 minutes ahead.",
+    "Check the time zone of the column, the argument timezone, and the worker's clock.",
+)
 _ROW = (
     (
         "above_max_revenue",
@@ -62,11 +70,6 @@ _ROW = (
     ),
     ("conflicting_att_status", "Both att_status and tracking_enabled are given.", "Give one."),
     ("conflicting_created_at", "created_at and created_at_unix name different seconds.", "Give one."),
-    (
-        "created_at_in_future",
-        "The time lies more than 5 minutes ahead.",
-        "Check the time zone of the column, the argument timezone, and the worker's clock.",
-    ),
     (
         "event_id_too_long",
         "The event id has more than 255 characters.",
@@ -247,6 +250,7 @@ def _of(kind: Kind, *reasons: tuple[str, str, str], retry_helps: bool = False) -
 #: Every reason, by kind.
 REASONS = (
     *_of(Kind.ROW, *_ROW),
+    *_of(Kind.ROW, _EARLY, retry_helps=True),
     *_of(Kind.ADJUST, *_ADJUST, _REFUSED_STATUS),
     *_of(Kind.HALT, *_HALT),
     *_of(Kind.NOT_ADJUST, *_NOT_ADJUST, retry_helps=True),

@@ -31,7 +31,7 @@ from airflow_provider_adjust.s2s.delivery.pacing import DelayQueue, Pace
 from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.sink import Sink
 from airflow_provider_adjust.s2s.delivery.source import Source
-from airflow_provider_adjust.s2s.delivery.stops import halted, nothing_settled, retry_after_too_long
+from airflow_provider_adjust.s2s.delivery.stops import HaltedRoutes, nothing_settled, retry_after_too_long
 from airflow_provider_adjust.s2s.errors import (
     AdjustConfigurationError,
     LedgerUnavailable,
@@ -89,6 +89,7 @@ class Delivery:
         self._canary = TokenCanary()
         self._clock = clock
         self._schedule = Schedule()
+        self._halts = HaltedRoutes(routes)
         self._dispatcher = Dispatcher(self._schedule, self._canary, claims)
         self._buffer = min(options.max_in_flight * _BUFFERED_PER_REQUEST, _MOST_BUFFERED)
         #: Requests under way.
@@ -162,10 +163,9 @@ class Delivery:
             yield self.hand_over()
         self._hold_the_rest()
         yield self.hand_over()
-        if self._stopped:
-            raise self._stopped
-        if source.error:
-            raise source.error
+        for error in (self._stopped, source.error, self._halts.error):
+            if error:
+                raise error
 
     def hand_over(self) -> list[Receipt]:
         """Have the sink take the new receipts, and return them.
@@ -229,7 +229,9 @@ class Delivery:
                 pending = self._dispatcher.next()
                 if pending is None:
                     break
-                if self._lookup and pending.doubtful and not pending.attempts:
+                if pending.job.route in self._halts:
+                    self._hold_unsent(pending)
+                elif self._lookup and pending.doubtful and not pending.attempts:
                     # An earlier try left it in doubt.
                     self._begin_lookup(pending, self._lookup)
                 else:
@@ -329,7 +331,8 @@ class Delivery:
             pending.doubtful = True
             pending.lost_answers += 1
         if outcome is Outcome.HALT:
-            self.stop(halted(verdict))
+            if stopping := self._halts.add(pending.job.route, verdict):
+                self.stop(stopping)
             self._unresolved(pending, verdict, answer)
         elif outcome is Outcome.RETRY:
             self._retry(pending, verdict, answer)
@@ -418,6 +421,12 @@ class Delivery:
         self._end(pending, Outcome.IN_DOUBT if pending.doubtful else Outcome.HELD, verdict, answer)
         self._hold_followers(pending)
 
+    def _hold_unsent(self, pending: Pending) -> None:
+        """Its route was halted before its turn."""
+        self._receipts.append(_stopped(pending))
+        self._hold_followers(pending)
+        self._release(pending)
+
     def _hold_followers(self, pending: Pending) -> None:
         self._receipts.extend(held_behind_another(follower.job) for follower in self._schedule.hold(pending))
 
@@ -429,9 +438,10 @@ class Delivery:
             self.stop(error)
         heads = [*self._delayed, *(self._lookup or ()), *self._dispatcher.drain()]
         for head in sorted(heads, key=lambda pending: pending.turn):
-            self._receipts.extend(
-                stopped_before_sent(
-                    each.job, doubtful=each.doubtful, attempts=each.attempts, lost_answers=each.lost_answers
-                )
-                for each in (head, *self._schedule.hold(head))
-            )
+            self._receipts.extend(_stopped(each) for each in (head, *self._schedule.hold(head)))
+
+
+def _stopped(pending: Pending) -> Receipt:
+    return stopped_before_sent(
+        pending.job, doubtful=pending.doubtful, attempts=pending.attempts, lost_answers=pending.lost_answers
+    )

@@ -57,7 +57,7 @@ class Sender:
         self._checkpoint = checkpoint
         if ledger:
             ledger.attach(
-                {name: route.destination for name, route in routes.items()},
+                {name: route.target.host for name, route in routes.items()},
                 longest_request=max(route.longest_request for route in routes.values()),
             )
         self._intake = Intake(

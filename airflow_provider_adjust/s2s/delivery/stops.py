@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from airflow_provider_adjust.s2s.answers.outcome import NOT_FROM_ADJUST, Verdict
+from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted, DeliveryStopped, NotAdjust
 from airflow_provider_adjust.s2s.redaction import escape
 
@@ -16,15 +19,35 @@ def _words(verdict: Verdict, longest: int | None = None) -> str:
     return f"{status}: {escape(verdict.message, longest)}" if verdict.message else status
 
 
-def halted(verdict: Verdict) -> DeliveryStopped:
+class HaltedRoutes:
+    """Routes of which no event can succeed. While there is another route, the delivery goes on with that."""
+
+    def __init__(self, routes: Mapping[str | None, Route]) -> None:
+        self._routes = routes
+        self._halted: set[str | None] = set()
+        #: Why the first of them was halted.
+        self.error: Exception | None = None
+
+    def __contains__(self, route: str | None) -> bool:
+        return route in self._halted
+
+    def add(self, route: str | None, verdict: Verdict) -> Exception | None:
+        """Halt the route; return why the whole delivery has to stop, or None while another route is left."""
+        where = "" if route is None else f"route {route!r} (connection {self._routes[route].connection}): "
+        self._halted.add(route)
+        self.error = self.error or halted(verdict, where)
+        return self.error if len(self._halted) == len(self._routes) else None
+
+
+def halted(verdict: Verdict, where: str = "") -> DeliveryStopped:
     """No event of the batch can succeed: Adjust refuses credentials, app or account, or something else answers."""
     if verdict.reason in NOT_FROM_ADJUST:
         words = _words(verdict, _FIRST_WORDS)
         return NotAdjust(
-            f"something other than Adjust answered, nothing more was sent ({verdict.reason}; {words}): {verdict.remedy}"
+            f"{where}something other than Adjust answered, nothing more was sent ({verdict.reason}; {words}): {verdict.remedy}"
         )
     return DeliveryHalted(
-        f"Adjust refuses the whole batch, nothing more was sent ({verdict.reason}; {_words(verdict)}): {verdict.remedy}"
+        f"{where}Adjust refuses the whole batch, nothing more was sent ({verdict.reason}; {_words(verdict)}): {verdict.remedy}"
     )
 
 

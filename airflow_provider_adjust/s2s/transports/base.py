@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 #: ``curl`` needs the extra of that name; ``auto`` is curl where it is installed.
 TransportName = Literal["auto", "curl", "requests"]
@@ -20,6 +21,11 @@ class Target:
 
     url: str
     s2s_token: str | None = field(default=None, repr=False)
+
+    @property
+    def host(self) -> str:
+        """What one host knows another does not: a rehearsal's events are not in Adjust."""
+        return urlsplit(self.url).hostname or ""
 
 
 class Failure(Enum):
