@@ -606,3 +606,19 @@ def test_an_event_of_the_future_is_offered_again_by_a_later_try() -> None:
     late = run_try(rows, store, adjust, now=NOW + timedelta(minutes=8))
     assert late.outcomes == Counter(delivered=2)
     assert adjust.received == Counter({"order-0": 1, "order-1": 1})
+
+
+def test_a_killed_task_waits_for_its_store_a_few_seconds_only() -> None:
+    now = [0.0]
+    store = MemoryStore()
+    checkpoint = Checkpoint(store, clock=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
+
+    def away(_: Any) -> None:
+        raise OSError("the API server is away")
+
+    store.save = away  # type: ignore[method-assign]
+    list(checkpoint.resume([job(1, "a")]))
+    checkpoint.hurry()
+    with pytest.raises(DeliveryStopped, match="could not be saved for 2 s"):
+        checkpoint.save_at_the_end(ended=True)
+    assert now[0] < 4

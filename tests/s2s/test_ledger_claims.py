@@ -12,20 +12,24 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from effort import examples
+from fake_transport import OK, FakeTransport
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger_rows import end_leases, forget_everything
 from s2s_case import NOW, job
 
+from airflow_provider_adjust.s2s import Route, RowOptions, Sender
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
 from airflow_provider_adjust.s2s.errors import LedgerUnavailable
 from airflow_provider_adjust.s2s.events.job import Claim, Job
+from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.ledger import ledger as ledger_module
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.schema import STATUSES, deliveries, events, totals, tries
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
+from airflow_provider_adjust.s2s.transports import Target
 
 #: A lease that a test can wait for.
 SHORT = 0.6
@@ -294,6 +298,43 @@ def test_an_event_in_doubt_is_sent_again_a_limited_number_of_times_over_all_trie
         assert reasons_of(claim(ledgers(run, max_resends=limit), shared)) == [expected]
     end_leases(ledger_engine)
     assert claim(ledgers("looks it up", on_in_doubt="verify"), shared) == [Claim(sent_before=True, lost_answers=3)]
+
+
+# -- what ends a delivery ----------------------------------------------------------------------------------------------
+
+
+def test_a_lease_that_is_lost_ends_a_delivery_and_one_that_waits_sends_nothing(ledger_engine: sa.Engine) -> None:
+    rows = [
+        {"order_id": f"o-{number}", "adid": f"d-{number}", "created_at": NOW.timestamp() - 100 + number}
+        for number in range(4)
+    ]
+    options = RowOptions(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id")
+    transport = FakeTransport(otherwise=OK)
+    ledger = Ledger(ledger_engine, TaskInstanceId("dag", "mine", "send"), now=lambda: NOW)
+    route = Route(EventParser(options), Target("http://127.0.0.1/event"))
+    sender = Sender({None: route}, transport, ledger=ledger, now=lambda: NOW)
+    answers = iter([False, False])
+
+    def may_send(**_: float) -> bool:
+        if next(answers, None) is False:
+            return False
+        raise LedgerUnavailable("another try has taken over")
+
+    ledger._lease.may_send = may_send  # type: ignore[method-assign]
+    with pytest.raises(LedgerUnavailable, match="taken over"):
+        list(sender.send(rows))
+    assert transport.positions == []
+    ledger.end("LedgerUnavailable")
+    ledger.close()
+    assert statuses(ledger_engine) == {}
+
+
+def test_a_killed_task_waits_for_its_database_a_few_seconds_only(ledgers: Any) -> None:
+    ledger = ledgers()
+    ledger.hurry()
+    assert ledger._patience == ledger_module.HURRIED_PATIENCE < ledger_module.PATIENCE
+    claim(ledger, event(1, "order-1"))
+    assert ledger._patience == ledger_module.HURRIED_PATIENCE, "a write that worked changes nothing about it"
 
 
 # -- tries and totals ---------------------------------------------------------------------------------------------------

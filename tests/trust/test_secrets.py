@@ -252,7 +252,7 @@ def test_what_is_searched_is_what_was_said(written: Written) -> None:
     for words in ("Delivery ended", "LedgerUnavailable", "StreamOutOfOrder", "DeliveryHalted", "AdjustUnreachable"):
         assert words in said
     assert "urllib3" in said, "the libraries' own debug lines must be there"
-    assert "adjust_delivery" in written.texts["ledger"]
+    assert "adjust_event" in written.texts["ledger"]
     assert "events (not shown: they hold device ids)" in written.texts["metadata database"]
 
 

@@ -8,6 +8,7 @@ address and no secret is stored.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -60,6 +61,8 @@ _BY_EARLIER_TRY = "by_earlier_try"
 _T = TypeVar("_T")
 _SENT = {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.IN_DOUBT}
 _SETTLED = _SENT - {Outcome.IN_DOUBT}
+#: Seconds for which the app's other scopes are taken as known, where they serve a warning only.
+_OTHERS_FOR = 1.0
 #: What the column of lost answers can hold.
 _MOST_COUNTED = 32_767
 _UNKNOWN_HOLDER = Holder(0, "", "", "", -1, 0, False)
@@ -118,6 +121,7 @@ class Ledger:
         self.rejected_path: str | None = None
         self._numbers = Numbers()
         self._ended_holders: dict[int, Holder] = {}
+        self._others: dict[Scope, tuple[float, dict[int, str]]] = {}
         #: Events whose id the app already has under another event token.
         self.known_under_another_key = 0
         self._flushing: Future[None] | None = None
@@ -179,7 +183,7 @@ class Ledger:
                 return more(connection), committed
 
         def learn_and_work() -> tuple[_T, Callable[[], None]]:
-            wanted = {self._place(receipt.event, receipt.route).scope for receipt in settled if receipt.event}
+            wanted = {self._scope_of(receipt, receipt.event) for receipt in settled if receipt.event}
             self._numbers.learn(
                 self._engine,
                 {place.scope for place in places} | wanted,
@@ -222,7 +226,7 @@ class Ledger:
         self, connection: sa.Connection, scope: Scope, jobs: dict[str, Job], answers: dict[int, Claim | Receipt]
     ) -> None:
         scope_id = self._numbers.scope(scope)
-        others = siblings(connection, scope, lock=self._id_scope == "app")
+        others = self._other_scopes(connection, scope)
         elsewhere = known_in(connection, others, list(jobs)) if others else {}
         if self._id_scope == "app" and elsewhere:
             known_holders = self._holders(connection, {record.try_id for record in elsewhere.values()})
@@ -251,6 +255,14 @@ class Ledger:
                 update(connection, scope_id, [key], {"try_id": self._try_id, "position": job.position})
                 if answer.outcome is not Outcome.REJECTED:
                     self._by_earlier_try.add(job.position)
+
+    def _other_scopes(self, connection: sa.Connection, scope: Scope) -> dict[int, str]:
+        """The app's other scopes; read anew each time where they decide, and each second where they only warn."""
+        if self._id_scope == "app":
+            return siblings(connection, scope, lock=True)
+        if time.monotonic() - self._others.get(scope, (-math.inf, {}))[0] >= _OTHERS_FOR:
+            self._others[scope] = time.monotonic(), siblings(connection, scope, lock=False)
+        return self._others[scope][1]
 
     def _decide_for_app(self, job: Job, record: Any, holder: Holder, event_key: str) -> Receipt | None:
         """What it means that the app has the id under another event token; None if that one was refused."""
@@ -323,6 +335,11 @@ class Ledger:
             "http_status": None,
             "lost_answers": 0,
         }
+
+    def _scope_of(self, receipt: Receipt, event: Event) -> Scope:
+        """The scope of a receipt's event: that of its claim, where it has one."""
+        place = self._open.get(receipt.position)
+        return place.scope if place is not None else self._place(event, receipt.route).scope
 
     def _place(self, event: Event, route: str | None) -> _Place:
         """Where the event's record is."""
@@ -399,7 +416,7 @@ class Ledger:
             outcome, reason = Outcome.SKIPPED.value, _BY_EARLIER_TRY
         if event is None:
             return TotalKey(None, None, outcome, reason, None), None
-        scope_id = self._numbers.scope(self._place(event, receipt.route).scope)
+        scope_id = self._numbers.scope(self._scope_of(receipt, event))
         amount = event.revenue
         currency = None if amount is None else event.params.get("currency")
         return TotalKey(scope_id, day_of(event.occurred_at), outcome, reason, currency), amount

@@ -125,7 +125,8 @@ def insert_new(
     ids = [record["event_id"] for record in records]
     whole = {"scope_id": scope_id, **common}
     if connection.dialect.name == "postgresql":
-        new = set(connection.scalars(_insert_arrays(whole, records)))
+        arrays = {name: [record[name] for record in records] for name in _EVENT_COLUMNS}
+        new = set(connection.scalars(_INSERT_ARRAYS, {**whole, **arrays}))
         return {} if len(new) == len(ids) else locked(connection, scope_id, [key for key in ids if key not in new])
     known = locked(connection, scope_id, ids)
     fresh = [{**whole, **record} for record in records if record["event_id"] not in known]
@@ -134,17 +135,21 @@ def insert_new(
     return known
 
 
-def _insert_arrays(whole: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> Any:
+_COMMON_COLUMNS = ("scope_id", "try_id", "status", "reason", "http_status", "lost_answers")
+
+
+def _insert_arrays() -> Any:
     """Insert what no other task has inserted; on a conflict, wait for the end of the other transaction."""
-    arrays = [
-        sa.bindparam(name, [record[name] for record in records], postgresql.ARRAY(_columns[name].type))
-        for name in _EVENT_COLUMNS
-    ]
+    arrays = [sa.bindparam(name, type_=postgresql.ARRAY(_columns[name].type)) for name in _EVENT_COLUMNS]
     each = sa.func.unnest(*arrays).table_valued(*_EVENT_COLUMNS).render_derived()
-    constants = [sa.literal(value, _columns[name].type).label(name) for name, value in whole.items()]
+    constants = [sa.bindparam(name, type_=_columns[name].type).label(name) for name in _COMMON_COLUMNS]
     rows = sa.select(*constants, *(each.c[name] for name in _EVENT_COLUMNS))
-    insert = postgresql.insert(events).from_select([*whole, *_EVENT_COLUMNS], rows)
+    insert = postgresql.insert(events).from_select([*_COMMON_COLUMNS, *_EVENT_COLUMNS], rows)
     return insert.on_conflict_do_nothing().returning(_columns.event_id)
+
+
+#: Made once: to make it costs as much as to run it.
+_INSERT_ARRAYS = _insert_arrays()
 
 
 def locked(connection: sa.Connection, scope_id: int, ids: list[str]) -> dict[str, Any]:
