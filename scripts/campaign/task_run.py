@@ -32,6 +32,9 @@ _LONGEST_TRY = 300.0
 #: Two runs of a story see the same things at once.
 _seen = Lock()
 
+#: Troubles in which the checkpoint cannot be saved.
+_CHECKPOINT_AWAY = frozenset({"API server away", "disk full at the state store"})
+
 
 @dataclass(kw_only=True)
 class TaskRun:
@@ -140,7 +143,11 @@ class TaskRun:
         self.story.resent_answered |= {key for what, key in noted if what == "sent"} & self._answered
         if kind == "SIGTERM":
             answered = {key for what, key in noted if what in {"delivered", "duplicate", "rejected"}}
-            self._answered |= answered - left_open
+            if self.story.setting.trouble in _CHECKPOINT_AWAY:
+                # A stopped task has a few seconds, and its memory took nothing in them.
+                self.story.doubts.update(answered)
+            else:
+                self._answered |= answered - left_open
 
     def _kill(self, process: BaseProcess, this: Try) -> str | None:
         """Kill at a request of this try, give or take some milliseconds; None when the try was faster."""

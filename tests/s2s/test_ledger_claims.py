@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +29,7 @@ from airflow_provider_adjust.s2s.ledger import ledger as ledger_module
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.schema import STATUSES, deliveries, events, totals, tries
+from airflow_provider_adjust.s2s.ledger.statements import retry_while_away
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 from airflow_provider_adjust.s2s.transports import Target
 
@@ -462,3 +464,35 @@ def test_times_are_kept_with_their_microseconds(ledgers: Any, ledger_engine: sa.
     claim(ledger, made)
     with ledger_engine.connect() as connection:
         assert connection.scalar(sa.select(events.c.occurred_at)) == moment.replace(tzinfo=None)
+
+
+@pytest.mark.parametrize(
+    ("error", "goes_away"),
+    [
+        (sa.exc.InternalError("INSERT", {}, SimpleNamespace(sqlstate="25006")), True),
+        (sa.exc.OperationalError("INSERT", {}, Exception("no such table: adjust_try")), False),
+        (sa.exc.OperationalError("INSERT", {}, Exception("disk I/O error")), True),
+        (sa.exc.ProgrammingError("INSERT", {}, Exception("syntax")), False),
+        (sa.exc.IntegrityError("INSERT", {}, Exception("UNIQUE")), False),
+        (OSError("the disk"), False),
+    ],
+    ids=["only reads", "no table", "operational", "statement", "lost race", "no database error"],
+)
+def test_what_may_be_gone_in_a_minute_is_waited_for(error: Exception, goes_away: bool) -> None:
+    failures = iter([error])
+
+    def work() -> str:
+        if failure := next(failures, None):
+            raise failure
+        return "written"
+
+    if goes_away:
+        assert retry_while_away(work, patience=lambda: 30.0) == "written"
+    else:
+        with pytest.raises(type(error)):
+            retry_while_away(work, patience=lambda: 30.0)
+
+
+def test_an_error_of_the_ledger_stays_what_it_is() -> None:
+    lost = LedgerUnavailable("another try has taken over")
+    assert LedgerUnavailable.because(lost) is lost

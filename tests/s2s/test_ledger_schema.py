@@ -309,3 +309,12 @@ def test_a_ledger_works_through_a_pooler_in_transaction_mode(pgbouncer_url: str)
     ledger.end()
     ledger.close()
     engine.dispose()
+
+
+def test_tables_without_a_version_are_completed(ledger_engine: sa.Engine) -> None:
+    """MySQL commits each of them by itself, so a task that was killed may leave them so."""
+    prepare(ledger_engine)
+    with ledger_engine.begin() as connection:
+        connection.execute(versions.delete())
+    prepare(ledger_engine)
+    assert shape(ledger_engine) == (PRESENT, [VERSION])
