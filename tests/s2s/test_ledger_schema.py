@@ -292,6 +292,8 @@ def test_a_first_error_of_tasks_that_begin_at_once_is_tried_again() -> None:
 def test_nothing_is_prepared_in_postgres(postgres_url: str) -> None:
     """A pooler in transaction mode gives each transaction another server."""
     engine = sa.create_engine(sa.make_url(postgres_url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        drop_all(connection)
     prepare(engine)
     with engine.connect() as connection:
         assert connection.connection.dbapi_connection.prepare_threshold is None  # type: ignore[union-attr]
