@@ -25,6 +25,7 @@ from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
 from airflow_provider_adjust.s2s.errors import LedgerUnavailable
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.parser import EventParser
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow
 from airflow_provider_adjust.s2s.ledger import ledger as ledger_module
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.migration import prepare
@@ -496,3 +497,78 @@ def test_what_may_be_gone_in_a_minute_is_waited_for(error: Exception, goes_away:
 def test_an_error_of_the_ledger_stays_what_it_is() -> None:
     lost = LedgerUnavailable("another try has taken over")
     assert LedgerUnavailable.because(lost) is lost
+
+
+# -- what a corrected row means --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"revenue": "12.00"}, "differs_from_delivered"),
+        ({"currency": "USD"}, "differs_from_delivered"),
+        ({"revenue": "10.000"}, "delivered_before"),
+        ({"adid": "joined later"}, "delivered_before"),
+    ],
+    ids=["amount", "currency", "spelling", "another id of the device"],
+)
+def test_only_another_time_or_amount_makes_a_delivered_event_another(
+    ledgers: Any, changes: dict[str, str], reason: str
+) -> None:
+    first = ledgers("first")
+    deliver(first, event(1, "order-1", revenue="10.00", currency="EUR"))
+    first.end()
+    now = event(1, "order-1", **{"revenue": "10.00", "currency": "EUR", **changes})
+    assert reasons_of(claim(ledgers("second"), now)) == [reason]
+
+
+def test_a_delivered_event_with_another_time_is_another(ledgers: Any) -> None:
+    first = ledgers("first")
+    deliver(first, event(1, "order-1"))
+    first.end()
+    assert reasons_of(claim(ledgers("second"), event(1, "order-1", at=31))) == ["differs_from_delivered"]
+
+
+def test_an_event_in_doubt_cannot_be_looked_up_by_a_row_that_changed(ledgers: Any, ledger_engine: sa.Engine) -> None:
+    claim(ledgers("killed"), event(1, "order-1", revenue="1.50", currency="EUR"))
+    end_leases(ledger_engine)
+    corrected = event(1, "order-1", revenue="12.00", currency="EUR")
+    assert reasons_of(claim(ledgers("verifies", on_in_doubt="verify"), corrected)) == ["not_verified"]
+
+
+def test_a_refused_event_of_a_rejected_file_is_offered_again(ledgers: Any) -> None:
+    first, refused = ledgers("first"), event(1, "order-1")
+    claim(first, refused)
+    first.settle(receipt_for(refused, Outcome.REJECTED, "event_token_blocklisted", ""))
+    first.end()
+    again = Job(refused.event, 1, ResubmittedRow({}, "order-1"))
+    assert reasons_of(claim(ledgers("second"), again)) == ["claim"]
+
+
+def test_a_commit_with_a_lost_answer_costs_the_totals_nothing(ledgers: Any, ledger_engine: sa.Engine) -> None:
+    """The database has it, and the ledger does not know that: it writes the same once more."""
+    ledger, sent = ledgers(), event(1, "order-1", revenue="10.50", currency="EUR")
+    claim(ledger, sent)
+    lost = iter([sa.exc.OperationalError("COMMIT", {}, Exception("server closed the connection"))])
+    commit = ledger_engine.dialect.do_commit
+
+    def commit_and_lose_the_answer(connection: Any) -> None:
+        commit(connection)
+        if error := next(lost, None):
+            raise error
+
+    ledger_engine.dialect.do_commit = commit_and_lose_the_answer  # type: ignore[method-assign]
+    ledger.settle(receipt_for(sent, Outcome.DELIVERED, "", ""))
+    ledger.flush()
+    ledger.end()
+    ledger_engine.dialect.do_commit = commit  # type: ignore[method-assign]
+    with ledger_engine.connect() as connection:
+        found = connection.execute(sa.select(totals.c.outcome, totals.c.events)).all()
+    assert [tuple(each) for each in found] == [("delivered", 1)]
+    assert statuses(ledger_engine) == {"order-1": "delivered"}
+
+
+def test_a_reason_longer_than_its_column_is_cut(ledgers: Any) -> None:
+    ledger = ledgers()
+    ledger.settle(Receipt(Outcome.INVALID, "invalid_" + "x" * 90, None, 1))
+    ledger.end()

@@ -763,3 +763,15 @@ def test_every_parameter_that_is_sent_arrives_as_it_was(adjust_sandbox: SandboxS
         assert client.post(f"{adjust_sandbox.url}/event", token=None, body=event.body).status == 200
     recorded = [each["params"] for each in adjust_sandbox.events()]
     assert recorded == [event.params for event in events]
+
+
+def test_an_empty_answer_without_a_length_is_no_answer(client: Client) -> None:
+    """A connection that broke right after the headers looks the same."""
+
+    def answer_and_close(connection: Connection) -> None:
+        connection.read()
+        connection.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+
+    with RawServer(answer_and_close) as server:
+        completion = client.post(server.url)
+    assert judge(completion).outcome is Outcome.IN_DOUBT

@@ -25,6 +25,12 @@ from airflow_provider_adjust.s2s.redaction import redact
 from airflow_provider_adjust.s2s.transports import Completion, Failure
 from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
 
+#: By these words proxies (Envoy, Varnish) say in a 503 that the request was sent on and its answer was lost.
+_LOST_BEHIND_A_PROXY = re.compile(
+    r"disconnect/reset before headers|reset reason: connection termination|backend fetch failed|first byte timeout"
+    r"|upstream request timeout",
+    re.IGNORECASE,
+)
 #: The first substring that an answer's message contains decides.
 _BY_MESSAGE: tuple[tuple[str, Outcome, str], ...] = (
     ("earlier unique event tracked", Outcome.DUPLICATE, "earlier_unique_event"),
@@ -147,9 +153,10 @@ def _decide(status: int, text: str, response: Any, message: str) -> tuple[Outcom
     if message:
         lowered = message.lower()
         for fragment, outcome, reason in _BY_MESSAGE:
-            if fragment in lowered:
+            # A gateway may say "internal error", too, and does not know what Adjust did.
+            if fragment in lowered and not (outcome is Outcome.RETRY and status in GATEWAY_STATUSES):
                 return outcome, reason
-    if status in GATEWAY_STATUSES:
+    if status in GATEWAY_STATUSES or (status == 503 and _LOST_BEHIND_A_PROXY.search(text)):
         return Outcome.IN_DOUBT, f"http_{status}"
     if status in BUSY_STATUSES or status >= 500:
         return Outcome.RETRY, f"http_{status}"

@@ -226,7 +226,7 @@ _SKIPPED = (
     ("delivered_before", "The ledger knows that another run delivered it.", "Nothing to do."),
     (
         "differs_from_delivered",
-        "It was delivered with another content: its row was corrected since, or id_field names two events alike.",
+        "It was delivered with another time or amount: its row was corrected since, or id_field names two events alike.",
         "Book the difference as an event of its own, or name more columns in id_field. Adjust cannot change an event.",
     ),
     ("refused_before", "The ledger knows that Adjust refused it in another run.", "Change the row to send it again."),

@@ -45,9 +45,9 @@ class Dispatcher:
         self._canary = canary
         self._claims = claims
         self._admitted: deque[Pending] = deque()
-        #: Positions of the events that were read and not yet claimed, by route and identity. Once an event is claimed, the
+        #: Positions of the events that were read and not yet claimed, by identity. Once an event is claimed, the
         #: claim store knows its id.
-        self._unclaimed: dict[tuple[str | None, ...], int] = {}
+        self._unclaimed: dict[tuple[str, ...], int] = {}
         self._asked: tuple[list[Pending], Future[list[Claim | Receipt]]] | None = None
 
     def next(self) -> Pending | None:
@@ -65,7 +65,7 @@ class Dispatcher:
         """
         if self._claims is None:
             return job.position
-        return self._unclaimed.setdefault((job.route, *job.event.identity), job.position)
+        return self._unclaimed.setdefault(job.event.identity, job.position)
 
     def admit(self, pending: Pending) -> None:
         """Offer an event that is claimed."""
@@ -129,7 +129,7 @@ class Dispatcher:
             raise LedgerUnavailable.because(error) from error
         for pending, each in zip(batch, answers, strict=True):
             pending.claimed = isinstance(each, Claim)
-            self._unclaimed.pop((pending.job.route, *pending.event.identity), None)
+            self._unclaimed.pop(pending.event.identity, None)
         return list(zip(batch, answers, strict=True))
 
     def drain(self) -> Iterator[Pending]:

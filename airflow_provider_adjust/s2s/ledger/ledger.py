@@ -20,13 +20,18 @@ from typing import Any, NamedTuple, TypeVar
 import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.answers.outcome import IdScope, OnInDoubt, Outcome
-from airflow_provider_adjust.s2s.answers.receipt import TOO_MANY_RESENDS, Receipt, receipt_for
+from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Claim, Job
+from airflow_provider_adjust.s2s.ledger.decisions import Decisions
 from airflow_provider_adjust.s2s.ledger.lease import LEASE, Lease, wait_for_earlier_tries
 from airflow_provider_adjust.s2s.ledger.migration import prepare
-from airflow_provider_adjust.s2s.ledger.records import content_digest, differs, event_key, repeated, to_row
-from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, STATUSES, events
+from airflow_provider_adjust.s2s.ledger.records import (
+    event_key,
+    repeated,
+    to_row,
+)
+from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, events
 from airflow_provider_adjust.s2s.ledger.statements import (
     Numbers,
     Scope,
@@ -63,6 +68,7 @@ _SENT = {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.IN_DOUB
 _SETTLED = _SENT - {Outcome.IN_DOUBT}
 #: Seconds for which the app's other scopes are taken as known, where they serve a warning only.
 _OTHERS_FOR = 1.0
+_LONGEST_REASON = 64
 #: What the column of lost answers can hold.
 _MOST_COUNTED = 32_767
 _UNKNOWN_HOLDER = Holder(0, "", "", "", -1, 0, False)
@@ -102,13 +108,8 @@ class Ledger:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
-        self._task_instance = task_instance
-        self._on_in_doubt = on_in_doubt
-        self._retry_unknown_devices = retry_unknown_devices
         self._id_scope = id_scope
-        self._max_resends = max_resends
         self.batch_size = batch_size
-        self._now = now
         self._clock = clock
         self._destinations: Mapping[str | None, str] = {}
         self._patience = self._most_patience = PATIENCE
@@ -134,6 +135,7 @@ class Ledger:
         self._lease = Lease(engine, task_instance, seconds, self._writer)
         self._try_id = self._lease.try_id
         self._totals = Totals(self._try_id)
+        self._decisions = Decisions(self._try_id, task_instance, on_in_doubt, max_resends, retry_unknown_devices, now)
 
     def attach(self, destinations: Mapping[str | None, str], longest_request: float = 0.0) -> None:
         """Say where each route's events go, and how many seconds a request may take at most."""
@@ -232,7 +234,7 @@ class Ledger:
             known_holders = self._holders(connection, {record.try_id for record in elsewhere.values()})
             for key, record in elsewhere.items():
                 holder = known_holders.get(record.try_id, _UNKNOWN_HOLDER)
-                if ending := self._decide_for_app(jobs[key], record, holder, others[record.scope_id]):
+                if ending := self._decisions.decide_for_app(jobs[key], record, holder, others[record.scope_id]):
                     answers[id(jobs.pop(key))] = ending
         if not jobs:
             return
@@ -245,7 +247,12 @@ class Ledger:
                 answers[id(job)] = Claim()
                 continue
             record = known[key]
-            answer = self._decide(connection, job, record, found.get(record.try_id, _UNKNOWN_HOLDER))
+            answer = self._decisions.decide(
+                job,
+                record,
+                found.get(record.try_id, _UNKNOWN_HOLDER),
+                self._numbers.code(connection, record.reason),
+            )
             answers[id(job)] = answer
             if isinstance(answer, Claim):
                 values = {**to_row(key, job), **mine, "lost_answers": answer.lost_answers}
@@ -264,67 +271,11 @@ class Ledger:
             self._others[scope] = time.monotonic(), siblings(connection, scope, lock=False)
         return self._others[scope][1]
 
-    def _decide_for_app(self, job: Job, record: Any, holder: Holder, event_key: str) -> Receipt | None:
-        """What it means that the app has the id under another event token; None if that one was refused."""
-        if record.try_id == self._try_id:
-            return repeated(job, record.position)
-        where = f"the app has this id as an event {event_key}, sent {holder} (id_scope is app)"
-        status = STATUSES[record.status]
-        if status in {Outcome.DELIVERED.value, Outcome.DUPLICATE.value}:
-            return receipt_for(job, Outcome.SKIPPED, "delivered_before", where)
-        if status == SENDING and holder.is_alive:
-            return receipt_for(job, Outcome.HELD, "sent_elsewhere", where)
-        if status == Outcome.REJECTED.value:
-            return None
-        return receipt_for(job, Outcome.IN_DOUBT, "no_answer", f"{where}, and no answer came; check in Adjust")
-
     def _holders(self, connection: sa.Connection, ids: set[int]) -> dict[int, Holder]:
         unknown = {each for each in ids if each not in self._ended_holders and each != self._try_id}
         found = holders(connection, unknown)
         self._ended_holders.update({number: each for number, each in found.items() if not each.is_alive})
         return found | self._ended_holders
-
-    def _decide(self, connection: sa.Connection, job: Job, record: Any, holder: Holder) -> Claim | Receipt:
-        """What an earlier claim means for the event."""
-        if record.try_id == self._try_id:
-            # The same row: the commit's answer was lost. Another: its id is in the input twice.
-            return Claim() if record.position == job.position else repeated(job, record.position)
-        status = STATUSES[record.status]
-        reason = self._numbers.code(connection, record.reason)
-        is_own = holder.is_of(self._task_instance)
-        is_same = record.content is None or record.content == content_digest(job.event)
-        if status in {Outcome.DELIVERED.value, Outcome.DUPLICATE.value}:
-            if not is_same:
-                return differs(job, record.content, holder)
-            if is_own:
-                # The result covers all tries of this task instance.
-                return receipt_for(job, Outcome(status), reason, "by an earlier try", http_status=record.http_status)
-            return receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {holder}")
-        if status == Outcome.REJECTED.value:
-            if record.content is None or not is_same or self._offers_again(job, reason):
-                return Claim()
-            detail = f"Adjust refused it {holder}; change the row to send it again"
-            if is_own:
-                return receipt_for(job, Outcome.REJECTED, reason, detail, http_status=record.http_status)
-            return receipt_for(job, Outcome.SKIPPED, "refused_before", f"{reason}: {detail}")
-        if status == SENDING and holder.is_alive:
-            return receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {holder}")
-        if self._on_in_doubt == "hold":
-            return receipt_for(
-                job,
-                Outcome.IN_DOUBT,
-                "no_answer",
-                f"it was sent {holder}, and no answer came; check in Adjust whether it was recorded",
-            )
-        # Of a try that was killed it is not known whether it sent the event.
-        lost_answers = record.lost_answers + (status == SENDING)
-        if self._on_in_doubt == "resend" and lost_answers > self._max_resends:
-            return receipt_for(job, *TOO_MANY_RESENDS, lost_answers=lost_answers)
-        return Claim(sent_before=True, lost_answers=lost_answers)
-
-    def _offers_again(self, job: Job, reason: str) -> bool:
-        limit = self._retry_unknown_devices
-        return limit is not None and reason == "device_not_found" and self._now() - job.event.occurred_at <= limit
 
     def _claim_columns(self) -> dict[str, Any]:
         """The columns that are the same for all events of a claim."""
@@ -357,7 +308,7 @@ class Ledger:
 
     def settle(self, receipt: Receipt) -> None:
         """Count the end of a row; if its event was claimed, write how it ended."""
-        self._settled.append(receipt)
+        self._settled.append(receipt._replace(reason=receipt.reason[:_LONGEST_REASON]))
         # More than one batch, since the next claim writes it along.
         if len(self._settled) >= 2 * self.batch_size or self._clock() - self._written_at >= WRITE_EVERY:
             self._begin_flush()
