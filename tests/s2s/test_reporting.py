@@ -330,6 +330,28 @@ def test_the_advice_of_a_bad_night_begins_with_the_largest_revenue() -> None:
     assert summary_report(summary) == summary_table(summary) + "\n\n" + "\n".join(lines)
 
 
+@pytest.mark.parametrize(("reasons", "last"), [(6, "  first: row 1 "), (7, "and 1 more"), (40, "and 34 more")])
+def test_advice_is_on_six_reasons_at_most(reasons: int, last: str) -> None:
+    lines = advice_lines(_summary(*(_receipt("invalid", f"reason_{number}") for number in range(reasons))))
+    assert len([line for line in lines if line.startswith("1 reason_")]) == 6
+    assert lines[-1].startswith(last)
+
+
+def test_a_failure_advises_on_nothing_that_is_tolerated() -> None:
+    summary = _summary(
+        *[_receipt("rejected", "device_not_found", revenue="9.00", currency="EUR")] * 3,
+        _receipt("expired", "expired"),
+        _receipt("rejected", "bad_event_state"),
+    )
+    with pytest.raises(RejectedBudgetExceeded) as caught:
+        FailureBudget(tolerate=frozenset({"device_not_found", "expired"})).check(summary, rejected_path=None)
+    assert "\n1 bad_event_state: a retry cannot help; " in str(caught.value)
+    assert "3 device_not_found, 27.00 EUR: " not in str(caught.value)
+    assert "1 expired: " not in str(caught.value)
+    # The tables have them all the same.
+    assert "rejected: device_not_found" in str(caught.value)
+
+
 def test_a_night_that_is_all_delivered_needs_no_advice() -> None:
     summary = _summary(_receipt("delivered"), _receipt("duplicate", "earlier_unique_event"))
     assert summary_report(summary) == summary_table(summary)

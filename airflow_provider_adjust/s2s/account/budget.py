@@ -81,7 +81,6 @@ class FailureBudget:
         # As decimals: 0.29 of 100 is 29, while the product of the floats is just below.
         return int(Decimal(str(self.max_rejected)) * rows) if share else int(self.max_rejected)
 
-    @staticmethod
-    def _report(summary: DeliverySummary, rejected_path: str | None, remedy: str) -> str:
+    def _report(self, summary: DeliverySummary, rejected_path: str | None, remedy: str) -> str:
         where = f"they are in {rejected_path}" if rejected_path else "set rejected_path to have them listed in a file"
-        return f"{summary_report(summary)}\nWhat to do: {remedy}; {where}."
+        return f"{summary_report(summary, self.tolerate)}\nWhat to do: {remedy}; {where}."

@@ -11,6 +11,8 @@ from airflow_provider_adjust.s2s.answers.reasons import reason_of
 
 #: Seconds of a try before the time left is estimated: the first events say little.
 _ESTIMATE_AFTER = 20.0
+#: Reasons about which it is said what to do.
+_MOST_ADVICE = 6
 
 
 def progress_line(
@@ -62,9 +64,9 @@ def summary_table(summary: DeliverySummary) -> str:
     return table
 
 
-def summary_report(summary: DeliverySummary) -> str:
-    """The tables, and what to do about what was not delivered."""
-    return "\n\n".join(filter(None, (summary_table(summary), "\n".join(advice_lines(summary)))))
+def summary_report(summary: DeliverySummary, tolerated: frozenset[str] = frozenset()) -> str:
+    """The tables, and what to do about what was not delivered, without what is tolerated."""
+    return "\n\n".join(filter(None, (summary_table(summary), "\n".join(advice_lines(summary, tolerated)))))
 
 
 def outcome_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
@@ -91,18 +93,23 @@ def reason_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
     ]
 
 
-def advice_lines(summary: DeliverySummary) -> list[str]:
+def advice_lines(summary: DeliverySummary, tolerated: frozenset[str] = frozenset()) -> list[str]:
     """What was not delivered by reason: events, revenue, whether a retry can help, what to do, and the first row.
 
-    The largest revenue comes first: that is where help is worth most.
+    The largest revenue comes first: that is where help is worth most. After six reasons it says how many are left.
+
+    :param tolerated: outcomes and reasons that are left out.
     """
-    keys = sorted(summary.first_details, key=lambda key: _weight(summary, key), reverse=True)
+    keys = [key for key in summary.first_details if tolerated.isdisjoint(key)]
+    keys.sort(key=lambda key: _weight(summary, key), reverse=True)
     lines = []
-    for outcome, reason in keys:
+    for outcome, reason in keys[:_MOST_ADVICE]:
         amounts = _money(summary.revenue_by_reason.get((outcome, reason), {}))
         count = f"{summary.reasons[outcome, reason]:,} {reason}" + (f", {amounts}" if amounts else "")
         lines.append(f"{count}: {reason_of(reason).advice}")
         lines.append(f"  first: {summary.first_details[outcome, reason]}")
+    if len(keys) > _MOST_ADVICE:
+        lines.append(f"and {len(keys) - _MOST_ADVICE} more")
     return lines
 
 
