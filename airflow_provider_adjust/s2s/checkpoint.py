@@ -235,6 +235,8 @@ class Checkpoint:
             return
         state = self._state(ended=ended)
         if self._measure(state) > MAX_BYTES:
+            state["settled"]["first_details"] = []  # words give way to the list of open events
+        if self._measure(state) > MAX_BYTES:
             raise DeliveryStopped(
                 f"{len(self._pending):,} events are held, in doubt or unanswered, too many for a checkpoint: use "
                 "ledger_conn_id, which has no such limit"

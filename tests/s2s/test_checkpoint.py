@@ -622,3 +622,16 @@ def test_a_killed_task_waits_for_its_store_a_few_seconds_only() -> None:
     with pytest.raises(DeliveryStopped, match="could not be saved for 2 s"):
         checkpoint.save_at_the_end(ended=True)
     assert now[0] < 4
+
+
+def test_the_words_of_a_refusal_never_keep_a_checkpoint_from_being_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    checkpoint = Checkpoint(store)
+    list(checkpoint.resume([job(1, "a")]))
+    checkpoint.settle(receipt_for(job(1, "a"), Outcome.REJECTED, "bad_event_state", "ä" * 200))
+    monkeypatch.setattr(checkpoint_module, "MAX_BYTES", 1_000)
+    checkpoint.save()
+    state = store.load()
+    assert state is not None
+    assert state["settled"]["first_details"] == []
+    assert state["settled"]["reasons"] == [["rejected", "bad_event_state", 1]]
