@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from airflow_provider_adjust.files.receipt_files import ReceiptFile
@@ -135,8 +136,13 @@ class DeliveryRun:
         """Send the rows to their end; a line in the log says every few seconds how far it is."""
         expected = len(rows) if isinstance(rows, Sequence) else None
         started = reported = time.monotonic()
+        # What earlier tries met, they have logged.
+        logged = len(self.summary.first_details)
         with closing(self._rounds(rows)) as rounds:
             for _ in rounds:
+                for (outcome, reason), detail in islice(self.summary.first_details.items(), logged, None):
+                    logged += 1
+                    task_log.warning("The first event that is %s: %s, %s", outcome, reason, detail)
                 now = time.monotonic()
                 if now - reported >= PROGRESS_EVERY:
                     reported = now
@@ -191,10 +197,11 @@ def exit_stack_preserving_error() -> Iterator[ExitStack]:
         yield stack
     except BaseException as failure:
         try:
-            # With the failure: the ledger records how the try ended.
+            # With the failure, and not by close(): the ledger records by it how the try ended.
             stack.__exit__(type(failure), failure, failure.__traceback__)
-        except Exception as error:
-            # The type only: a database's or a storage's message may hold an address with a password.
-            log.warning("Not everything could be closed after the failure (%s)", type(error).__name__)
+        except BaseException as error:
+            if error is not failure:
+                # The type only: a database's or a storage's message may hold an address with a password.
+                log.warning("Not everything could be closed after the failure (%s)", type(error).__name__)
         raise
     stack.close()

@@ -88,13 +88,14 @@ def open_ledger(
             raise AdjustConfigurationError("retry_unknown_devices needs ledger_conn_id, which remembers the devices")
         yield None
         return
-    with _engine(ledger_conn_id) as engine:
-        with _failures_named(ledger_conn_id):
+    with ledger_engine(ledger_conn_id) as engine:
+        with named_ledger_errors(ledger_conn_id):
             ledger = Ledger(
                 engine,
                 sender,
                 on_in_doubt=sending.on_in_doubt,
                 max_resends=sending.max_resends,
+                id_scope=sending.id_scope,
                 retry_unknown_devices=retry_unknown_devices,
                 batch_size=max(64, 2 * sending.max_in_flight),
             )
@@ -123,17 +124,10 @@ def _recorded_end(ledger: Ledger) -> Iterator[None]:
 
 @contextmanager
 def ledger_engine(ledger_conn_id: str) -> Iterator[sa.Engine]:
-    """The engine, for work with the ledger and with nothing else; its connections are closed when the context ends.
+    """The engine; its connections are closed when the context ends.
 
-    :raises AdjustConfigurationError: the connection is not one to a database that can hold a ledger, or its login is wrong.
-    :raises LedgerUnavailable: the database cannot be reached or used now.
+    :raises AdjustConfigurationError: the connection is not one to a database that can hold a ledger.
     """
-    with _engine(ledger_conn_id) as engine, _failures_named(ledger_conn_id):
-        yield engine
-
-
-@contextmanager
-def _engine(ledger_conn_id: str) -> Iterator[sa.Engine]:
     try:
         engine = sql_hook(ledger_conn_id, None, argument="ledger_conn_id").get_sqlalchemy_engine()
     except (AdjustConfigurationError, AirflowNotFoundException):
@@ -150,11 +144,16 @@ def _engine(ledger_conn_id: str) -> Iterator[sa.Engine]:
 
 
 @contextmanager
-def _failures_named(ledger_conn_id: str) -> Iterator[None]:
-    """Say which connection a failure of the database is about. The database's own text may hold its address."""
+def named_ledger_errors(ledger_conn_id: str) -> Iterator[None]:
+    """Errors of the ledger's database, named by the argument, without the text of the database's library.
+
+    :raises AdjustConfigurationError: the database refuses the login.
+    :raises LedgerUnavailable: the database cannot be reached, or fails.
+    """
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
+        # Its text may hold the statement and the database's address, so it is no cause either.
         cause = getattr(error, "orig", None) or error
         kind = type(cause).__name__
         if isinstance(error, sa.exc.OperationalError) and _WRONG_LOGIN.search(str(cause)):
@@ -163,6 +162,6 @@ def _failures_named(ledger_conn_id: str) -> Iterator[None]:
                 "login, password and database"
             ) from None
         raise LedgerUnavailable(
-            f"the database of ledger_conn_id {ledger_conn_id!r} cannot be used now ({kind}); check that the worker reaches "
-            "it and may create tables and write there, then retry"
+            f"the ledger of ledger_conn_id {ledger_conn_id!r} cannot be used ({kind}): check that its database runs, that "
+            "the worker reaches it, and that the login may create tables and write"
         ) from None

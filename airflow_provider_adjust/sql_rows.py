@@ -11,6 +11,7 @@ from typing import Any, Final
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook
 
+from airflow_provider_adjust.airflow_versions import AirflowException
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.redaction import escape
 
@@ -27,7 +28,7 @@ _HOOKS_THAT_QUERY: Final = {
 def sql_hook(sql_conn_id: str, hook_params: Mapping[str, Any] | None, *, argument: str = "sql_conn_id") -> DbApiHook:
     """The hook that queries the connection's database.
 
-    :param argument: the name of the argument that named the connection, for the error.
+    :param argument: what the user calls the connection, for the message.
     :raises AdjustConfigurationError: the connection is not one to a database that Airflow can query.
     """
     arguments = dict(hook_params or {})
@@ -35,7 +36,14 @@ def sql_hook(sql_conn_id: str, hook_params: Mapping[str, Any] | None, *, argumen
         hook_class = pkgutil.resolve_name(name)
         hook = hook_class(**{hook_class.conn_name_attr: sql_conn_id}, **arguments)
     else:
-        hook = BaseHook.get_hook(sql_conn_id, hook_params=arguments)
+        try:
+            hook = BaseHook.get_hook(sql_conn_id, hook_params=arguments)
+        except AirflowException as error:
+            # The kind of connection has no hook here: its provider is not installed, or it never had one.
+            raise AdjustConfigurationError(
+                f"{argument} {sql_conn_id!r} cannot be opened ({escape(str(error), 100)}); it must be a database connection, "
+                "and its provider must be installed"
+            ) from None
     if not isinstance(hook, DbApiHook):
         raise AdjustConfigurationError(
             f"{argument} {sql_conn_id!r} is a {type(hook).__name__}; it must be a database connection (a DbApiHook)"

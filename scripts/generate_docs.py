@@ -1,4 +1,4 @@
-"""Write the tables of the docs that come from the code: the parameters of an event, and the operators' options.
+"""Write the tables of the docs that come from the code: an event's parameters, the operators' options, the reasons.
 
 `python scripts/generate_docs.py` rewrites the tables; with `--check` it writes nothing and exits with 1 when one is not
 up to date.
@@ -7,6 +7,7 @@ up to date.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import Any
 
 from airflow_provider_adjust.option_arguments import argument_fields
 from airflow_provider_adjust.s2s import RowOptions, SendOptions
+from airflow_provider_adjust.s2s.answers.reasons import REASONS, Kind
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Parameter
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -71,9 +73,39 @@ def options_table(*classes: type[Any]) -> str:
     return "\n".join(lines)
 
 
+#: The outcomes of reasons that leave open what becomes of the event.
+OUTCOMES = {Kind.IN_DOUBT: "`in_doubt`", Kind.HELD: "`held`"}
+
+
+def reasons_table(*kinds: Kind) -> str:
+    """Return the Markdown table of the reasons of these kinds; with their outcomes, where the kinds differ in them."""
+    heads = ["Reason", "Outcome", "Meaning", "What to do", "A retry helps"]
+    rows = [
+        [f"`{reason.code}`", OUTCOMES.get(reason.kind, ""), _marked(reason.meaning), _marked(reason.remedy), retry]
+        for reason in REASONS
+        if reason.kind in kinds
+        for retry in ["yes" if reason.retry_helps else "no"]
+    ]
+    table = [heads, ["---"] * len(heads), *rows]
+    if not OUTCOMES.keys() & set(kinds):
+        table = [[cell for column, cell in enumerate(row) if column != 1] for row in table]
+    return "\n".join("|---" * len(row) + "|" if row[0] == "---" else f"| {' | '.join(row)} |" for row in table)
+
+
+def _marked(sentence: str) -> str:
+    """The sentence with parameters and reasons set as code: words with an underscore, and SQL."""
+    return re.sub(r"'USD' AS currency|\b[a-z0-9]+(?:_[a-z0-9]+)+\b(?:=\w+)?", r"`\g<0>`", sentence)
+
+
 #: The generated tables: the page, the name between its markers, and the table.
 TABLES = (
     ("events.md", "parameters", parameters_table),
+    ("failures.md", "reasons of rows", lambda: reasons_table(Kind.ROW)),
+    ("failures.md", "refusals", lambda: reasons_table(Kind.ADJUST)),
+    ("failures.md", "halts", lambda: reasons_table(Kind.HALT)),
+    ("failures.md", "not adjust", lambda: reasons_table(Kind.NOT_ADJUST)),
+    ("failures.md", "unresolved", lambda: reasons_table(Kind.IN_DOUBT, Kind.HELD)),
+    ("failures.md", "skipped", lambda: reasons_table(Kind.SKIPPED)),
     ("operators.md", "row options", lambda: options_table(RowOptions)),
     ("operators.md", "sending options", lambda: options_table(SendOptions)),
 )

@@ -1,8 +1,9 @@
-"""Measure the ledger on Postgres: bytes an event with the indexes, and the seconds that deleting old events takes.
+"""Measure the ledger on Postgres: bytes an event with the indexes, the sender's processor time, and how long pruning takes.
 
-The script claims and settles events in batches, as a delivery does, in a Postgres of its own. It sends nothing.
+The script claims and settles events in batches, as a delivery does, in a Postgres of its own. It sends nothing. The
+processor time is that of this process without the making of the events; Postgres' own comes on top.
 
-    python scripts/ledger_size.py --events 500000
+    python scripts/ledger_size.py --events 400000
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
@@ -46,35 +48,53 @@ def jobs(events: int) -> Iterator[Job]:
         yield Job(parser.parse(row, now=now), number + 1)
 
 
-def write(engine: sa.Engine, events: int) -> float:
-    """Claim and settle the events as one task; return the seconds."""
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What writing took: seconds on the clock, and seconds of the sender's processor."""
+
+    clock: float
+    processor: float
+
+
+def write(engine: sa.Engine, events: int, batch_size: int) -> Spent:
+    """Claim and settle the events as one task."""
     task = TaskInstanceId("adjust_sharded", "scheduled__2026-11-18T00:00:00+00:00", "send_purchases", 3)
-    ledger = Ledger(engine, task)
-    seconds, waiting = 0.0, jobs(events)
-    while batch := list(islice(waiting, ledger.batch_size)):
-        started = time.perf_counter()
+    ledger = Ledger(engine, task, batch_size=batch_size)
+    ledger.attach({None: "s2s.adjust.com"})
+    waiting = jobs(events)
+    # Making events is not the ledger's; the thread that writes may be at work meanwhile.
+    making_clock = making_processor = 0.0
+    clock, processor = time.perf_counter(), time.process_time()
+    while True:
+        making = time.perf_counter(), time.thread_time()
+        batch = list(islice(waiting, batch_size))
+        making_clock += time.perf_counter() - making[0]
+        making_processor += time.thread_time() - making[1]
+        if not batch:
+            break
         ledger.begin_claim(batch).result()
         for job in batch:
             ledger.settle(receipt_for(job, Outcome.DELIVERED, "", "", http_status=200))
-        seconds += time.perf_counter() - started
-    started = time.perf_counter()
-    ledger.flush()
+    ledger.end()
     ledger.close()
-    return seconds + time.perf_counter() - started
+    return Spent(
+        time.perf_counter() - clock - making_clock,
+        time.process_time() - processor - making_processor,
+    )
 
 
 def sizes(engine: sa.Engine) -> dict[str, int]:
     """Bytes of the table and of each index."""
-    query = """SELECT relname, pg_table_size(oid) FROM pg_class WHERE oid = 'adjust_delivery'::regclass
+    query = """SELECT relname, pg_table_size(oid) FROM pg_class WHERE oid = 'adjust_event'::regclass
         UNION ALL SELECT indexrelid::regclass::text, pg_relation_size(indexrelid)
-        FROM pg_index WHERE indrelid = 'adjust_delivery'::regclass"""
+        FROM pg_index WHERE indrelid = 'adjust_event'::regclass"""
     with engine.connect() as connection:
         return dict(connection.execute(sa.text(query)).all())
 
 
 def vacuum(engine: sa.Engine, how: str = "") -> None:
     with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-        connection.execute(sa.text(f"VACUUM {how} adjust_delivery"))
+        connection.execute(sa.text(f"VACUUM {how} adjust_event"))
 
 
 def report(what: str, engine: sa.Engine, events: int) -> None:
@@ -85,18 +105,22 @@ def report(what: str, engine: sa.Engine, events: int) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=500_000)
-    events = parser.parse_args().events
+    parser.add_argument("--events", type=int, default=400_000)
+    parser.add_argument("--batch-size", type=int, default=64, help="twice a task's max_in_flight, and at least 64")
+    arguments = parser.parse_args()
     stop_on_signals()
     with own_postgres() as server:
         engine = sa.create_engine(sa.make_url(server.get_uri()).set(drivername="postgresql+psycopg2"))
-        measure(engine, events)
+        measure(engine, arguments.events, arguments.batch_size)
         engine.dispose()
 
 
-def measure(engine: sa.Engine, events: int) -> None:
-    seconds = write(engine, events)
-    print(f"{events:,} events claimed and settled in {seconds:,.0f} s: {events / seconds:,.0f} a second\n")
+def measure(engine: sa.Engine, events: int, batch_size: int) -> None:
+    spent = write(engine, events, batch_size)
+    print(
+        f"{events:,} events claimed and settled in batches of {batch_size}, in {spent.clock:,.0f} s: "
+        f"{events / spent.clock:,.0f} a second, {spent.processor / events * 1e6:,.1f} us of the sender's processor an event\n"
+    )
     print("| | bytes an event | of these |\n|---|---:|---|")
     report("as written", engine, events)
     vacuum(engine)

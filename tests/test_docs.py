@@ -8,16 +8,17 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from airflow.sdk import DAG
+from ledger_rows import write_deliveries
 from table import table
 
-from airflow_provider_adjust import s2s
 from airflow_provider_adjust.adjust_api import errors as report_errors
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
@@ -28,7 +29,9 @@ from airflow_provider_adjust.s2s import errors
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers import classify as responses
 from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES
+from airflow_provider_adjust.s2s.answers.reasons import REASONS
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.sensors.adjust_device_event import AdjustDeviceEventSensor
 from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
@@ -175,6 +178,38 @@ def test_python_blocks_run(
             test(adjust_sandbox)
 
 
+def ledger_sql() -> list[str]:
+    """The statements on the ledger's tables and its view."""
+    found = [statement.strip() for _, block in blocks("sql") if "adjust_" in block for statement in block.split(";")]
+    return [statement for statement in found if statement]
+
+
+def test_sql_on_the_ledger_runs(ledger_engine: sa.Engine) -> None:
+    """On every database that holds a ledger, and in the order in which the docs have it."""
+    prepare(ledger_engine)
+    event: dict[str, Any] = {"app_token": "4w565xzmb54d", "event_token": "f0ob4r", "environment": "production"}
+    event |= {"occurred_at": datetime(2026, 5, 1, 12), "revenue": 5, "currency": "USD"}
+    orders = {"1001": "in_doubt", "1002": "delivered", "1003": "rejected"}
+    statements = ledger_sql()
+    assert len(statements) == 6
+    with ledger_engine.connect() as connection:
+        write_deliveries(connection, [event | {"event_id": key, "status": status} for key, status in orders.items()])
+        connection.exec_driver_sql(
+            "CREATE TEMPORARY TABLE purchases (order_id VARCHAR(9), purchased_at DATE, amount INT)"
+        )
+        connection.exec_driver_sql("INSERT INTO purchases (order_id) VALUES ('1001'), ('1002'), ('1003'), ('1004')")
+        night, in_doubt, missing, call_delivered, forget = (
+            connection.exec_driver_sql(statement) for statement in statements if "autovacuum" not in statement
+        )
+        assert sorted((row[0], row[2]) for row in night) == [("delivered", 1), ("in_doubt", 1), ("rejected", 1)]
+        assert [row[0] for row in in_doubt] == ["1001"]
+        assert sorted(row[0] for row in missing) == ["1001", "1003", "1004"]
+        # The first correction has settled the event, so that the second one does not find it.
+        assert (call_delivered.rowcount, forget.rowcount) == (1, 0)
+        if ledger_engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(next(each for each in statements if "autovacuum" in each))
+
+
 @table(("where", "text"), [pytest.param(*block, id=block[0]) for block in blocks("json")])
 def test_json_blocks_are_json(where: str, text: str) -> None:
     assert isinstance(json.loads(text), dict), where
@@ -211,67 +246,15 @@ def test_the_page_of_examples_lists_every_example() -> None:
 
 # -- names ---------------------------------------------------------------------------------------------------------------
 
-SOURCES = {path.name: path.read_text(encoding="utf-8") for path in Path(s2s.__path__[0]).rglob("*.py")}
 
-
-def raised_reasons() -> set[str]:
-    """Reasons that the parser and the intake give as they stand."""
-    text = "\n".join(SOURCES.values())
-    return set(re.findall(r'InvalidEvent\(\s*"(\w+)"', text))
-
-
-def missing_reasons() -> set[str]:
-    """Reasons made of a parameter's name by the rules; `s2s` is always set, and a time has been demanded before."""
-    rules, exclusive = EVENT.rules, EVENT.schema["not"]["required"][0]
-    required = set(rules.required) - {"s2s", "created_at_unix"} | {needed for _, needed in rules.dependents}
-    return {f"missing_{name}" for name in required} | {f"conflicting_{exclusive}"}
-
-
-def verdict_reasons() -> set[str]:
-    """Reasons of answers, of the lack of one, and of what the delivery did not send."""
-    named = {reason for _, _, reason, _ in responses._BY_MESSAGE}
-    text = "\n".join(SOURCES.values())
-    named |= set(re.findall(r'receipt_for\(\w+, outcome, "(\w+)"', text))
-    named |= set(re.findall(r'Outcome\.\w+(?: if [^,\n]+ else Outcome\.\w+)?,\s*"(\w+)"', text))
-    named |= set(re.findall(r'\breason(?:: str)? ?= ?"(\w+)"', text))
-    return named | {"dry_run"}
-
-
-def test_reasons_are_found_where_they_are_made() -> None:
-    assert {"unknown_parameter", "expired", "repeated_event_id", "not_a_row"} <= raised_reasons()
-    assert {"missing_environment", "missing_app_token", "missing_event_token", "missing_currency"} <= missing_reasons()
-    assert {
-        "wrong_s2s_token",
-        "redirected",
-        "not_adjust",
-        "tls_refused",
-        "no_answer",
-        "lane_held",
-        "stopped",
-    } <= verdict_reasons()
-
-
-@table("reason", sorted(raised_reasons() | missing_reasons() | verdict_reasons()))
-def test_every_reason_is_in_the_failures_page(reason: str) -> None:
-    assert f"`{reason}`" in read(DOCS / "failures.md")
-
-
-def test_reasons_that_are_made_of_a_name_or_a_status_are_explained() -> None:
-    page = read(DOCS / "failures.md")
-    assert "`invalid_<parameter>`" in page
-    assert page.count("`http_<status>`") == 3
-
-
-def test_the_docs_name_no_reason_that_does_not_exist() -> None:
-    """The first cell of a row in a table of reasons holds reasons only."""
-    known = raised_reasons() | missing_reasons() | verdict_reasons()
-    known |= {"invalid_<parameter>", "http_<status>"}
+def test_every_reason_is_in_a_table_of_the_failures_page_and_no_other() -> None:
+    """The tables are generated; the first cell of each of their rows holds the reason."""
     tables = re.findall(r"^\| Reason \|.*\n\|[-|]+\|\n((?:\|.*\n)+)", read(DOCS / "failures.md"), re.MULTILINE)
-    named = {
-        name for table in tables for row in table.splitlines() for name in re.findall(r"`([^`]+)`", row.split("|")[1])
-    }
-    assert named
-    assert named <= known
+    named = [row.split("`")[1] for table in tables for row in table.splitlines()]
+    assert sorted(named) == sorted(reason.code for reason in REASONS)
+
+
+def test_the_page_of_events_names_only_parameters_as_invalid() -> None:
     invalid = set(re.findall(r"`(invalid_\w+)`", read(DOCS / "events.md")))
     assert invalid <= {f"invalid_{name}" for name in EVENT.parameters} | {"invalid_"}
 
@@ -290,7 +273,7 @@ def test_every_outcome_and_error_is_in_the_failures_page() -> None:
 def test_troubleshooting_has_every_message_that_is_told_apart_with_its_outcome() -> None:
     rows = read(DOCS / "troubleshooting.md").lower().splitlines()
     words = {"halt": "stops the delivery", "retry": "sends the event again"}
-    for message, outcome, reason, _ in responses._BY_MESSAGE:
+    for message, outcome, reason in responses._BY_MESSAGE:
         found = [row for row in rows if row.startswith("| `") and message in row]
         old = message in {"event token for wrong app", "event supposed to be unique"}
         assert old or found, message

@@ -180,7 +180,7 @@ def test_the_loop_is_closed_on_what_was_sent(airflow_db: Path, tmp_path: Path, l
     log = done.stdout + done.stderr
     assert done.returncode == 0, log[-5000:]
     assert "Adjust's report shows what is expected" in log
-    assert "events warehouse  events ledger  events Adjust" in log
+    assert "events warehouse  events ledger  events refused  events Adjust" in log
     assert stats["by_error"] == {"Device not found": 1}
     assert not any(secret in log for secret in (S2S_TOKEN, "the-api-token-of-the-example"))
 

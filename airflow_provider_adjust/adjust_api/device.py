@@ -63,11 +63,17 @@ class DeviceApi:
     def recorded(self, event: Event) -> Recorded:
         """Tell whether Adjust's last event for this device and event token is this one.
 
+        Adjust may know the device by one of its ids only, so each that the API takes is asked for: it is not there if it is
+        there under none.
+
         :raises DeviceApiError: the API gave no usable answer.
         """
-        device_id = next((event.params[name] for name in _ACCEPTED_IDS if name in event.params), None)
-        if device_id is None:
-            return Recorded.UNKNOWN
+        found = {self._recorded_under(event.params[name], event) for name in _ACCEPTED_IDS if name in event.params}
+        if Recorded.YES in found:
+            return Recorded.YES
+        return Recorded.NO if found == {Recorded.NO} else Recorded.UNKNOWN
+
+    def _recorded_under(self, device_id: str, event: Event) -> Recorded:
         try:
             device = self.inspect_device(device_id, event.params["app_token"])
         except DeviceNotFound:

@@ -11,7 +11,7 @@ from airflow_provider_adjust.cli.rows import connection_must_exist
 from airflow_provider_adjust.cli.signals import stopped_by_signals
 from airflow_provider_adjust.cli.terminal import Terminal
 from airflow_provider_adjust.operators.adjust_prune_ledger import check_age
-from airflow_provider_adjust.routes import ledger_engine
+from airflow_provider_adjust.routes import ledger_engine, named_ledger_errors
 from airflow_provider_adjust.s2s.ledger.prune import prune
 
 
@@ -24,6 +24,7 @@ def prune_ledger(options: Namespace, terminal: Terminal) -> int:
         with connection_must_exist(options.ledger_conn_id):
             engine = stack.enter_context(ledger_engine(options.ledger_conn_id))
         stack.enter_context(stopped_by_signals(signals.append))
+        stack.enter_context(named_ledger_errors(options.ledger_conn_id))
         count = prune(engine, older_than=older_than, is_stopped=lambda: bool(signals))
     terminal.say(f"{count:,} settled events from more than {older_than.days} days ago were deleted from the ledger")
     if signals:

@@ -59,17 +59,13 @@ def send(options: Namespace, terminal: Terminal) -> int:
             terminal.summary(f"Sent from {options.file}", run.summary)
             if rejected.written_to:
                 terminal.say(f"What was not delivered is listed with reasons in {rejected.written_to}")
-        # Before the ledger is closed: it records how the command ended.
-        _check(run, budget)
+        # Within the ledger's context, which learns from it how the try ended.
+        try:
+            run.check(budget)
+        except DeliveryIncomplete as error:
+            # Its first line says how many; the tables that follow are on the terminal already.
+            raise type(error)(str(error).partition("\n")[0]) from None
     return ExitCode.OK
-
-
-def _check(run: DeliveryRun, budget: FailureBudget) -> None:
-    try:
-        run.check(budget)
-    except DeliveryIncomplete as error:
-        # Its first line says how many; the tables that follow are on the terminal already.
-        raise type(error)(str(error).partition("\n")[0]) from None
 
 
 def _ledger(options: Namespace, sending: SendOptions, stack: ExitStack) -> Ledger | None:

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
-from airflow_provider_adjust.s2s.account.tables import outcome_rows, plain_table, reason_rows
+from airflow_provider_adjust.s2s.account.tables import advice_lines, outcome_rows, plain_table, reason_rows
 from airflow_provider_adjust.s2s.answers.outcome import UNDELIVERED, UNRESOLVED, Outcome
 
 _STYLES = (
@@ -68,6 +68,8 @@ class Terminal:
         if reasons := reason_rows(summary):
             head = ("reason", "events", "revenue affected")
             self.table("By reason", head, reasons, right=("events",))
+        if advice := advice_lines(summary):
+            self.say("\n".join(advice) + "\n")
 
     @contextmanager
     def progress(self, description: str, total: int | None) -> Iterator[Progress]:

@@ -11,6 +11,7 @@ from typing import Any, Self
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_adjust.s2s.answers.outcome import UNRESOLVED
+from airflow_provider_adjust.s2s.answers.reasons import IN_FUTURE
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 log = logging.getLogger(__name__)
@@ -67,8 +68,8 @@ class ReceiptFile:
     def carry_over(self, earlier: str, lines: int) -> None:
         """Begin with the settled among the first ``lines`` lines of an earlier try's file.
 
-        What was held or in doubt is not settled: this try checks it again. A line that was not written to its end, since
-        the disk was full or the try was killed, is dropped.
+        What was held, in doubt or of the future is not settled: this try checks it again. A line that was not written to its
+        end, since the disk was full or the try was killed, is dropped.
         """
         path = ObjectStoragePath(earlier)
         if self._path is None:
@@ -79,9 +80,9 @@ class ReceiptFile:
         whole = 0
         with path.open("r", encoding="utf-8", errors="replace") as file:  # type: ignore[no-untyped-call]
             for line in islice(file, lines):
-                outcome = _outcome(line)
-                whole += outcome is not None
-                if outcome is not None and outcome not in UNRESOLVED:
+                ending = _ending(line)
+                whole += ending is not None
+                if ending is not None and ending[0] not in UNRESOLVED and ending[1] != IN_FUTURE:
                     self.write(line.rstrip("\n"))
         if whole < lines:
             log.warning(
@@ -118,9 +119,10 @@ def _new_file(path: ObjectStoragePath) -> ObjectStoragePath:
     return free
 
 
-def _outcome(line: str) -> str | None:
-    """The outcome in a line of a rejected file; None if it was not written to its end."""
+def _ending(line: str) -> tuple[str, str] | None:
+    """Outcome and reason in a line of a rejected file; None if it was not written to its end."""
     try:
-        return str(json.loads(line)["outcome"])
+        entry = json.loads(line)
+        return str(entry["outcome"]), str(entry.get("reason", ""))
     except (ValueError, KeyError, TypeError, RecursionError):
         return None

@@ -5,6 +5,8 @@ The hook has a module of its own, because sensors and triggers read connections 
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,6 +25,12 @@ from airflow_provider_adjust.s2s.transports import Target
 
 #: Seconds. Adjust's support is reported to recommend 1000.
 _MAX_REPORT_TIMEOUT = 3600
+#: What is pasted along with a token: quotes, white space, and the header's own words.
+_AROUND = r"""[\s"'`“”‘’\u200b\ufeff]"""
+_PASTED = re.compile(
+    rf"^{_AROUND}+|{_AROUND}+$|^authorization\s*[:=]|^bearer(?=$|{_AROUND}|[:=])\s*[:=]?", re.IGNORECASE
+)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +99,8 @@ class AdjustConnection:
     ) -> AdjustConnection:
         where = f"connection {connection.conn_id!r}"
         extra = extra if isinstance(extra, Mapping) else {}
-        s2s_token = (connection.password or "").strip() or None
-        if s2s_token and not (s2s_token.isascii() and s2s_token.isprintable()):
-            raise AdjustConfigurationError(f"{where}: the S2S security token holds characters that no token has")
-        api_token = _text(extra, "api_token", where)
-        if api_token and not (api_token.isascii() and api_token.isprintable()):
-            raise AdjustConfigurationError(f"{where}: the API token holds characters that no token has")
+        s2s_token = _token(connection.password, "S2S security token", where)
+        api_token = _token(_text(extra, "api_token", where), "API token", where)
         for secret in (s2s_token, api_token):
             if secret:
                 mask_secret(secret)  # for every backend of connections, and every name in the extra
@@ -172,6 +176,19 @@ class AdjustConnection:
         return ReportService(
             self.report_endpoint, self.api_token or "", timeout=timeout or (self.timeout[0], self.report_timeout)
         )
+
+
+def _token(given: str | None, name: str, where: str) -> str | None:
+    """The token alone, however it was pasted: in quotes, with the header's ``Bearer``, or with white space."""
+    given = given or ""
+    token = given
+    while (bare := _PASTED.sub("", token)) != token:
+        token = bare
+    if token != given:
+        _log.warning("%s: the %s is taken without the quotes, the Bearer or the white space around it", where, name)
+    if not (token.isascii() and token.isprintable()) or " " in token:
+        raise AdjustConfigurationError(f"{where}: the {name} holds characters that no token has")
+    return token or None
 
 
 def _extra_endpoint(extra: Mapping[str, Any], name: str, default: str, where: str) -> str:

@@ -20,7 +20,7 @@ from airflow_provider_adjust.adjust_api.reports import Report
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
 from airflow_provider_adjust.reconcile.totals import Days, EventTotals
 from airflow_provider_adjust.s2s.answers.classify import judge
-from airflow_provider_adjust.s2s.answers.outcome import Outcome, Verdict
+from airflow_provider_adjust.s2s.answers.outcome import NOT_FROM_ADJUST, Outcome, Verdict
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.delivery.route import Route
@@ -213,6 +213,7 @@ class AdjustS2SHook(BaseHook):
         :param options: how the rows are read.
         :param sending: how the events are sent.
         :raises DeliveryHalted: Adjust rejected the credentials or the app, so no event of this batch can succeed.
+        :raises NotAdjust: something other than Adjust answered.
         :raises AdjustUnreachable: no event could be settled while one used up its attempts.
         :raises StreamOutOfOrder: a stream is not in time order.
         """
@@ -223,7 +224,8 @@ class AdjustS2SHook(BaseHook):
     def send_event(self, row: Row, options: RowOptions | None = None, sending: SendOptions | None = None) -> Receipt:
         """Send one row and return its receipt; a row that is not an event gets one too.
 
-        :raises DeliveryHalted: the token, the app or the endpoint is wrong.
+        :raises DeliveryHalted: the token or the app is wrong.
+        :raises NotAdjust: something other than Adjust answered.
         :raises AdjustUnreachable: no answer came within the attempts.
         """
         [receipt] = self.send_events([row], options, sending)
@@ -269,10 +271,13 @@ def _test_result(verdict: Verdict, settings: AdjustConnection) -> tuple[bool, st
     where = settings.endpoint
     if verdict.outcome is Outcome.RETRY and verdict.http_status is None:
         return False, f"{where} cannot be reached ({verdict.message}); check the endpoint and the worker's network"
+    if verdict.outcome is Outcome.RETRY or (verdict.http_status or 0) >= 500:
+        return False, f"{where} answers status {verdict.http_status}; try again later"
     if verdict.outcome is Outcome.IN_DOUBT:
         return False, f"{where} gave no readable answer ({verdict.message or verdict.reason}); check the endpoint"
-    if verdict.outcome is Outcome.RETRY:
-        return False, f"{where} answers status {verdict.http_status}; try again later"
+    if verdict.reason in NOT_FROM_ADJUST:
+        words = f"{verdict.reason}; status {verdict.http_status}: {verdict.message}"
+        return False, f"{where}: this is not Adjust's answer ({words.removesuffix(': ')}); {verdict.remedy}"
     token = "S2S security token accepted" if settings.s2s_token else "no S2S security token set, none demanded"
     if settings.app_token is None and verdict.reason in {"invalid_app_token", "app_token_not_found"}:
         return True, f"{where} answers; {token}; no app token set, so none was checked. {_LATER}."

@@ -28,7 +28,7 @@ from airflow_provider_adjust.links.adjust_links import (
 from airflow_provider_adjust.option_arguments import options_of, takes_options, templated
 from airflow_provider_adjust.routes import hooks_by_route, open_ledger, task_instance_id
 from airflow_provider_adjust.s2s.account.budget import FailureBudget
-from airflow_provider_adjust.s2s.account.tables import summary_table
+from airflow_provider_adjust.s2s.account.tables import summary_report
 from airflow_provider_adjust.s2s.checkpoint import STATE_KEY, Checkpoint
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.errors import AdjustError, FinalError
@@ -212,7 +212,7 @@ class AdjustDeliveryOperator(BaseOperator):
         """Log how it ended; return the result of a success, or raise the failure."""
         rejected_path = run.rejected.written_to
         self.delivery_result = result = run.summary.as_result(seconds=seconds, rejected_path=rejected_path)
-        self.log.info("%s\n%s", "Delivery stopped early" if failure else "Delivery ended", summary_table(run.summary))
+        self.log.info("%s\n%s", "Delivery stopped early" if failure else "Delivery ended", summary_report(run.summary))
         if rejected_path:
             self.log.info("What was not delivered is listed with reasons in %s", rejected_path)
         if failure:
@@ -259,6 +259,12 @@ class AdjustDeliveryOperator(BaseOperator):
                     ledger.waited,
                 )
             yield ledger
+            if ledger is not None and ledger.known_under_another_key:
+                self.log.warning(
+                    "%s events have an id that the app also has under another event token; if both are one purchase, set "
+                    'id_scope="app"',
+                    f"{ledger.known_under_another_key:,}",
+                )
 
     def _show_dry_run(self, run: DeliveryRun, rows: Sequence[Row] | Iterable[Row]) -> None:
         """Log the first events with ids masked, and what would be sent and what would not."""
@@ -270,7 +276,7 @@ class AdjustDeliveryOperator(BaseOperator):
                 lines = "\n".join(f"  {name}={text}" for name, text in params.items())
                 event_id = escape(item.event.event_id, 80)
                 self.log.info("Row %d would be sent as event %s\n%s", item.position, event_id, lines)
-        self.log.info("Dry run, nothing was sent\n%s", summary_table(run.summary))
+        self.log.info("Dry run, nothing was sent\n%s", summary_report(run.summary))
         run.summary.check()
 
 

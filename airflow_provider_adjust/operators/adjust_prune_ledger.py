@@ -9,7 +9,7 @@ from typing import Any
 from airflow.sdk import BaseOperator, Context
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
-from airflow_provider_adjust.routes import ledger_engine
+from airflow_provider_adjust.routes import ledger_engine, named_ledger_errors
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, PruningStopped
 from airflow_provider_adjust.s2s.ledger.prune import prune
@@ -41,7 +41,7 @@ class AdjustPruneLedgerOperator(BaseOperator):
 
     def execute(self, context: Context) -> int:
         try:
-            with ledger_engine(self.ledger_conn_id) as engine:
+            with named_ledger_errors(self.ledger_conn_id), ledger_engine(self.ledger_conn_id) as engine:
                 count = prune(engine, older_than=self.older_than, is_stopped=lambda: self._killed)
         except AdjustConfigurationError as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error

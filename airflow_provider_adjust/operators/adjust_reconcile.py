@@ -25,7 +25,7 @@ from airflow_provider_adjust.reconcile.comparison import (
 from airflow_provider_adjust.reconcile.expectations import read_expectations
 from airflow_provider_adjust.reconcile.ledger_totals import ledger_totals
 from airflow_provider_adjust.reconcile.totals import Days, EventTotals, LedgerTotals, merged, read_totals
-from airflow_provider_adjust.routes import ledger_engine
+from airflow_provider_adjust.routes import ledger_engine, named_ledger_errors
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.times import load_timezone
 from airflow_provider_adjust.sql_rows import Parameters, sql_hook, stream_rows
@@ -174,13 +174,13 @@ class AdjustReconcileOperator(BaseOperator):
         if self.ledger_conn_id is None:
             return None
         client = hook.settings.report_client()
-        with ledger_engine(self.ledger_conn_id) as engine:
+        with named_ledger_errors(self.ledger_conn_id), ledger_engine(self.ledger_conn_id) as engine:
             return ledger_totals(
                 engine,
                 warehouse,
                 app_token=client.app_token,
                 environment=client.environment,
-                destination=hook.route().destination,
+                destination=hook.settings.target.host,
                 zone=zone,
             )
 

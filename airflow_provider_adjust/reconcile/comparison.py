@@ -88,10 +88,11 @@ class Comparison:
             return whole
         expected, booked, (delivered, refused, in_doubt) = self.expected, self.booked, self.ledger
         went_out = delivered + in_doubt
-        parts = [_gap(expected, went_out + refused, tolerance, ("not sent", ""), converted=False)]
+        parts = []
         if _is_less(delivered, expected, tolerance, converted=False):
             parts += [_shown(refused, "refused by Adjust"), _shown(in_doubt, "in doubt")]
         parts += [
+            _gap(expected, went_out + refused, tolerance, ("not sent", ""), converted=False),
             _gap(expected, delivered, tolerance, ("", "sent, not in the warehouse"), converted=False),
             _gap(delivered, booked, tolerance, ("sent, not booked by Adjust", "")),
             _gap(went_out, booked, tolerance, ("", "booked, not sent by us")),
@@ -127,22 +128,26 @@ def comparison_table(
     ledgers = [each.ledger for each in comparisons if each.ledger]
     in_doubt = any(each.in_doubt.events for each in ledgers)
     with_revenue = any(each.expected.amounts for each in comparisons)
-    sources = (expected_name, *(["ledger"] if ledgers else []), "Adjust")
-    counts = [expected_name, *(["ledger", "refused", *(["in doubt"] if in_doubt else [])] if ledgers else []), "Adjust"]
-    head = ["days", "event token", *(f"events {name}" for name in counts)]
+    sources = [
+        expected_name,
+        *(["ledger", "refused", *(["in doubt"] if in_doubt else [])] if ledgers else []),
+        "Adjust",
+    ]
+    head = ["days", "event token", *(f"events {name}" for name in sources)]
     if with_revenue:
         head += [*(f"revenue {name}" for name in sources), ""]
     rows = []
     for each in comparisons:
         row = [str(each.expected.days), each.expected.event_token]
-        row += [f"{totals.events:,}" for totals in _counted(each, in_doubt=in_doubt)]
+        row += [f"{totals.events:,}" for totals in _sources(each, in_doubt=in_doubt)]
         if with_revenue:
             shows_currency = len(each.currencies) > 1
-            row += [_shown_revenue(totals, with_currency=shows_currency) for totals in _sources(each)]
+            row += [
+                _shown_revenue(totals, with_currency=shows_currency) for totals in _sources(each, in_doubt=in_doubt)
+            ]
             row.append("" if shows_currency else each.expected.currency or "")
         rows.append([*row, verdict(each)])
-    right = head[2 : 2 + len(counts) + len(sources) * with_revenue]
-    return plain_table([*head, ""], rows, right=right)
+    return plain_table([*head, ""], rows, right=head[2 : 2 + len(sources) * (1 + with_revenue)])
 
 
 def what_is_compared(comparisons: Sequence[Comparison]) -> str:
@@ -183,12 +188,7 @@ def shown_amount(amount: Decimal) -> str:
     return f"{rounded:,.2f}" if rounded == round(rounded, 2) else f"{rounded:,f}".rstrip("0")
 
 
-def _sources(comparison: Comparison) -> tuple[EventTotals, ...]:
-    middle = () if comparison.ledger is None else (comparison.ledger.delivered,)
-    return (comparison.expected, *middle, comparison.booked)
-
-
-def _counted(comparison: Comparison, *, in_doubt: bool) -> tuple[EventTotals, ...]:
+def _sources(comparison: Comparison, *, in_doubt: bool) -> tuple[EventTotals, ...]:
     if comparison.ledger is None:
         return comparison.expected, comparison.booked
     middle = comparison.ledger if in_doubt else comparison.ledger[:2]

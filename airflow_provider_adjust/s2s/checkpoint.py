@@ -24,6 +24,7 @@ from typing import Any, Protocol
 
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import UNRESOLVED, Outcome
+from airflow_provider_adjust.s2s.answers.reasons import IN_FUTURE
 from airflow_provider_adjust.s2s.answers.receipt import REFUSED_AFTER_RESEND, Receipt, refused_after_resend
 from airflow_provider_adjust.s2s.errors import CheckpointMismatch, DeliveryStopped
 from airflow_provider_adjust.s2s.events.job import Job
@@ -35,6 +36,8 @@ WRITE_EVERY = 1.0
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 15.0
 SAVE_PATIENCE = 120.0
+#: The same once the task was killed: Airflow gives it a few seconds to end.
+HURRIED_PATIENCE = 2.0
 #: Airflow's limit is 65,535 bytes.
 MAX_BYTES = 60_000
 #: Bytes kept free: for each event without a receipt, since the list grows when its neighbours are settled, and for counts.
@@ -69,6 +72,7 @@ class Checkpoint:
         self._clock = clock
         self._sleep = sleep
         self._saved_at = clock()
+        self._patience = SAVE_PATIENCE
         self._dirty = False
         self._saved_as_ended = True
         self._failures = 0
@@ -157,7 +161,7 @@ class Checkpoint:
         self._dirty = True
 
     def settle(self, receipt: Receipt) -> None:
-        """Note a receipt. Held events and events in doubt stay open for the next try."""
+        """Note a receipt. Held events, events in doubt and those of the future stay open for the next try."""
         self._dirty = True
         if receipt.attempts and receipt.outcome is not Outcome.HELD:
             self._unsaved.add(receipt.position)
@@ -168,6 +172,8 @@ class Checkpoint:
             if receipt.reason == REFUSED_AFTER_RESEND.reason:
                 self._out_of_order.add(receipt.position)
             return
+        if receipt.reason == IN_FUTURE:
+            return  # its time comes, or the worker's clock is put right: a later try reads the row again
         self._pending.discard(receipt.position)
         self._doubtful.pop(receipt.position, None)
         self._settled.add(receipt)
@@ -197,9 +203,10 @@ class Checkpoint:
             if not self.behind:
                 self._failing_since = now
             self._failures += 1
-            if now - self._failing_since >= SAVE_PATIENCE:
+            if now - self._failing_since >= self._patience:
                 raise DeliveryStopped(self._not_saved(error)) from error
-            self._next_try = now + min(LONGEST_WAIT, FIRST_WAIT * 2.0 ** (self._failures - 1))
+            longest = min(LONGEST_WAIT, self._patience / 4)
+            self._next_try = now + min(longest, FIRST_WAIT * 2.0 ** (self._failures - 1))
 
     def save_at_the_end(self, *, ended: bool) -> None:
         """Write the progress, and wait between two tries.
@@ -209,8 +216,15 @@ class Checkpoint:
         """
         self.try_to_save(ended=ended)
         while self.behind:
-            self._sleep(max(0.0, self._next_try - self._clock()))
-            self.try_to_save(ended=ended)
+            # Not all at once: the task may be killed meanwhile.
+            self._sleep(min(FIRST_WAIT, max(0.0, self._next_try - self._clock())))
+            if self._clock() >= self._next_try:
+                self.try_to_save(ended=ended)
+
+    def hurry(self) -> None:
+        """The task is being killed: wait for the store no longer than a killed task lives. For a signal handler."""
+        self._patience = HURRIED_PATIENCE
+        self._next_try = min(self._next_try, self._clock() + FIRST_WAIT)
 
     def save(self, *, ended: bool = False) -> None:
         """Write the progress.
@@ -220,6 +234,8 @@ class Checkpoint:
         if not self._caught_up or not (self._dirty or (ended and not self._saved_as_ended)):
             return
         state = self._state(ended=ended)
+        if self._measure(state) > MAX_BYTES:
+            state["settled"]["first_details"] = []  # words give way to the list of open events
         if self._measure(state) > MAX_BYTES:
             raise DeliveryStopped(
                 f"{len(self._pending):,} events are held, in doubt or unanswered, too many for a checkpoint: use "
@@ -269,7 +285,7 @@ class Checkpoint:
             rows = f"rows {min(self._unsaved):,} to {max(self._unsaved):,}"
             again = f"{len(self._unsaved):,} events again that Adjust may have ({rows})"
         return (
-            f"the checkpoint could not be saved for {SAVE_PATIENCE:.0f} s ({type(error).__name__}), so nothing more was "
+            f"the checkpoint could not be saved for {self._patience:.0f} s ({type(error).__name__}), so nothing more was "
             f"sent. A retry sends {again}; first check Airflow's API server and its task state store"
         )
 

@@ -13,6 +13,7 @@
     │   └── CheckpointMismatch
     ├── DeliveryStopped             sending ended before the input did; a retry may help
     │   ├── AdjustUnreachable
+    │   ├── NotAdjust
     │   └── LedgerUnavailable
     ├── DeliveryIncomplete          everything that could be sent was, and too much is missing
     │   └── EventsUnresolved        a retry may help
@@ -82,6 +83,10 @@ class DeliveryHalted(DeliveryStopped, FinalError):
 
 class AdjustUnreachable(DeliveryStopped):
     """No answer that settles an event has come for as long as the retries allow. A later retry may succeed."""
+
+
+class NotAdjust(DeliveryStopped):
+    """A firewall, a gateway or a captive portal answered in Adjust's place. A later retry may reach Adjust."""
 
 
 class LedgerUnavailable(DeliveryStopped):

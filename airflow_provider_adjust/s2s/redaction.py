@@ -103,6 +103,32 @@ def redact(message: str, *, longest: int = 300) -> str:
     return message if len(message) <= longest else message[: longest - 1].rpartition(" ")[0] + "…"
 
 
+#: A value of a row in a sentence. One that was too long has no second quote.
+_QUOTED_VALUE = re.compile(r"(?<!\w)(['\"])((?:(?!\1)[^…])*)(\1|…)")
+#: Names and times. Other values are shown if they have few letters and digits; an id has more.
+_NAME_OR_TIME = re.compile(
+    r"[A-Za-z_.-]{1,40}|[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.]{1,18}(?: ?[A-Za-z+:0-9-]{1,6})?)?"
+)
+_FEWER_THAN_AN_ID = 9
+
+
+def mask_values(sentence: str) -> str:
+    """What is wrong with a row, without device ids and addresses: they may be where another value belongs.
+
+    Of a long value it leaves the beginning, as ``mask_params`` does.
+    """
+    for pattern in (_ADDRESS, _IDENTIFIER):
+        sentence = pattern.sub("***", sentence)
+    return _QUOTED_VALUE.sub(_beginning, sentence)
+
+
+def _beginning(quoted: re.Match[str]) -> str:
+    value, end = quoted[2], quoted[3]
+    if _NAME_OR_TIME.fullmatch(value) or (end != "…" and sum(map(str.isalnum, value)) < _FEWER_THAN_AN_ID):
+        return quoted[0]
+    return f"{quoted[1]}{value[:4]}…{quoted[1]}"
+
+
 #: Characters of a value that a log shows.
 _LONGEST_SHOWN = 200
 

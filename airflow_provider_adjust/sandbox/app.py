@@ -12,7 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from airflow_provider_adjust.sandbox.core import Sandbox
 from airflow_provider_adjust.sandbox.device_api import inspect_device
-from airflow_provider_adjust.sandbox.event_endpoint import MOVED_PATH, OK_BODY, EventEndpoint
+from airflow_provider_adjust.sandbox.event_endpoint import OK_BODY, EventEndpoint
+from airflow_provider_adjust.sandbox.middleboxes import MOVED_PATH
 from airflow_provider_adjust.sandbox.report_service import report_service
 
 EVENT_PATH = "/event"

@@ -40,7 +40,7 @@ class SandboxConfig:
     :param inactive_app_tokens: apps that are answered 403 `App is inactive`.
     :param api_tokens: tokens of the Device API and the Report Service; none means any or no token at all.
     :param latency: seconds from the arrival of a request to its answer.
-    :param faults: share of requests per fault, `{"503": 0.02}` or `"503=0.02,reset_after=0.01"`.
+    :param faults: share of requests per fault, `{"503": 0.02}` or `"503=0.02,firewall=0.01"`.
     :param fault_plan: faults for the next requests, one each, None for a request without one; takes precedence over `faults`.
     :param seed: seed of the random faults, which makes them reproducible.
     :param retry_after: seconds in the `Retry-After` header of 429 and 503; None sends no header.

@@ -23,11 +23,11 @@ def reset(transport: asyncio.Transport) -> None:
     transport.abort()
 
 
-def send_truncated(transport: asyncio.Transport, status: int, body: bytes) -> None:
+def send_truncated(transport: asyncio.Transport, status: int, body: bytes, content_type: bytes) -> None:
     """Answer with half of the body and a Content-Length above its size, then close the connection."""
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
-        "content-type: application/json\r\n"
+        f"content-type: {content_type.decode()}\r\n"
         f"content-length: {len(body) + _MISSING_BYTES}\r\n\r\n"
     )
     transport.write(head.encode() + body[: len(body) // 2])

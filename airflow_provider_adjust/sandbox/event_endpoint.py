@@ -17,16 +17,15 @@ from airflow_provider_adjust.sandbox import faults
 from airflow_provider_adjust.sandbox.config import SandboxConfig
 from airflow_provider_adjust.sandbox.connections import reset, send_truncated
 from airflow_provider_adjust.sandbox.core import Sandbox
+from airflow_provider_adjust.sandbox.middleboxes import PAGES, Page
 from airflow_provider_adjust.sandbox.rules import Answer, EventRequest, judge
 from airflow_provider_adjust.sandbox.state import SandboxState
 
-# The target of the `redirect` fault. It records nothing: a sender that follows the redirect loses the event.
-MOVED_PATH = "/event_moved"
 OK_BODY = b'{"status": "OK"}'
 
 _FORM = b"application/x-www-form-urlencoded"
-_JSON_HEADER = (b"content-type", b"application/json")
-_HTML_BODY = b"<html><head><title>502 Bad Gateway</title></head><body><h1>502 Bad Gateway</h1></body></html>"
+_JSON = b"application/json"
+_JSON_HEADER = (b"content-type", _JSON)
 _FAULT_MESSAGES = {
     "429": "Too many requests",
     "500": "Internal error, contact support@adjust.com",
@@ -98,11 +97,9 @@ class EventEndpoint:
                 state.abandoned += 1
             transport.close()
         elif fault in (faults.TRUNCATE, faults.TRUNCATE_BEFORE):
-            send_truncated(transport, answer.status, _body(answer.message))
-        elif fault == faults.HTML:
-            await _send(send, state, 502, _HTML_BODY, (b"content-type", b"text/html"))
-        elif fault == faults.REDIRECT:
-            await _send(send, state, 307, b"", (b"location", MOVED_PATH.encode()))
+            send_truncated(transport, answer.status, _body(answer.message), _JSON)
+        elif fault in PAGES:
+            await _send_page(PAGES[fault], send, state, transport)
         else:
             headers = [_JSON_HEADER]
             if fault in ("429", "503") and config.retry_after is not None:
@@ -156,6 +153,16 @@ async def _send(send: Send, state: SandboxState, status: int, body: bytes, *head
     length = (b"content-length", b"%d" % len(body))
     await send({"type": "http.response.start", "status": status, "headers": [*(headers or (_JSON_HEADER,)), length]})
     await send({"type": "http.response.body", "body": body})
+
+
+async def _send_page(page: Page, send: Send, state: SandboxState, transport: asyncio.Transport) -> None:
+    if page.is_cut:
+        send_truncated(transport, page.status, page.body, page.content_type)
+        return
+    headers = [(b"content-type", page.content_type)]
+    if page.location is not None:
+        headers.append((b"location", page.location.encode()))
+    await _send(send, state, page.status, page.body, *headers)
 
 
 @functools.cache

@@ -6,6 +6,8 @@ import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
+from airflow_provider_adjust.sandbox.middleboxes import LOSING_THE_ANSWER, PAGES
+
 # The faults of RECORDING record the event first; the others leave it unrecorded.
 RESET_BEFORE = "reset_before"
 RESET_AFTER = "reset_after"
@@ -14,13 +16,11 @@ STALL_AFTER = "stall_after"
 TRUNCATE = "truncate"
 TRUNCATE_BEFORE = "truncate_before"
 SLOW = "slow"
-HTML = "html"
-REDIRECT = "redirect"
 # Short for the worse of the two stalls: the sender cannot know that the event was recorded.
 STALL = "stall"
 
-KINDS = (RESET_BEFORE, RESET_AFTER, STALL_BEFORE, STALL_AFTER, TRUNCATE, TRUNCATE_BEFORE, SLOW, HTML, REDIRECT)
-RECORDING = frozenset({RESET_AFTER, STALL_AFTER, TRUNCATE, SLOW})
+KINDS = (RESET_BEFORE, RESET_AFTER, STALL_BEFORE, STALL_AFTER, TRUNCATE, TRUNCATE_BEFORE, SLOW, *PAGES)
+RECORDING = frozenset({RESET_AFTER, STALL_AFTER, TRUNCATE, SLOW}) | LOSING_THE_ANSWER
 
 # Faults of a report: it is empty, or its totals are too small or too large.
 EMPTY = "204"

@@ -10,6 +10,8 @@ import argparse
 from collections.abc import Iterator
 from typing import Any
 
+from airflow_provider_adjust.sandbox.faults import KINDS
+
 
 def _options() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "--host", {"default": "127.0.0.1", "help": "a loopback address (default: 127.0.0.1)"}
@@ -34,7 +36,13 @@ def _options() -> Iterator[tuple[str, dict[str, Any]]]:
         ("--report-delay", "seconds until a report shows an event"),
     ):
         yield option, {"type": float, "metavar": "NUMBER", "help": what}
-    yield "--faults", {"metavar": "KIND=SHARE,...", "help": "share of requests per fault: 503=0.02,reset_after=0.01"}
+    yield (
+        "--faults",
+        {
+            "metavar": "KIND=SHARE,...",
+            "help": f"share of requests per fault: 503=0.02,reset_after=0.01; a status from 400 to 599, {', '.join(KINDS)}",
+        },
+    )
     yield (
         "--report-faults",
         {"metavar": "KIND=SHARE,...", "help": "share of reports per fault: 429=0.1,504=0.1,fewer=0.05"},

@@ -15,6 +15,9 @@ from airflow_provider_adjust.sandbox.server import SandboxServer
 
 @pytest.fixture
 def adjust_sandbox() -> Iterator[SandboxServer]:
-    """Run a sandbox for one test; `adjust_sandbox.configure(...)` changes its settings."""
+    """Run a sandbox for one test; `adjust_sandbox.configure(...)` changes its settings.
+
+    `adjust_sandbox.configure(fault_plan=["firewall"])` has a firewall answer the next request.
+    """
     with SandboxServer() as server:
         yield server

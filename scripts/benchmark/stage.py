@@ -52,7 +52,11 @@ def forget_deliveries(url: str) -> None:
     import psycopg2
 
     with psycopg2.connect(url) as connection, connection.cursor() as cursor:
-        cursor.execute("DROP TABLE IF EXISTS adjust_delivery, adjust_held, adjust_ledger_version")
+        cursor.execute("DROP VIEW IF EXISTS adjust_delivery")
+        cursor.execute(
+            "DROP TABLE IF EXISTS adjust_event, adjust_total, adjust_try, adjust_reason, adjust_scope,"
+            " adjust_ledger_version"
+        )
 
 
 @contextmanager

@@ -32,6 +32,9 @@ _LONGEST_TRY = 300.0
 #: Two runs of a story see the same things at once.
 _seen = Lock()
 
+#: Troubles in which the checkpoint cannot be saved.
+_CHECKPOINT_AWAY = frozenset({"API server away", "disk full at the state store"})
+
 
 @dataclass(kw_only=True)
 class TaskRun:
@@ -129,13 +132,22 @@ class TaskRun:
         return kind
 
     def _see(self, this: Try, kind: str | None) -> None:
-        if kind == "SIGKILL" and "ledger" in self.connections:
-            self.story.doubts.update(claimed(self.connections["ledger"], self.name))
+        left_open: set[Key] = set()
+        # A task that was stopped has a few seconds, in which a ledger that only reads takes nothing.
+        could_not_write = kind == "SIGKILL" or (kind == "SIGTERM" and "read-only" in (self.story.setting.trouble or ""))
+        if could_not_write and "ledger" in self.connections:
+            left_open = set(claimed(self.connections["ledger"], self.name))
+            self.story.doubts.update(left_open)
         self.story.see_journal(this)
         noted = list(read_journal(this.journal))
         self.story.resent_answered |= {key for what, key in noted if what == "sent"} & self._answered
         if kind == "SIGTERM":
-            self._answered |= {key for what, key in noted if what in {"delivered", "duplicate", "rejected"}}
+            answered = {key for what, key in noted if what in {"delivered", "duplicate", "rejected"}}
+            if self.story.setting.trouble in _CHECKPOINT_AWAY:
+                # A stopped task has a few seconds, and its memory took nothing in them.
+                self.story.doubts.update(answered)
+            else:
+                self._answered |= answered - left_open
 
     def _kill(self, process: BaseProcess, this: Try) -> str | None:
         """Kill at a request of this try, give or take some milliseconds; None when the try was faster."""

@@ -178,11 +178,11 @@ def test_a_csv_file_that_cannot_be_told_apart_is_refused_and_escape_char_reads_i
     row = purchase(1)
     values = ",".join(str(value) for value in row.values())
     path.write_text(f'{",".join(row)},device_name\n{values},"10\\" tablet"\n{values.replace("o-1", "o-2")},phone\n')
-    done = cli("validate", str(path), *EVENT, "--id-field", "order_id")
+    done = cli("validate", str(path), *EVENT)
     assert done.code == 1, done
     assert "unreadable_row" in done.out
-    assert cli("validate", str(path), *EVENT, "--id-field", "order_id", "--escape-char", "\\").code == 0
+    assert cli("validate", str(path), *EVENT, "--escape-char", "\\").code == 0
     path.write_text(f'{",".join(row)},device_name\n{values},"x\\"\n{values}","\n')
-    done = cli("validate", str(path), *EVENT, "--id-field", "order_id")
+    done = cli("validate", str(path), *EVENT)
     assert done.code == 1, done
     assert done.err.startswith("InputUnreadable: line 2 of the file night.csv")

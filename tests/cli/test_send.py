@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 from operators.adjust_account import EVENT_TOKEN, device, purchase, recorded, reveals
 
+from airflow_provider_adjust.s2s.answers.reasons import reason_of
 from airflow_provider_adjust.s2s.ledger.schema import deliveries, tries
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -58,6 +59,7 @@ def test_what_is_not_delivered_is_listed_and_can_be_sent_again(
     assert done.code == 1
     assert done.err == "RejectedBudgetExceeded: 1 of 3 events were refused; max_rejected allows 0.\n"
     assert "rejected: device_not_found       1  1.25 EUR\n" in done.out
+    assert f"1 device_not_found, 1.25 EUR: {reason_of('device_not_found').advice}\n  first: row 2 (event " in done.out
     assert f"listed with reasons in {rejected}" in done.out.replace("file://", "")
     assert not reveals(done.out + done.err)
 
@@ -171,7 +173,7 @@ def test_the_ledger_records_a_command_that_fails_by_its_counts_as_failed(
 @pytest.mark.parametrize(
     ("connection", "code", "words"),
     [
-        ({"conn_type": "sqlite", "host": "/nowhere/ledger.db"}, 3, "LedgerUnavailable: the database of ledger_conn_id"),
+        ({"conn_type": "sqlite", "host": "/nowhere/ledger.db"}, 3, "LedgerUnavailable: the ledger of ledger_conn_id"),
         ({"conn_type": "adjust"}, 2, "AdjustConfigurationError: ledger_conn_id 'adjust_ledger' is a AdjustS2SHook"),
     ],
 )

@@ -12,8 +12,8 @@ from airflow.sdk import ObjectStoragePath
 from airflow_provider_adjust.files.receipt_files import ReceiptFile
 
 
-def line(event_id: str, outcome: str = "rejected") -> str:
-    return json.dumps({"event_id": event_id, "outcome": outcome})
+def line(event_id: str, outcome: str = "rejected", reason: str = "device_not_found") -> str:
+    return json.dumps({"event_id": event_id, "outcome": outcome, "reason": reason})
 
 
 def carried_over(tmp_path: Path, content: bytes, lines: int) -> list[str]:
@@ -30,6 +30,7 @@ def carried_over(tmp_path: Path, content: bytes, lines: int) -> list[str]:
 TORN = [
     (f"{line('1')}\n{line('2')}\n", 2, ["1", "2", "new"], None),
     (f"{line('1')}\n{line('2', 'held')}\n{line('3', 'in_doubt')}\n", 3, ["1", "new"], None),
+    (f"{line('1', 'invalid', 'created_at_in_future')}\n{line('2', 'invalid', 'bad_time')}\n", 2, ["2", "new"], None),
     (f"{line('1')}\n{line('2')[:20]}", 2, ["1", "new"], "1 of the 2 events"),
     (f"{line('1')}\n{line('2')}", 2, ["1", "2", "new"], None),
     (f"{line('1')}\n{line('2')}\n", 5, ["1", "2", "new"], "3 of the 5 events"),

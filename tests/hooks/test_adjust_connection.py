@@ -9,6 +9,7 @@ from urllib.parse import quote
 import pytest
 from airflow.sdk import BaseHook, Connection
 from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, Connect, Said, purchase, reveals
+from table import table
 
 from airflow_provider_adjust import connection_form
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
@@ -181,6 +182,8 @@ def test_what_is_no_timeout_is_refused(connect: Connect, name: str, value: Any) 
     ("fields", "problem"),
     [
         ({"password": "tökenThatNobodyMaySee"}, "the S2S security token holds characters that no token has"),
+        ({"password": "two words"}, "the S2S security token holds characters that no token has"),
+        ({"extra": {"api_token": "two words"}}, "the API token holds characters that no token has"),
         ({"password": "a\r\nX-Header: b"}, "the S2S security token holds characters that no token has"),
         ({"extra": {"app_token": ["4w565xzmb54d"]}}, "app_token must be text"),
         ({"extra": {"app_token": True}}, "app_token must be text"),
@@ -200,6 +203,56 @@ def test_tokens_and_environment_that_cannot_be_are_refused_before_anything_is_se
     assert not works
     assert message == str(refusal.value)
     assert adjust.stats()["requests"] == 0
+
+
+PASTED = (
+    "Bearer {}",
+    "bearer  {}\n",
+    "BEARER: {}",
+    "Bearer\t{}",
+    "Authorization: Bearer {}",
+    '"{}"',
+    "'{}'",
+    "`{}`",
+    "“{}”",
+    '"Bearer {}"',
+    "Bearer '{}'",
+    " {} ",
+    "\u00a0{}\u200b",
+    "\ufeff{}\r\n",
+)
+
+
+@table("written", PASTED)
+def test_a_token_is_taken_however_it_was_pasted(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, written: str
+) -> None:
+    caplog.clear()
+    secret, api_secret = "s2sTokenThatNobodyMaySee", "apiTokenThatNobodyMaySee"
+    given = connection(password=written.format(secret), extra={"api_token": written.format(api_secret)})
+    monkeypatch.setenv(CONNECTION, given)
+    settings = AdjustS2SHook().settings
+    assert (settings.s2s_token, settings.api_token) == (secret, api_secret)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "connection 'adjust_default': the S2S security token is taken without" in said[0]
+    assert "ThatNobodyMaySee" not in caplog.text
+
+
+@table("written", ["T", "bearerOfNews", "Bearer-1", "authorization", "quo'te"])
+def test_a_token_that_only_looks_pasted_is_left_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, written: str
+) -> None:
+    monkeypatch.setenv(CONNECTION, connection(password=written))
+    assert AdjustS2SHook().settings.s2s_token == written
+    assert caplog.text == ""
+
+
+@table("written", ["", "  ", '""', "Bearer", "Bearer ''", None])
+def test_nothing_but_what_is_pasted_around_a_token_is_none(
+    monkeypatch: pytest.MonkeyPatch, written: str | None
+) -> None:
+    monkeypatch.setenv(CONNECTION, connection(password=written))
+    assert AdjustS2SHook().settings.s2s_token is None
 
 
 def test_no_object_of_the_hook_shows_a_token(connect: Connect, said: Said) -> None:

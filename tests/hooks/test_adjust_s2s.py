@@ -26,6 +26,7 @@ from airflow_provider_adjust.s2s.errors import (
     AdjustConfigurationError,
     AdjustUnreachable,
     DeliveryHalted,
+    NotAdjust,
     StreamOutOfOrder,
 )
 from airflow_provider_adjust.sandbox import SandboxServer
@@ -57,7 +58,7 @@ def test_a_wrong_token_is_an_error_that_does_not_show_it(adjust: SandboxServer, 
 
 def test_a_redirect_is_not_followed(adjust: SandboxServer) -> None:
     adjust.configure(fault_plan=["redirect"])
-    with pytest.raises(DeliveryHalted, match="redirects are not followed"):
+    with pytest.raises(NotAdjust, match="redirects are not followed"):
         AdjustS2SHook().send_event(purchase(1), RowOptions(**EVENT))
     assert adjust.stats()["redirects_followed"] == 0
 

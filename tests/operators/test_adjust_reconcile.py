@@ -182,7 +182,7 @@ def test_the_ledger_says_that_all_three_agree(adjust: SandboxServer, warehouse: 
     book(warehouse, (3, 3.75))
     assert reconcile(ledger_conn_id=ledger)["events"] == {"warehouse": 3, "adjust": 3}
     assert "events ledger" in str(said)
-    assert f"{DAY} f0ob4r 3 3 0 3 3.75 3.75 3.75 EUR" in " ".join(str(said).split())
+    assert f"{DAY} f0ob4r 3 3 0 3 3.75 3.75 0.00 3.75 EUR" in " ".join(str(said).split())
 
 
 def test_the_ledger_says_what_adjust_refused(adjust: SandboxServer, warehouse: Path, ledger: str) -> None:
@@ -192,7 +192,7 @@ def test_the_ledger_says_what_adjust_refused(adjust: SandboxServer, warehouse: P
     with pytest.raises(RevenueDiffers) as failure:
         reconcile(ledger_conn_id=ledger)
     [line] = [line for line in lines_of(failure.value) if line.startswith(str(DAY))]
-    assert line == f"{DAY} f0ob4r 3 2 1 2 3.75 2.50 2.50 EUR 1 event and 1.25 EUR refused by Adjust"
+    assert line == f"{DAY} f0ob4r 3 2 1 2 3.75 2.50 1.25 2.50 EUR 1 event and 1.25 EUR refused by Adjust"
     assert "\nCompared: events, and revenue in EUR.\n" in str(failure.value)
 
 
@@ -202,7 +202,7 @@ def test_the_ledger_says_what_was_not_sent(adjust: SandboxServer, warehouse: Pat
     with pytest.raises(RevenueDiffers) as failure:
         reconcile(ledger_conn_id=ledger)
     [line] = [line for line in lines_of(failure.value) if line.startswith(str(DAY))]
-    assert line == f"{DAY} f0ob4r 3 2 0 2 3.75 2.50 2.50 EUR 1 event and 1.25 EUR not sent"
+    assert line == f"{DAY} f0ob4r 3 2 0 2 3.75 2.50 0.00 2.50 EUR 1 event and 1.25 EUR not sent"
 
 
 def write(statement: sa.Executable) -> None:
@@ -248,7 +248,7 @@ def test_the_ledger_says_what_adjust_did_not_book(adjust: SandboxServer, warehou
     with pytest.raises(RevenueDiffers) as failure:
         reconcile(ledger_conn_id=ledger)
     [line] = [line for line in lines_of(failure.value) if line.startswith(str(DAY))]
-    assert line == f"{DAY} f0ob4r 4 4 0 2 5.00 5.00 2.50 EUR 2 events and 2.50 EUR sent, not booked by Adjust"
+    assert line == f"{DAY} f0ob4r 4 4 0 2 5.00 5.00 0.00 2.50 EUR 2 events and 2.50 EUR sent, not booked by Adjust"
 
 
 def test_the_ledgers_days_are_those_of_the_report(
@@ -257,7 +257,7 @@ def test_the_ledgers_days_are_those_of_the_report(
     send(3, created_at=datetime.combine(DAY, time(19), UTC))
     book(warehouse, (str(NEXT), EVENT_TOKEN, 3, 3.75, "EUR"))
     assert reconcile(ledger_conn_id=ledger, timezone="Asia/Tokyo")["compared"] == 1
-    assert f"{NEXT} f0ob4r 3 3 0 3 3.75 3.75 3.75 EUR" in " ".join(str(said).split())
+    assert f"{NEXT} f0ob4r 3 3 0 3 3.75 3.75 0.00 3.75 EUR" in " ".join(str(said).split())
 
 
 def test_an_empty_ledger_delivered_nothing(adjust: SandboxServer, warehouse: Path, ledger: str) -> None:

@@ -97,7 +97,7 @@ def test_the_task_fails_past_the_budget_after_it_sent_all_it_could(
         message = str(failure.value)
         assert f"RejectedBudgetExceeded: {refused} of 10 events were refused" in message
         assert f"rejected: device_not_found  {refused:>6}" in message
-        assert "fix the rows (see their reason)" in message
+        assert "send the rejected file again" in message
         assert str(path) in message
     assert adjust.stats()["recorded"] == 10 - refused
     assert path.exists() == (refused > 0)
@@ -176,7 +176,7 @@ def test_a_connection_that_adjust_refuses_is_named_and_the_other_apps_events_go_
             rejected_path=str(rejected),
         )
     assert str(failure.value).startswith(
-        "DeliveryHalted: Adjust refuses all events of route 'ios' (connection 'adjust_ios'): not_authorized; status 401"
+        "DeliveryHalted: route 'ios' (connection adjust_ios): Adjust refuses its events (not_authorized; status 401"
     )
     assert sorted(filter(None, recorded(adjust))) == [device(number) for number in (0, 2, 4, 6, 8)]
     assert adjust.stats()["requests"] == 5 + 1

@@ -47,10 +47,10 @@ def reconcile() -> None:
 
 #: A connection; whether a retry may help; what is said.
 TROUBLES: dict[str, tuple[dict[str, Any], bool, str]] = {
-    "an unreachable host": ({"conn_type": "postgres", "host": "127.0.0.1", "port": closed_port()}, True, "cannot be used now"),
-    "a folder that is not there": ({"conn_type": "sqlite", "host": "/nowhere/ledger.db"}, True, "cannot be used now"),
+    "an unreachable host": ({"conn_type": "postgres", "host": "127.0.0.1", "port": closed_port()}, True, "cannot be used"),
+    "a folder that is not there": ({"conn_type": "sqlite", "host": "/nowhere/ledger.db"}, True, "cannot be used"),
     "not a database": ({"conn_type": "adjust"}, False, "ledger_conn_id 'ledger' is a AdjustS2SHook"),
-    "no such kind": ({"conn_type": "abacus"}, False, "ledger_conn_id 'ledger' gives no database connection"),
+    "no such kind": ({"conn_type": "abacus"}, False, "ledger_conn_id 'ledger' cannot be opened"),
 }  # fmt: skip
 
 
@@ -115,7 +115,7 @@ def test_a_wrong_login_is_not_retried(
     ],
 )
 def test_what_a_database_says_of_a_wrong_login_is_known(text: str, kind: type[Exception]) -> None:
-    with pytest.raises(kind, match="ledger_conn_id 'ledger'") as failure, routes._failures_named("ledger"):
+    with pytest.raises(kind, match="ledger_conn_id 'ledger'") as failure, routes.named_ledger_errors("ledger"):
         raise sa.exc.OperationalError("SELECT 1", {}, Exception(text))
     assert text not in str(failure.value)
 

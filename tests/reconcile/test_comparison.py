@@ -100,7 +100,7 @@ KNOWN: dict[str, tuple[int, LedgerTotals, int, str]] = {
     "refused": (10, in_ledger(8, "10.00", refused=(2, "2.50")), 8, "2 events and 2.50 EUR refused by Adjust"),
     "refused, and one not sent": (
         10, in_ledger(7, "8.75", refused=(2, "2.50")), 7,
-        "1 event and 1.25 EUR not sent; 2 events and 2.50 EUR refused by Adjust",
+        "2 events and 2.50 EUR refused by Adjust; 1 event and 1.25 EUR not sent",
     ),
     "refused, and one not booked": (
         10, in_ledger(8, "10.00", refused=(2, "2.50")), 7,
@@ -187,7 +187,7 @@ def test_the_table_shows_the_revenue_in_each_currency_and_what_is_in_doubt() -> 
     [head, _, line] = comparison_table([one], lambda each: "no", expected_name="warehouse").splitlines()
     assert " ".join(head.split()) == (
         "days event token events warehouse events ledger events refused events in doubt events Adjust "
-        "revenue warehouse revenue ledger revenue Adjust"
+        "revenue warehouse revenue ledger revenue refused revenue in doubt revenue Adjust"
     )
     assert " ".join(line.split()) == f"{DAY} f0ob4r 4 2 1 1 3 3.75 EUR, 1.00 USD 2.50 EUR, 1.00 USD no"
 
@@ -216,8 +216,8 @@ def test_the_table_has_a_line_for_each_event_token_and_day() -> None:
     table = comparison_table(comparisons, lambda each: each.verdict(Tolerance.of(0, "0.01")), expected_name="warehouse")
     assert [" ".join(line.split()) for line in table.splitlines() if not line.startswith("-")] == [
         "days event token events warehouse events ledger events refused events Adjust "
-        "revenue warehouse revenue ledger revenue Adjust",
-        f"{DAY} f0ob4r 1,200 1,200 0 1,199 1,500.00 1,500.00 1,498.75 EUR 1 event and 1.25 EUR sent, not booked by Adjust",
+        "revenue warehouse revenue ledger revenue refused revenue Adjust",
+        f"{DAY} f0ob4r 1,200 1,200 0 1,199 1,500.00 1,500.00 0.00 1,498.75 EUR 1 event and 1.25 EUR sent, not booked by Adjust",
         f"{DAY} abc123 3 3 0 3",
     ]
 

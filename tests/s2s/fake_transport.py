@@ -26,6 +26,7 @@ class Answer:
     retry_after: str | None = None
     failure: Failure | None = None
     seconds: float = ANSWER_SECONDS
+    content_type: str | None = None
 
 
 def _error(status: int, message: str, **facts: Any) -> Answer:
@@ -42,7 +43,9 @@ ACCEPTED = _error(202, "Wrong authentication token")
 BUSY = Answer(429)
 DOWN = Answer(503)
 BROKEN = Answer(500)
-UNREADABLE = Answer(200, "[]")
+UNREADABLE = Answer(200, '{"status": ')
+FIREWALL = Answer(403, "<html>Blocked</html>")
+BAD_GATEWAY = Answer(502, "<html>Bad gateway</html>")
 REFUSED = Answer(failure=Failure.NOT_SENT)
 LOST = Answer(failure=Failure.NO_ANSWER)
 TRUNCATED = Answer(200, failure=Failure.NO_ANSWER)
@@ -103,6 +106,7 @@ class FakeTransport:
             answer.retry_after,
             answer.failure,
             "Failed" if answer.failure else "",
+            answer.content_type,
         )
         heapq.heappush(self._ends, (self._now + answer.seconds, len(self.sent), completion))
         self.most_in_flight = max(self.most_in_flight, len(self._ends))

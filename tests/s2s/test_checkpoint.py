@@ -106,6 +106,7 @@ def run_try(
     save_every: int = 1,
     stream: bool = True,
     on_in_doubt: Any = "resend",
+    now: datetime = NOW,
 ) -> DeliverySummary:
     parser = EventParser(RowOptions(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id"))
     adjust.hang_up()
@@ -115,7 +116,7 @@ def run_try(
         adjust,
         SendOptions(max_in_flight=2, on_in_doubt=on_in_doubt),
         checkpoint=checkpoint,
-        now=lambda: NOW,
+        now=lambda: now,
     )
     summary = checkpoint.earlier.copy()
     source: Any = iter(rows) if stream else rows
@@ -594,3 +595,43 @@ def test_whatever_becomes_of_what_was_read_the_list_fits(ends: list[Outcome | No
             if outcome is not None:
                 checkpoint.settle(receipt_for(each, outcome, "", "", lost_answers=each.position % 3))
         checkpoint.save()
+
+
+def test_an_event_of_the_future_is_offered_again_by_a_later_try() -> None:
+    """The clock of one worker is behind: the event is not refused for good."""
+    rows, store, adjust = make_rows([0, 1]), MemoryStore(), Adjust()
+    rows[1]["created_at"] = NOW + timedelta(minutes=10)
+    early = run_try(rows, store, adjust)
+    assert early.reasons == Counter({("invalid", "created_at_in_future"): 1})
+    late = run_try(rows, store, adjust, now=NOW + timedelta(minutes=8))
+    assert late.outcomes == Counter(delivered=2)
+    assert adjust.received == Counter({"order-0": 1, "order-1": 1})
+
+
+def test_a_killed_task_waits_for_its_store_a_few_seconds_only() -> None:
+    now = [0.0]
+    store = MemoryStore()
+    checkpoint = Checkpoint(store, clock=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
+
+    def away(_: Any) -> None:
+        raise OSError("the API server is away")
+
+    store.save = away  # type: ignore[method-assign]
+    list(checkpoint.resume([job(1, "a")]))
+    checkpoint.hurry()
+    with pytest.raises(DeliveryStopped, match="could not be saved for 2 s"):
+        checkpoint.save_at_the_end(ended=True)
+    assert now[0] < 4
+
+
+def test_the_words_of_a_refusal_never_keep_a_checkpoint_from_being_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    checkpoint = Checkpoint(store)
+    list(checkpoint.resume([job(1, "a")]))
+    checkpoint.settle(receipt_for(job(1, "a"), Outcome.REJECTED, "bad_event_state", "ä" * 200))
+    monkeypatch.setattr(checkpoint_module, "MAX_BYTES", 1_000)
+    checkpoint.save()
+    state = store.load()
+    assert state is not None
+    assert state["settled"]["first_details"] == []
+    assert state["settled"]["reasons"] == [["rejected", "bad_event_state", 1]]

@@ -40,6 +40,8 @@ DOCUMENTED = [
     (451, "Device is opted out", REJECTED, "device_opted_out"),
     (500, "Internal error, contact support@adjust.com", RETRY, "internal_error"),
 ]
+#: As Adjust words a refusal that is in none of its tables.
+REFUSAL = '{"error": "Event request failed (new words)"}'
 #: How Adjust wraps a message.
 WRAPPED = [
     pytest.param(lambda m: json.dumps({"error": f"Event request failed ({m})"}), id="as documented"),
@@ -109,14 +111,24 @@ def test_wordings_that_have_been_seen_elsewhere(status: int, message: str, outco
         "",
         "  ",
         b"",
-        "{}",
-        '{"error": null}',
-        '{"error": ""}',
+        b'\xef\xbb\xbf{"status": "OK"}',
+        '{"status": "ok", "error": null}',
+        '{"status": "Ok", "error": ""}',
+        '{"status": "OK", "message": "whatever"}',
+        '{"app_token": "4w565xzmb54d", "message": "whatever"}',
+        '{"adid": "df6c5653080670612cd2f9766ddc0814"}',
+        '{"ask_in": 2000}',
+        '{"tracking_state": "opted_out"}',
+        '{"attribution": {}}',
+        '{"message": "Install tracked"}',
+        '{"message": "Session tracked"}',
+        '{"timestamp": "2024-07-09T01:31:14.373Z+0000"}',
         '{"message": "Event tracked", "timestamp": "2026-05-01T12:00:00.000Z+0000"}',
         '{"skadn_conv_value": 3, "skadn_lock_window": true}',
+        '{"skadn_conv_value": 0}',
     ],
 )
-def test_200_without_an_error_is_a_delivery(body: str | bytes) -> None:
+def test_200_in_adjusts_own_words_is_a_delivery(body: str | bytes) -> None:
     verdict = classify(200, body)
     assert (verdict.outcome, verdict.reason, verdict.slow_down, verdict.retry_after) == (DELIVERED, "", False, None)
 
@@ -124,23 +136,44 @@ def test_200_without_an_error_is_a_delivery(body: str | bytes) -> None:
 @table(
     ("body", "outcome", "reason"),
     [
-        pytest.param('{"error": "something new"}', REJECTED, "unknown_error", id="unknown error"),
-        pytest.param('{"error": {"code": 7}}', REJECTED, "unknown_error", id="error that is no text"),
-        pytest.param('{"status": "OK", "error": "x"}', REJECTED, "unknown_error", id="OK and an error"),
+        pytest.param('{"error": "Event request failed (new)"}', REJECTED, "unknown_error", id="unknown error"),
+        pytest.param('{"message": "Event failed (new)", "adid": "x"}', REJECTED, "unknown_error", id="no error key"),
+        pytest.param(
+            '{"adid": "x", "error": "new words"}', REJECTED, "unknown_error", id="an error beside a known key"
+        ),
+        pytest.param('{"error": "something new"}', HALT, "not_adjust", id="an error in other words"),
+        pytest.param('{"error": {"code": 7}}', HALT, "not_adjust", id="error that is no text"),
+        pytest.param('{"status": "OK", "error": "x"}', HALT, "not_adjust", id="OK and an error"),
+        pytest.param('{"status": "denied"}', HALT, "not_adjust", id="another status"),
+        pytest.param('{"status": "denied", "adid": "x"}', HALT, "not_adjust", id="another status beside a known key"),
+        pytest.param('{"status": true}', HALT, "not_adjust", id="a status that is no text"),
+        pytest.param('{"status": null}', HALT, "not_adjust", id="a status of nothing"),
+        pytest.param('{"ok": false}', HALT, "not_adjust", id="not ok"),
+        pytest.param('{"hello": 1}', HALT, "not_adjust", id="a key that nobody documents"),
+        pytest.param('{"adid": null}', HALT, "not_adjust", id="a known key of nothing"),
+        pytest.param('{"message": "Access denied"}', HALT, "not_adjust", id="a gateway's message"),
+        pytest.param('{"message": ["Event tracked"]}', HALT, "not_adjust", id="a message that is no text"),
+        pytest.param('{"timestamp": "2026-05-01T12:00:00Z"}', HALT, "not_adjust", id="a time in another form"),
+        pytest.param('{"timestamp": 1777636800}', HALT, "not_adjust", id="a time that is a number"),
+        pytest.param("{}", HALT, "not_adjust", id="an object of nothing"),
+        pytest.param('{"error": null}', HALT, "not_adjust", id="no error, and nothing else"),
         pytest.param("<html><body>Sign in</body></html>", HALT, "not_adjust", id="a web page"),
         pytest.param("<!DOCTYPE html>", HALT, "not_adjust", id="a doctype"),
         pytest.param("<p>Device not found</p>", HALT, "not_adjust", id="a web page that quotes Adjust"),
-        pytest.param("[]", IN_DOUBT, "unreadable_answer", id="a list"),
-        pytest.param("true", IN_DOUBT, "unreadable_answer", id="a boolean"),
-        pytest.param("null", IN_DOUBT, "unreadable_answer", id="null"),
-        pytest.param('"ok"', IN_DOUBT, "unreadable_answer", id="a text that is not OK"),
-        pytest.param("OKAY", IN_DOUBT, "unreadable_answer", id="other text"),
+        pytest.param(b"\xef\xbb\xbf<p>Device not found</p>", HALT, "not_adjust", id="a web page behind a mark"),
+        pytest.param("[]", HALT, "not_adjust", id="a list"),
+        pytest.param('[{"status": "OK"}]', HALT, "not_adjust", id="a list of success"),
+        pytest.param("true", HALT, "not_adjust", id="a boolean"),
+        pytest.param("null", HALT, "not_adjust", id="null"),
+        pytest.param("200", HALT, "not_adjust", id="a number"),
+        pytest.param('"ok"', HALT, "not_adjust", id="a text that is not OK"),
+        pytest.param("OKAY", HALT, "not_adjust", id="other text"),
         pytest.param('{"status": "OK"', IN_DOUBT, "unreadable_answer", id="broken JSON"),
-        pytest.param("[" * 100_000, IN_DOUBT, "unreadable_answer", id="deep nesting"),
+        pytest.param("[" * 100_000, HALT, "not_adjust", id="deep nesting"),
         pytest.param('{"a":' * 100_000, IN_DOUBT, "unreadable_answer", id="deep nesting of objects"),
-        pytest.param("x" * 5000, IN_DOUBT, "unreadable_answer", id="long text"),
-        pytest.param(b"\xff\xfe\x00", IN_DOUBT, "unreadable_answer", id="bytes that are no text"),
-        pytest.param("9" * 5000, IN_DOUBT, "unreadable_answer", id="a number of 5000 digits"),
+        pytest.param("x" * 5000, HALT, "not_adjust", id="long text"),
+        pytest.param(b"\xff\xfe\x00", HALT, "not_adjust", id="bytes that are no text"),
+        pytest.param("9" * 5000, HALT, "not_adjust", id="a number of 5000 digits"),
     ],
 )
 def test_200_with_anything_else_is_no_delivery(body: str | bytes, outcome: Outcome, reason: str) -> None:
@@ -153,33 +186,72 @@ def test_200_with_anything_else_is_no_delivery(body: str | bytes, outcome: Outco
     [
         pytest.param(202, "", HALT, "accepted_not_recorded", id="202 without a word"),
         pytest.param(202, '{"status": "OK"}', HALT, "accepted_not_recorded", id="202 with OK"),
+        pytest.param(202, REFUSAL, HALT, "accepted_not_recorded", id="202 with a refusal"),
+        pytest.param(202, "<html>", HALT, "not_adjust", id="202 web page"),
+        pytest.param(202, '{"ok": true}', HALT, "not_adjust", id="202 in other words"),
         pytest.param(201, '{"status": "OK"}', IN_DOUBT, "http_201", id="201"),
-        pytest.param(204, "", IN_DOUBT, "http_204", id="204"),
+        pytest.param(201, '{"id": 7}', HALT, "not_adjust", id="201 in other words"),
+        pytest.param(201, '{"id": ', HALT, "not_adjust", id="201 cut"),
+        pytest.param(204, "", HALT, "not_adjust", id="204"),
         pytest.param(102, "", IN_DOUBT, "http_102", id="102"),
         pytest.param(0, "", IN_DOUBT, "http_0", id="no status"),
         pytest.param(301, "", HALT, "redirected", id="301"),
         pytest.param(302, "<html>", HALT, "redirected", id="302"),
         pytest.param(307, "", HALT, "redirected", id="307"),
         pytest.param(399, "", HALT, "redirected", id="399"),
-        pytest.param(401, "", HALT, "not_authorized", id="401 without a word"),
-        pytest.param(401, '{"error": "no"}', HALT, "not_authorized", id="401 in other words"),
+        pytest.param(401, "", HALT, "not_adjust", id="401 without a word"),
+        pytest.param(401, "<html>Sign in</html>", HALT, "not_adjust", id="401 web page"),
+        pytest.param(401, '{"error": "no"}', HALT, "not_adjust", id="401 in other words"),
+        pytest.param(401, '{"message": "Unauthorized"}', HALT, "not_adjust", id="401 of a gateway"),
+        pytest.param(401, REFUSAL, HALT, "not_authorized", id="401 with a refusal"),
         pytest.param(407, "<html>", HALT, "proxy_not_authorized", id="407"),
-        pytest.param(404, "", HALT, "endpoint_not_found", id="404 without a word"),
-        pytest.param(404, "<html>not found</html>", HALT, "endpoint_not_found", id="404 web page"),
-        pytest.param(405, "", HALT, "endpoint_not_found", id="405 without a word"),
-        pytest.param(404, "{}", HALT, "endpoint_not_found", id="404 without a message"),
-        pytest.param(404, "404 page not found", REJECTED, "http_404", id="404 in other words"),
-        pytest.param(400, "", REJECTED, "http_400", id="400 without a word"),
-        pytest.param(400, '{"error": "new words"}', REJECTED, "http_400", id="400 in other words"),
-        pytest.param(403, '{"error": "new words"}', REJECTED, "http_403", id="403 in other words"),
-        pytest.param(413, "", REJECTED, "http_413", id="413 without a word"),
-        pytest.param(451, "", REJECTED, "http_451", id="451 without a word"),
-        pytest.param(499, "", REJECTED, "http_499", id="499"),
+        pytest.param(404, "", HALT, "not_adjust", id="404 without a word"),
+        pytest.param(404, "<html>not found</html>", HALT, "not_adjust", id="404 web page"),
+        pytest.param(405, "", HALT, "not_adjust", id="405 without a word"),
+        pytest.param(404, "{}", HALT, "not_adjust", id="404 without a message"),
+        pytest.param(404, "404 page not found", HALT, "not_adjust", id="404 in other words"),
+        pytest.param(404, '{"message": "no Route matched"}', HALT, "not_adjust", id="404 of a gateway"),
+        pytest.param(404, REFUSAL, REJECTED, "http_404", id="404 with a refusal"),
+        pytest.param(400, "", HALT, "not_adjust", id="400 without a word"),
+        pytest.param(400, '{"error": "new words"}', HALT, "not_adjust", id="400 in other words"),
+        pytest.param(400, '{"message": "Request failed (403)"}', HALT, "not_adjust", id="400 in almost Adjust's words"),
+        pytest.param(400, REFUSAL, REJECTED, "http_400", id="400 with a refusal"),
+        pytest.param(400, "Event request failed (new words)", REJECTED, "http_400", id="400 with a refusal as text"),
+        pytest.param(
+            400,
+            '{"timestamp": "2024-02-12T12:30:47.401Z+0000", "message": "new", "error": "new"}',
+            REJECTED,
+            "http_400",
+            id="400 in other words, with a time as Adjust writes it",
+        ),
+        pytest.param(
+            404,
+            '{"timestamp": "2024-02-12T12:30:47.401+00:00", "status": 404, "error": "Not Found", "path": "/event"}',
+            HALT,
+            "not_adjust",
+            id="404 of a framework",
+        ),
+        pytest.param(403, "<html>Blocked</html>", HALT, "not_adjust", id="403 web page"),
+        pytest.param(403, '{"message": "Forbidden"}', HALT, "not_adjust", id="403 of a gateway"),
+        pytest.param(403, '{"error": "new words"}', HALT, "not_adjust", id="403 in other words"),
+        pytest.param(403, REFUSAL, REJECTED, "http_403", id="403 with a refusal"),
+        pytest.param(406, "", HALT, "not_adjust", id="406 without a word"),
+        pytest.param(410, "gone", HALT, "not_adjust", id="410 in other words"),
+        pytest.param(413, "", HALT, "not_adjust", id="413 without a word"),
+        pytest.param(413, "<html>", HALT, "not_adjust", id="413 web page"),
+        pytest.param(451, "", HALT, "not_adjust", id="451 without a word"),
+        pytest.param(451, "[]", HALT, "not_adjust", id="451 with a list"),
+        pytest.param(499, "", HALT, "not_adjust", id="499"),
+        pytest.param(499, REFUSAL, REJECTED, "http_499", id="499 with a refusal"),
         pytest.param(500, "", RETRY, "http_500", id="500"),
         pytest.param(500, '{"error": "new words"}', RETRY, "http_500", id="500 in other words"),
-        pytest.param(502, "<html>", RETRY, "http_502", id="502"),
+        pytest.param(502, "<html>", IN_DOUBT, "http_502", id="502"),
         pytest.param(503, "<html>", RETRY, "http_503", id="503"),
-        pytest.param(504, "", RETRY, "http_504", id="504"),
+        pytest.param(504, "", IN_DOUBT, "http_504", id="504"),
+        pytest.param(504, '{"message": "Endpoint request timed out"}', IN_DOUBT, "http_504", id="504 of a gateway"),
+        pytest.param(520, "", IN_DOUBT, "http_520", id="520"),
+        pytest.param(521, "", RETRY, "http_521", id="521"),
+        pytest.param(524, "", IN_DOUBT, "http_524", id="524"),
         pytest.param(599, "", RETRY, "http_599", id="599"),
         pytest.param(408, "", RETRY, "http_408", id="408"),
         pytest.param(425, "", RETRY, "http_425", id="425"),
@@ -238,6 +310,11 @@ def test_how_long_adjust_asks_to_wait(header: str | None, body: str, seconds: fl
 
 def test_a_date_is_measured_by_the_clock_where_no_time_is_given() -> None:
     assert classify(503, "", retry_after="Fri, 01 May 2020 12:00:00 GMT").retry_after == 0.0
+
+
+@table("status", [502, 504])
+def test_a_gateways_wish_to_wait_is_kept(status: int) -> None:
+    assert classify(status, "", retry_after="30").retry_after == 30
 
 
 @table("status", [200, 202, 400, 404])
@@ -304,6 +381,52 @@ def test_a_verdict_shows_adjusts_words_without_tokens_and_ids(message: str, wrap
     assert verdict.message
 
 
+@table(
+    ("status", "body", "content_type", "message"),
+    [
+        pytest.param(
+            403, "<h1>Blocked &amp; logged</h1>", "text/html; charset=x", "text/html: Blocked & logged", id="page"
+        ),
+        pytest.param(
+            200,
+            "<!-- a -->\n<html><script>var a = '<b>';</script><style>p {}</style><title>Sign in</title> <p>here",
+            None,
+            "Sign in here",
+            id="what no reader sees",
+        ),
+        pytest.param(404, '{"message": "no Route"}', "application/json", "application/json: no Route", id="JSON"),
+        pytest.param(200, '{"status": "denied", "n": 7}', "", "{status: denied, n: 7}", id="JSON without one"),
+        pytest.param(403, f"blocked: {GPS_ADID} from 192.0.2.1", "", "blocked: *** from ***", id="ids"),
+        pytest.param(302, "", "text/html", "text/html", id="no words"),
+        pytest.param(407, "", None, "", id="nothing"),
+        pytest.param(403, "no", "x\r\n[2026] ERROR y", "x [2026] ERROR y: no", id="a type that forges a line"),
+        pytest.param(403, "no", f"x/{ADID}", "x/***: no", id="a type with an id"),
+    ],
+)
+def test_what_is_not_adjusts_is_quoted_by_type_and_first_words(
+    status: int, body: str, content_type: str | None, message: str
+) -> None:
+    assert classify(status, body, content_type=content_type).message == message
+
+
+@table(
+    ("status", "body", "doubt"),
+    [
+        (200, "<html>", True),
+        (204, "", True),
+        (202, "", True),
+        (200, '{"error": "Invalid app token"}', False),
+        (302, "", False),
+        (403, "<html>", False),
+        (0, "", False),
+    ],
+)
+def test_only_a_2xx_that_is_not_adjusts_leaves_open_whether_the_event_is_recorded(
+    status: int, body: str, doubt: bool
+) -> None:
+    assert classify(status, body).leaves_in_doubt is doubt
+
+
 def test_a_long_message_is_cut() -> None:
     shown = redact("wörd " * 1000)
     assert 290 < len(shown) <= 300
@@ -315,6 +438,7 @@ def test_a_long_message_is_cut() -> None:
 def test_a_web_page_and_a_long_text_are_no_message() -> None:
     assert classify(502, "<html>Bad gateway</html>").message == ""
     assert classify(502, "word " * 300).message == ""
+    assert classify(403, "word " * 300).message.startswith("word word")
 
 
 BODIES = st.one_of(
@@ -356,7 +480,7 @@ def test_any_answer_has_a_verdict_and_only_200_delivers(status: int, body: bytes
         assert verdict.reason
     assert len(verdict.message) <= 300
     assert verdict.retry_after is None or verdict.retry_after >= 0
-    assert verdict.retry_after is None or verdict.outcome is RETRY
+    assert verdict.retry_after is None or verdict.outcome is RETRY or status in {502, 504, 520, 524}
     assert bool(verdict.remedy) == (verdict.outcome is HALT)
 
 

@@ -17,11 +17,13 @@ from fake_transport import (
     ACCEPTED,
     ANSWER_SECONDS,
     BAD_CERTIFICATE,
+    BAD_GATEWAY,
     BAD_STATE,
     BROKEN,
     BUSY,
     DOWN,
     DUPLICATE,
+    FIREWALL,
     LOST,
     OK,
     REFUSED,
@@ -56,7 +58,9 @@ from airflow_provider_adjust.s2s.errors import (
     AdjustUnreachable,
     DeliveryHalted,
     DeliveryStopped,
+    FinalError,
     LedgerUnavailable,
+    NotAdjust,
 )
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target
@@ -154,17 +158,26 @@ ENDINGS = [
     pytest.param([TRUNCATED, OK], 2, "delivered", "", None, id="truncated 200, then 200"),
     pytest.param([UNREADABLE, OK], 2, "delivered", "", None, id="unreadable 200, then 200"),
     pytest.param([ENDLESS], 1, "in_doubt", "answer_too_long", None, id="endless 200 is not resent"),
-    pytest.param([ENDLESS_PAGE], 1, "held", "not_adjust", DeliveryHalted, id="endless web page"),
+    pytest.param([ENDLESS_PAGE], 1, "in_doubt", "not_adjust", NotAdjust, id="endless web page"),
     pytest.param([TRUNCATED_502, OK], 2, "delivered", "", None, id="truncated 502, then 200"),
     pytest.param([TRUNCATED_400], 1, "in_doubt", "no_answer", None, id="truncated 400 is not resent"),
-    pytest.param([Answer(204)], 1, "in_doubt", "http_204", None, id="204 is not resent"),
+    pytest.param([Answer(201, "OK")], 1, "in_doubt", "http_201", None, id="201 is not resent"),
+    pytest.param([BAD_GATEWAY, OK], 2, "delivered", "", None, id="502, then 200"),
+    pytest.param([BAD_GATEWAY] * 7, 2, "in_doubt", "too_many_resends", AdjustUnreachable, id="502 for ever"),
+    pytest.param([BAD_GATEWAY, FIREWALL], 2, "in_doubt", "not_adjust", NotAdjust, id="502, then a firewall"),
     pytest.param([WRONG_TOKEN], 1, "held", "not_authorized", DeliveryHalted, id="wrong token"),
     pytest.param([ACCEPTED], 1, "in_doubt", "wrong_s2s_token", DeliveryHalted, id="202"),
     pytest.param([Answer(202)], 1, "in_doubt", "accepted_not_recorded", DeliveryHalted, id="202 without a word"),
     pytest.param([LOST, WRONG_TOKEN], 2, "in_doubt", "not_authorized", DeliveryHalted, id="in doubt, then wrong token"),
-    pytest.param([Answer(302)], 1, "held", "redirected", DeliveryHalted, id="redirect"),
-    pytest.param([Answer(404)], 1, "held", "endpoint_not_found", DeliveryHalted, id="wrong endpoint"),
-    pytest.param([Answer(200, "<html>")], 1, "held", "not_adjust", DeliveryHalted, id="web page"),
+    pytest.param([Answer(302)], 1, "held", "redirected", NotAdjust, id="redirect"),
+    pytest.param([Answer(407)], 1, "held", "proxy_not_authorized", NotAdjust, id="proxy that wants credentials"),
+    pytest.param([Answer(404)], 1, "held", "not_adjust", NotAdjust, id="wrong endpoint"),
+    pytest.param([FIREWALL], 1, "held", "not_adjust", NotAdjust, id="firewall"),
+    pytest.param([Answer(401)], 1, "held", "not_adjust", NotAdjust, id="401 without a word"),
+    pytest.param([Answer(403, '{"message": "Forbidden"}')], 1, "held", "not_adjust", NotAdjust, id="API gateway"),
+    pytest.param([Answer(200, "<html>")], 1, "in_doubt", "not_adjust", NotAdjust, id="web page"),
+    pytest.param([Answer(200, '{"ok": false}')], 1, "in_doubt", "not_adjust", NotAdjust, id="200 in other words"),
+    pytest.param([Answer(204)], 1, "in_doubt", "not_adjust", NotAdjust, id="204"),
     pytest.param([BAD_CERTIFICATE], 1, "held", "tls_refused", DeliveryHalted, id="certificate"),
     pytest.param([BROKEN] * 7, 7, "held", "http_500", AdjustUnreachable, id="500 for ever"),
     pytest.param([REFUSED] * 7, 7, "held", "connection_failed", AdjustUnreachable, id="refused for ever"),
@@ -226,7 +239,11 @@ def test_an_adjust_that_answers_nothing_any_more_ends_the_delivery_after_a_few_e
     assert len(transport.sent) < 16
 
 
-@pytest.mark.parametrize("answer", [LOST, TRUNCATED, UNREADABLE], ids=["no answer", "truncated", "unreadable"])
+@pytest.mark.parametrize(
+    "answer",
+    [LOST, TRUNCATED, UNREADABLE, BAD_GATEWAY, Answer(504), TRUNCATED_502],
+    ids=["no answer", "truncated", "unreadable", "502", "504", "truncated 502"],
+)
 def test_hold_resends_nothing_in_doubt(answer: Answer) -> None:
     transport = FakeTransport({1: [answer]})
     receipts, error = _run(transport, [job(1, "a"), job(2, "a"), job(3, "b")], on_in_doubt="hold")
@@ -235,7 +252,43 @@ def test_hold_resends_nothing_in_doubt(answer: Answer) -> None:
     assert error is None
 
 
-@pytest.mark.parametrize("answer", [BROKEN, REFUSED, TRUNCATED_502], ids=["500", "refused", "truncated 502"])
+def test_hold_does_not_use_up_every_event_while_nothing_settles() -> None:
+    transport = FakeTransport(otherwise=BAD_GATEWAY)
+    receipts, error = _run(transport, _devices(50), on_in_doubt="hold")
+    assert isinstance(error, AdjustUnreachable)
+    assert "no event could be settled in 7 attempts" in str(error)
+    assert transport.positions == list(range(1, 8))
+    counts = {outcome: len(positions) for outcome, positions in by_outcome(receipts).items()}
+    assert counts == {"in_doubt": 7, "held": 43}
+
+
+def test_hold_survives_the_loss_of_all_connections_at_once() -> None:
+    # The first proves the token, then four windows of 4 are lost.
+    transport = FakeTransport({position: [LOST] for position in range(2, 18)})
+    receipts, error = _run(transport, _devices(40), on_in_doubt="hold", max_in_flight=4)
+    assert error is None
+    assert len(by_outcome(receipts)["delivered"]) == 24
+
+
+def test_what_is_not_adjusts_stops_the_delivery_and_a_retry_may_go_on() -> None:
+    page = Answer(
+        403, "<html><h1>Blocked</h1> by Device-Of-One-Person's firewall, " + "word " * 60, content_type="text/html"
+    )
+    transport = FakeTransport({3: [page]})
+    receipts, error = _run(transport, _devices(9), max_in_flight=1)
+    assert isinstance(error, NotAdjust)
+    assert not isinstance(error, FinalError)
+    assert (
+        "something other than Adjust answered, nothing more was sent (not_adjust; status 403: text/html: Blocked by"
+        in str(error)
+    )
+    assert len(str(error)) < 270
+    assert by_outcome(receipts) == {"delivered": [1, 2], "held": [3, 4, 5, 6, 7, 8, 9]}
+    assert {receipt.reason for receipt in receipts} == {"", "not_adjust", "stopped"}
+    assert transport.positions == [1, 2, 3]
+
+
+@pytest.mark.parametrize("answer", [BROKEN, REFUSED], ids=["500", "refused"])
 def test_hold_still_retries_what_is_surely_not_recorded(answer: Answer) -> None:
     receipts, _ = _run(FakeTransport({1: [answer, OK]}), [job(1, "a")], on_in_doubt="hold")
     assert by_outcome(receipts) == {"delivered": [1]}
@@ -252,6 +305,7 @@ def test_hold_still_retries_what_is_surely_not_recorded(answer: Answer) -> None:
         pytest.param(Completion(1, 200, failure=Failure.NO_ANSWER), Outcome.IN_DOUBT, "no_answer", False, id="cut 200"),
         pytest.param(Completion(1, 499, failure=Failure.NO_ANSWER), Outcome.IN_DOUBT, "no_answer", False, id="cut 499"),
         pytest.param(Completion(1, 500, failure=Failure.NO_ANSWER), Outcome.RETRY, "http_500", False, id="cut 500"),
+        pytest.param(Completion(1, 504, failure=Failure.NO_ANSWER), Outcome.IN_DOUBT, "http_504", False, id="cut 504"),
         pytest.param(Completion(1), Outcome.IN_DOUBT, "http_0", False, id="no status"),
     ],
 )
@@ -306,8 +360,9 @@ def test_a_wait_of_nothing_is_sent_again_at_once() -> None:
         Answer(429, retry_after="7"),
         Answer(503, '{"retry_in": 7000}'),
         Answer(408, retry_after="7"),
+        Answer(504, retry_after="7"),
     ],
-    ids=["500", "429", "503 with retry_in", "408"],
+    ids=["500", "429", "503 with retry_in", "408", "504"],
 )
 def test_retry_after_replaces_the_backoff(answer: Answer) -> None:
     transport = FakeTransport({1: [answer]})
@@ -1201,3 +1256,14 @@ def test_every_event_has_one_receipt_and_every_lane_its_order(
         assert in_order == sorted(in_order)
         ends = [outcome[position] in resolved for position in positions]
         assert ends == sorted(ends, reverse=True), "an event overtook an unresolved one of its lane"
+
+
+def test_the_second_row_with_an_id_is_refused_although_it_could_go_first() -> None:
+    """Its lane is free, and the first one's is not: the row that was read first is the event."""
+    transport, claims = FakeTransport(), SlowClaims()
+    blocked, first, second = job(1, "a"), job(2, "a", event_id="order-1"), job(3, "b", event_id="order-1")
+    receipts, _ = _run(transport, [blocked, first, second], claims=claims)
+    assert by_outcome(receipts) == {"delivered": [1, 2], "invalid": [3]}
+    [refused] = [receipt for receipt in receipts if receipt.position == 3]
+    assert refused.reason == "repeated_event_id"
+    assert "row 2 " in refused.detail

@@ -28,7 +28,7 @@ from airflow_provider_adjust.s2s.answers.outcome import Outcome, Recorded
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.delivery.loop import Delivery
 from airflow_provider_adjust.s2s.delivery.sink import Sink
-from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted, DeliveryStopped
+from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted, DeliveryStopped, NotAdjust
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.transports import Target
 
@@ -87,11 +87,11 @@ def run(
 @pytest.mark.parametrize(
     ("answer", "outcome", "words"),
     [
-        (WRONG_TOKEN, "held", "not_authorized; status 401"),
-        (WRONG_EVENT_TOKEN, "held", "invalid_event_token; status 400"),
-        (ACCEPTED, "in_doubt", "wrong_s2s_token; status 202"),
-        (BAD_CERTIFICATE, "held", "tls_refused"),
-        (Answer(302), "held", "redirected"),
+        (WRONG_TOKEN, "held", "Adjust refuses its events (not_authorized; status 401"),
+        (WRONG_EVENT_TOKEN, "held", "Adjust refuses its events (invalid_event_token; status 400"),
+        (ACCEPTED, "in_doubt", "Adjust refuses its events (wrong_s2s_token; status 202"),
+        (BAD_CERTIFICATE, "held", "Adjust refuses its events (tls_refused"),
+        (Answer(302), "held", "something other than Adjust answered (redirected"),
     ],
     ids=["token", "event token", "202", "certificate", "redirect"],
 )
@@ -100,8 +100,8 @@ def test_a_halted_route_ends_its_own_events_only_and_is_named(
 ) -> None:
     transport = FakeTransport({1: [answer]})
     receipts, error = run(transport, both(400), claims=claims)
-    assert isinstance(error, DeliveryHalted)
-    assert str(error).startswith(f"Adjust refuses all events of route 'ios' (connection 'adjust_ios'): {words}")
+    assert type(error) is (NotAdjust if answer.status == 302 else DeliveryHalted)
+    assert str(error).startswith(f"route 'ios' (connection adjust_ios): {words}")
     assert str(error).endswith("; the other routes' events were sent")
     assert [position for position in transport.positions if position % 2] == [1]
     assert sorted(by_outcome(receipts)["delivered"]) == list(range(2, 401, 2))
@@ -171,8 +171,8 @@ def test_when_each_route_is_halted_the_delivery_stops_and_names_them_all() -> No
 
     receipts, error = run(transport, endless())
     assert isinstance(error, DeliveryHalted)
-    assert "route 'ios' (connection 'adjust_ios'): not_authorized" in str(error)
-    assert ", and of route 'android' (connection 'adjust_android'): tls_refused" in str(error)
+    assert "route 'ios' (connection adjust_ios): Adjust refuses its events (not_authorized" in str(error)
+    assert "; route 'android' (connection adjust_android): Adjust refuses its events (tls_refused" in str(error)
     assert "were sent" not in str(error)
     assert transport.positions == [1, 2]
     assert len(receipts) < 500
@@ -233,4 +233,4 @@ def test_without_a_connections_name_the_route_alone_is_named() -> None:
     transport = FakeTransport({1: [WRONG_TOKEN]})
     delivery = Delivery(transport, routes, SendOptions(), sink=Sink(), clock=transport.clock)
     _, error = until_raised(delivery.run(both(4)), DeliveryHalted)
-    assert str(error).startswith("Adjust refuses all events of route 'ios': not_authorized")
+    assert str(error).startswith("route 'ios': Adjust refuses its events (not_authorized")

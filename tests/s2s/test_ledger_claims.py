@@ -8,25 +8,32 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from effort import examples
+from fake_transport import OK, FakeTransport
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger_rows import end_leases, forget_everything
 from s2s_case import NOW, job
 
+from airflow_provider_adjust.s2s import Route, RowOptions, Sender
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
 from airflow_provider_adjust.s2s.errors import LedgerUnavailable
 from airflow_provider_adjust.s2s.events.job import Claim, Job
+from airflow_provider_adjust.s2s.events.parser import EventParser
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow
 from airflow_provider_adjust.s2s.ledger import ledger as ledger_module
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.schema import STATUSES, deliveries, events, totals, tries
+from airflow_provider_adjust.s2s.ledger.statements import retry_while_away
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId, counts_of
+from airflow_provider_adjust.s2s.transports import Target
 
 #: A lease that a test can wait for.
 SHORT = 0.6
@@ -156,6 +163,22 @@ def test_an_id_may_be_one_of_the_whole_app(ledgers: Any, ledger_engine: sa.Engin
     assert isinstance(answer, Receipt)
     assert answer.reason == "delivered_before"
     assert reasons_of(claim(by_app, event(2, "5002", token="third1"))) == ["claim"]
+    # One of this try's own is a repeated id; one of a live try is being sent; one in doubt may be in Adjust.
+    assert reasons_of(claim(by_app, event(3, "5002", token="fourth"))) == ["repeated_event_id"]
+    other = ledgers("other", id_scope="app")
+    assert reasons_of(claim(other, event(1, "5002", token="fourth"))) == ["sent_elsewhere"]
+    end_leases(ledger_engine)
+    last = ledgers("last", id_scope="app")
+    assert reasons_of(claim(last, event(1, "5002", token="fourth"))) == ["no_answer"]
+
+
+def test_an_id_that_the_app_refused_under_another_token_may_be_sent(ledgers: Any) -> None:
+    first = ledgers()
+    refused = event(1, "5001", token="first1")
+    claim(first, refused)
+    first.settle(receipt_for(refused, Outcome.REJECTED, "bad_event_state", ""))
+    first.end()
+    assert reasons_of(claim(ledgers("by app", id_scope="app"), event(1, "5001"))) == ["claim"]
 
 
 # -- leases --------------------------------------------------------------------------------------------------------------
@@ -279,6 +302,43 @@ def test_an_event_in_doubt_is_sent_again_a_limited_number_of_times_over_all_trie
         assert reasons_of(claim(ledgers(run, max_resends=limit), shared)) == [expected]
     end_leases(ledger_engine)
     assert claim(ledgers("looks it up", on_in_doubt="verify"), shared) == [Claim(sent_before=True, lost_answers=3)]
+
+
+# -- what ends a delivery ----------------------------------------------------------------------------------------------
+
+
+def test_a_lease_that_is_lost_ends_a_delivery_and_one_that_waits_sends_nothing(ledger_engine: sa.Engine) -> None:
+    rows = [
+        {"order_id": f"o-{number}", "adid": f"d-{number}", "created_at": NOW.timestamp() - 100 + number}
+        for number in range(4)
+    ]
+    options = RowOptions(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id")
+    transport = FakeTransport(otherwise=OK)
+    ledger = Ledger(ledger_engine, TaskInstanceId("dag", "mine", "send"), now=lambda: NOW)
+    route = Route(EventParser(options), Target("http://127.0.0.1/event"))
+    sender = Sender({None: route}, transport, ledger=ledger, now=lambda: NOW)
+    answers = iter([False, False])
+
+    def may_send(**_: float) -> bool:
+        if next(answers, None) is False:
+            return False
+        raise LedgerUnavailable("another try has taken over")
+
+    ledger._lease.may_send = may_send  # type: ignore[method-assign]
+    with pytest.raises(LedgerUnavailable, match="taken over"):
+        list(sender.send(rows))
+    assert transport.positions == []
+    ledger.end("LedgerUnavailable")
+    ledger.close()
+    assert statuses(ledger_engine) == {}
+
+
+def test_a_killed_task_waits_for_its_database_a_few_seconds_only(ledgers: Any) -> None:
+    ledger = ledgers()
+    ledger.hurry()
+    assert ledger._patience == ledger_module.HURRIED_PATIENCE < ledger_module.PATIENCE
+    claim(ledger, event(1, "order-1"))
+    assert ledger._patience == ledger_module.HURRIED_PATIENCE, "a write that worked changes nothing about it"
 
 
 # -- tries and totals ---------------------------------------------------------------------------------------------------
@@ -426,3 +486,110 @@ def test_times_are_kept_with_their_microseconds(ledgers: Any, ledger_engine: sa.
     claim(ledger, made)
     with ledger_engine.connect() as connection:
         assert connection.scalar(sa.select(events.c.occurred_at)) == moment.replace(tzinfo=None)
+
+
+@pytest.mark.parametrize(
+    ("error", "goes_away"),
+    [
+        (sa.exc.InternalError("INSERT", {}, SimpleNamespace(sqlstate="25006")), True),
+        (sa.exc.OperationalError("INSERT", {}, Exception("no such table: adjust_try")), False),
+        (sa.exc.OperationalError("INSERT", {}, Exception("disk I/O error")), True),
+        (sa.exc.ProgrammingError("INSERT", {}, Exception("syntax")), False),
+        (sa.exc.IntegrityError("INSERT", {}, Exception("UNIQUE")), False),
+        (OSError("the disk"), False),
+    ],
+    ids=["only reads", "no table", "operational", "statement", "lost race", "no database error"],
+)
+def test_what_may_be_gone_in_a_minute_is_waited_for(error: Exception, goes_away: bool) -> None:
+    failures = iter([error])
+
+    def work() -> str:
+        if failure := next(failures, None):
+            raise failure
+        return "written"
+
+    if goes_away:
+        assert retry_while_away(work, patience=lambda: 30.0) == "written"
+    else:
+        with pytest.raises(type(error)):
+            retry_while_away(work, patience=lambda: 30.0)
+
+
+def test_an_error_of_the_ledger_stays_what_it_is() -> None:
+    lost = LedgerUnavailable("another try has taken over")
+    assert LedgerUnavailable.because(lost) is lost
+
+
+# -- what a corrected row means --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"revenue": "12.00"}, "differs_from_delivered"),
+        ({"currency": "USD"}, "differs_from_delivered"),
+        ({"revenue": "10.000"}, "delivered_before"),
+        ({"adid": "joined later"}, "delivered_before"),
+    ],
+    ids=["amount", "currency", "spelling", "another id of the device"],
+)
+def test_only_another_time_or_amount_makes_a_delivered_event_another(
+    ledgers: Any, changes: dict[str, str], reason: str
+) -> None:
+    first = ledgers("first")
+    deliver(first, event(1, "order-1", revenue="10.00", currency="EUR"))
+    first.end()
+    now = event(1, "order-1", **{"revenue": "10.00", "currency": "EUR", **changes})
+    assert reasons_of(claim(ledgers("second"), now)) == [reason]
+
+
+def test_a_delivered_event_with_another_time_is_another(ledgers: Any) -> None:
+    first = ledgers("first")
+    deliver(first, event(1, "order-1"))
+    first.end()
+    assert reasons_of(claim(ledgers("second"), event(1, "order-1", at=31))) == ["differs_from_delivered"]
+
+
+def test_an_event_in_doubt_cannot_be_looked_up_by_a_row_that_changed(ledgers: Any, ledger_engine: sa.Engine) -> None:
+    claim(ledgers("killed"), event(1, "order-1", revenue="1.50", currency="EUR"))
+    end_leases(ledger_engine)
+    corrected = event(1, "order-1", revenue="12.00", currency="EUR")
+    assert reasons_of(claim(ledgers("verifies", on_in_doubt="verify"), corrected)) == ["not_verified"]
+
+
+def test_a_refused_event_of_a_rejected_file_is_offered_again(ledgers: Any) -> None:
+    first, refused = ledgers("first"), event(1, "order-1")
+    claim(first, refused)
+    first.settle(receipt_for(refused, Outcome.REJECTED, "event_token_blocklisted", ""))
+    first.end()
+    again = Job(refused.event, 1, ResubmittedRow({}, "order-1"))
+    assert reasons_of(claim(ledgers("second"), again)) == ["claim"]
+
+
+def test_a_commit_with_a_lost_answer_costs_the_totals_nothing(ledgers: Any, ledger_engine: sa.Engine) -> None:
+    """The database has it, and the ledger does not know that: it writes the same once more."""
+    ledger, sent = ledgers(), event(1, "order-1", revenue="10.50", currency="EUR")
+    claim(ledger, sent)
+    lost = iter([sa.exc.OperationalError("COMMIT", {}, Exception("server closed the connection"))])
+    commit = ledger_engine.dialect.do_commit
+
+    def commit_and_lose_the_answer(connection: Any) -> None:
+        commit(connection)
+        if error := next(lost, None):
+            raise error
+
+    ledger_engine.dialect.do_commit = commit_and_lose_the_answer  # type: ignore[method-assign]
+    ledger.settle(receipt_for(sent, Outcome.DELIVERED, "", ""))
+    ledger.flush()
+    ledger.end()
+    ledger_engine.dialect.do_commit = commit  # type: ignore[method-assign]
+    with ledger_engine.connect() as connection:
+        found = connection.execute(sa.select(totals.c.outcome, totals.c.events)).all()
+    assert [tuple(each) for each in found] == [("delivered", 1)]
+    assert statuses(ledger_engine) == {"order-1": "delivered"}
+
+
+def test_a_reason_longer_than_its_column_is_cut(ledgers: Any) -> None:
+    ledger = ledgers()
+    ledger.settle(Receipt(Outcome.INVALID, "invalid_" + "x" * 90, None, 1))
+    ledger.end()

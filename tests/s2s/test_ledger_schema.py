@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import date, datetime
 from decimal import Decimal
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -20,8 +21,10 @@ from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.schema import (
     VERSION,
     deliveries,
+    drop_all,
     events,
     existing,
+    retry_once,
     scopes,
     totals,
     tries,
@@ -252,3 +255,68 @@ def test_ids_that_differ_by_case_accent_or_emoji_are_different_events(ledger_eng
     assert {each.outcome for each in answers if not isinstance(each, Claim)} == {Outcome.IN_DOUBT}
     with ledger_engine.connect() as connection:
         assert connection.scalar(sa.select(sa.func.count()).select_from(events)) == len(ids)
+
+
+def test_a_table_of_that_name_that_no_ledger_made_is_left_alone(ledger_engine: sa.Engine) -> None:
+    with ledger_engine.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE adjust_delivery (parcel INTEGER)")
+    with pytest.raises(AdjustConfigurationError, match="that no ledger made"):
+        prepare(ledger_engine)
+    assert sa.inspect(ledger_engine).has_table("adjust_delivery")
+
+
+def test_a_ledger_that_another_task_made_meanwhile_is_taken_as_it_is(
+    ledger_engine: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare(ledger_engine)
+    looks = iter([None])
+    present = migration._version
+    # This task saw no ledger, and got the lock once the other had made it.
+    monkeypatch.setattr(migration, "_version", lambda connection: next(looks, present(connection)))
+    prepare(ledger_engine)
+    assert shape(ledger_engine) == (PRESENT, [VERSION])
+
+
+def test_a_first_error_of_tasks_that_begin_at_once_is_tried_again() -> None:
+    attempts = iter([sa.exc.OperationalError("CREATE", {}, Exception("table exists")), None])
+
+    def work() -> str:
+        if error := next(attempts):
+            raise error
+        return "made"
+
+    assert retry_once(work) == "made"
+
+
+@pytest.mark.skipif(find_spec("psycopg") is None, reason="psycopg 3 is not installed")
+def test_nothing_is_prepared_in_postgres(postgres_url: str) -> None:
+    """A pooler in transaction mode gives each transaction another server."""
+    engine = sa.create_engine(sa.make_url(postgres_url).set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        drop_all(connection)
+    prepare(engine)
+    with engine.connect() as connection:
+        assert connection.connection.dbapi_connection.prepare_threshold is None  # type: ignore[union-attr]
+    engine.dispose()
+
+
+def test_a_ledger_works_through_a_pooler_in_transaction_mode(pgbouncer_url: str) -> None:
+    engine = sa.create_engine(sa.make_url(pgbouncer_url).set(drivername="postgresql+psycopg2"))
+    with engine.begin() as connection:
+        drop_all(connection)
+    ledger = Ledger(engine, TaskInstanceId("dag", "run", "send"), now=lambda: NOW)
+    for place in range(1, 12):
+        sent = job(place, "d", event_id=f"order-{place}", params={"environment": "sandbox"})
+        assert ledger.begin_claim([sent]).result() == [Claim()]
+    ledger.end()
+    ledger.close()
+    engine.dispose()
+
+
+def test_tables_without_a_version_are_completed(ledger_engine: sa.Engine) -> None:
+    """MySQL commits each of them by itself, so a task that was killed may leave them so."""
+    prepare(ledger_engine)
+    with ledger_engine.begin() as connection:
+        connection.execute(versions.delete())
+    prepare(ledger_engine)
+    assert shape(ledger_engine) == (PRESENT, [VERSION])

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_adjust.s2s.redaction import escape, quote, row_repr, safe_repr
+from airflow_provider_adjust.s2s.redaction import escape, mask_values, quote, row_repr, safe_repr
 
 
 class Unspeakable:
@@ -61,3 +61,27 @@ def test_a_value_in_a_message_is_quoted_and_short(value: Any, text: str) -> None
 )
 def test_a_value_without_a_text_spoils_only_itself_in_the_text_of_its_row(row: Any, text: str) -> None:
     assert row_repr(row) == text
+
+
+DEVICE = "de71ce00-0000-4000-8000-000000000001"
+
+
+@pytest.mark.parametrize(
+    ("detail", "shown"),
+    [
+        pytest.param("revenue '1,25' is wrong", "revenue '1,25' is wrong", id="an amount"),
+        pytest.param('its value is "it\'s 5"; cast it', 'its value is "it\'s 5"; cast it', id="the other quotes"),
+        pytest.param("event 'purchase_of_gems' has no token", "event 'purchase_of_gems' has no token", id="a name"),
+        pytest.param("time '2026-11-26 14:05:09.250 PM'", "time '2026-11-26 14:05:09.250 PM'", id="a time"),
+        pytest.param("the device's and the event's time", "the device's and the event's time", id="apostrophes"),
+        pytest.param(f"event '{DEVICE}' has no token", "event '***' has no token", id="a device id"),
+        pytest.param(f"key {DEVICE} is taken", "key *** is taken", id="one without quotes"),
+        pytest.param(f"event {quote(DEVICE * 2)} has", "event 'de71…' has", id="one that was cut"),
+        pytest.param("event '356938035643809' has no token", "event '***' has no token", id="an IMEI"),
+        pytest.param("event '35693803564' has no token", "event '3569…' has no token", id="a long number"),
+        pytest.param("event 'ms.person@mail.example' has", "event 'ms.p…' has", id="an address of a person"),
+        pytest.param("event '203.0.113.9' has no token", "event '***' has no token", id="an IP address"),
+    ],
+)
+def test_a_refusals_detail_shows_no_id_where_another_value_belongs(detail: str, shown: str) -> None:
+    assert mask_values(detail) == shown

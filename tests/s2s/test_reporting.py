@@ -15,8 +15,9 @@ from s2s_case import GPS_ADID, NOW, parse
 
 from airflow_provider_adjust.s2s.account.budget import FailureBudget
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
-from airflow_provider_adjust.s2s.account.tables import progress_line, summary_table
+from airflow_provider_adjust.s2s.account.tables import advice_lines, progress_line, summary_report, summary_table
 from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES, UNDELIVERED, UNRESOLVED, Outcome
+from airflow_provider_adjust.s2s.answers.reasons import reason_of
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.errors import (
     AdjustConfigurationError,
@@ -30,7 +31,7 @@ DUPLICATES = frozenset({"duplicate"})
 
 def _receipt(outcome: str, reason: str = "", **changes: Any) -> Receipt:
     event = None if outcome == "invalid" else parse(**changes)
-    return Receipt(Outcome(outcome), reason, "an-id", 1, event=event, row={"gps_adid": GPS_ADID})
+    return Receipt(Outcome(outcome), reason, "an-id", 1, "Device not found", event=event, row={"gps_adid": GPS_ADID})
 
 
 def _summary(*receipts: Receipt, read: int | None = None) -> DeliverySummary:
@@ -265,7 +266,9 @@ def test_the_error_says_what_is_missing_and_what_to_do() -> None:
     assert message.startswith("3 of 4 events were refused; max_rejected allows 1.\n")
     assert "rejected: device_not_found" in message
     assert "22.50 USD" in message
-    assert "fix the rows (see their reason)" in message
+    assert "3 device_not_found, 22.50 USD: a retry cannot help; check environment and app token" in message
+    assert "first: row 1 (event an-id): Device not found" in message
+    assert "send the rejected file again" in message
     assert "they are in s3://bucket/rejected.jsonl" in message
     assert GPS_ADID not in message
 
@@ -304,6 +307,86 @@ def test_the_table_of_a_run() -> None:
         "invalid: missing_device_id       1",
         "delivered events from 2026-05-01T11:00:00+00:00 to 2026-05-01T12:00:00+00:00",
     ]
+
+
+def test_the_advice_of_a_bad_night_begins_with_the_largest_revenue() -> None:
+    summary = _summary(
+        *[_receipt("invalid", "missing_device_id")] * 9,
+        *[_receipt("rejected", "device_not_found", revenue="2.00", currency="EUR")] * 3,
+        *[_receipt("rejected", "bad_event_state", revenue="3500.75", currency="USD")] * 2,
+        _receipt("held", "lane_held", revenue=1, currency="USD"),
+        _receipt("duplicate", "earlier_unique_event", revenue=9, currency="USD"),
+        _receipt("delivered"),
+    )
+    lines = advice_lines(summary)
+    assert [line.partition(":")[0] for line in lines[::2]] == [
+        "2 bad_event_state, 7,001.50 USD",
+        "3 device_not_found, 6.00 EUR",
+        "1 lane_held, 1 USD",
+        "9 missing_device_id",
+    ]
+    assert lines[0].endswith(f": {reason_of('bad_event_state').advice}")
+    assert ": a retry may help; " in lines[4]
+    assert summary_report(summary) == summary_table(summary) + "\n\n" + "\n".join(lines)
+
+
+@pytest.mark.parametrize(("reasons", "last"), [(6, "  first: row 1 "), (7, "and 1 more"), (40, "and 34 more")])
+def test_advice_is_on_six_reasons_at_most(reasons: int, last: str) -> None:
+    lines = advice_lines(_summary(*(_receipt("invalid", f"reason_{number}") for number in range(reasons))))
+    assert len([line for line in lines if line.startswith("1 reason_")]) == 6
+    assert lines[-1].startswith(last)
+
+
+def test_a_failure_advises_on_nothing_that_is_tolerated() -> None:
+    summary = _summary(
+        *[_receipt("rejected", "device_not_found", revenue="9.00", currency="EUR")] * 3,
+        _receipt("expired", "expired"),
+        _receipt("rejected", "bad_event_state"),
+    )
+    with pytest.raises(RejectedBudgetExceeded) as caught:
+        FailureBudget(tolerate=frozenset({"device_not_found", "expired"})).check(summary, rejected_path=None)
+    assert "\n1 bad_event_state: a retry cannot help; " in str(caught.value)
+    assert "3 device_not_found, 27.00 EUR: " not in str(caught.value)
+    assert "1 expired: " not in str(caught.value)
+    # The tables have them all the same.
+    assert "rejected: device_not_found" in str(caught.value)
+
+
+def test_a_night_that_is_all_delivered_needs_no_advice() -> None:
+    summary = _summary(_receipt("delivered"), _receipt("duplicate", "earlier_unique_event"))
+    assert summary_report(summary) == summary_table(summary)
+
+
+def test_the_first_row_of_each_reason_is_kept_and_shown_on_one_line() -> None:
+    summary = _summary(
+        Receipt(Outcome.INVALID, "invalid_revenue", "o-1", 7, "revenue 'x' is not\x1b a number"),
+        Receipt(Outcome.INVALID, "invalid_revenue", "o-2", 8, "revenue 'y' is not a number"),
+        Receipt(Outcome.INVALID, "not_a_row", None, 1_234),
+        Receipt(Outcome.INVALID, "too_large", "e" * 99, 9, "x" * 999),
+    )
+    long_one = f"row 9 (event {'e' * 39}…): {'x' * 199}…"
+    assert list(summary.first_details.values()) == [
+        "row 7 (event o-1): revenue 'x' is not\\x1b a number",
+        "row 1,234",
+        long_one,
+    ]
+    assert summary.copy().first_details == summary.first_details
+
+
+@pytest.mark.parametrize(
+    ("reasons", "tolerate", "advice"),
+    [
+        ({"too_many_resends": 1}, (), "look up in Adjust what is in doubt; a retry does not send it"),
+        ({"too_many_resends": 1, "no_answer": 1}, (), "retry the task"),
+        ({"too_many_resends": 1, "no_answer": 1}, ("no_answer",), "look up in Adjust"),
+    ],
+)
+def test_a_retry_is_advised_only_where_it_can_help(
+    reasons: dict[str, int], tolerate: tuple[str, ...], advice: str
+) -> None:
+    summary = _summary(*[_receipt("in_doubt", reason) for reason in reasons])
+    with pytest.raises(EventsUnresolved, match=f"What to do: {advice}"):
+        FailureBudget(tolerate=frozenset(tolerate)).check(summary, rejected_path=None)
 
 
 @pytest.mark.parametrize("outcome", sorted(set(FINAL_OUTCOMES) - {Outcome.DELIVERED, Outcome.INVALID}))
@@ -407,3 +490,18 @@ def test_the_table_of_nothing() -> None:
 )
 def test_the_progress_line_of_a_running_delivery(facts: dict[str, Any], line: str) -> None:
     assert progress_line(_counted(rejected=1, held=1), **facts) == line
+
+
+@pytest.mark.parametrize(("tolerate", "fails"), [((), True), (("differs_from_delivered",), False)])
+def test_an_event_that_adjust_has_with_another_content_is_a_refusal_unless_tolerated(
+    tolerate: tuple[str, ...], fails: bool
+) -> None:
+    summary = _summary(_receipt("skipped", "differs_from_delivered", revenue=3, currency="USD"), _receipt("delivered"))
+    budget = FailureBudget(tolerate=frozenset(tolerate))
+    if fails:
+        with pytest.raises(
+            RejectedBudgetExceeded, match="1 differs_from_delivered, 3 USD: a retry cannot help; book the"
+        ):
+            budget.check(summary, rejected_path=None)
+    else:
+        budget.check(summary, rejected_path=None)

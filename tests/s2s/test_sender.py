@@ -252,3 +252,14 @@ def test_the_ledger_is_saved_first_since_it_must_not_know_less(ledger: Ledger, l
     with pytest.raises(LedgerUnavailable):
         deliver()
     assert store.text is None
+
+
+def test_a_stop_of_the_task_hurries_its_memory(ledger_engine: sa.Engine) -> None:
+    ledger = Ledger(ledger_engine, TaskInstanceId("dag", "run", "send"))
+    checkpoint = Checkpoint(MemoryStore())
+    route = Route(EventParser(RowOptions()), Target("http://127.0.0.1/event"))
+    sender = Sender({None: route}, FakeTransport(), ledger=ledger, checkpoint=checkpoint)
+    sender.stop("the task was killed")
+    assert (ledger._patience, checkpoint._patience) == (2.0, 2.0)
+    ledger.end("DeliveryStopped")
+    ledger.close()

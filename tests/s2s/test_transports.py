@@ -329,8 +329,9 @@ def test_an_endless_answer_is_cut(client: Client, length: int) -> None:
     assert (completion.status, completion.failure) == (200, None)
     assert min(length, MAX_ANSWER_BYTES) <= len(completion.body) <= min(length, MAX_ANSWER_BYTES + 65_536)
     verdict = judge(completion)
-    reason = "answer_too_long" if length > MAX_ANSWER_BYTES else "unreadable_answer"
-    assert (verdict.outcome, verdict.reason) == (Outcome.IN_DOUBT, reason)
+    too_long = (Outcome.IN_DOUBT, "answer_too_long")
+    expected = too_long if length > MAX_ANSWER_BYTES else (Outcome.HALT, "not_adjust")
+    assert (verdict.outcome, verdict.reason) == expected
 
 
 @table(
@@ -350,6 +351,25 @@ def test_an_empty_answer_is_a_whole_one(client: Client, answer: bytes) -> None:
 def test_a_body_that_ends_with_the_connection_is_a_whole_one(client: Client) -> None:
     with RawServer(_closing_after(b"HTTP/1.0 200 OK\r\n\r\nOK")) as server:
         assert client.post(server.url) == Completion("key", 200, b"OK")
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "content_type"),
+    [
+        pytest.param(
+            b"403 Forbidden\r\nContent-Type: text/html; charset=x\r\n", b"<p>", "text/html; charset=x", id="403"
+        ),
+        pytest.param(b"200 OK\r\ncontent-type:text/html\r\n", b"<p>", "text/html", id="200 web page"),
+        pytest.param(b"403 Forbidden\r\n", b"<p>", None, id="none"),
+        pytest.param(b"403 Forbidden\r\nContent-Type: application/json\r\n", b"{}", "application/json", id="403 JSON"),
+    ],
+)
+def test_the_type_of_an_answer_that_may_not_be_adjusts_is_known(
+    client: Client, head: bytes, body: bytes, content_type: str | None
+) -> None:
+    with RawServer(_answering(b"HTTP/1.1 %sContent-Length: %d\r\n\r\n%s" % (head, len(body), body))) as server:
+        completion = client.post(server.url)
+    assert (completion.body, completion.content_type) == (body, content_type)
 
 
 # --- no answer --------------------------------------------------------------------------------------------------------
@@ -399,8 +419,7 @@ def test_no_whole_answer_leaves_the_event_in_doubt(client: Client, script: Scrip
     assert (completion.failure, completion.body) == (Failure.NO_ANSWER, b"")
     assert completion.status in {status, None if status == 200 else status}
     assert completion.failure_name.isidentifier()
-    expected = Outcome.RETRY if status == 502 else Outcome.IN_DOUBT
-    assert judge(completion).outcome is expected
+    assert judge(completion).outcome is Outcome.IN_DOUBT
 
 
 @table(("begun", "status"), [(b"", None), (PART, 200), (CHUNK, 502)], ids=["silent", "cut", "chunk"])
@@ -671,8 +690,16 @@ def test_a_target_shows_no_token() -> None:
         ("stall_after", None, Failure.NO_ANSWER, Outcome.IN_DOUBT, 1),
         ("truncate", 200, Failure.NO_ANSWER, Outcome.IN_DOUBT, 1),
         ("truncate_before", 200, Failure.NO_ANSWER, Outcome.IN_DOUBT, 0),
-        ("html", 502, None, Outcome.RETRY, 0),
+        ("html", 502, None, Outcome.IN_DOUBT, 0),
         ("redirect", 307, None, Outcome.HALT, 0),
+        ("firewall", 403, None, Outcome.HALT, 0),
+        ("gateway_403", 403, None, Outcome.HALT, 0),
+        ("gateway_404", 404, None, Outcome.HALT, 0),
+        ("portal", 200, None, Outcome.HALT, 0),
+        ("portal_redirect", 302, None, Outcome.HALT, 0),
+        ("proxy_502", 502, None, Outcome.IN_DOUBT, 1),
+        ("proxy_504", 504, None, Outcome.IN_DOUBT, 1),
+        ("proxy_truncated", 502, Failure.NO_ANSWER, Outcome.IN_DOUBT, 1),
     ],
 )
 def test_each_fault_of_the_sandbox(
@@ -736,3 +763,15 @@ def test_every_parameter_that_is_sent_arrives_as_it_was(adjust_sandbox: SandboxS
         assert client.post(f"{adjust_sandbox.url}/event", token=None, body=event.body).status == 200
     recorded = [each["params"] for each in adjust_sandbox.events()]
     assert recorded == [event.params for event in events]
+
+
+def test_an_empty_answer_without_a_length_is_no_answer(client: Client) -> None:
+    """A connection that broke right after the headers looks the same."""
+
+    def answer_and_close(connection: Connection) -> None:
+        connection.read()
+        connection.send(b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n")
+
+    with RawServer(answer_and_close) as server:
+        completion = client.post(server.url)
+    assert judge(completion).outcome is Outcome.IN_DOUBT

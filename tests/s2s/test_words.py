@@ -57,7 +57,7 @@ GIVEN = [
     *NO_ROWS,
 ]
 #: Statuses that halt a delivery whatever the answer says.
-HALTS = [202, 301, 401, 404, 407]
+HALTS = [202, 301, 403, 407]
 SNAPSHOT = Path(__file__).parent / "snapshots" / "words.txt"
 
 
@@ -108,11 +108,11 @@ def test_a_halt_names_a_remedy(status: int) -> None:
     [
         (200, ""),
         (200, "OK"),
-        (200, "{}"),
-        (200, '{"error": "who knows"}'),
-        (200, "who knows"),
+        (200, '{"error": "Event request failed (who knows)"}'),
+        (200, "{"),
         (500, ""),
-        (400, "who knows"),
+        (502, ""),
+        (400, "Event request failed (who knows)"),
     ],
 )
 def test_only_a_halt_has_a_remedy(status: int, body: str) -> None:
@@ -122,11 +122,12 @@ def test_only_a_halt_has_a_remedy(status: int, body: str) -> None:
 @table(
     ("status", "outcome"),
     [
+        (199, Outcome.IN_DOUBT),
         (299, Outcome.IN_DOUBT),
         (300, Outcome.HALT),
         (399, Outcome.HALT),
-        (400, Outcome.REJECTED),
-        (499, Outcome.REJECTED),
+        (400, Outcome.HALT),
+        (499, Outcome.HALT),
         (500, Outcome.RETRY),
     ],
 )
@@ -134,7 +135,7 @@ def test_where_a_class_of_statuses_begins_and_ends(status: int, outcome: Outcome
     assert classify(status, "").outcome is outcome
 
 
-@table(("body", "message"), [("OK", ""), ("ok", "ok"), ("x " * 499 + "xx", "x " * 148 + "x…"), ("x" * 1001, "")])
+@table(("body", "message"), [("", ""), ("ok", "ok"), ("x " * 499 + "xx", "x " * 148 + "x…"), ("x" * 1001, "…")])
 def test_which_text_is_a_message(body: str, message: str) -> None:
     assert classify(400, body).message == message
 

@@ -23,6 +23,7 @@ Exceptions = requests.exceptions
         ("stall", 1, Exceptions.ConnectionError, "RemoteDisconnected"),
         ("truncate", 1, Exceptions.ChunkedEncodingError, "IncompleteRead"),
         ("truncate_before", 0, Exceptions.ChunkedEncodingError, "IncompleteRead"),
+        ("proxy_truncated", 1, Exceptions.ChunkedEncodingError, "IncompleteRead"),
     ],
 )
 def test_a_broken_connection(
@@ -80,21 +81,40 @@ def test_every_request_has_the_latency(sandbox: SandboxServer, send: Send) -> No
     assert send().elapsed.total_seconds() >= 0.1
 
 
-def test_an_html_answer_is_that_of_a_gateway(sandbox: SandboxServer, send: Send) -> None:
-    sandbox.configure(fault_plan=["html"])
+@pytest.mark.parametrize(
+    ("kind", "status", "content_type", "words", "recorded"),
+    [
+        ("html", 502, "text/html", "<h1>502 Bad Gateway</h1>", 0),
+        ("firewall", 403, "text/html; charset=utf-8", "<h1>Access denied</h1>", 0),
+        ("gateway_403", 403, "application/json", '{"message": "Forbidden"}', 0),
+        ("gateway_404", 404, "application/json", '{"message": "no Route matched', 0),
+        ("portal", 200, "text/html; charset=utf-8", "Sign in to use this network", 0),
+        ("portal_redirect", 302, "text/html; charset=utf-8", "Sign in to use this network", 0),
+        ("proxy_502", 502, "text/html", "<h1>502 Bad Gateway</h1>", 1),
+        ("proxy_504", 504, "text/html; charset=utf-8", "<h1>504 Gateway Timeout</h1>", 1),
+    ],
+)
+def test_what_answers_in_adjusts_place(
+    sandbox: SandboxServer, send: Send, kind: str, status: int, content_type: str, words: str, recorded: int
+) -> None:
+    sandbox.configure(fault_plan=[kind])
     answer = send()
-    assert (answer.status_code, answer.headers["Content-Type"]) == (502, "text/html")
-    assert "<h1>502 Bad Gateway</h1>" in answer.text
-    assert sandbox.stats()["recorded"] == 0
+    assert (answer.status_code, answer.headers["Content-Type"]) == (status, content_type)
+    assert words in answer.text
+    stats = sandbox.stats()
+    assert (stats["recorded"], stats["faults"]) == (recorded, {kind: 1})
 
 
-def test_a_sender_that_follows_a_redirect_loses_its_event(sandbox: SandboxServer, send: Send) -> None:
-    sandbox.configure(fault_plan=["redirect", "redirect"])
-    assert send().status_code == 307
+@pytest.mark.parametrize(("kind", "status"), [("redirect", 307), ("portal_redirect", 302)])
+def test_a_sender_that_follows_a_redirect_loses_its_event(
+    sandbox: SandboxServer, send: Send, kind: str, status: int
+) -> None:
+    sandbox.configure(fault_plan=[kind, kind])
+    assert send().status_code == status
     assert sandbox.stats()["redirects_followed"] == 0
     assert requests.post(f"{sandbox.url}/event", data=EVENT, timeout=5).json() == {"status": "OK"}
     stats = sandbox.stats()
-    assert (stats["redirects_followed"], stats["recorded"], stats["by_status"]) == (1, 0, {"307": 2})
+    assert (stats["redirects_followed"], stats["recorded"], stats["by_status"]) == (1, 0, {str(status): 2})
 
 
 @pytest.mark.parametrize(

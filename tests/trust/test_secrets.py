@@ -27,6 +27,7 @@ from table import table
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.ledger.schema import VERSION
 from airflow_provider_adjust.sandbox import SandboxServer
 
 pytestmark = pytest.mark.airflow
@@ -176,7 +177,9 @@ def written(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Writt
     (folder / "good.json").write_text(json.dumps(rows()))
     (folder / "full.jsonl").symlink_to("/dev/full")
     with sqlite3.connect(folder / "broken.db") as broken:
-        broken.execute("CREATE TABLE adjust_delivery (event_id TEXT)")
+        # It says that it has the tables, and has none.
+        broken.execute("CREATE TABLE adjust_ledger_version (version INTEGER)")
+        broken.execute(f"INSERT INTO adjust_ledger_version VALUES ({VERSION})")
     tasks = {
         task_id: {
             name: (folder / value).as_uri() if str(value).endswith(".jsonl") else value for name, value in each.items()
@@ -249,7 +252,7 @@ def test_what_is_searched_is_what_was_said(written: Written) -> None:
     for words in ("Delivery ended", "LedgerUnavailable", "StreamOutOfOrder", "DeliveryHalted", "AdjustUnreachable"):
         assert words in said
     assert "urllib3" in said, "the libraries' own debug lines must be there"
-    assert "adjust_delivery" in written.texts["ledger"]
+    assert "adjust_event" in written.texts["ledger"]
     assert "events (not shown: they hold device ids)" in written.texts["metadata database"]
 
 

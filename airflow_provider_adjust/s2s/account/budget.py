@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
-from airflow_provider_adjust.s2s.account.tables import summary_table
+from airflow_provider_adjust.s2s.account.tables import summary_report
 from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, UNDELIVERED, UNRESOLVED, Outcome
+from airflow_provider_adjust.s2s.answers.reasons import reason_of
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, EventsUnresolved, RejectedBudgetExceeded
 
 #: What ``max_rejected`` counts; duplicates are tolerated by default.
@@ -58,22 +59,28 @@ class FailureBudget:
         if unresolved:
             raise EventsUnresolved(
                 f"{unresolved:,} of {summary.new:,} events are held or in doubt, {refused:,} were refused.\n"
-                + self._report(summary, rejected_path, "retry the task; what is in doubt may already be in Adjust")
+                + self._report(summary, rejected_path, self._retry_or_look_up(summary))
             )
         if refused > (allowed := self.allowed(summary.new)):
             raise RejectedBudgetExceeded(
                 f"{refused:,} of {summary.new:,} events were refused; max_rejected allows {allowed:,}.\n"
                 + self._report(
-                    summary, rejected_path, "fix the rows (see their reason) and send the rejected file again"
+                    summary, rejected_path, "see each reason; send the rejected file again with its rows corrected"
                 )
             )
+
+    def _retry_or_look_up(self, summary: DeliverySummary) -> str:
+        for outcome, reason in summary.reasons:
+            is_open = outcome in UNRESOLVED and not {outcome, reason} & self.tolerate
+            if is_open and (outcome == Outcome.HELD or reason_of(reason).retry_helps):
+                return "retry the task; what is in doubt may already be in Adjust"
+        return "look up in Adjust what is in doubt; a retry does not send it"
 
     def allowed(self, rows: int) -> int:
         share = isinstance(self.max_rejected, float) and self.max_rejected < 1
         # As decimals: 0.29 of 100 is 29, while the product of the floats is just below.
         return int(Decimal(str(self.max_rejected)) * rows) if share else int(self.max_rejected)
 
-    @staticmethod
-    def _report(summary: DeliverySummary, rejected_path: str | None, remedy: str) -> str:
+    def _report(self, summary: DeliverySummary, rejected_path: str | None, remedy: str) -> str:
         where = f"they are in {rejected_path}" if rejected_path else "set rejected_path to have them listed in a file"
-        return f"{summary_table(summary)}\nWhat to do: {remedy}; {where}."
+        return f"{summary_report(summary, self.tolerate)}\nWhat to do: {remedy}; {where}."

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
+from airflow_provider_adjust.s2s.answers.reasons import reason_of
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
 from airflow_provider_adjust.s2s.events.rows import renamed
@@ -37,6 +38,7 @@ def rejected_line(receipt: Receipt, endpoint: Endpoint = EVENT, *, column_map: M
         "event_id": receipt.event_id,
         "outcome": receipt.outcome.value,
         "reason": receipt.reason,
+        "remedy": reason_of(receipt.reason).remedy,
         "detail": receipt.detail,
         "http_status": receipt.http_status,
         "attempts": receipt.attempts,

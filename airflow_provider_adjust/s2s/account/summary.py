@@ -12,6 +12,11 @@ from typing import Any
 from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, FINAL_OUTCOMES, SETTLED_BEFORE, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.errors import CountsMismatch
+from airflow_provider_adjust.s2s.redaction import escape, mask_values
+
+#: Characters of an event id and of a detail that are shown. A summary is kept in checkpoints, which are small.
+_LONGEST_ID = 40
+_LONGEST_DETAIL = 200
 
 
 @dataclass
@@ -28,6 +33,8 @@ class DeliverySummary:
     left_out: Counter[str] = field(default_factory=Counter)
     revenue: dict[str, Decimal] = field(default_factory=dict)
     revenue_by_reason: dict[tuple[str, str], dict[str, Decimal]] = field(default_factory=dict)
+    #: The first row of each outcome and reason that Adjust does not have, with its detail: the error that all may share.
+    first_details: dict[tuple[str, str], str] = field(default_factory=dict, compare=False)
     first_event_at: datetime | None = None
     last_event_at: datetime | None = None
 
@@ -36,6 +43,8 @@ class DeliverySummary:
         key = (receipt.outcome.value, receipt.reason)
         if receipt.reason:
             self.reasons[key] += 1
+            if receipt.is_undelivered and key not in self.first_details:
+                self.first_details[key] = _first_detail(receipt)
         event = receipt.event
         if event is None:
             return
@@ -106,6 +115,7 @@ class DeliverySummary:
             "revenue_by_reason": [
                 [outcome, reason, _as_text(amounts)] for (outcome, reason), amounts in self.revenue_by_reason.items()
             ],
+            "first_details": [[outcome, reason, detail] for (outcome, reason), detail in self.first_details.items()],
             "first_event_at": self.first_event_at.isoformat() if self.first_event_at else None,
             "last_event_at": self.last_event_at.isoformat() if self.last_event_at else None,
         }
@@ -124,6 +134,7 @@ class DeliverySummary:
             revenue_by_reason={
                 (outcome, reason): _as_decimals(amounts) for outcome, reason, amounts in state["revenue_by_reason"]
             },
+            first_details={(outcome, reason): detail for outcome, reason, detail in state["first_details"]},
             first_event_at=datetime.fromisoformat(first) if first else None,
             last_event_at=datetime.fromisoformat(last) if last else None,
         )
@@ -144,6 +155,12 @@ class DeliverySummary:
             "seconds": round(seconds, 3),
             "rejected_path": rejected_path,
         }
+
+
+def _first_detail(receipt: Receipt) -> str:
+    """Which row, and what is wrong with it, for the log."""
+    event = f" (event {escape(receipt.event_id, _LONGEST_ID)})" if receipt.event_id else ""
+    return f"row {receipt.position:,}{event}: {escape(mask_values(receipt.detail), _LONGEST_DETAIL)}".removesuffix(": ")
 
 
 def _as_text(amounts: Mapping[str, Decimal]) -> dict[str, str]:

@@ -7,9 +7,12 @@ from decimal import Decimal
 
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES, SETTLED_BEFORE, UNDELIVERED, Outcome
+from airflow_provider_adjust.s2s.answers.reasons import reason_of
 
 #: Seconds of a try before the time left is estimated: the first events say little.
 _ESTIMATE_AFTER = 20.0
+#: Reasons about which it is said what to do.
+_MOST_ADVICE = 6
 
 
 def progress_line(
@@ -61,6 +64,11 @@ def summary_table(summary: DeliverySummary) -> str:
     return table
 
 
+def summary_report(summary: DeliverySummary, tolerated: frozenset[str] = frozenset()) -> str:
+    """The tables, and what to do about what was not delivered, without what is tolerated."""
+    return "\n\n".join(filter(None, (summary_table(summary), "\n".join(advice_lines(summary, tolerated)))))
+
+
 def outcome_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
     """Outcome, count and delivered revenue of each outcome with events."""
     rows = [("read", f"{summary.read:,}", "")]
@@ -83,6 +91,31 @@ def reason_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
         for (outcome, reason), count in summary.reasons.most_common()
         if reason not in SETTLED_BEFORE
     ]
+
+
+def advice_lines(summary: DeliverySummary, tolerated: frozenset[str] = frozenset()) -> list[str]:
+    """What was not delivered by reason: events, revenue, whether a retry can help, what to do, and the first row.
+
+    The largest revenue comes first: that is where help is worth most. After six reasons it says how many are left.
+
+    :param tolerated: outcomes and reasons that are left out.
+    """
+    keys = [key for key in summary.first_details if tolerated.isdisjoint(key)]
+    keys.sort(key=lambda key: _weight(summary, key), reverse=True)
+    lines = []
+    for outcome, reason in keys[:_MOST_ADVICE]:
+        amounts = _money(summary.revenue_by_reason.get((outcome, reason), {}))
+        count = f"{summary.reasons[outcome, reason]:,} {reason}" + (f", {amounts}" if amounts else "")
+        lines.append(f"{count}: {reason_of(reason).advice}")
+        lines.append(f"  first: {summary.first_details[outcome, reason]}")
+    if len(keys) > _MOST_ADVICE:
+        lines.append(f"and {len(keys) - _MOST_ADVICE} more")
+    return lines
+
+
+def _weight(summary: DeliverySummary, key: tuple[str, str]) -> tuple[Decimal, int]:
+    """The largest amount in any currency, then the count."""
+    return max(summary.revenue_by_reason.get(key, {}).values(), default=Decimal(0)), summary.reasons[key]
 
 
 def _money(amounts: dict[str, Decimal]) -> str:

@@ -3,10 +3,14 @@
 Adjust's codes do not always fit its table (a 401 has been seen with ``device not found``, a 202 with a refused token),
 so the message decides first and the status second. Messages are matched as case-insensitive substrings: the prefix
 differs by endpoint, and a second bracket group may follow (Adjust S2S API, response codes).
+
+Firewalls, gateways and captive portals answer in Adjust's place. Only an answer in Adjust's own words decides about an
+event; any other stops the delivery.
 """
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Callable
@@ -15,84 +19,115 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
-from airflow_provider_adjust.s2s.answers.outcome import Outcome, Verdict
+from airflow_provider_adjust.s2s.answers.outcome import NOT_FROM_ADJUST, Outcome, Verdict
+from airflow_provider_adjust.s2s.answers.reasons import BUSY_STATUSES, GATEWAY_STATUSES, reason_of
 from airflow_provider_adjust.s2s.redaction import redact
 from airflow_provider_adjust.s2s.transports import Completion, Failure
 from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
 
-_FIX_AUTHORIZATION = (
-    "put the app's S2S security token into the connection "
-    "(Adjust: AppView > All apps > app > Protection > S2S Security)"
+#: By these words proxies (Envoy, Varnish) say in a 503 that the request was sent on and its answer was lost.
+_LOST_BEHIND_A_PROXY = re.compile(
+    r"disconnect/reset before headers|reset reason: connection termination|backend fetch failed|first byte timeout"
+    r"|upstream request timeout",
+    re.IGNORECASE,
 )
-_FIX_APP = "check app_token in the connection or the operator against the app's page in Adjust"
-_FIX_EVENT = "check event_token; it must belong to the app of app_token"
 #: The first substring that an answer's message contains decides.
-_BY_MESSAGE: tuple[tuple[str, Outcome, str, str], ...] = (
-    ("earlier unique event tracked", Outcome.DUPLICATE, "earlier_unique_event", ""),
-    ("event supposed to be unique", Outcome.DUPLICATE, "earlier_unique_event", ""),
-    ("device not found", Outcome.REJECTED, "device_not_found", ""),
-    ("device is opted out", Outcome.REJECTED, "device_opted_out", ""),
-    ("app token not found", Outcome.HALT, "app_token_not_found", _FIX_APP),
-    ("invalid app token", Outcome.HALT, "invalid_app_token", _FIX_APP),
-    ("invalid event token", Outcome.HALT, "invalid_event_token", _FIX_EVENT),
-    ("event token for wrong app", Outcome.HALT, "invalid_event_token", _FIX_EVENT),
-    ("event token blocklisted", Outcome.REJECTED, "event_token_blocklisted", ""),
-    ("app is inactive", Outcome.HALT, "app_inactive", "activate the app in Adjust's dashboard"),
-    (
-        "tracking disabled",
-        Outcome.HALT,
-        "tracking_disabled",
-        "have measurement enabled for the app's platform in Adjust",
-    ),
-    ("missing authentication token", Outcome.HALT, "missing_s2s_token", _FIX_AUTHORIZATION),
-    ("wrong authentication token", Outcome.HALT, "wrong_s2s_token", _FIX_AUTHORIZATION),
-    ("failed to authorize request", Outcome.HALT, "not_authorized", _FIX_AUTHORIZATION),
-    ("session failed", Outcome.HALT, "insufficient_scope", "give the S2S token the Events scope in Adjust"),
-    ("invalid revenue", Outcome.REJECTED, "invalid_revenue", ""),
-    ("invalid callback parameters", Outcome.REJECTED, "invalid_callback_params", ""),
-    ("bad event state", Outcome.REJECTED, "bad_event_state", ""),
-    ("request size too large", Outcome.REJECTED, "too_large", ""),
-    ("internal error", Outcome.RETRY, "internal_error", ""),
+_BY_MESSAGE: tuple[tuple[str, Outcome, str], ...] = (
+    ("earlier unique event tracked", Outcome.DUPLICATE, "earlier_unique_event"),
+    ("event supposed to be unique", Outcome.DUPLICATE, "earlier_unique_event"),
+    ("device not found", Outcome.REJECTED, "device_not_found"),
+    ("device is opted out", Outcome.REJECTED, "device_opted_out"),
+    ("app token not found", Outcome.HALT, "app_token_not_found"),
+    ("invalid app token", Outcome.HALT, "invalid_app_token"),
+    ("invalid event token", Outcome.HALT, "invalid_event_token"),
+    ("event token for wrong app", Outcome.HALT, "invalid_event_token"),
+    ("event token blocklisted", Outcome.REJECTED, "event_token_blocklisted"),
+    ("app is inactive", Outcome.HALT, "app_inactive"),
+    ("tracking disabled", Outcome.HALT, "tracking_disabled"),
+    ("missing authentication token", Outcome.HALT, "missing_s2s_token"),
+    ("wrong authentication token", Outcome.HALT, "wrong_s2s_token"),
+    ("failed to authorize request", Outcome.HALT, "not_authorized"),
+    ("session failed", Outcome.HALT, "insufficient_scope"),
+    ("invalid revenue", Outcome.REJECTED, "invalid_revenue"),
+    ("invalid callback parameters", Outcome.REJECTED, "invalid_callback_params"),
+    ("bad event state", Outcome.REJECTED, "bad_event_state"),
+    ("request size too large", Outcome.REJECTED, "too_large"),
+    ("internal error", Outcome.RETRY, "internal_error"),
 )
 #: A year, in milliseconds. JSON's numbers have no limit, a wait needs one.
 _LONGEST_RETRY_IN = 365 * 86_400_000
-_RETRY_STATUSES = frozenset({408, 425, 429})
 _SLOW_DOWN_STATUSES = frozenset({429, 503})
 #: Objects and lists in an answer; Adjust's have a handful.
 _MOST_BRACKETS = 400
 #: The verdict on an answer up to this length, in characters, is cached.
 _LONGEST_REMEMBERED = 300
-_FIX_ENDPOINT = "check the connection's endpoint; Adjust's is https://s2s.adjust.com"
+#: How Adjust words a refusal that is in no table: ``Event request failed (...)``, ``Session failed (...)``.
+_REFUSAL = re.compile(
+    r"(?:event|session|ad revenue|third[ -]party sharing|purchase|subscription|(?:sdk )?click|impression|attribution)"
+    r"(?: request)? failed \(.",
+    re.IGNORECASE,
+)
+#: Keys of Adjust's answers to sessions, and of those that carry attribution or SKAdNetwork values. Nobody else uses them.
+_ADJUST_KEYS = (
+    "app_token",
+    "adid",
+    "ask_in",
+    "continue_in",
+    "tracking_state",
+    "attribution",
+    "resolved_click_url",
+    "control_params",
+    "skadn_conv_value",
+    "skadn_coarse_value",
+    "skadn_lock_window",
+)
+_SUCCESS_MESSAGE = re.compile(r"[a-z]+(?: [a-z]+)? tracked", re.IGNORECASE)
+#: Adjust's way of writing a time, ``2024-07-09T01:31:14.373Z+0000``.
+_ADJUST_TIME = re.compile(r"[0-9T:.-]{19,}Z[+-][0-9]{4}")
+_TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>", re.IGNORECASE | re.DOTALL)
+#: Characters of an answer in which its first words are searched.
+_LONGEST_SEARCHED = 4000
 
 
 def classify(
-    status: int, body: str | bytes, *, retry_after: str | None = None, now: Callable[[], datetime] | None = None
+    status: int,
+    body: str | bytes,
+    *,
+    retry_after: str | None = None,
+    content_type: str | None = None,
+    now: Callable[[], datetime] | None = None,
 ) -> Verdict:
     """Return what the answer means.
 
     :param status: the HTTP status.
-    :param body: the body as it came. Its content type is not trusted.
+    :param body: the body as it came.
     :param retry_after: the ``Retry-After`` header, seconds or a date.
+    :param content_type: the ``Content-Type`` header. It is quoted where Adjust did not answer, and not trusted.
     :param now: the clock, for a date in ``retry_after``.
     """
     if retry_after is None and len(body) <= _LONGEST_REMEMBERED:
-        return _classify_again(status, body)
-    return _classify(status, body, retry_after, now)
+        return _classify_again(status, body, content_type)
+    return _classify(status, body, content_type, retry_after, now)
 
 
 def _classify(
-    status: int, body: str | bytes, retry_after: str | None = None, now: Callable[[], datetime] | None = None
+    status: int,
+    body: str | bytes,
+    content_type: str | None,
+    retry_after: str | None = None,
+    now: Callable[[], datetime] | None = None,
 ) -> Verdict:
     text = _text(body)
     response = _parse(text)
     message = _message(response, text)
-    outcome, reason, remedy = _decide(status, text, response, message)
+    outcome, reason = _decide(status, text, response, message)
+    may_wait = outcome is Outcome.RETRY or status in GATEWAY_STATUSES
     return Verdict(
         outcome=outcome,
         reason=reason,
-        message=redact(message) if message else "",
-        remedy=remedy,
-        retry_after=_wait(response, retry_after, now) if outcome is Outcome.RETRY else None,
+        message=_stranger(text, response, message, content_type) if reason in NOT_FROM_ADJUST else redact(message),
+        remedy=reason_of(reason).to_do if outcome is Outcome.HALT else "",
+        retry_after=_wait(response, retry_after, now) if may_wait else None,
         slow_down=status in _SLOW_DOWN_STATUSES and outcome is Outcome.RETRY,
         http_status=status,
     )
@@ -111,46 +146,76 @@ def read_answer(body: str | bytes) -> Any:
 
 
 def _text(body: str | bytes) -> str:
-    return (body.decode("utf-8", "replace") if isinstance(body, bytes) else body).strip()
+    return (body.decode("utf-8-sig", "replace") if isinstance(body, bytes) else body).strip()
 
 
-def _decide(status: int, text: str, response: Any, message: str) -> tuple[Outcome, str, str]:
+def _decide(status: int, text: str, response: Any, message: str) -> tuple[Outcome, str]:
     if message:
         lowered = message.lower()
-        for fragment, outcome, reason, remedy in _BY_MESSAGE:
-            if fragment in lowered:
-                return outcome, reason, remedy
-    if status == 200:
-        return _decide_success(text, response, message)
-    if status in _RETRY_STATUSES or status >= 500:
-        return Outcome.RETRY, f"http_{status}", ""
-    if status == 202:
-        return Outcome.HALT, "accepted_not_recorded", f"Adjust answers 202 to a refused token: {_FIX_AUTHORIZATION}"
-    if 300 <= status < 400:
-        return (
-            Outcome.HALT,
-            "redirected",
-            f"redirects are not followed, so that the token goes nowhere else: {_FIX_ENDPOINT}",
-        )
-    if status == 401:
-        return Outcome.HALT, "not_authorized", _FIX_AUTHORIZATION
-    if status == 407:
-        return Outcome.HALT, "proxy_not_authorized", "give the proxy's credentials in the worker's proxy settings"
-    if status in {404, 405} and not message:
-        return Outcome.HALT, "endpoint_not_found", _FIX_ENDPOINT
+        for fragment, outcome, reason in _BY_MESSAGE:
+            # A gateway may say "internal error", too, and does not know what Adjust did.
+            if fragment in lowered and not (outcome is Outcome.RETRY and status in GATEWAY_STATUSES):
+                return outcome, reason
+    if status in GATEWAY_STATUSES or (status == 503 and _LOST_BEHIND_A_PROXY.search(text)):
+        return Outcome.IN_DOUBT, f"http_{status}"
+    if status in BUSY_STATUSES or status >= 500:
+        return Outcome.RETRY, f"http_{status}"
+    is_refusal = bool(message) and (_REFUSAL.match(message) is not None or _has_adjusts_facts(response))
     if 400 <= status < 500:
-        return Outcome.REJECTED, f"http_{status}", ""
-    return Outcome.IN_DOUBT, f"http_{status}", ""
+        return _decide_refusal(status, is_refusal)
+    if 300 <= status < 400:
+        return Outcome.HALT, "redirected"  # not followed, so that the token goes nowhere else
+    if 200 <= status < 300:
+        return _decide_success(status, text, response, is_refusal)
+    return Outcome.IN_DOUBT, f"http_{status}"
 
 
-def _decide_success(text: str, response: Any, message: str) -> tuple[Outcome, str, str]:
-    if isinstance(response, dict):
-        return (Outcome.REJECTED, "unknown_error", "") if response.get("error") else (Outcome.DELIVERED, "", "")
-    if not text or "OK" in (text, response):
-        return Outcome.DELIVERED, "", ""
-    if text.startswith("<"):
-        return Outcome.HALT, "not_adjust", f"a web page answered instead of Adjust (a proxy?): {_FIX_ENDPOINT}"
-    return Outcome.IN_DOUBT, "unreadable_answer", ""
+def _decide_refusal(status: int, is_refusal: bool) -> tuple[Outcome, str]:
+    if status == 407:
+        return Outcome.HALT, "proxy_not_authorized"
+    if not is_refusal:
+        return Outcome.HALT, "not_adjust"
+    if status == 401:
+        return Outcome.HALT, "not_authorized"
+    return Outcome.REJECTED, f"http_{status}"
+
+
+def _decide_success(status: int, text: str, response: Any, is_refusal: bool) -> tuple[Outcome, str]:
+    is_success = _is_success(text, response)
+    if status == 200:
+        if is_success:
+            return Outcome.DELIVERED, ""
+        if is_refusal:
+            return Outcome.REJECTED, "unknown_error"
+        if response is None and text.startswith("{"):
+            return Outcome.IN_DOUBT, "unreadable_answer"  # a part of an answer, which may be Adjust's
+    if not (is_success or is_refusal) or status == 204:
+        return Outcome.HALT, "not_adjust"
+    if status == 202:
+        return Outcome.HALT, "accepted_not_recorded"
+    return Outcome.IN_DOUBT, f"http_{status}"
+
+
+def _is_success(text: str, response: Any) -> bool:
+    """Whether this is how Adjust says that it has the event."""
+    if not isinstance(response, dict):
+        return not text or "OK" in (text, response)
+    if response.get("error"):
+        return False
+    if "status" in response:
+        return str(response["status"]).upper() == "OK"
+    message = str(response.get("message") or "")
+    if message and _SUCCESS_MESSAGE.fullmatch(message):
+        return True
+    return not _REFUSAL.match(message) and _has_adjusts_facts(response)
+
+
+def _has_adjusts_facts(response: Any) -> bool:
+    """Whether the answer has a key that only Adjust uses, or a time as only Adjust writes it."""
+    return isinstance(response, dict) and (
+        any(response.get(key) is not None for key in _ADJUST_KEYS)
+        or _ADJUST_TIME.fullmatch(str(response.get("timestamp"))) is not None
+    )
 
 
 def _parse(text: str) -> Any:
@@ -168,6 +233,17 @@ def _message(response: Any, text: str) -> str:
         found = response.get("error") or response.get("message") or ""
         return found if isinstance(found, str) else json.dumps(found)
     return "" if response is not None or text.startswith("<") or text == "OK" or len(text) > 1000 else text
+
+
+def _stranger(text: str, response: Any, message: str, content_type: str | None) -> str:
+    """What answered in Adjust's place: the content type and the first words, without tags, tokens and ids."""
+    kind = (content_type or "").partition(";")[0].strip()
+    words = (message or text)[:_LONGEST_SEARCHED]
+    if words.startswith("<"):
+        words = html.unescape(_TAG.sub(" ", words)).strip()
+    elif response is not None and not message:
+        words = words.replace('"', "")  # all that is quoted would be taken out
+    return redact(": ".join(filter(None, (kind, words))))
 
 
 def _wait(response: Any, header: str | None, now: Callable[[], datetime] | None) -> float | None:
@@ -190,8 +266,14 @@ def _wait(response: Any, header: str | None, now: Callable[[], datetime] | None)
 def judge(completion: Completion) -> Verdict:
     """Return the verdict on an answer, or on the lack of one."""
     if completion.failure is None:
-        verdict = classify(completion.status or 0, completion.body, retry_after=completion.retry_after)
-        if verdict.outcome is Outcome.IN_DOUBT and len(completion.body) > MAX_ANSWER_BYTES:
+        verdict = classify(
+            completion.status or 0,
+            completion.body,
+            retry_after=completion.retry_after,
+            content_type=completion.content_type,
+        )
+        is_page = completion.body.lstrip().startswith(b"<")
+        if completion.status == 200 and len(completion.body) > MAX_ANSWER_BYTES and not is_page:
             message = "the answer is longer than 1 MB and was not read"
             return Verdict(Outcome.IN_DOUBT, "answer_too_long", message, http_status=completion.status)
         return verdict
@@ -199,8 +281,9 @@ def judge(completion: Completion) -> Verdict:
     if completion.failure is Failure.NOT_SENT:
         return Verdict(Outcome.RETRY, "connection_failed", message)
     if completion.failure is Failure.TLS:
-        remedy = "check the connection's endpoint and the certificates that the worker trusts"
-        return Verdict(Outcome.HALT, "tls_refused", message, remedy)
+        return Verdict(Outcome.HALT, "tls_refused", message, reason_of("tls_refused").to_do)
+    if completion.status in GATEWAY_STATUSES:
+        return Verdict(Outcome.IN_DOUBT, f"http_{completion.status}", message, http_status=completion.status)
     if completion.status is not None and completion.status >= 500:
         return Verdict(Outcome.RETRY, f"http_{completion.status}", message, http_status=completion.status)
     return Verdict(Outcome.IN_DOUBT, "no_answer", message, http_status=completion.status)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import Literal
 
+from airflow_provider_adjust.s2s.answers.reasons import REASONS, Kind
+
 
 class Outcome(StrEnum):
     """How an event ended. A receipt has one of the first eight; ``retry`` and ``halt`` are verdicts on the way."""
@@ -22,12 +24,17 @@ class Outcome(StrEnum):
     HALT = "halt"
 
 
+#: Reasons of a halt that something other than Adjust caused. A later try may reach Adjust, so the task is retried.
+NOT_FROM_ADJUST = frozenset(reason.code for reason in REASONS if reason.kind is Kind.NOT_ADJUST)
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What an answer means for the event that it answers.
 
     ``reason`` is a short code to count by, ``message`` Adjust's own words without tokens and device ids, ``remedy`` what
-    to do about a halt. ``retry_after`` is in seconds; ``slow_down`` asks all lanes to slow down.
+    to do about a halt. Where Adjust did not answer, ``message`` is the content type and the first words of what came.
+    ``retry_after`` is in seconds; ``slow_down`` asks all lanes to slow down.
     """
 
     outcome: Outcome
@@ -40,15 +47,29 @@ class Verdict:
 
     @property
     def may_be_resent(self) -> bool:
-        """Whether an event in doubt may be sent again: no status line came, or a 200 with a body that broke off.
+        """Whether another request may bring an answer that decides about an event in doubt: no status line came, a 200 with
+        a body that broke off, or a gateway's error.
 
         A 200 with too long a body is not: the next answer would be the same, and the event would count each time.
         """
-        return self.http_status in {None, 200} and self.reason != "answer_too_long"
+        status = self.http_status
+        return (status is None or status == 200 or status >= 500) and self.reason != "answer_too_long"
+
+    @property
+    def leaves_in_doubt(self) -> bool:
+        """Whether Adjust may have recorded the event although the answer is no success.
+
+        What a 202 means for the event is not documented. A 2xx in words that are not Adjust's may stand in place of
+        Adjust's own answer.
+        """
+        status = self.http_status or 0
+        return status == 202 or (self.reason in NOT_FROM_ADJUST and 200 <= status < 300)
 
 
 #: What is done with an event in doubt: sent again, left to a person, or looked up in the Device API first.
 OnInDoubt = Literal["resend", "hold", "verify"]
+#: Whether an event id names one event of its event token, or one of the whole app.
+IdScope = Literal["event", "app"]
 #: The order in which outcomes are shown; together they count every row that was read.
 FINAL_OUTCOMES = (
     Outcome.DELIVERED,

@@ -45,6 +45,9 @@ class Dispatcher:
         self._canary = canary
         self._claims = claims
         self._admitted: deque[Pending] = deque()
+        #: Positions of the events that were read and not yet claimed, by identity. Once an event is claimed, the
+        #: claim store knows its id.
+        self._unclaimed: dict[tuple[str, ...], int] = {}
         self._asked: tuple[list[Pending], Future[list[Claim | Receipt]]] | None = None
 
     def next(self) -> Pending | None:
@@ -54,6 +57,15 @@ class Dispatcher:
                 if self._canary.try_acquire(pending):
                     return pending
         return self._admitted.popleft() if self._admitted else None
+
+    def first_of(self, job: Job) -> int:
+        """The position of the first event with this one's identity that waits to be claimed: its own, if there is none.
+
+        Without a claim store only the rows of one second are compared, where they are read.
+        """
+        if self._claims is None:
+            return job.position
+        return self._unclaimed.setdefault(job.event.identity, job.position)
 
     def admit(self, pending: Pending) -> None:
         """Offer an event that is claimed."""
@@ -117,6 +129,7 @@ class Dispatcher:
             raise LedgerUnavailable.because(error) from error
         for pending, each in zip(batch, answers, strict=True):
             pending.claimed = isinstance(each, Claim)
+            self._unclaimed.pop(pending.event.identity, None)
         return list(zip(batch, answers, strict=True))
 
     def drain(self) -> Iterator[Pending]:

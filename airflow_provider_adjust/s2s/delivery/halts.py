@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from airflow_provider_adjust.s2s.answers.outcome import Verdict
+from airflow_provider_adjust.s2s.answers.receipt import Receipt, stopped_before_sent
+from airflow_provider_adjust.s2s.delivery.lanes import Pending
 from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.stops import halted, routes_halted
-from airflow_provider_adjust.s2s.errors import DeliveryHalted
+from airflow_provider_adjust.s2s.errors import DeliveryStopped
 
 
 class Halts:
@@ -28,7 +30,7 @@ class Halts:
     def add(self, route: str | None, verdict: Verdict) -> None:
         self._verdicts.setdefault(route, verdict)
 
-    def error(self) -> DeliveryHalted | None:
+    def error(self) -> DeliveryStopped | None:
         """The error that names the halted routes and their connections; None where there are none."""
         if not self._verdicts:
             return None
@@ -36,3 +38,17 @@ class Halts:
             return halted(next(iter(self._verdicts.values())))
         said = [(route, self._routes[route].connection, verdict) for route, verdict in self._verdicts.items()]
         return routes_halted(said, others_were_sent=not self.are_all)
+
+    def ending(self, stopped: Exception | None, source_error: Exception | None) -> Exception | None:
+        """The error that ends the delivery. A retry may send what another cause than a halt has left."""
+        halt = self.error()
+        if halt and isinstance(source_error, DeliveryStopped):
+            source_error = None  # a checkpoint that is full of a halted route's events would be full of them again
+        return stopped or source_error or halt
+
+
+def unsent(pending: Pending) -> Receipt:
+    """The receipt of an event whose turn does not come, since all or its route was stopped."""
+    return stopped_before_sent(
+        pending.job, doubtful=pending.doubtful, attempts=pending.attempts, lost_answers=pending.lost_answers
+    )

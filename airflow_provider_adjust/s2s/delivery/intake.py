@@ -131,7 +131,7 @@ class Intake:
         try:
             route = self._route_of(row)
             event = self._parsers[route].parse(row, now=self._now(), count_equal=count_equal)
-            count_equal.check(event, route, position)
+            count_equal.check(event, position)
         except InvalidEvent as error:
             outcome = Outcome.EXPIRED if error.reason == "expired" else Outcome.INVALID
             event_id = error.event_id or row_digest(row)
@@ -159,7 +159,7 @@ class _EqualEvents:
         self._bounded = bounded
         self._second = -1
         self._digests: Counter[str] = Counter()
-        self._positions: dict[tuple[str | None, ...], int] = {}
+        self._positions: dict[tuple[str, ...], int] = {}
 
     def __call__(self, digest: str, occurred_at: datetime) -> int:
         self._turn_to(occurred_at)
@@ -167,15 +167,13 @@ class _EqualEvents:
         self._digests[digest] += 1
         return before
 
-    def check(self, event: Event, route: str | None, position: int) -> None:
+    def check(self, event: Event, position: int) -> None:
         """Refuse an event with the identity of another row of the same second: it would count twice.
 
         Events of two event tokens, apps or environments are two, also under one id.
         """
         self._turn_to(event.occurred_at)
-        params = event.params
-        identity = (route, params["app_token"], event.endpoint.name, event.key, params["environment"], event.event_id)
-        first = self._positions.setdefault(identity, position)
+        first = self._positions.setdefault(event.identity, position)
         if first != position:
             raise InvalidEvent(
                 "repeated_event_id",

@@ -19,12 +19,11 @@ from airflow_provider_adjust.s2s.answers.receipt import (
     held_behind_another,
     receipt_for,
     still_in_doubt,
-    stopped_before_sent,
     unanswered_too_often,
 )
 from airflow_provider_adjust.s2s.delivery.admission import ClaimStore, Dispatcher, TokenCanary
 from airflow_provider_adjust.s2s.delivery.doubt import is_refused_after_resend, refused_after_resend, resent_too_often
-from airflow_provider_adjust.s2s.delivery.halts import Halts
+from airflow_provider_adjust.s2s.delivery.halts import Halts, unsent
 from airflow_provider_adjust.s2s.delivery.lanes import Pending, Schedule
 from airflow_provider_adjust.s2s.delivery.lookup import DeviceLookup, LookupResult, Start, start_thread
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
@@ -33,8 +32,9 @@ from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.sink import Sink
 from airflow_provider_adjust.s2s.delivery.source import Source
 from airflow_provider_adjust.s2s.delivery.stops import nothing_settled, retry_after_too_long
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, DeliveryStopped, LedgerUnavailable
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, LedgerUnavailable
 from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.ledger.records import repeated
 from airflow_provider_adjust.s2s.redaction import redact_event_values
 from airflow_provider_adjust.s2s.transports import Completion, Transport
 
@@ -97,6 +97,8 @@ class Delivery:
         self._receipts: deque[Receipt] = deque()
         self._stopped: Exception | None = None
         self._halts = Halts(routes)
+        #: Events in a row that were left in doubt and not sent again.
+        self._left_in_doubt = 0
 
     @property
     def slowed_to(self) -> int | None:
@@ -136,8 +138,8 @@ class Delivery:
         Receipts in the stream, of rows that are not valid events, are passed on. An error of the stream ends the reading; what
         was read before it is delivered first, then it is raised.
 
-        :raises DeliveryHalted: Adjust rejected the credentials or the app: of the only route at once, of one of several
-            when the events of the others are sent.
+        :raises DeliveryHalted: Adjust rejected the credentials or the app; of one route of several, after the others' end.
+        :raises NotAdjust: something other than Adjust answered.
         :raises AdjustUnreachable: nothing was settled while an event used up its attempts.
         """
         source = Source(stream)
@@ -158,10 +160,7 @@ class Delivery:
             yield self.hand_over()
         self._hold_the_rest()
         yield self.hand_over()
-        halt = self._halts.error()
-        # A checkpoint that is full of a halted route's events would be full of them again.
-        is_full = halt is not None and isinstance(source.error, DeliveryStopped)
-        if error := self._stopped or (halt if is_full else source.error or halt):
+        if error := self._halts.ending(self._stopped, source.error):
             raise error
 
     def hand_over(self) -> list[Receipt]:
@@ -191,6 +190,9 @@ class Delivery:
             if isinstance(item, Receipt):
                 self._receipts.append(item)
                 continue
+            if (first := self._dispatcher.first_of(item)) != item.position:
+                self._receipts.append(repeated(item, first))
+                continue
             pending = Pending(item, doubtful=item.sent_before, lost_answers=item.lost_answers)
             if item.sent_before and self._on_in_doubt == "hold":
                 self._schedule.close(pending)
@@ -212,7 +214,7 @@ class Delivery:
         if self._lookup and not self._stopped:
             for pending, result in self._lookup.results(self._clock):
                 self._take_lookup(pending, result)
-        while (closed := self._schedule.take_closed()) is not None:
+        for closed in iter(self._schedule.take_closed, None):
             self._hold_unsent(closed)
 
     def _send(self) -> None:
@@ -325,22 +327,23 @@ class Delivery:
             verdict = self._redacted(verdict, pending)
         self._pace.answered(verdict)
         outcome = verdict.outcome
-        if outcome is Outcome.IN_DOUBT or (outcome is Outcome.HALT and verdict.http_status == 202):
-            # What a 202 means for the event itself is not documented: it is neither delivered nor surely lost.
+        if outcome is Outcome.IN_DOUBT or (outcome is Outcome.HALT and verdict.leaves_in_doubt):
             pending.doubtful = True
             pending.lost_answers += 1
         if outcome is Outcome.HALT:
             self._halt(pending.job.route, verdict)
             self._unresolved(pending, verdict, answer)
+        elif outcome is Outcome.IN_DOUBT and self._lookup:
+            self._begin_lookup(pending, self._lookup)
+        elif outcome in {Outcome.RETRY, Outcome.IN_DOUBT} and pending.job.route in self._halts:
+            self._unresolved(pending, verdict, answer)
         elif outcome is Outcome.RETRY:
             self._retry(pending, verdict, answer)
         elif outcome is Outcome.IN_DOUBT:
-            if self._lookup:
-                self._begin_lookup(pending, self._lookup)
-            elif self._on_in_doubt == "resend" and verdict.may_be_resent:
+            if self._on_in_doubt == "resend" and verdict.may_be_resent:
                 self._resend(pending, verdict, answer)
             else:
-                self._unresolved(pending, verdict, answer)
+                self._leave_in_doubt(pending, verdict, answer)
         else:
             self._pace.endpoint_ok()
             # Its lanes are not held after a refusal for the order: what follows it may go.
@@ -367,6 +370,7 @@ class Delivery:
     def _settle(self, pending: Pending, verdict: Verdict, answer: bytes | None = None) -> None:
         self._settled += 1
         self._lost_in_a_row = 0
+        self._left_in_doubt = 0
         self._canary.confirm(pending)
         self._schedule.settle(pending)
         self._end(pending, verdict.outcome, verdict, answer)
@@ -400,9 +404,6 @@ class Delivery:
         self._unresolved(pending, resent_too_often(verdict), answer)
 
     def _retry(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
-        if pending.job.route in self._halts:
-            self._unresolved(pending, verdict, answer)
-            return
         now = self._clock()
         retry_after = verdict.retry_after
         concerns_one = self._pace.concerns_one(verdict)
@@ -419,6 +420,13 @@ class Delivery:
             self._pace.pause(now, pause)
         self._delayed.add(pending, now + pause)
 
+    def _leave_in_doubt(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
+        """Sent once and not again. An outage must not use up every event so, one request each."""
+        self._left_in_doubt += 1
+        if self._left_in_doubt >= self._retries.attempts * self._pace.window:
+            self.stop(nothing_settled(self._left_in_doubt, verdict))
+        self._unresolved(pending, verdict, answer)
+
     def _unresolved(self, pending: Pending, verdict: Verdict, answer: bytes | None = None) -> None:
         self._end(pending, Outcome.IN_DOUBT if pending.doubtful else Outcome.HELD, verdict, answer)
         self._hold_followers(pending)
@@ -432,15 +440,10 @@ class Delivery:
             self._take_claims()
         except LedgerUnavailable as error:
             self.stop(error)
-        heads = [*self._delayed, *(self._lookup or ()), *self._dispatcher.drain()]
-        heads.extend(iter(self._schedule.take_closed, None))
+        closed = iter(self._schedule.take_closed, None)
+        heads = [*self._delayed, *(self._lookup or ()), *self._dispatcher.drain(), *closed]
         for head in sorted(heads, key=lambda pending: pending.turn):
             self._hold_unsent(head)
 
     def _hold_unsent(self, head: Pending) -> None:
-        self._receipts.extend(
-            stopped_before_sent(
-                each.job, doubtful=each.doubtful, attempts=each.attempts, lost_answers=each.lost_answers
-            )
-            for each in (head, *self._schedule.hold(head))
-        )
+        self._receipts.extend(map(unsent, (head, *self._schedule.hold(head))))

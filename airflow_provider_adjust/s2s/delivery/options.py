@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt
+from airflow_provider_adjust.s2s.answers.outcome import IdScope, OnInDoubt
 from airflow_provider_adjust.s2s.events.options import option
 from airflow_provider_adjust.s2s.transports.base import TransportName
 
@@ -70,6 +70,10 @@ class SendOptions:
         1,
         help='with on_in_doubt="resend", how often an event is sent again after a lost answer; then it stays in doubt',
         metavar="NUMBER",
+    )
+    id_scope: IdScope = option(
+        "event",
+        help="with a ledger, whether an event id names one event of an event token, or one of the whole app",
     )
     transport: TransportName = option(
         "auto", help="curl (fast, needs the extra of that name), requests, or auto: curl where it is installed"

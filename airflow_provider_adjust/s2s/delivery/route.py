@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from airflow_provider_adjust.s2s.answers.outcome import Recorded
 from airflow_provider_adjust.s2s.events.event import Event
@@ -24,10 +23,5 @@ class Route:
     lookup: Lookup | None = None
     #: Seconds that a request may take at most.
     longest_request: float = 0.0
-    #: The name of its connection, for messages.
+    #: The name of the connection, for messages.
     connection: str = ""
-
-    @property
-    def destination(self) -> str:
-        """The host that the events go to; what one host knows another does not."""
-        return urlsplit(self.target.url).hostname or ""

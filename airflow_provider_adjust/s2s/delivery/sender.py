@@ -57,7 +57,7 @@ class Sender:
         self._checkpoint = checkpoint
         if ledger:
             ledger.attach(
-                {name: route.destination for name, route in routes.items()},
+                {name: route.target.host for name, route in routes.items()},
                 longest_request=max(route.longest_request for route in routes.values()),
             )
         self._intake = Intake(
@@ -115,5 +115,9 @@ class Sender:
         return self._intake.sorted(rows) if isinstance(rows, Sequence) else self._intake.stream(rows)
 
     def stop(self, message: str) -> None:
-        """Send nothing more. The receipts of what is in flight still come, then ``DeliveryStopped`` is raised."""
+        """Send nothing more. The receipts of what is in flight still come, then ``DeliveryStopped`` is raised.
+
+        May be called from a signal handler. A database or store that is away is waited for a few seconds only.
+        """
         self._delivery.stop(DeliveryStopped(message))
+        self.sink.hurry()

@@ -121,6 +121,12 @@ class Sink:
         if self._file_failure:
             raise self._file_failure
 
+    def hurry(self) -> None:
+        """The task is being killed: whatever is waited for is waited for a few seconds. For a signal handler."""
+        for memory in (self._ledger, self._checkpoint):
+            if memory is not None:
+                memory.hurry()
+
     def _write_first(self, checkpoint: Checkpoint | None) -> None:
         """Write the files and the ledger: the checkpoint must not know more than they do."""
         self._flush_files()

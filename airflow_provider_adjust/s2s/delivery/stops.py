@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
-from airflow_provider_adjust.s2s.answers.outcome import Verdict
-from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted
+from airflow_provider_adjust.s2s.answers.outcome import NOT_FROM_ADJUST, Verdict
+from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryHalted, DeliveryStopped, NotAdjust
+from airflow_provider_adjust.s2s.redaction import escape
+
+#: Characters of an answer that is not Adjust's, in the error's message. The receipt has more.
+_FIRST_WORDS = 60
 
 
-def _words(verdict: Verdict) -> str:
+def _words(verdict: Verdict, longest: int | None = None) -> str:
     """The answer in short, for a message."""
     status = f"status {verdict.http_status}" if verdict.http_status else verdict.reason
-    return f"{status}: {verdict.message}" if verdict.message else status
+    return f"{status}: {escape(verdict.message, longest)}" if verdict.message else status
 
 
-def halted(verdict: Verdict) -> DeliveryHalted:
-    """Adjust refuses credentials, app or account, so that no event of the batch can succeed."""
-    return DeliveryHalted(
-        f"Adjust refuses the whole batch, nothing more was sent ({verdict.reason}; {_words(verdict)}): {verdict.remedy}"
-    )
+def halted(verdict: Verdict) -> DeliveryStopped:
+    """No event of the batch can succeed: Adjust refuses credentials, app or account, or something else answers."""
+    if verdict.reason in NOT_FROM_ADJUST:
+        return NotAdjust(f"something other than Adjust answered, nothing more was sent {_reason(verdict)}")
+    return DeliveryHalted(f"Adjust refuses the whole batch, nothing more was sent {_reason(verdict)}")
 
 
-def routes_halted(said: Iterable[tuple[str | None, str, Verdict]], *, others_were_sent: bool) -> DeliveryHalted:
-    """Adjust refuses all events of some routes; of each the name, the connection, and the answer."""
-    routes = [
-        f"route {route!r}{f' (connection {connection!r})' if connection else ''}: {verdict.reason}; {_words(verdict)}: "
-        f"{verdict.remedy}"
-        for route, connection, verdict in said
-    ]
-    others = "; the other routes' events were sent" if others_were_sent else ""
-    return DeliveryHalted(f"Adjust refuses all events of {', and of '.join(routes)}{others}")
+def routes_halted(said: Sequence[tuple[str | None, str, Verdict]], *, others_were_sent: bool) -> DeliveryStopped:
+    """No event of some routes can succeed; of each the name, the connection, and the answer.
+
+    Where something other than Adjust answered for one of them, a retry may send its events.
+    """
+    lines = []
+    for route, connection, verdict in said:
+        what = (
+            "something other than Adjust answered" if verdict.reason in NOT_FROM_ADJUST else "Adjust refuses its events"
+        )
+        name = f"route {route!r}" + (f" (connection {connection})" if connection else "")
+        lines.append(f"{name}: {what} {_reason(verdict)}")
+    if others_were_sent:
+        lines.append("the other routes' events were sent")
+    kind = NotAdjust if any(verdict.reason in NOT_FROM_ADJUST for _, _, verdict in said) else DeliveryHalted
+    return kind("; ".join(lines))
+
+
+def _reason(verdict: Verdict) -> str:
+    words = _words(verdict, _FIRST_WORDS if verdict.reason in NOT_FROM_ADJUST else None)
+    return f"({verdict.reason}; {words}): {verdict.remedy}"
 
 
 def retry_after_too_long(verdict: Verdict) -> AdjustUnreachable:

@@ -51,6 +51,13 @@ class Event:
         return self.params.get(self.endpoint.key, "") if self.endpoint.key else ""
 
     @property
+    def identity(self) -> tuple[str, ...]:
+        """What makes it this event and no other at one destination: two with the same identity are one event."""
+        params = self.params
+        app_token, environment = params.get("app_token", ""), params.get("environment", "")
+        return app_token, self.endpoint.name, self.key, environment, self.event_id
+
+    @property
     def revenue(self) -> Decimal | None:
         """The amount of money, exactly as it is sent."""
         amount = self.params.get(self.endpoint.amount) if self.endpoint.amount else None

@@ -8,24 +8,30 @@ address and no secret is stored.
 
 from __future__ import annotations
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
-from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt, Outcome
-from airflow_provider_adjust.s2s.answers.receipt import TOO_MANY_RESENDS, Receipt, receipt_for
+from airflow_provider_adjust.s2s.answers.outcome import IdScope, OnInDoubt, Outcome
+from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Claim, Job
+from airflow_provider_adjust.s2s.ledger.decisions import Decisions
 from airflow_provider_adjust.s2s.ledger.lease import LEASE, Lease, wait_for_earlier_tries
 from airflow_provider_adjust.s2s.ledger.migration import prepare
-from airflow_provider_adjust.s2s.ledger.records import content_digest, differs, event_key, repeated, to_row
-from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, STATUSES, events
+from airflow_provider_adjust.s2s.ledger.records import (
+    event_key,
+    repeated,
+    to_row,
+)
+from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, events
 from airflow_provider_adjust.s2s.ledger.statements import (
     Numbers,
     Scope,
@@ -53,13 +59,16 @@ from airflow_provider_adjust.s2s.ledger.tries import (
 WRITE_EVERY = 1.0
 #: Seconds for which a write waits for a database that is away. Meanwhile nothing is sent.
 PATIENCE = 60.0
-#: Whether an event id names one event of its event token, or one of the whole app.
-IdScope = Literal["event", "app"]
+#: The same once the task was killed: Airflow gives it a few seconds to end.
+HURRIED_PATIENCE = 2.0
 #: The reason of an event that an earlier try of the same task instance had settled. It counts in that try's totals.
 _BY_EARLIER_TRY = "by_earlier_try"
 _T = TypeVar("_T")
 _SENT = {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.IN_DOUBT}
 _SETTLED = _SENT - {Outcome.IN_DOUBT}
+#: Seconds for which the app's other scopes are taken as known, where they serve a warning only.
+_OTHERS_FOR = 1.0
+_LONGEST_REASON = 64
 #: What the column of lost answers can hold.
 _MOST_COUNTED = 32_767
 _UNKNOWN_HOLDER = Holder(0, "", "", "", -1, 0, False)
@@ -99,16 +108,11 @@ class Ledger:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._engine = engine
-        self._task_instance = task_instance
-        self._on_in_doubt = on_in_doubt
-        self._retry_unknown_devices = retry_unknown_devices
         self._id_scope = id_scope
-        self._max_resends = max_resends
         self.batch_size = batch_size
-        self._now = now
         self._clock = clock
         self._destinations: Mapping[str | None, str] = {}
-        self._patience = PATIENCE
+        self._patience = self._most_patience = PATIENCE
         #: By the position of their rows: the events that are claimed and not settled.
         self._open: dict[int, _Place] = {}
         self._settled: list[Receipt] = []
@@ -118,6 +122,7 @@ class Ledger:
         self.rejected_path: str | None = None
         self._numbers = Numbers()
         self._ended_holders: dict[int, Holder] = {}
+        self._others: dict[Scope, tuple[float, dict[int, str]]] = {}
         #: Events whose id the app already has under another event token.
         self.known_under_another_key = 0
         self._flushing: Future[None] | None = None
@@ -130,11 +135,16 @@ class Ledger:
         self._lease = Lease(engine, task_instance, seconds, self._writer)
         self._try_id = self._lease.try_id
         self._totals = Totals(self._try_id)
+        self._decisions = Decisions(self._try_id, task_instance, on_in_doubt, max_resends, retry_unknown_devices, now)
 
     def attach(self, destinations: Mapping[str | None, str], longest_request: float = 0.0) -> None:
         """Say where each route's events go, and how many seconds a request may take at most."""
         self._destinations = destinations
         self._lease.longest_request = longest_request
+
+    def hurry(self) -> None:
+        """The task is being killed: wait for the database no longer than a killed task lives. For a signal handler."""
+        self._patience = self._most_patience = HURRIED_PATIENCE
 
     def may_send(self) -> bool:
         """Whether a request that is sent now ends before another try may take over its claim.
@@ -175,7 +185,7 @@ class Ledger:
                 return more(connection), committed
 
         def learn_and_work() -> tuple[_T, Callable[[], None]]:
-            wanted = {self._place(receipt.event, receipt.route).scope for receipt in settled if receipt.event}
+            wanted = {self._scope_of(receipt, receipt.event) for receipt in settled if receipt.event}
             self._numbers.learn(
                 self._engine,
                 {place.scope for place in places} | wanted,
@@ -184,12 +194,12 @@ class Ledger:
             return retry_on_conflict(work)
 
         try:
-            result, committed = retry_while_away(learn_and_work, patience=self._patience)
+            result, committed = retry_while_away(learn_and_work, patience=lambda: self._patience)
         except BaseException:
             self._patience = 0.0  # the delivery is about to end; it need not wait once more for each write
             self._settled[:0] = settled
             raise
-        self._patience = PATIENCE
+        self._patience = self._most_patience
         committed()
         for receipt in settled:
             self._open.pop(receipt.position, None)
@@ -218,12 +228,14 @@ class Ledger:
         self, connection: sa.Connection, scope: Scope, jobs: dict[str, Job], answers: dict[int, Claim | Receipt]
     ) -> None:
         scope_id = self._numbers.scope(scope)
-        elsewhere = self._under_another_key(connection, scope, list(jobs))
-        if self._id_scope == "app":
-            for key in [key for key in jobs if key in elsewhere]:
-                job = jobs.pop(key)
-                detail = f"the app already has this id as an event {elsewhere[key]} (id_scope is app)"
-                answers[id(job)] = receipt_for(job, Outcome.SKIPPED, "delivered_before", detail)
+        others = self._other_scopes(connection, scope)
+        elsewhere = known_in(connection, others, list(jobs)) if others else {}
+        if self._id_scope == "app" and elsewhere:
+            known_holders = self._holders(connection, {record.try_id for record in elsewhere.values()})
+            for key, record in elsewhere.items():
+                holder = known_holders.get(record.try_id, _UNKNOWN_HOLDER)
+                if ending := self._decisions.decide_for_app(jobs[key], record, holder, others[record.scope_id]):
+                    answers[id(jobs.pop(key))] = ending
         if not jobs:
             return
         mine = self._claim_columns()
@@ -235,7 +247,12 @@ class Ledger:
                 answers[id(job)] = Claim()
                 continue
             record = known[key]
-            answer = self._decide(connection, job, record, found.get(record.try_id, _UNKNOWN_HOLDER))
+            answer = self._decisions.decide(
+                job,
+                record,
+                found.get(record.try_id, _UNKNOWN_HOLDER),
+                self._numbers.code(connection, record.reason),
+            )
             answers[id(job)] = answer
             if isinstance(answer, Claim):
                 values = {**to_row(key, job), **mine, "lost_answers": answer.lost_answers}
@@ -246,60 +263,19 @@ class Ledger:
                 if answer.outcome is not Outcome.REJECTED:
                     self._by_earlier_try.add(job.position)
 
-    def _under_another_key(self, connection: sa.Connection, scope: Scope, keys: list[str]) -> dict[str, str]:
-        """The ids that the app has under another event token, and which."""
-        others = siblings(connection, scope)
-        if not others:
-            return {}
-        return {key: others[scope_id] for scope_id, key in known_in(connection, others, keys)}
+    def _other_scopes(self, connection: sa.Connection, scope: Scope) -> dict[int, str]:
+        """The app's other scopes; read anew each time where they decide, and each second where they only warn."""
+        if self._id_scope == "app":
+            return siblings(connection, scope, lock=True)
+        if time.monotonic() - self._others.get(scope, (-math.inf, {}))[0] >= _OTHERS_FOR:
+            self._others[scope] = time.monotonic(), siblings(connection, scope, lock=False)
+        return self._others[scope][1]
 
     def _holders(self, connection: sa.Connection, ids: set[int]) -> dict[int, Holder]:
         unknown = {each for each in ids if each not in self._ended_holders and each != self._try_id}
         found = holders(connection, unknown)
         self._ended_holders.update({number: each for number, each in found.items() if not each.is_alive})
         return found | self._ended_holders
-
-    def _decide(self, connection: sa.Connection, job: Job, record: Any, holder: Holder) -> Claim | Receipt:
-        """What an earlier claim means for the event."""
-        if record.try_id == self._try_id:
-            # The same row: the commit's answer was lost. Another: its id is in the input twice.
-            return Claim() if record.position == job.position else repeated(job, record.position)
-        status = STATUSES[record.status]
-        reason = self._numbers.code(connection, record.reason)
-        is_own = holder.is_of(self._task_instance)
-        is_same = record.content is None or record.content == content_digest(job.event)
-        if status in {Outcome.DELIVERED.value, Outcome.DUPLICATE.value}:
-            if not is_same:
-                return differs(job, record.content, holder)
-            if is_own:
-                # The result covers all tries of this task instance.
-                return receipt_for(job, Outcome(status), reason, "by an earlier try", http_status=record.http_status)
-            return receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {holder}")
-        if status == Outcome.REJECTED.value:
-            if record.content is None or not is_same or self._offers_again(job, reason):
-                return Claim()
-            detail = f"Adjust refused it {holder}; change the row to send it again"
-            if is_own:
-                return receipt_for(job, Outcome.REJECTED, reason, detail, http_status=record.http_status)
-            return receipt_for(job, Outcome.SKIPPED, "refused_before", f"{reason}: {detail}")
-        if status == SENDING and holder.is_alive:
-            return receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {holder}")
-        if self._on_in_doubt == "hold":
-            return receipt_for(
-                job,
-                Outcome.IN_DOUBT,
-                "no_answer",
-                f"it was sent {holder}, and no answer came; check in Adjust whether it was recorded",
-            )
-        # Of a try that was killed it is not known whether it sent the event.
-        lost_answers = record.lost_answers + (status == SENDING)
-        if self._on_in_doubt == "resend" and lost_answers > self._max_resends:
-            return receipt_for(job, *TOO_MANY_RESENDS, lost_answers=lost_answers)
-        return Claim(sent_before=True, lost_answers=lost_answers)
-
-    def _offers_again(self, job: Job, reason: str) -> bool:
-        limit = self._retry_unknown_devices
-        return limit is not None and reason == "device_not_found" and self._now() - job.event.occurred_at <= limit
 
     def _claim_columns(self) -> dict[str, Any]:
         """The columns that are the same for all events of a claim."""
@@ -310,6 +286,11 @@ class Ledger:
             "http_status": None,
             "lost_answers": 0,
         }
+
+    def _scope_of(self, receipt: Receipt, event: Event) -> Scope:
+        """The scope of a receipt's event: that of its claim, where it has one."""
+        place = self._open.get(receipt.position)
+        return place.scope if place is not None else self._place(event, receipt.route).scope
 
     def _place(self, event: Event, route: str | None) -> _Place:
         """Where the event's record is."""
@@ -327,7 +308,7 @@ class Ledger:
 
     def settle(self, receipt: Receipt) -> None:
         """Count the end of a row; if its event was claimed, write how it ended."""
-        self._settled.append(receipt)
+        self._settled.append(receipt._replace(reason=receipt.reason[:_LONGEST_REASON]))
         # More than one batch, since the next claim writes it along.
         if len(self._settled) >= 2 * self.batch_size or self._clock() - self._written_at >= WRITE_EVERY:
             self._begin_flush()
@@ -386,7 +367,7 @@ class Ledger:
             outcome, reason = Outcome.SKIPPED.value, _BY_EARLIER_TRY
         if event is None:
             return TotalKey(None, None, outcome, reason, None), None
-        scope_id = self._numbers.scope(self._place(event, receipt.route).scope)
+        scope_id = self._numbers.scope(self._scope_of(receipt, event))
         amount = event.revenue
         currency = None if amount is None else event.params.get("currency")
         return TotalKey(scope_id, day_of(event.occurred_at), outcome, reason, currency), amount

@@ -108,6 +108,10 @@ def _migrate(connection: sa.Connection) -> None:
 def _to_present_shape(connection: sa.Connection, version: int | None) -> None:
     inspector = sa.inspect(connection)
     tables, views = set(inspector.get_table_names()), set(inspector.get_view_names())
+    if "adjust_delivery" in tables and version is None:
+        raise AdjustConfigurationError(
+            "the database has a table adjust_delivery that no ledger made; name another database in ledger_conn_id"
+        )
     if "adjust_delivery" in tables:
         connection.exec_driver_sql(f"ALTER TABLE adjust_delivery RENAME TO {_OLD}")
         tables.add(_OLD)

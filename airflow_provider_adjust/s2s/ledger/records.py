@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from hashlib import blake2b
 from typing import Any
 
@@ -12,6 +13,7 @@ from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.ledger.tries import Holder
 
 _LONGEST_ID = 255
+_AMOUNT_NOISE = Decimal("1e-9")
 
 
 def repeated(job: Job, first: int) -> Receipt:
@@ -23,12 +25,23 @@ def repeated(job: Job, first: int) -> Receipt:
     return receipt_for(job, Outcome.INVALID, "repeated_event_id", detail)
 
 
-def differs(job: Job, content: int, holder: Holder) -> Receipt:
-    """An event that was delivered with another content: the digests of both tell which rows are meant."""
-    then, now = (f"{digest & 0xFFFFFFFFFFFFFFFF:016x}" for digest in (content, content_digest(job.event)))
+def is_other_purchase(event: Event, record: Any) -> bool:
+    """Whether what was delivered has another time or amount. A parameter that was added since changes no purchase."""
+    if record.occurred_at.replace(microsecond=0) != event.occurred_at.replace(microsecond=0, tzinfo=None):
+        return True
+    then, now = record.revenue, event.revenue
+    if (then is None) is not (now is None) or record.currency != event.params.get("currency"):
+        return True
+    # SQLite has the amount as a binary fraction.
+    return then is not None and now is not None and abs(then - now) > _AMOUNT_NOISE * max(Decimal(1), abs(now))
+
+
+def differs(job: Job, record: Any, holder: Holder) -> Receipt:
+    """An event that was delivered with another time or amount: the digests of both contents tell which rows are meant."""
+    then, now = (f"{digest & 0xFFFFFFFFFFFFFFFF:016x}" for digest in (record.content or 0, content_digest(job.event)))
     detail = (
-        f"it was delivered {holder} with other content (digest {then} then, {now} now); Adjust has the content of then "
-        "and cannot change it"
+        f"it was delivered {holder} with another time or amount (digest {then} then, {now} now); Adjust has what was "
+        "delivered then and cannot change it"
     )
     return receipt_for(job, Outcome.SKIPPED, DIFFERS, detail)
 

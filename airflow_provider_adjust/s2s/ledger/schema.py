@@ -230,17 +230,22 @@ def refuse_unfit(engine: sa.Engine) -> None:
 def set_up(engine: sa.Engine) -> None:
     """Have the engine's connections behave as the ledger needs it. It may be called again."""
     if engine.dialect.name == "sqlite":
-        _listen_once(engine, "connect", _leave_begin_to_sqlalchemy)
         _listen_once(engine, "begin", _begin_immediate)
+        on_connect = _leave_begin_to_sqlalchemy
     elif engine.dialect.name == "postgresql":
-        _listen_once(engine, "connect", _prepare_nothing)
+        on_connect = _prepare_nothing
     else:
-        _listen_once(engine, "connect", _read_committed)
+        on_connect = _read_committed
+    if _listen_once(engine, "connect", on_connect):
+        engine.dispose()  # connections that were opened before behave otherwise
 
 
-def _listen_once(engine: sa.Engine, name: str, listener: Callable[..., None]) -> None:
-    if not sa.event.contains(engine, name, listener):
-        sa.event.listen(engine, name, listener)
+def _listen_once(engine: sa.Engine, name: str, listener: Callable[..., None]) -> bool:
+    """Call the listener from now on; False if it was called before."""
+    if sa.event.contains(engine, name, listener):
+        return False
+    sa.event.listen(engine, name, listener)
+    return True
 
 
 def _leave_begin_to_sqlalchemy(connection: object, _: object) -> None:

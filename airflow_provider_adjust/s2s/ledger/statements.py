@@ -12,13 +12,15 @@ from typing import Any, NamedTuple, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
-from tenacity import Retrying, retry_if_exception, stop_after_delay, wait_random_exponential
+from tenacity import Retrying, retry_if_exception, wait_random_exponential
 
-from airflow_provider_adjust.s2s.ledger.schema import events, reasons, scopes
+from airflow_provider_adjust.s2s.ledger.schema import STATUSES, events, reasons, scopes
 
 #: Columns that differ from event to event; the others are the same for a whole batch.
 _EVENT_COLUMNS = ("event_id", "content", "occurred_at", "revenue", "currency", "position")
 _columns = events.c
+#: Statuses by what they mean for another event with the same id.
+_BY_WEIGHT = ("rejected", "in_doubt", "sending", "duplicate", "delivered")
 
 
 class Scope(NamedTuple):
@@ -98,11 +100,15 @@ def is_loopback(host: str) -> bool:
     return host in {"localhost", "::1"} or host.startswith("127.")
 
 
-def siblings(connection: sa.Connection, scope: Scope) -> dict[int, str]:
-    """The other scopes of the same app, by number: their event keys."""
+def siblings(connection: sa.Connection, scope: Scope, *, lock: bool) -> dict[int, str]:
+    """The other scopes of the same app, by number: their event keys.
+
+    :param lock: keep other tasks from claiming events of the app until the commit.
+    """
     same = [scopes.c[name] == value for name, value in scope._asdict().items() if name != "event_key"]
-    query = sa.select(scopes.c.id, scopes.c.event_key).where(*same, scopes.c.event_key != scope.event_key)
-    return dict(connection.execute(query).all())
+    query = sa.select(scopes.c.id, scopes.c.event_key).where(*same).order_by(scopes.c.id)
+    found = connection.execute(query.with_for_update() if lock else query).all()
+    return {number: key for number, key in found if key != scope.event_key}
 
 
 def _reason_number(connection: sa.Connection, code: str) -> int:
@@ -119,7 +125,8 @@ def insert_new(
     ids = [record["event_id"] for record in records]
     whole = {"scope_id": scope_id, **common}
     if connection.dialect.name == "postgresql":
-        new = set(connection.scalars(_insert_arrays(whole, records)))
+        arrays = {name: [record[name] for record in records] for name in _EVENT_COLUMNS}
+        new = set(connection.scalars(_INSERT_ARRAYS, {**whole, **arrays}))
         return {} if len(new) == len(ids) else locked(connection, scope_id, [key for key in ids if key not in new])
     known = locked(connection, scope_id, ids)
     fresh = [{**whole, **record} for record in records if record["event_id"] not in known]
@@ -128,17 +135,21 @@ def insert_new(
     return known
 
 
-def _insert_arrays(whole: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> Any:
+_COMMON_COLUMNS = ("scope_id", "try_id", "status", "reason", "http_status", "lost_answers")
+
+
+def _insert_arrays() -> Any:
     """Insert what no other task has inserted; on a conflict, wait for the end of the other transaction."""
-    arrays = [
-        sa.bindparam(name, [record[name] for record in records], postgresql.ARRAY(_columns[name].type))
-        for name in _EVENT_COLUMNS
-    ]
+    arrays = [sa.bindparam(name, type_=postgresql.ARRAY(_columns[name].type)) for name in _EVENT_COLUMNS]
     each = sa.func.unnest(*arrays).table_valued(*_EVENT_COLUMNS).render_derived()
-    constants = [sa.literal(value, _columns[name].type).label(name) for name, value in whole.items()]
+    constants = [sa.bindparam(name, type_=_columns[name].type).label(name) for name in _COMMON_COLUMNS]
     rows = sa.select(*constants, *(each.c[name] for name in _EVENT_COLUMNS))
-    insert = postgresql.insert(events).from_select([*whole, *_EVENT_COLUMNS], rows)
+    insert = postgresql.insert(events).from_select([*_COMMON_COLUMNS, *_EVENT_COLUMNS], rows)
     return insert.on_conflict_do_nothing().returning(_columns.event_id)
+
+
+#: Made once: to make it costs as much as to run it.
+_INSERT_ARRAYS = _insert_arrays()
 
 
 def locked(connection: sa.Connection, scope_id: int, ids: list[str]) -> dict[str, Any]:
@@ -147,15 +158,12 @@ def locked(connection: sa.Connection, scope_id: int, ids: list[str]) -> dict[str
     return {record.event_id: record for record in connection.execute(query.with_for_update())}
 
 
-def known_in(connection: sa.Connection, scope_ids: Collection[int], ids: Sequence[str]) -> list[Any]:
-    """Scope and event id of those events that one of the scopes has."""
-    return list(
-        connection.execute(
-            sa.select(_columns.scope_id, _columns.event_id).where(
-                _columns.scope_id.in_(scope_ids), _id_in(connection, ids)
-            )
-        )
-    )
+def known_in(connection: sa.Connection, scope_ids: Collection[int], ids: Sequence[str]) -> dict[str, Any]:
+    """The records of those events that one of the scopes has, by event id; of several, one that was delivered."""
+    query = sa.select(events).where(_columns.scope_id.in_(scope_ids), _id_in(connection, ids))
+    # Last come those that count most: what is delivered, then what may be.
+    found = sorted(connection.execute(query).all(), key=lambda record: _BY_WEIGHT.index(STATUSES[record.status]))
+    return {record.event_id: record for record in found}
 
 
 def update(
@@ -206,10 +214,13 @@ def retry_on_conflict(work: Callable[[], _T]) -> _T:
     return work()
 
 
-def retry_while_away(work: Callable[[], _T], *, patience: float) -> _T:
-    """Try again, with growing pauses, for so many seconds while the database is away, restarts or only reads."""
+def retry_while_away(work: Callable[[], _T], *, patience: Callable[[], float]) -> _T:
+    """Try again, with growing pauses, while the database is away, restarts or only reads.
+
+    :param patience: for how many seconds, asked after each attempt.
+    """
     retrying = Retrying(
-        stop=stop_after_delay(patience),
+        stop=lambda state: (state.seconds_since_start or 0.0) >= patience(),
         wait=wait_random_exponential(multiplier=0.1, max=3.0),
         retry=retry_if_exception(_is_transient),
         reraise=True,

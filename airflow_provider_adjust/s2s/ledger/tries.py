@@ -223,6 +223,9 @@ class Totals:
                 }
             )
         if changed[True]:
+            # A commit with a lost answer may have written them: then they are written once more.
+            places = [{"b_try": self._try_id, "b_number": number} for number in new.values()]
+            connection.execute(_DELETE_TOTAL, places)
             connection.execute(_INSERT_TOTAL, changed[True])
         if changed[False]:
             connection.execute(_UPDATE_TOTAL, changed[False])
@@ -241,6 +244,9 @@ _INSERT_TOTAL = totals.insert().values(
     events=sa.bindparam("b_events"),
     revenue=sa.bindparam("b_revenue"),
     **{name: sa.bindparam(f"b_{name}") for name in TotalKey._fields},
+)
+_DELETE_TOTAL = sa.delete(totals).where(
+    totals.c.try_id == sa.bindparam("b_try"), totals.c.number == sa.bindparam("b_number")
 )
 _UPDATE_TOTAL = (
     sa.update(totals)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Literal, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 #: ``curl`` needs the extra of that name; ``auto`` is curl where it is installed.
 TransportName = Literal["auto", "curl", "requests"]
@@ -20,6 +21,11 @@ class Target:
 
     url: str
     s2s_token: str | None = field(default=None, repr=False)
+
+    @property
+    def host(self) -> str:
+        """What one host knows another does not: a rehearsal's events are not in Adjust."""
+        return urlsplit(self.url).hostname or ""
 
 
 class Failure(Enum):
@@ -33,7 +39,8 @@ class Failure(Enum):
 class Completion(NamedTuple):
     """The end of one request: an answer, or a failure. ``key`` is what was submitted.
 
-    A truncated answer is a failure that still has its status.
+    A truncated answer is a failure that still has its status. ``content_type`` may be missing where the status is 200 and
+    the body a JSON object, which is what Adjust answers.
     """
 
     key: Any
@@ -42,6 +49,7 @@ class Completion(NamedTuple):
     retry_after: str | None = None
     failure: Failure | None = None
     failure_name: str = ""
+    content_type: str | None = None
 
 
 class Transport(Protocol):

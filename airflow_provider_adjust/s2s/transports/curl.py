@@ -124,8 +124,20 @@ class _Exchange:
         if not self.answer and (self._head[-1:] != [b"\r\n"] or self._header(b"content-encoding")):
             # Broken off in its headers, or packed so that nothing could be unpacked.
             return Completion(self.key, status, failure=Failure.NO_ANSWER, failure_name="TruncatedHeaders")
+        if not self.answer and status == 200 and self._ends_with_the_connection:
+            # Nothing says that this is all: a connection that broke looks the same.
+            return Completion(self.key, status, failure=Failure.NO_ANSWER, failure_name="NoLength")
         retry_after = self._header(b"retry-after") if status >= 400 else None
-        return Completion(self.key, status, b"".join(self.answer), retry_after)
+        body = b"".join(self.answer)
+        # Each header costs a search. Of Adjust's own success nobody asks for the type.
+        content_type = None if status == 200 and body[:1] == b"{" else self._header(b"content-type")
+        return Completion(self.key, status, body, retry_after, content_type=content_type)
+
+    @property
+    def _ends_with_the_connection(self) -> bool:
+        """The body has no length of its own, as HTTP/1 allows."""
+        of_http_1 = any(line.startswith(b"HTTP/1.") for line in self._head)
+        return of_http_1 and not (self._header(b"content-length") or self._header(b"transfer-encoding"))
 
     def _header(self, wanted: bytes) -> str | None:
         for line in self._head:

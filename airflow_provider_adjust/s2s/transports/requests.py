@@ -150,7 +150,8 @@ class RequestsTransport:
                 answer, is_whole = _read(response)
             if not answer and is_whole and not _announces_its_end(response):
                 return Completion(key, status, failure=Failure.NO_ANSWER, failure_name="TruncatedHeaders")
-            return Completion(key, status, answer, response.headers.get("Retry-After"))
+            headers = response.headers
+            return Completion(key, status, answer, headers.get("Retry-After"), content_type=headers.get("Content-Type"))
         except Exception as error:
             if isinstance(error, urllib3.exceptions.ProtocolError):
                 self._keeping.ended(time.monotonic())

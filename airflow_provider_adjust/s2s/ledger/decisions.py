@@ -1,0 +1,93 @@
+"""What the ledger's record of an event means for a row with the same id: may it be sent, and if not, why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt, Outcome
+from airflow_provider_adjust.s2s.answers.receipt import TOO_MANY_RESENDS, Receipt, receipt_for
+from airflow_provider_adjust.s2s.events.job import Claim, Job
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow
+from airflow_provider_adjust.s2s.ledger.records import content_digest, differs, is_other_purchase, repeated
+from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUSES
+from airflow_provider_adjust.s2s.ledger.tries import Holder, TaskInstanceId
+
+
+@dataclass(frozen=True, slots=True)
+class Decisions:
+    """The decisions of one try; the parameters are those of the ledger."""
+
+    try_id: int
+    task_instance: TaskInstanceId
+    on_in_doubt: OnInDoubt
+    max_resends: int
+    retry_unknown_devices: timedelta | None
+    now: Callable[[], datetime]
+
+    def decide(self, job: Job, record: Any, holder: Holder, reason: str) -> Claim | Receipt:
+        """What an earlier claim means for the event.
+
+        :param reason: the code of the record's reason.
+        """
+        if record.try_id == self.try_id:
+            # The same row: the commit's answer was lost. Another: its id is in the input twice.
+            return Claim() if record.position == job.position else repeated(job, record.position)
+        status = STATUSES[record.status]
+        is_own = holder.is_of(self.task_instance)
+        is_same = record.content is None or record.content == content_digest(job.event)
+        if status in {Outcome.DELIVERED.value, Outcome.DUPLICATE.value}:
+            if is_other_purchase(job.event, record):
+                return differs(job, record, holder)
+            if is_own:
+                # The result covers all tries of this task instance.
+                return receipt_for(job, Outcome(status), reason, "by an earlier try", http_status=record.http_status)
+            return receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {holder}")
+        if status == Outcome.REJECTED.value:
+            if record.content is None or not is_same or self._offers_again(job, reason):
+                return Claim()
+            if isinstance(job.row, ResubmittedRow):
+                return Claim()  # somebody has seen the refusal, and sends the event again
+            detail = f"Adjust refused it {holder}; change the row to send it again"
+            if is_own:
+                return receipt_for(job, Outcome.REJECTED, reason, detail, http_status=record.http_status)
+            return receipt_for(job, Outcome.SKIPPED, "refused_before", f"{reason}: {detail}")
+        if status == SENDING and holder.is_alive:
+            return receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {holder}")
+        if self.on_in_doubt == "hold":
+            return receipt_for(
+                job,
+                Outcome.IN_DOUBT,
+                "no_answer",
+                f"it was sent {holder}, and no answer came; check in Adjust whether it was recorded",
+            )
+        if self.on_in_doubt == "verify" and not is_same:
+            detail = (
+                f"it was sent {holder} with other content, and no answer came, so it cannot be looked up by this row"
+            )
+            return receipt_for(job, Outcome.IN_DOUBT, "not_verified", detail, lost_answers=record.lost_answers)
+        # Of a try that was killed it is not known whether it sent the event.
+        lost_answers = record.lost_answers + (status == SENDING)
+        if self.on_in_doubt == "resend" and lost_answers > self.max_resends:
+            return receipt_for(job, *TOO_MANY_RESENDS, lost_answers=lost_answers)
+        return Claim(sent_before=True, lost_answers=lost_answers)
+
+    def _offers_again(self, job: Job, reason: str) -> bool:
+        limit = self.retry_unknown_devices
+        return limit is not None and reason == "device_not_found" and self.now() - job.event.occurred_at <= limit
+
+    def decide_for_app(self, job: Job, record: Any, holder: Holder, event_key: str) -> Receipt | None:
+        """What it means that the app has the id under another event token; None if that one was refused."""
+        if record.try_id == self.try_id:
+            return repeated(job, record.position)
+        where = f"the app has this id as an event {event_key}, sent {holder} (id_scope is app)"
+        status = STATUSES[record.status]
+        if status in {Outcome.DELIVERED.value, Outcome.DUPLICATE.value}:
+            return receipt_for(job, Outcome.SKIPPED, "delivered_before", where)
+        if status == SENDING and holder.is_alive:
+            return receipt_for(job, Outcome.HELD, "sent_elsewhere", where)
+        if status == Outcome.REJECTED.value:
+            return None
+        return receipt_for(job, Outcome.IN_DOUBT, "no_answer", f"{where}, and no answer came; check in Adjust")

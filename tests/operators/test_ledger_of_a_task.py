@@ -1,0 +1,107 @@
+"""What the ledger knows of a task: each of its tries, also one that could send nothing; and a ledger that is of no use."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from operators.adjust_account import Connect, purchase
+from operators.sending import operator
+
+from airflow_provider_adjust.airflow_versions import AirflowFailException
+from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, AdjustUnreachable, LedgerUnavailable
+from airflow_provider_adjust.s2s.ledger.schema import totals, tries
+from airflow_provider_adjust.sandbox import SandboxServer
+
+
+@pytest.fixture
+def ledger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[sa.Engine]:
+    path = tmp_path / "ledger.db"
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    engine = sa.create_engine(f"sqlite:///{path}")
+    yield engine
+    engine.dispose()
+
+
+class BrokenSource(AdjustSendEventsOperator):
+    """Its query fails."""
+
+    def rows(self, *_: Any) -> Any:
+        raise sa.exc.ProgrammingError("SELECT secret FROM warehouse", {}, Exception("no such table"))
+
+
+def last_try(ledger: sa.Engine) -> Any:
+    with ledger.connect() as connection:
+        return connection.execute(sa.select(tries).order_by(tries.c.id.desc())).first()
+
+
+def outcomes(ledger: sa.Engine) -> dict[tuple[str, str], int]:
+    with ledger.connect() as connection:
+        return {(each.outcome, each.reason): each.events for each in connection.execute(sa.select(totals))}
+
+
+def test_every_try_is_recorded_also_one_that_could_send_nothing(
+    adjust: SandboxServer, connect: Connect, ledger: sa.Engine, tmp_path: Path
+) -> None:
+    rejected = tmp_path / "rejected.jsonl"
+    operator([purchase(1)], ledger_conn_id="ledger").execute({})
+    assert (last_try(ledger).state, last_try(ledger).read, last_try(ledger).error) == ("success", 1, "")
+
+    bad = [purchase(number) | {"created_at": "some day"} for number in (2, 3)]
+    with pytest.raises(AirflowFailException):
+        operator(bad, ledger_conn_id="ledger", rejected_path=str(rejected)).execute({})
+    assert (last_try(ledger).state, last_try(ledger).read) == ("failed", 2)
+    assert last_try(ledger).error.startswith("RejectedBudgetExceeded: 2 of 2")
+    assert last_try(ledger).rejected_path == str(rejected)
+    assert outcomes(ledger)["invalid", "invalid_created_at"] == 2
+
+    with pytest.raises(sa.exc.ProgrammingError):
+        BrokenSource(task_id="send", events=[], event_token="f0ob4r", ledger_conn_id="ledger").execute({})
+    # Its kind only: the text may hold the statement.
+    assert (last_try(ledger).state, last_try(ledger).error) == ("failed", "ProgrammingError")
+
+    connect(adjust.url, token="wrong")
+    with pytest.raises(AirflowFailException):
+        operator([purchase(4)], ledger_conn_id="ledger").execute({})
+    assert last_try(ledger).error.startswith("DeliveryHalted: ")
+
+    connect("http://127.0.0.1:9", connect_timeout=1)
+    with pytest.raises(AdjustUnreachable):
+        operator([purchase(5)], ledger_conn_id="ledger").execute({})
+    assert last_try(ledger).error.startswith("AdjustUnreachable: ")
+
+
+@pytest.mark.parametrize(
+    ("connection", "error"),
+    [
+        ({"conn_type": "http", "host": "127.0.0.1"}, AdjustConfigurationError),
+        ({"conn_type": "sqlite", "host": "/nowhere/at/all.db"}, LedgerUnavailable),
+        (
+            {"conn_type": "postgres", "host": "127.0.0.1", "port": 9, "login": "user", "password": "pa55word"},
+            LedgerUnavailable,
+        ),
+    ],
+    ids=["no database", "no file", "nobody answers"],
+)
+def test_a_ledger_that_is_of_no_use_is_named_by_its_argument_without_its_address(
+    adjust: SandboxServer, monkeypatch: pytest.MonkeyPatch, connection: dict[str, Any], error: type[Exception]
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps(connection))
+    expected = AirflowFailException if error is AdjustConfigurationError else error
+    with pytest.raises(expected, match="ledger_conn_id 'ledger'") as failure:
+        operator([purchase(1)], ledger_conn_id="ledger").execute({})
+    assert adjust.stats()["requests"] == 0
+    assert not any(secret in str(failure.value) for secret in ("pa55word", "127.0.0.1", "/nowhere", "sql_conn_id"))
+
+
+def test_two_runs_over_one_window_send_each_event_once(adjust: SandboxServer, ledger: sa.Engine) -> None:
+    rows = [purchase(number) for number in range(1, 6)]
+    first = operator(rows, ledger_conn_id="ledger").execute({})
+    second = operator(rows, ledger_conn_id="ledger", task_id="another").execute({})
+    assert (first["delivered"], second["delivered"], second["skipped"]) == (5, 0, 5)
+    assert adjust.stats()["recorded"] == 5
