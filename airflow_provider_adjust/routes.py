@@ -98,9 +98,17 @@ def open_ledger(
                 id_scope=sending.id_scope,
                 retry_unknown_devices=retry_unknown_devices,
                 batch_size=max(64, 2 * sending.max_in_flight),
+                on_wait=_say_that_it_waits,
             )
         with closing(ledger), _recorded_end(ledger):
             yield ledger
+
+
+def _say_that_it_waits(seconds: float) -> None:
+    log.warning(
+        "An earlier try of this task did not say that it ended; waiting up to %.0f s until its claims can be taken over",
+        seconds,
+    )
 
 
 @contextmanager

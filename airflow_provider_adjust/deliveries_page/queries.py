@@ -247,7 +247,7 @@ def _unsettled_by_task(
 
 
 def _ends(connection: sa.Connection, ids: Collection[int], now: datetime) -> dict[int, tuple[str, str]]:
-    """How each try ended: its state and its error. One whose lease ran out was killed."""
+    """How each try ended: its state and its error. If its lease ran out, it was killed."""
     state = sa.case((sa.and_(_try.ended_at.is_(None), ~_is_alive(now)), LOST), else_=_try.state)
     query = sa.select(_try.id, state, _try.error).where(_try.id.in_(ids))
     return {number: (state, error) for number, state, error in connection.execute(query)}

@@ -30,7 +30,7 @@ class Quoting:
     def __init__(self, escape_char: str | None) -> None:
         if escape_char is not None and (len(escape_char) != 1 or escape_char.isalnum() or escape_char in ", \r\n"):
             raise AdjustConfigurationError(
-                f"escape_char is {quote(escape_char)}; it must be one character that is no letter, digit, comma or space"
+                f"escape_char is {quote(escape_char)}; it must be one character, and not a letter, a digit, a comma or a space"
             )
         self.escape_char = escape = None if escape_char == _QUOTE else escape_char
         # A repetition that gives nothing back needs no memory for a value of a megabyte.
@@ -58,7 +58,7 @@ class Quoting:
         return None
 
     def end_of_value(self, line: str, start: int, *, quoted: bool) -> int:
-        """Where the value that begins or goes on at ``start`` ends on the line, the closing quote left out."""
+        """Where the value that begins or continues at ``start`` ends on the line, the closing quote left out."""
         found = (self._quoted if quoted else self._plain)(line, start)
         return found.end() if found else start
 
@@ -74,7 +74,7 @@ class Quoting:
 class Record:
     """The fields of a record, as far as its lines were added.
 
-    ``open``: it goes on in the next line. ``problem``: it is not CSV, and why.
+    ``open``: it continues in the next line. ``problem``: it is not CSV, and why.
     """
 
     def __init__(self, quoting: Quoting, lines: Iterable[str] = ()) -> None:
@@ -110,7 +110,7 @@ class Record:
             at += 1
 
     def _goes_on(self, line: str, end: int) -> bool:
-        """Tell whether the value goes on in the next line: its quote is open, or the line's end is escaped."""
+        """Tell whether the value continues in the next line: its quote is open, or the line's end is escaped."""
         if self._quoted:
             return line[end : end + 1] != _QUOTE
         return end == len(line) and line[-1] in "\r\n"

@@ -39,7 +39,7 @@ def csv_rows(file: Any, where: str, options: RowOptions, route_by: str | None = 
             check_columns(names, where, options, route_by)
             if not is_head:
                 raise AdjustConfigurationError(
-                    f"line {number} of {where} is no line of column names, separated by commas: its quotes are not closed, or "
+                    f"line {number} of {where} is not a line of column names, separated by commas: its quotes are not closed, or "
                     "it is too long. Nothing was sent"
                 )
             doubtful = Quoting("\\") if options.escape_char is None else None
@@ -120,7 +120,7 @@ class _Rows:
             )
         if len(taken) > 1 and self._holds_a_row(taken):
             raise self._cannot_tell(
-                number, f"a quoted value goes on to line {last} over what may be rows", "close or double the quote"
+                number, f"a quoted value continues to line {last} over what may be rows", "close or double the quote"
             )
         return record.fields
 

@@ -21,7 +21,7 @@ def check_columns(names: Sequence[str], where: str, options: RowOptions, route_b
 
     :param names: the columns' names, as the file has them.
     :param where: the file, for the message.
-    :param route_by: a column that is no parameter of Adjust's.
+    :param route_by: a column that is not a parameter of Adjust's.
     :raises AdjustConfigurationError: no name is known, one occurs twice or is missing, or there is no ``id_field``.
     """
     known = _known(options, route_by)

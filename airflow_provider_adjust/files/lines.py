@@ -35,7 +35,7 @@ def numbered_lines(file: Any, where: str) -> Iterator[Line]:
 
 
 def refuse_utf16(start: str, where: str) -> None:
-    """Refuse a text whose start, read as UTF-8, shows that it is UTF-16.
+    """Refuse a text that is UTF-16, as its start shows when it is read as UTF-8.
 
     :raises AdjustConfigurationError: it does.
     """

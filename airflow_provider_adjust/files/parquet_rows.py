@@ -30,7 +30,7 @@ def parquet_rows(file: Any, where: str, options: RowOptions, route_by: str | Non
     except pa.ArrowInvalid:
         raise AdjustConfigurationError(f"{where} is not a Parquet file, or was not written to its end") from None
     check_columns(parquet.schema_arrow.names, where, options, route_by)
-    return _rows(parquet, _in_microseconds(parquet.schema_arrow))
+    return _rows(parquet, _readable(parquet.schema_arrow))
 
 
 def _rows(parquet: Any, schema: Any) -> Iterator[Any]:
@@ -43,8 +43,8 @@ def _rows(parquet: Any, schema: Any) -> Iterator[Any]:
         yield from type(batch).from_arrays(columns, schema=schema).to_pylist()
 
 
-def _in_microseconds(schema: Any) -> Any:
-    """The schema with microseconds for nanoseconds, which Python's times do not have and only pandas could read."""
+def _readable(schema: Any) -> Any:
+    """The schema in types that Python reads without loss, but for nanoseconds, which its times do not have."""
     import pyarrow as pa
 
     fields = []
@@ -56,5 +56,7 @@ def _in_microseconds(schema: Any) -> Any:
             kind = pa.time64("us")
         elif pa.types.is_duration(kind) and kind.unit == "ns":
             kind = pa.duration("us")
+        elif pa.types.is_float32(kind) or pa.types.is_float16(kind):
+            kind = pa.string()  # its shortest text: as a Python float, 9.9 would be 9.899999618530273
         fields.append(field.with_type(kind))
     return pa.schema(fields)

@@ -14,7 +14,7 @@ _OURS = frozenset(name for name, value in vars(errors).items() if isinstance(val
 def how_it_ended(context: Mapping[str, Any], result: Mapping[str, Any] | None) -> tuple[str, str]:
     """The end of the try, and the reason in one line, empty for a success.
 
-    A try that was killed, or whose worker was lost, says nothing itself: Airflow's Dag processor calls the callback for it,
+    A try that was killed, or lost its worker, says nothing itself: Airflow's Dag processor calls the callback for it,
     with a new copy of the task, without an exception and without a final state.
     """
     if exception := context.get("exception"):

@@ -1,4 +1,4 @@
-"""Workers whose clocks differ: a try whose program is replaced by one that libfaketime gives another time."""
+"""Workers with clocks that differ: a try replaces its program by one that libfaketime gives another time."""
 
 from __future__ import annotations
 

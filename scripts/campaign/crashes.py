@@ -125,7 +125,7 @@ def _at_once(runs: list[TaskRun]) -> None:
 
 
 def settings_here(only: str) -> list[Setting]:
-    """The settings whose name matches and for which this machine has everything; what it lacks is printed."""
+    """The settings with a matching name for which this machine has everything; what it lacks is printed."""
     chosen = [each for each in SETTINGS if re.search(PLAIN if only == "plain" else only, str(each))]
     for each in chosen:
         if missing := missing_for(each):
@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=40, help="the least number of kills over all settings")
     parser.add_argument("--rows", type=int, default=2500, help="rows in each story's file")
     parser.add_argument(
-        "--only", default="", help="only the settings whose name this regular expression finds; or plain"
+        "--only", default="", help="only the settings with a name that this regular expression finds; or plain"
     )
     arguments = parser.parse_args()
     settings = settings_here(arguments.only)

@@ -12,7 +12,7 @@ _SIZE = 32 * 1024**2
 
 
 class Disk:
-    """A folder whose disk can be filled. On a tmpfs, the write that meets its end writes a part of a line.
+    """A folder on a disk that can be filled. On a tmpfs, the write that meets its end writes a part of a line.
 
     :param target: the file that cannot be written any more where nothing can be mounted: it becomes a link to /dev/full.
     """

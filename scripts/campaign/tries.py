@@ -98,7 +98,7 @@ class Try:
         self._result.write_text(json.dumps(result))
 
     def result(self) -> dict[str, Any]:
-        """What the task says it came to; empty for a try that ended before."""
+        """How the task says it ended; empty for a try that ended before."""
         return json.loads(self._result.read_text()) if self._result.exists() else {}
 
     def end(self) -> str | None:

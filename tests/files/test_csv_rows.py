@@ -159,7 +159,7 @@ WRONG_HEADS = [
     ("GAID,WHEN\n", {"column_map": {"gaid": "gps_adid"}}, "it has 'GAID', but names are lower case"),
     ("alpha,beta\n", {}, "it has 'alpha', 'beta'; name them as Adjust does"),
     ('{"gps_adid": "de71ce00", "revenue": 1}\n', {}, "the lines are JSON"),
-    ('currency,"device_name\nx,y\n', {}, "line 1 of the file night.csv is no line of column names"),
+    ('currency,"device_name\nx,y\n', {}, "line 1 of the file night.csv is not a line of column names"),
     ("x" * (LONGEST_LINE + 1), {}, "its first line is too long for names"),
     (HEAD, {"id_field": "transaction"}, "has no column 'transaction', which id_field names"),
     ("," + HEAD, {}, "column 1 of the file night.csv has no name"),

@@ -65,3 +65,10 @@ def test_a_file_that_is_cut_off_is_a_configuration_error(tmp_path: Path) -> None
     path = write(tmp_path / "night.parquet", times())
     for content in (path.read_bytes()[:-100], b"", b"order_id,revenue\n"):
         assert "the file night.parquet is not a Parquet file" in read_bytes(path, content)[1]
+
+
+def test_an_amount_in_single_precision_is_the_one_that_was_written(tmp_path: Path) -> None:
+    """As a Python float, 9.9 would be 9.899999618530273."""
+    amounts = pa.array([9.9, 149.0, None, float("nan")], pa.float32())
+    rows = read(write(tmp_path / "night.parquet", {"created_at": pa.array([NANOSECONDS] * 4), "revenue": amounts}))
+    assert [row["revenue"] for row in rows] == ["9.9", "149", None, "nan"]

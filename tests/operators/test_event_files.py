@@ -201,7 +201,7 @@ def test_a_row_that_cannot_be_read_is_rejected_with_its_line_and_the_others_are_
     assert refused["detail"].startswith("line 3 has a quote that is not closed")
 
 
-def test_a_file_whose_rows_cannot_be_told_apart_ends_there_and_what_came_before_is_delivered(
+def test_a_file_ends_at_rows_that_cannot_be_told_apart_and_what_came_before_is_delivered(
     adjust: SandboxServer, tmp_path: Path
 ) -> None:
     path = tmp_path / "night.csv"

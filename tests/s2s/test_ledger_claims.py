@@ -1,4 +1,4 @@
-"""Whose an event is: its identity, the try that claimed it, and who may take it over."""
+"""Which try an event belongs to: its identity, the try that claimed it, and who may take it over."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
@@ -589,7 +590,104 @@ def test_a_commit_with_a_lost_answer_costs_the_totals_nothing(ledgers: Any, ledg
     assert statuses(ledger_engine) == {"order-1": "delivered"}
 
 
-def test_a_reason_longer_than_its_column_is_cut(ledgers: Any) -> None:
+def test_a_reason_longer_than_its_column_is_cut(ledgers: Any, ledger_engine: sa.Engine) -> None:
     ledger = ledgers()
     ledger.settle(Receipt(Outcome.INVALID, "invalid_" + "x" * 90, None, 1))
     ledger.end()
+    with ledger_engine.connect() as connection:
+        assert list(connection.scalars(sa.select(totals.c.reason))) == ["invalid_" + "x" * 56]
+
+
+# -- a commit with a lost answer, a transaction that is undone, a database that fell back ------------------------------------
+
+
+@contextmanager
+def answers_lost(engine: sa.Engine, commits: int = 1) -> Iterator[None]:
+    """So many commits work, and the connection breaks before their answers."""
+    left = iter(range(commits))
+    commit = engine.dialect.do_commit
+
+    def lose(connection: Any) -> None:
+        commit(connection)
+        if next(left, None) is not None:
+            raise sa.exc.OperationalError("COMMIT", {}, Exception("server closed the connection"))
+
+    engine.dialect.do_commit = lose  # type: ignore[method-assign]
+    yield
+    engine.dialect.do_commit = commit  # type: ignore[method-assign]
+
+
+def test_what_an_earlier_try_delivered_is_not_claimed_when_a_commits_answer_is_lost(
+    ledgers: Any, ledger_engine: sa.Engine
+) -> None:
+    sent = event(1, "order-1")
+    first = ledgers()
+    deliver(first, sent)
+    first.end("EventsUnresolved")
+    second = ledgers(try_number=2)
+    second._numbers.learn(ledger_engine, {second._place(sent.event, None).scope}, {""})
+    with answers_lost(ledger_engine):
+        [answer] = claim(second, sent)
+    assert isinstance(answer, Receipt)
+    assert (answer.outcome, answer.detail) == (Outcome.DELIVERED, "by an earlier try")
+
+
+@pytest.mark.parametrize("settled", [False, True], ids=["was being sent", "was left in doubt"])
+def test_an_event_that_is_taken_over_stays_in_doubt_when_a_commits_answer_is_lost(
+    ledgers: Any, ledger_engine: sa.Engine, settled: bool
+) -> None:
+    dead, shared = ledgers("dead"), event(1, "order-1")
+    claim(dead, shared)
+    if settled:
+        dead.settle(receipt_for(shared, Outcome.IN_DOUBT, "no_answer", ""))  # as an older ledger: without a count
+        dead.end("EventsUnresolved")
+    end_leases(ledger_engine)
+    heir = ledgers("heir", on_in_doubt="verify")
+    heir._numbers.learn(ledger_engine, {heir._place(shared.event, None).scope}, {""})
+    with answers_lost(ledger_engine):
+        assert claim(heir, shared) == [Claim(sent_before=True, lost_answers=1)]
+
+
+def test_a_try_that_only_an_undone_transaction_ended_lives_on(ledgers: Any, ledger_engine: sa.Engine) -> None:
+    slow, shared = ledgers("slow"), event(1, "order-1")
+    claim(slow, shared)
+    end_leases(ledger_engine)
+    other = ledgers("other")
+    commit, lost = ledger_engine.dialect.do_commit, iter([True])
+
+    def undo(connection: Any) -> None:
+        if next(lost, None):
+            ledger_engine.dialect.do_rollback(connection)
+            ledger_engine.dialect.do_commit = commit  # type: ignore[method-assign]
+            slow._lease.renew()
+            raise sa.exc.OperationalError("COMMIT", {}, Exception("server closed the connection"))
+        commit(connection)
+
+    other._numbers.learn(ledger_engine, {other._place(shared.event, None).scope}, {""})
+    ledger_engine.dialect.do_commit = undo  # type: ignore[method-assign]
+    try:
+        assert reasons_of(claim(other, shared)) == ["sent_elsewhere"]
+    finally:
+        ledger_engine.dialect.do_commit = commit  # type: ignore[method-assign]
+    assert slow.may_send()
+
+
+def test_an_answered_event_that_the_database_has_lost_is_written_anew(ledgers: Any, ledger_engine: sa.Engine) -> None:
+    """An asynchronous copy that took over lacks the last commits."""
+    ledger, jobs = ledgers(), [event(place, f"order-{place}") for place in (1, 2)]
+    claim(ledger, *jobs)
+    with ledger_engine.begin() as connection:
+        connection.execute(events.delete().where(events.c.event_id == "order-1"))
+    for each in jobs:
+        ledger.settle(receipt_for(each, Outcome.DELIVERED, "", "", http_status=200))
+    ledger.end()
+    assert statuses(ledger_engine) == {"order-1": "delivered", "order-2": "delivered"}
+    assert reasons_of(claim(ledgers("another"), *jobs)) == ["delivered_before"] * 2
+
+
+def test_an_earlier_try_that_is_waited_for_is_told_before(ledgers: Any) -> None:
+    ledgers(lease=SHORT).close()
+    waits: list[float] = []
+    assert ledgers(try_number=2, lease=SHORT, on_wait=waits.append).waited > 0
+    assert len(waits) == 1
+    assert 0 < waits[0] <= SHORT

@@ -24,7 +24,7 @@ ROUTES: dict[str | None, Route] = {None: Route(EventParser(), Target("http://127
 
 
 class Disk:
-    """A file whose disk takes so many lines; ``buffered`` are lost when it is full, as a file's are."""
+    """A file on a disk that takes so many lines; ``buffered`` are lost when it is full, as a file's are."""
 
     written_to = "/rejected.jsonl"
 
@@ -169,7 +169,7 @@ def test_answers_that_an_interruption_left_untaken_are_taken_when_the_sender_sav
 
 
 def test_a_disk_that_is_full_when_the_file_is_flushed_keeps_the_checkpoint_from_nothing() -> None:
-    """Both while it sends and at its end; the row that is no event is listed by the next try."""
+    """Both while it sends and at its end; the row that is not an event is listed by the next try."""
     store = MemoryStore()
     transport = FakeTransport()
     checkpoint = Checkpoint(store, clock=transport.clock)

@@ -14,8 +14,8 @@ class Receipt(NamedTuple):
     """How one event ended.
 
     ``position`` is its row's place in the input, from 1. ``reason`` is a short code, empty for a delivery; ``detail`` a
-    sentence. ``answer`` is Adjust's last answer as it came. ``attempts`` counts requests, ``lost_answers`` those whose
-    answer is not known, over all tries.
+    sentence. ``answer`` is Adjust's last answer as it came. ``attempts`` counts requests, ``lost_answers`` those
+    without a known answer, over all tries.
     ``route`` names the connection that it went through, where there are several.
     ``event`` and ``row`` hold the user's data, device ids included; they are not shown by ``repr``.
     """

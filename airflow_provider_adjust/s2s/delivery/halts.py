@@ -1,4 +1,4 @@
-"""The routes whose events Adjust refuses altogether, while those of other routes are still sent."""
+"""The routes with events that Adjust refuses altogether, while those of other routes are still sent."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Halts:
 
 
 def unsent(pending: Pending) -> Receipt:
-    """The receipt of an event whose turn does not come, since all or its route was stopped."""
+    """The receipt of an event that is not sent, since everything or its route was stopped."""
     return stopped_before_sent(
         pending.job, doubtful=pending.doubtful, attempts=pending.attempts, lost_answers=pending.lost_answers
     )

@@ -73,7 +73,7 @@ class DeviceLookup:
         self._policy = policy
         self._start = start
         self._waiting = DelayQueue()
-        #: When each of the events came to be looked up, the earliest first.
+        #: When the look-up of each event was asked for, the earliest first.
         self._since: dict[Pending, float] = {}
         #: Calls under way, also of events that have been given up.
         self._calls = 0
@@ -144,7 +144,7 @@ class DeviceLookup:
         return LookupResult(said)
 
     def _overdue(self, now: float) -> Iterator[tuple[Pending, LookupResult]]:
-        """Give up the events whose calls take too long, or have not even begun."""
+        """Give up the events with calls that take too long, or have not even begun."""
         while self._since:
             pending, since = next(iter(self._since.items()))
             if now < since + self._policy.longest:

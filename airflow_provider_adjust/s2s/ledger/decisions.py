@@ -15,6 +15,8 @@ from airflow_provider_adjust.s2s.ledger.records import content_digest, differs, 
 from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUSES
 from airflow_provider_adjust.s2s.ledger.tries import Holder, TaskInstanceId
 
+_BY_AN_EARLIER_TRY = "by an earlier try"
+
 
 @dataclass(frozen=True, slots=True)
 class Decisions:
@@ -32,10 +34,14 @@ class Decisions:
 
         :param reason: the code of the record's reason.
         """
-        if record.try_id == self.try_id:
-            # The same row: the commit's answer was lost. Another: its id is in the input twice.
-            return Claim() if record.position == job.position else repeated(job, record.position)
         status = STATUSES[record.status]
+        if record.try_id == self.try_id:
+            if record.position != job.position:
+                return repeated(job, record.position)
+            # The same row: it was written, and the commit's answer was lost.
+            if status == SENDING:
+                return Claim(sent_before=record.lost_answers > 0, lost_answers=record.lost_answers)
+            return receipt_for(job, Outcome(status), reason, _BY_AN_EARLIER_TRY, http_status=record.http_status)
         is_own = holder.is_of(self.task_instance)
         is_same = record.content is None or record.content == content_digest(job.event)
         if status in {Outcome.DELIVERED.value, Outcome.DUPLICATE.value}:
@@ -43,7 +49,7 @@ class Decisions:
                 return differs(job, record, holder)
             if is_own:
                 # The result covers all tries of this task instance.
-                return receipt_for(job, Outcome(status), reason, "by an earlier try", http_status=record.http_status)
+                return receipt_for(job, Outcome(status), reason, _BY_AN_EARLIER_TRY, http_status=record.http_status)
             return receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {holder}")
         if status == Outcome.REJECTED.value:
             if record.content is None or not is_same or self._offers_again(job, reason):
@@ -68,8 +74,8 @@ class Decisions:
                 f"it was sent {holder} with other content, and no answer came, so it cannot be looked up by this row"
             )
             return receipt_for(job, Outcome.IN_DOUBT, "not_verified", detail, lost_answers=record.lost_answers)
-        # Of a try that was killed it is not known whether it sent the event.
-        lost_answers = record.lost_answers + (status == SENDING)
+        # Of a try that was killed it is not known whether it sent the event. An older ledger did not count.
+        lost_answers = max(1, record.lost_answers + (status == SENDING))
         if self.on_in_doubt == "resend" and lost_answers > self.max_resends:
             return receipt_for(job, *TOO_MANY_RESENDS, lost_answers=lost_answers)
         return Claim(sent_before=True, lost_answers=lost_answers)

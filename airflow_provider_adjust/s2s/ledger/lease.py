@@ -94,12 +94,19 @@ class Lease:
 
 
 def wait_for_earlier_tries(
-    engine: sa.Engine, task: TaskInstanceId, lease: float, *, sleep: Callable[[float], None] = time.sleep
+    engine: sa.Engine,
+    task: TaskInstanceId,
+    lease: float,
+    *,
+    on_wait: Callable[[float], None] = lambda _: None,
+    sleep: Callable[[float], None] = time.sleep,
 ) -> float:
     """Wait while an earlier try of the task instance may still live; return the seconds waited.
 
     It was killed, most likely: then its lease runs out. If it is still renewed after that, both run, and its claims stay
     its own.
+
+    :param on_wait: told, before the waiting, how many seconds are left of the lease.
     """
     waited = 0.0
     while True:
@@ -109,6 +116,9 @@ def wait_for_earlier_tries(
             until = connection.scalar(sa.select(sa.func.max(_columns.lease_until)).where(*alive))
         if until is None or waited > 1.5 * lease:
             return waited
-        pause = min(1.0, (until - now).total_seconds() + 0.01)
+        left = (until - now).total_seconds()
+        if not waited:
+            on_wait(left)
+        pause = min(1.0, left + 0.01)
         sleep(pause)
         waited += pause

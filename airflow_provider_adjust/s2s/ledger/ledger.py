@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any, NamedTuple, TypeVar
@@ -26,11 +27,7 @@ from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.ledger.decisions import Decisions
 from airflow_provider_adjust.s2s.ledger.lease import LEASE, Lease, wait_for_earlier_tries
 from airflow_provider_adjust.s2s.ledger.migration import prepare
-from airflow_provider_adjust.s2s.ledger.records import (
-    event_key,
-    repeated,
-    to_row,
-)
+from airflow_provider_adjust.s2s.ledger.records import event_key, repeated, to_row
 from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, events
 from airflow_provider_adjust.s2s.ledger.statements import (
     Numbers,
@@ -38,6 +35,7 @@ from airflow_provider_adjust.s2s.ledger.statements import (
     delete,
     insert_new,
     known_in,
+    move,
     retry_on_conflict,
     retry_while_away,
     siblings,
@@ -82,6 +80,18 @@ class _Place(NamedTuple):
     key: str
 
 
+@dataclass(slots=True)
+class _Batch:
+    """The answers to a batch of claims, by the identity of the job, and what is learnt by the way.
+
+    It holds only once the transaction is committed: one that is undone may have ended a try that lives on.
+    """
+
+    answers: dict[int, Claim | Receipt] = field(default_factory=dict)
+    dead: dict[int, Holder] = field(default_factory=dict)
+    under_another_key: int = 0
+
+
 class Ledger:
     """The ledger as one try uses it: ``begin_claim`` before sending, ``settle`` after, ``flush`` and ``end`` at the end.
 
@@ -90,6 +100,7 @@ class Ledger:
     :param id_scope: whether an event id names one event of an event token, or one of the whole app.
     :param max_resends: how often an event in doubt is sent again, over all tries.
     :param lease: seconds for which the claims outlive a try that was killed.
+    :param on_wait: told the seconds for which an earlier try of the task instance may still live, before it is waited for.
     :raises AdjustConfigurationError: the database cannot hold a ledger, or a newer provider has changed it.
     """
 
@@ -104,6 +115,7 @@ class Ledger:
         max_resends: int = 1,
         batch_size: int = 64,
         lease: float | None = None,
+        on_wait: Callable[[float], None] = lambda _: None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -123,14 +135,14 @@ class Ledger:
         self._numbers = Numbers()
         self._ended_holders: dict[int, Holder] = {}
         self._others: dict[Scope, tuple[float, dict[int, str]]] = {}
-        #: Events whose id the app already has under another event token.
+        #: Events with an id that the app already has under another event token.
         self.known_under_another_key = 0
         self._flushing: Future[None] | None = None
         self._written_at = clock()
         prepare(engine)
-        #: Seconds for which the end of an earlier try's lease was waited for.
         seconds = LEASE if lease is None else lease
-        self.waited = wait_for_earlier_tries(engine, task_instance, seconds)
+        #: Seconds for which the end of an earlier try's lease was waited for.
+        self.waited = wait_for_earlier_tries(engine, task_instance, seconds, on_wait=on_wait)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="adjust-ledger")
         self._lease = Lease(engine, task_instance, seconds, self._writer)
         self._try_id = self._lease.try_id
@@ -165,7 +177,10 @@ class Ledger:
 
     def _write_claim(self, settled: list[Receipt], jobs: Sequence[Job]) -> list[Claim | Receipt]:
         places = [self._place(job.event, job.route) for job in jobs]
-        answers = self._write(settled, lambda connection: self._claim_in(connection, jobs, places), places)
+        batch = self._write(settled, lambda connection: self._claim_in(connection, jobs, places), places)
+        self._ended_holders.update(batch.dead)
+        self.known_under_another_key += batch.under_another_key
+        answers = [batch.answers[id(job)] for job in jobs]
         # Only now: what a lost race has undone is not this task's to settle.
         for job, place, each in zip(jobs, places, answers, strict=True):
             if isinstance(each, Claim):
@@ -206,10 +221,8 @@ class Ledger:
             self._by_earlier_try.discard(receipt.position)
         return result
 
-    def _claim_in(
-        self, connection: sa.Connection, jobs: Sequence[Job], places: Sequence[_Place]
-    ) -> list[Claim | Receipt]:
-        answers: dict[int, Claim | Receipt] = {}
+    def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job], places: Sequence[_Place]) -> _Batch:
+        batch = _Batch()
         by_scope: dict[Scope, list[tuple[str, Job]]] = defaultdict(list)
         for job, place in zip(jobs, places, strict=True):
             by_scope[place.scope].append((place.key, job))
@@ -218,33 +231,32 @@ class Ledger:
             first: dict[str, Job] = {}
             for key, job in sorted(group, key=lambda each: (each[0], each[1].position)):
                 if key in first:
-                    answers[id(job)] = repeated(job, first[key].position)
+                    batch.answers[id(job)] = repeated(job, first[key].position)
                 else:
                     first[key] = job
-            self._claim_scope(connection, scope, first, answers)
-        return [answers[id(job)] for job in jobs]
+            self._claim_scope(connection, scope, first, batch)
+        return batch
 
-    def _claim_scope(
-        self, connection: sa.Connection, scope: Scope, jobs: dict[str, Job], answers: dict[int, Claim | Receipt]
-    ) -> None:
+    def _claim_scope(self, connection: sa.Connection, scope: Scope, jobs: dict[str, Job], batch: _Batch) -> None:
         scope_id = self._numbers.scope(scope)
         others = self._other_scopes(connection, scope)
         elsewhere = known_in(connection, others, list(jobs)) if others else {}
         if self._id_scope == "app" and elsewhere:
-            known_holders = self._holders(connection, {record.try_id for record in elsewhere.values()})
+            known_holders = self._holders(connection, {record.try_id for record in elsewhere.values()}, batch)
             for key, record in elsewhere.items():
                 holder = known_holders.get(record.try_id, _UNKNOWN_HOLDER)
                 if ending := self._decisions.decide_for_app(jobs[key], record, holder, others[record.scope_id]):
-                    answers[id(jobs.pop(key))] = ending
+                    batch.answers[id(jobs.pop(key))] = ending
         if not jobs:
             return
         mine = self._claim_columns()
         known = insert_new(connection, scope_id, [to_row(key, job) for key, job in jobs.items()], mine)
-        self.known_under_another_key += sum(key in elsewhere and key not in known for key in jobs)
-        found = self._holders(connection, {record.try_id for record in known.values()})
+        batch.under_another_key += sum(key in elsewhere and key not in known for key in jobs)
+        found = self._holders(connection, {record.try_id for record in known.values()}, batch)
+        moved: dict[str, int] = {}
         for key, job in jobs.items():
             if key not in known:
-                answers[id(job)] = Claim()
+                batch.answers[id(job)] = Claim()
                 continue
             record = known[key]
             answer = self._decisions.decide(
@@ -253,15 +265,16 @@ class Ledger:
                 found.get(record.try_id, _UNKNOWN_HOLDER),
                 self._numbers.code(connection, record.reason),
             )
-            answers[id(job)] = answer
+            batch.answers[id(job)] = answer
             if isinstance(answer, Claim):
                 values = {**to_row(key, job), **mine, "lost_answers": answer.lost_answers}
                 update(connection, scope_id, [key], values)
             elif answer.outcome in _SETTLED and record.try_id != self._try_id:
                 # It counts in this try's result, so another row with this id is a repeated one.
-                update(connection, scope_id, [key], {"try_id": self._try_id, "position": job.position})
+                moved[key] = job.position
                 if answer.outcome is not Outcome.REJECTED:
                     self._by_earlier_try.add(job.position)
+        move(connection, scope_id, moved, self._try_id)
 
     def _other_scopes(self, connection: sa.Connection, scope: Scope) -> dict[int, str]:
         """The app's other scopes; read anew each time where they decide, and each second where they only warn."""
@@ -271,10 +284,10 @@ class Ledger:
             self._others[scope] = time.monotonic(), siblings(connection, scope, lock=False)
         return self._others[scope][1]
 
-    def _holders(self, connection: sa.Connection, ids: set[int]) -> dict[int, Holder]:
+    def _holders(self, connection: sa.Connection, ids: set[int], batch: _Batch) -> dict[int, Holder]:
         unknown = {each for each in ids if each not in self._ended_holders and each != self._try_id}
         found = holders(connection, unknown)
-        self._ended_holders.update({number: each for number, each in found.items() if not each.is_alive})
+        batch.dead.update({number: each for number, each in found.items() if not each.is_alive})
         return found | self._ended_holders
 
     def _claim_columns(self) -> dict[str, Any]:
@@ -340,22 +353,25 @@ class Ledger:
 
     def _write_settled(self, connection: sa.Connection, settled: Sequence[Receipt]) -> Callable[[], None]:
         mine = _columns.try_id == self._try_id
-        groups: dict[tuple[Scope, Outcome, str, int | None, int], list[str]] = defaultdict(list)
+        groups: dict[tuple[Scope, Outcome, str, int | None, int], dict[str, Receipt]] = defaultdict(dict)
         for receipt in settled:
             place = self._open.get(receipt.position)
             if place is not None:
                 end = receipt.outcome, receipt.reason, receipt.http_status, receipt.lost_answers
-                groups[place.scope, *end].append(place.key)
-        for (scope, outcome, reason, http_status, lost_answers), keys in groups.items():
-            scope_id = self._numbers.scope(scope)
+                groups[place.scope, *end][place.key] = receipt
+        for (scope, outcome, reason, http_status, lost_answers), ended in groups.items():
+            scope_id, keys = self._numbers.scope(scope), [*ended]
             if outcome in _SENT:
-                values = {
+                values: dict[str, Any] = {
                     "status": STATUS_NUMBERS[outcome.value],
                     "reason": self._numbers.reason(reason),
                     "http_status": http_status,
                     "lost_answers": min(lost_answers, _MOST_COUNTED),
                 }
-                update(connection, scope_id, keys, values, mine)
+                if update(connection, scope_id, keys, values, mine) < len(keys):
+                    # Taken over by another try; or lost, as by a database that fell back to a copy: then written anew.
+                    rows = [to_row(key, each) for key, each in ended.items()]
+                    insert_new(connection, scope_id, rows, {"try_id": self._try_id, **values})
             else:
                 # Held: it surely did not reach Adjust, so nothing is known of it.
                 delete(connection, scope_id, keys, mine)

@@ -212,7 +212,7 @@ def _copy(connection: sa.Connection, *, has_held: bool) -> None:
 
 
 def _digest(content: str) -> int | None:
-    """The number of an old digest's first 8 bytes; None for what is no digest."""
+    """The number of an old digest's first 8 bytes; None for a text that is not a digest."""
     try:
         return int.from_bytes(bytes.fromhex(content[:16]), "big", signed=True)
     except ValueError:

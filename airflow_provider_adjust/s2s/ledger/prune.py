@@ -76,7 +76,8 @@ def _prune_batch(
 
 
 def _prune_tries(connection: sa.Connection, before: datetime) -> None:
-    ended = tries.c.ended_at < before
+    # Nobody has ended a try that was killed if no other took over its events.
+    ended = sa.func.coalesce(tries.c.ended_at, tries.c.lease_until) < before
     old = sa.select(tries.c.id).where(ended).scalar_subquery()
     has_day = totals.c.day.is_not(None)
     connection.execute(sa.delete(totals).where(has_day, totals.c.day < before.date()))

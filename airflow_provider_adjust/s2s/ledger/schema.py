@@ -84,7 +84,7 @@ tries = sa.Table(
     sa.Index("ix_adjust_try_run", "dag_id", "run_id"),
     sa.Index("ix_adjust_try_started", "started_at"),
 )
-#: What a try came to, every outcome included. ``day`` is the UTC day on which the events happened; a row that could not
+#: The counts of a try, every outcome included. ``day`` is the UTC day on which the events happened; a row that could not
 #: be read has neither day nor scope. ``number`` counts a try's rows.
 totals = sa.Table(
     "adjust_total",
@@ -100,8 +100,8 @@ totals = sa.Table(
     sa.Column("revenue", sa.Numeric(38, 10)),
     sa.Index("ix_adjust_total_day", "day"),
 )
-#: One row for each event that was ever claimed. ``try_id`` and ``position`` say whose claim it is, and from which row of
-#: its input. ``lost_answers`` counts its requests without a known answer, over all tries.
+#: One row for each event that was ever claimed. ``try_id`` and ``position`` say which try claimed it, and from
+#: which row of its input. ``lost_answers`` counts its requests without a known answer, over all tries.
 events = sa.Table(
     "adjust_event",
     metadata,

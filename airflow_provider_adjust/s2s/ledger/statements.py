@@ -178,6 +178,44 @@ def update(
     return connection.execute(sa.update(events).where(*where).values(values)).rowcount
 
 
+def move(connection: sa.Connection, scope_id: int, positions: Mapping[str, int], try_id: int) -> None:
+    """Give settled events to another try, with the positions of their rows in its input."""
+    if not positions:
+        return
+    if connection.dialect.name == "postgresql":
+        connection.execute(
+            _MOVE_ARRAYS, {"scope": scope_id, "mine": try_id, "ids": [*positions], "places": [*positions.values()]}
+        )
+    else:
+        rows = [
+            {"scope": scope_id, "mine": try_id, "id": key, "place": position} for key, position in positions.items()
+        ]
+        connection.execute(_MOVE, rows)
+
+
+_MOVE = (
+    sa.update(events)
+    .where(_columns.scope_id == sa.bindparam("scope"), _columns.event_id == sa.bindparam("id"))
+    .values(try_id=sa.bindparam("mine"), position=sa.bindparam("place"))
+)
+
+
+def _move_arrays() -> Any:
+    arrays = [
+        sa.bindparam("ids", type_=postgresql.ARRAY(_columns.event_id.type)),
+        sa.bindparam("places", type_=postgresql.ARRAY(_columns.position.type)),
+    ]
+    each = sa.func.unnest(*arrays).table_valued("event_id", "place").render_derived()
+    return (
+        sa.update(events)
+        .where(_columns.scope_id == sa.bindparam("scope"), _columns.event_id == each.c.event_id)
+        .values(try_id=sa.bindparam("mine"), position=each.c.place)
+    )
+
+
+_MOVE_ARRAYS = _move_arrays()
+
+
 def delete(connection: sa.Connection, scope_id: int, ids: list[str], *conditions: sa.ColumnElement[bool]) -> int:
     """Delete the events for which the conditions hold; return how many they were."""
     return connection.execute(sa.delete(events).where(*_are(connection, scope_id, ids), *conditions)).rowcount

@@ -1,4 +1,4 @@
-"""A try of a sending task, as the ledger knows it: who it is, whether it lives, and what it came to."""
+"""A try of a sending task, as the ledger knows it: who it is, whether it lives, and what it has counted."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class TryCounts(NamedTuple):
 
 
 def counts_of(connection: sa.Connection, task: TaskInstanceId) -> TryCounts | None:
-    """What the latest try with this number came to, as far as it was written; None where it never began."""
+    """What the latest try with this number has counted, as far as it was written; None where it never began."""
     query = (
         sa.select(_columns.id, _columns.started_at, _columns.heartbeat_at)
         .where(*task.same_task, _columns.try_number == task.try_number)
@@ -187,7 +187,7 @@ def day_of(moment: datetime) -> date:
 
 
 class Totals:
-    """What one try has come to so far: as it is written, so that the sums and the events never differ."""
+    """The counts of one try so far, as they are written, so that the sums and the events never differ."""
 
     def __init__(self, try_id: int) -> None:
         self._try_id = try_id

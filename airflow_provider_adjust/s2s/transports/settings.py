@@ -32,7 +32,7 @@ class BearerToken(requests.auth.AuthBase):
 
 
 class _Session(requests.Session):
-    """A session whose requests to this machine go through no proxy."""
+    """A session that sends requests to this machine without a proxy."""
 
     def merge_environment_settings(self, url: Any, *settings: Any) -> Any:  # the proxies of the environment
         merged = super().merge_environment_settings(url, *settings)
