@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from datetime import timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -138,11 +139,15 @@ class DeliveryRun:
         started = reported = time.monotonic()
         # What earlier tries met, they have logged.
         logged = len(self.summary.first_details)
+        told_of_clock = False
         with closing(self._rounds(rows)) as rounds:
             for _ in rounds:
                 for (outcome, reason), detail in islice(self.summary.first_details.items(), logged, None):
                     logged += 1
                     task_log.warning("The first event that is %s: %s, %s", outcome, reason, detail)
+                if not told_of_clock and (difference := self.sender.clock_difference) is not None:
+                    told_of_clock = True
+                    task_log.warning("%s", _clock_warning(difference))
                 now = time.monotonic()
                 if now - reported >= PROGRESS_EVERY:
                     reported = now
@@ -184,6 +189,14 @@ def counted_unsent(items: Iterable[Job | Receipt], summary: DeliverySummary) -> 
         else:
             summary.add(Receipt(Outcome.SKIPPED, "dry_run", item.event.event_id, item.position, event=item.event))
         yield item
+
+
+def _clock_warning(behind: timedelta) -> str:
+    where = "behind" if behind > timedelta(0) else "ahead of"
+    return (
+        f"The worker's clock is {abs(behind).total_seconds() / 60:.0f} minutes {where} the server's: fresh events may be "
+        "refused as created_at_in_future, or old ones sent too late. Set the worker's clock by NTP"
+    )
 
 
 @contextmanager

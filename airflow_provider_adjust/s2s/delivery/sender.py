@@ -6,6 +6,7 @@ rows -> intake (events, in order) -> checkpoint (what is left) -> loop (lanes, l
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
@@ -90,6 +91,11 @@ class Sender:
     def waiting_for(self) -> str:
         """What the delivery waits for, in words; empty while it sends."""
         return self._delivery.waiting_for
+
+    @property
+    def clock_difference(self) -> timedelta | None:
+        """How far the worker's clock is behind the server's, negative where it is ahead; None up to two minutes."""
+        return self._delivery.server_clock.difference
 
     def send(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Receipt]:
         """Send a list, sorted by time first, or a stream in time order; yield each receipt once the sink has taken it."""
