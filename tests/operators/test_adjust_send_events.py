@@ -96,7 +96,7 @@ def test_the_task_fails_past_the_budget_after_it_sent_all_it_could(
             operator(rows, rejected_path=str(path), **arguments).execute({})
         message = str(failure.value)
         assert f"RejectedBudgetExceeded: {refused} of 10 events were refused" in message
-        assert f"rejected: device_not_found  {refused:>6}" in message
+        assert f"\n{refused} device_not_found, " in message
         assert "send the rejected file again" in message
         assert str(path) in message
     assert adjust.stats()["recorded"] == 10 - refused

@@ -69,6 +69,24 @@ def summary_report(summary: DeliverySummary, tolerated: frozenset[str] = frozens
     return "\n\n".join(filter(None, (summary_table(summary), "\n".join(advice_lines(summary, tolerated)))))
 
 
+def missing_line(summary: DeliverySummary) -> str:
+    """What a delivery that succeeds did not bring to Adjust: events and money, by reason; empty if nothing is missing."""
+    missing = summary.count(UNDELIVERED) + summary.differing
+    if not missing:
+        return ""
+    total: dict[str, Decimal] = {}
+    for amounts in summary.revenue_by_reason.values():
+        for currency, amount in amounts.items():
+            total[currency] = total.get(currency, Decimal(0)) + amount
+    worth = f", {_money(total)}," if total else ""
+    keys = sorted(summary.first_details, key=lambda key: _weight(summary, key), reverse=True)
+    reasons = ", ".join(f"{summary.reasons[key]:,} {key[1]}" for key in keys)
+    return (
+        f"{missing:,} of {summary.new:,} events{worth} were not delivered, although the task succeeds (max_rejected, "
+        f"tolerate): {reasons}"
+    )
+
+
 def outcome_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
     """Outcome, count and delivered revenue of each outcome with events."""
     rows = [("read", f"{summary.read:,}", "")]
