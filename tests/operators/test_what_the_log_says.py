@@ -37,7 +37,7 @@ def test_the_log_begins_with_where_the_events_go(
     assert _first_line(rows, durable=False) == f"{given}nothing remembers what was sent"
     assert _first_line(rows, ledger_conn_id="memory") == f"{given}ledger memory"
     assert _first_line(rows, dry_run=True) == f"{given}as a dry run, which sends nothing"
-    by_name = [{**purchase(2), "event_name": "purchase"}]
+    by_name = [{**purchase(2), "event": "purchase"}]
     names = {"purchase": EVENT_TOKEN, "first": "abc123"}
     line = _first_line(by_name, event_token=None, event_tokens=names)
     assert f"event tokens first (abc123), purchase ({EVENT_TOKEN})" in line
