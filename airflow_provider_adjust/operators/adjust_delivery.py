@@ -25,6 +25,7 @@ from airflow_provider_adjust.links.adjust_links import (
     AdjustDeliveriesLink,
     AdjustRejectedFileLink,
 )
+from airflow_provider_adjust.metrics import DeliveryMetrics
 from airflow_provider_adjust.option_arguments import options_of, takes_options, templated
 from airflow_provider_adjust.routes import destination_line, hooks_by_route, open_ledger, task_instance_id
 from airflow_provider_adjust.s2s.account.budget import FailureBudget
@@ -198,13 +199,21 @@ class AdjustDeliveryOperator(BaseOperator):
                 self._run = run
                 if self._killed:
                     self.on_kill()
-                run.deliver(rows, self.log)
+                metrics = DeliveryMetrics.of(run.summary, context.get("ti"))
+                run.deliver(rows, self.log, metrics)
         except BaseException as error:
             if self._run is None:
                 raise
             failure = error
         run.report_lineage()
-        return self._conclude(run, failure, budget, seconds=time.monotonic() - started)
+        seconds = time.monotonic() - started
+        try:
+            return self._conclude(run, failure, budget, seconds=seconds)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            metrics.ended(run.summary, seconds=seconds, failed=failure is not None)
 
     def _conclude(
         self, run: DeliveryRun, failure: BaseException | None, budget: FailureBudget, *, seconds: float
