@@ -7,11 +7,9 @@ never does.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote_plus
 
 from airflow_provider_adjust.s2s.endpoints.endpoint import Endpoint
 
@@ -48,59 +46,10 @@ def quote(value: Any, longest: int = 40) -> str:
     return escape(safe_repr(value), longest)
 
 
-#: Shorter values identify nobody and occur in any sentence.
-_SHORTEST = 5
-
-
-def redact_event_values(message: str, params: Mapping[str, str], endpoint: Endpoint, s2s_token: str | None) -> str:
-    """The message without the token and the personal values of the event that it answers, as sent or encoded."""
-    lowered = message.lower()
-    found = {
-        each for each in _secrets(params, endpoint, s2s_token) if len(each) >= _SHORTEST and each.lower() in lowered
-    }
-    if not found:
-        return message
-    # The longest first: one may be a part of another.
-    pattern = "|".join(re.escape(each) for each in sorted(found, key=len, reverse=True))
-    return re.sub(pattern, "***", message, flags=re.IGNORECASE)
-
-
-def _secrets(params: Mapping[str, str], endpoint: Endpoint, s2s_token: str | None) -> Iterator[str]:
-    if s2s_token:
-        yield s2s_token
-    for name, text in params.items():
-        parameter = endpoint.parameters.get(name)
-        if parameter is not None and not parameter.personal:
-            continue
-        entries = _entries(text) if parameter is not None and parameter.kind == "object" else ()
-        for value in (text, *entries):
-            yield value
-            yield quote_plus(value)
-
-
-_LABELLED = re.compile(
-    r"\b(\w*(?:token|adid|idf[av]|oaid|uuid|_id|imei|meid|address|device))\b\s*[:=]\s*[^\s,)]+", re.IGNORECASE
-)
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _IDENTIFIER = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b[0-9a-fA-F]{14,}\b")
 _ADDRESS = re.compile(
     r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b|\b(?:[0-9a-fA-F]{1,4}:){3,}[0-9a-fA-F:.]+|[0-9a-fA-F:]*::[0-9a-fA-F:.]*"
 )
-
-
-def redact(message: str, *, longest: int = 300) -> str:
-    """Take out what may be a token, a device id or an address, so that the message may be logged, stored and raised."""
-    message = message[: 4 * longest]
-    for pattern, replacement in (
-        (_LABELLED, r"\1: ***"),
-        (_QUOTED, "'***'"),
-        (_IDENTIFIER, "***"),
-        (_ADDRESS, "***"),
-    ):
-        message = pattern.sub(replacement, message)
-    message = escape(" ".join(message.split()))
-    # Cut between two words: a part of a secret could not be recognised as one.
-    return message if len(message) <= longest else message[: longest - 1].rpartition(" ")[0] + "…"
 
 
 #: A value of a row in a sentence. One that was too long has no second quote.
@@ -143,12 +92,3 @@ def mask_params(params: Mapping[str, str], endpoint: Endpoint) -> dict[str, str]
         escape(name): escape(text if name in open_names else f"{text[:4]}…", _LONGEST_SHOWN)
         for name, text in params.items()
     }
-
-
-def _entries(text: str) -> list[str]:
-    """The values of an object parameter, as text."""
-    try:
-        entries = json.loads(text)
-    except (ValueError, RecursionError):
-        return []
-    return [str(value) for value in entries.values()] if isinstance(entries, dict) else []
