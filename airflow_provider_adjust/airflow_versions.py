@@ -25,12 +25,6 @@ except ImportError:  # Airflow 3.1
     from airflow.lineage.hook import get_hook_lineage_collector  # type: ignore[import-not-found,no-redef]
 
 try:
-    from airflow.providers.common.sql.hooks.lineage import send_sql_hook_lineage
-except ImportError:  # the common-sql provider before 1.32
-    send_sql_hook_lineage = None  # type: ignore[assignment]
-
-
-try:
     from airflow.sdk.bases.decorator import determine_kwargs
 except ImportError:  # Airflow 3.1
     from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[attr-defined]
@@ -43,5 +37,4 @@ __all__ = [
     "conf",
     "determine_kwargs",
     "get_hook_lineage_collector",
-    "send_sql_hook_lineage",
 ]
