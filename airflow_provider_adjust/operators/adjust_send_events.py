@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -111,7 +112,7 @@ def is_frame(value: Any) -> bool:
 
 def _rows_of_frame(frame: Any) -> list[Any]:
     columns = [str(name) for name in frame.columns]
-    if repeated := sorted({name for name in columns if columns.count(name) > 1}):
+    if repeated := sorted(name for name, count in Counter(columns).items() if count > 1):
         raise AdjustConfigurationError(
             f"repeated_parameter: events is a data frame with two columns {quote(repeated[0])}; keep one"
         )

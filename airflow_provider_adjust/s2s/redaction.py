@@ -48,7 +48,9 @@ def quote(value: Any, longest: int = 40) -> str:
 
 _IDENTIFIER = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b[0-9a-fA-F]{14,}\b")
 _ADDRESS = re.compile(
-    r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b|\b(?:[0-9a-fA-F]{1,4}:){3,}[0-9a-fA-F:.]+|[0-9a-fA-F:]*::[0-9a-fA-F:.]*"
+    r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b|\b(?:[0-9a-fA-F]{1,4}:){3}[0-9a-fA-F:.]+"
+    # From the start of a run, up to the first two colons: in any other way, each place of a long run would be tried.
+    r"|(?<![0-9a-fA-F:])(?:[0-9a-fA-F]|:(?!:))*+::[0-9a-fA-F:.]*+"
 )
 
 
