@@ -212,7 +212,7 @@ def slow_texts(name: str, pattern: re.Pattern[str], find: Find) -> Iterator[str]
         elif seconds(find, start, repeated, min(SHORT, longest)) > NOTICEABLE and any(
             # Twice: another process may have taken the processor's caches away.
             all(seconds(find, start, repeated, min(length, longest)) > SLOW for _ in range(2))
-            for length in (2 * SHORT, LONG)
+            for length in (2 * SHORT, 4 * SHORT, LONG)
         ):
             yield f"{name}: {label}, {longest:,} characters"
 

@@ -13,6 +13,19 @@ from typing import Any
 
 from airflow_provider_adjust.s2s.endpoints.endpoint import Endpoint
 
+#: What reading a value may raise, however odd its type: its methods may fail as they like. Not every Exception, since a
+#: signal's handler may raise one of its own meanwhile, which must end the task and not refuse a row.
+VALUE_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
 
 def escape(text: str, longest: int | None = None) -> str:
     """The text with what is not printable written as an escape, such as ``\\x1b``, and cut if need be."""
@@ -27,7 +40,7 @@ def safe_repr(value: Any) -> str:
     """``repr``, or the name of the type where it has none: a huge number, endless nesting, an object that raises."""
     try:
         return repr(value)
-    except Exception:
+    except VALUE_ERRORS:
         return f"<{type(value).__name__}>"
 
 
@@ -35,7 +48,7 @@ def row_repr(row: Any) -> str:
     """What a row holds, for a digest; a value without a text is shown by its type."""
     try:
         return repr(row)
-    except Exception:
+    except VALUE_ERRORS:
         if not isinstance(row, dict):
             return safe_repr(row)
         return repr({safe_repr(name): safe_repr(value) for name, value in row.items()})
