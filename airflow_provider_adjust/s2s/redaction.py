@@ -8,10 +8,38 @@ never does.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from airflow_provider_adjust.s2s.endpoints.endpoint import Endpoint
+
+_Class = TypeVar("_Class", bound=type)
+
+
+def shows(*names: str) -> Callable[[_Class], _Class]:
+    """Have ``repr`` show these attributes of a class and no others, also in tracebacks with local variables.
+
+    Rich, which writes such tracebacks, shows each item of a tuple or a dict unless the class has a ``__rich_repr__``.
+    """
+
+    def decorate(cls: _Class) -> _Class:
+        def shown(self: Any) -> list[tuple[str, Any]]:
+            return [(name, getattr(self, name)) for name in names]
+
+        def text(self: Any) -> str:
+            return f"{cls.__name__}({', '.join(f'{name}={value!r}' for name, value in shown(self))})"
+
+        setattr(cls, "__rich_repr__", shown)  # noqa: B010 mypy knows no such attribute
+        setattr(cls, "__repr__", text)  # noqa: B010
+        return cls
+
+    return decorate
+
+
+@shows()
+class Unshown(dict[str, str]):
+    """Names and values of which none is shown."""
+
 
 #: What reading a value may raise, however odd its type: its methods may fail as they like. Not every Exception, since a
 #: signal's handler may raise one of its own meanwhile, which must end the task and not refuse a row.

@@ -90,8 +90,9 @@ class Intake:
     def _in_order(self, rows: Iterable[Row]) -> Iterator[Job | Receipt]:
         count_equal = _EqualEvents(bounded=True)
         latest: Job | None = None
-        for position, row in enumerate(rows, start=1):
-            _, item = self._take(row, position, count_equal)
+        # No row is a local variable here, which a traceback could show.
+        taken = (self._take(row, position, count_equal) for position, row in enumerate(rows, start=1))
+        for _, item in taken:
             if isinstance(item, Job):
                 if latest is not None and item.event.occurred_at < latest.event.occurred_at:
                     raise StreamOutOfOrder(_out_of_order(item, latest))
