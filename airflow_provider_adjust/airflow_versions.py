@@ -25,6 +25,11 @@ except ImportError:  # Airflow 3.1
     from airflow.lineage.hook import get_hook_lineage_collector  # type: ignore[import-not-found,no-redef]
 
 try:
+    from airflow.sdk.observability import stats
+except ImportError:  # Airflow before 3.3
+    from airflow.stats import Stats as stats  # type: ignore[no-redef]  # noqa: N813
+
+try:
     from airflow.sdk.bases.decorator import determine_kwargs
 except ImportError:  # Airflow 3.1
     from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[attr-defined]
@@ -37,4 +42,5 @@ __all__ = [
     "conf",
     "determine_kwargs",
     "get_hook_lineage_collector",
+    "stats",
 ]
