@@ -32,6 +32,7 @@ from airflow_provider_adjust.s2s.account.tables import summary_report
 from airflow_provider_adjust.s2s.checkpoint import STATE_KEY, Checkpoint
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.errors import AdjustError, FinalError
+from airflow_provider_adjust.s2s.events.first_contact import check_columns
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.rows import Row
@@ -130,6 +131,15 @@ class AdjustDeliveryOperator(BaseOperator):
     def row_options(self) -> RowOptions:
         """How the rows are read, from the rendered arguments."""
         return options_of(self, RowOptions)
+
+    def check_columns(self, names: Sequence[Any], source: str) -> None:
+        """Refuse columns of which no row could be sent, before one is.
+
+        :param names: all columns of the source.
+        :param source: what has them, for the message.
+        :raises AdjustConfigurationError: columns are unknown, missing or there twice.
+        """
+        check_columns(names, source, self.row_options(), route_by=self.route_by)
 
     def send_options(self) -> SendOptions:
         """How the events are sent, from the rendered arguments. Override it to change what is not an argument."""

@@ -196,8 +196,8 @@ def test_a_database_error_on_the_way_delivers_what_was_read_then_fails(
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"sql": SQL.replace("total AS revenue", "total AS currency")}, "more than one column named currency"),
-        ({"sql": 'SELECT 1 AS "A", 2 AS "A", 3 AS "B", 4 AS "B"'}, "more than one column named a, b; alias them apart"),
+        ({"sql": SQL.replace("total AS revenue", "total AS currency")}, "it gives 'currency' in two columns"),
+        ({"sql": 'SELECT 1 AS "A", 2 AS "A", 3 AS "B", 4 AS "B"'}, "unknown columns: 'a', 'b'"),
         ({"sql": ["SELECT 1", "SELECT 2"]}, "sql must be one SELECT, not a list of statements"),
         ({"sql_conn_id": "adjust_default"}, "is a AdjustS2SHook; it must be a database connection"),
         ({"environment": "staging"}, "environment is 'staging'"),
