@@ -11,7 +11,7 @@ from typing import Any
 from airflow_provider_adjust.cli.definition import ExitCode
 from airflow_provider_adjust.cli.rows import given, hook_of, open_rows
 from airflow_provider_adjust.cli.terminal import Terminal
-from airflow_provider_adjust.delivery_run import counted_unsent
+from airflow_provider_adjust.delivery_run import counted_unsent, left_out_lines
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
@@ -49,6 +49,7 @@ def check(
             unshown -= 1
             show_event(item, terminal)
     _show_refused(refused, terminal)
+    terminal.notes(left_out_lines(list(parser.left_out_columns), parser.options))
     terminal.summary(f"{title}, of which nothing was sent", summary, names={Outcome.SKIPPED.value: "valid"})
     return ExitCode.REFUSED if summary.outcomes[Outcome.SKIPPED.value] < summary.read else ExitCode.OK
 
@@ -62,6 +63,7 @@ def preview(options: Namespace, terminal: Terminal) -> int:
         for job in islice(jobs, options.events):
             show_event(job, terminal, hidden=assumed)
     _show_refused(refused[:REFUSED_SHOWN], terminal)
+    terminal.notes(left_out_lines(list(parser.left_out_columns), parser.options))
     return ExitCode.REFUSED if refused else ExitCode.OK
 
 

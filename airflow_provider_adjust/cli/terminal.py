@@ -5,7 +5,8 @@ Results go to stdout, everything else to stderr. ``NO_COLOR`` and ``FORCE_COLOR`
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich import box
@@ -40,6 +41,11 @@ class Terminal:
     def say(self, text: str) -> None:
         """Write a line of the result to stdout."""
         self.out.print(text, markup=False)
+
+    def notes(self, lines: Iterable[tuple[int, str]]) -> None:
+        """Write what a task would log, each line with its level, to stderr."""
+        for level, line in lines:
+            self.err.print(line, markup=False, style="yellow" if level >= logging.WARNING else None)
 
     def complain(self, error: Exception) -> None:
         """Write an error to stderr."""

@@ -286,6 +286,7 @@ class AdjustDeliveryOperator(BaseOperator):
                 lines = "\n".join(f"  {name}={text}" for name, text in params.items())
                 event_id = escape(item.event.event_id, 80)
                 self.log.info("Row %d would be sent as event %s\n%s", item.position, event_id, lines)
+        run.say_left_out(self.log)
         self.log.info("Dry run, nothing was sent\n%s", summary_report(run.summary))
         run.summary.check()
 

@@ -148,7 +148,7 @@ def test_what_cannot_be_an_escape_character_is_refused(tmp_path: Path, escape_ch
     assert "AdjustConfigurationError: escape_char is" in read_csv(tmp_path, HEAD, escape_char=escape_char)[1]
 
 
-WRONG_HEADS = [
+WRONG_HEADS: list[tuple[str, dict[str, Any], str]] = [
     ("o-1,de71ce00-0000-4000-8000-000000000001,1.25,EUR\n", {}, "its first line has 4 fields which look like values"),
     (HEAD.replace(",", ";"), {}, "the fields are separated by semicolons"),
     (HEAD.replace(",", ";").replace("order_id", '"order_id"'), {}, "the fields are separated by semicolons"),

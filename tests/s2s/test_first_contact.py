@@ -93,7 +93,8 @@ def test_all_that_is_wrong_is_in_one_error_with_what_to_paste() -> None:
     names = ("order_no", "gaid", "ts", "Revenue_usd", "ccy_code", "shop")
     assert check(*names, column_map={"gaid": "gps_adidd"}) == (
         "the sql cannot be sent, and nothing was:\n"
-        "  unknown columns: 'order_no', 'gaid' (gps_adid or gps_adid_upper_md5 or gps_adid_lower_md5?), 'ts' (created_at?), 'Revenue_usd' (revenue?), "
+        "  unknown columns: 'order_no', 'gaid' (gps_adid or gps_adid_upper_md5 or gps_adid_lower_md5?), "
+        "'ts' (created_at?), 'Revenue_usd' (revenue?), "
         "'ccy_code', 'shop'\n"
         "  it has no column 'order_id', which id_field names ('order_no'?)\n"
         "  missing: created_at or created_at_unix\n"

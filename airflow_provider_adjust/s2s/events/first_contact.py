@@ -174,7 +174,8 @@ class _Contact:
             yield f"if that is meant: column_map={_dict_text(pasted)}"
         left = [name for name in map(str, self._unknown) if name not in self._suggested and len(name) < _LONGEST_PASTED]
         if left:
-            yield f"if they are not for Adjust: ignore_columns={_list_text([*self._options.ignored_columns, *left[:_MOST_SHOWN]])}"
+            ignored = [*self._options.ignored_columns, *left[:_MOST_SHOWN]]
+            yield f"if they are not for Adjust: ignore_columns={_list_text(ignored)}"
             yield "the docs list the names that Adjust knows, under Events"
 
     def in_words(self, name: Any) -> str:
