@@ -45,7 +45,14 @@ class Terminal:
     def notes(self, lines: Iterable[tuple[int, str]]) -> None:
         """Write what a task would log, each line with its level, to stderr."""
         for level, line in lines:
-            self.err.print(line, markup=False, style="yellow" if level >= logging.WARNING else None)
+            if level >= logging.WARNING:
+                self.warn(line)
+            else:
+                self.err.print(line, markup=False)
+
+    def warn(self, text: str) -> None:
+        """Write a warning to stderr."""
+        self.err.print(text, markup=False, style="yellow")
 
     def complain(self, error: Exception) -> None:
         """Write an error to stderr."""
