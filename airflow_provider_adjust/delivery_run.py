@@ -6,13 +6,14 @@ import logging
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from airflow_provider_adjust.files.receipt_files import ReceiptFile
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.lineage import Destinations
+from airflow_provider_adjust.metrics import DeliveryMetrics
 from airflow_provider_adjust.s2s.account.budget import FailureBudget
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.account.tables import progress_line
@@ -141,8 +142,8 @@ class DeliveryRun:
             if self._ledger:
                 self._ledger.rejected_path = self.rejected.written_to
 
-    def deliver(self, rows: Sequence[Row] | Iterable[Row], task_log: Logger) -> None:
-        """Send the rows to their end; a line in the log says every few seconds how far it is."""
+    def deliver(self, rows: Sequence[Row] | Iterable[Row], task_log: Logger, metrics: DeliveryMetrics) -> None:
+        """Send the rows to their end; the log and the metrics say every few seconds how far it is."""
         expected = len(rows) if isinstance(rows, Sequence) else None
         started = reported = time.monotonic()
         # What earlier tries met, they have logged.
@@ -169,6 +170,11 @@ class DeliveryRun:
                         waiting_for=self.sender.waiting_for,
                     )
                     task_log.info("%s", line)
+                    metrics.running(
+                        in_flight=self.sender.in_flight,
+                        last_event_at=self.summary.last_event_at,
+                        now=datetime.now(UTC),
+                    )
 
     def say_left_out(self, task_log: Logger) -> None:
         """Log the columns that ``ignore_columns`` leaves out, each once, and warn of one that may be meant as money."""

@@ -83,6 +83,11 @@ class Sender:
         return self._intake.read
 
     @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return self._delivery.in_flight
+
+    @property
     def slowed_to(self) -> int | None:
         """Requests that may be in flight now, where Adjust has asked to slow down."""
         return self._delivery.slowed_to
