@@ -76,7 +76,8 @@ def _open_cursor(hook: DbApiHook, connection: Any) -> Any:
 class QueryRows(Iterator[dict[str, Any]]):
     """The rows of a query, once, as mappings. Its columns are known before the first row is taken.
 
-    ``description`` is the cursor's: a sequence for each column, with its name and its type.
+    ``description`` is the cursor's: a sequence for each column, with its name and its type. Of two columns with one name, a
+    row has the last: who reads the rows checks ``columns`` first.
     """
 
     def __init__(self, cursor: Any, fetch_size: int) -> None:
@@ -90,10 +91,9 @@ class QueryRows(Iterator[dict[str, Any]]):
         return next(self._rows)
 
     def _read(self, cursor: Any, fetch_size: int, batch: Any) -> Iterator[dict[str, Any]]:
-        names = column_names(self.description)
         while batch:
             for record in batch:
-                yield dict(zip(names, record, strict=True))
+                yield dict(zip(self.columns, record, strict=True))
             batch = cursor.fetchmany(fetch_size)
 
 

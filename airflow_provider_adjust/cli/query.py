@@ -45,7 +45,7 @@ def check_query(options: Namespace, terminal: Terminal) -> int:
         stream_rows(hook, sql, parameters, min(options.limit + 1, _FETCH_SIZE)) as rows,
     ):
         names, description = rows.columns, rows.description
-        found = [] if len(set(names)) < len(names) else list(islice(rows, options.limit + 1))
+        found = list(islice(rows, options.limit + 1))
     head = ("column", "type of the driver", "value in Python", "what becomes of it")
     kinds = (_driver_type(column) for column in description)
     table = zip(
