@@ -23,10 +23,12 @@ from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.sender import Sender
+from airflow_provider_adjust.s2s.events.first_contact import near_money
 from airflow_provider_adjust.s2s.events.job import Job
-from airflow_provider_adjust.s2s.events.options import RowOptions
+from airflow_provider_adjust.s2s.events.options import EVERY_UNKNOWN, RowOptions
 from airflow_provider_adjust.s2s.events.rows import Row
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
+from airflow_provider_adjust.s2s.redaction import quote
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 #: Seconds between two progress lines in the log.
 PROGRESS_EVERY = 10.0
+#: Columns that a line of the log names.
+_MOST_COLUMNS = 40
 
 
 class DeliveryRun:
@@ -46,6 +50,7 @@ class DeliveryRun:
         self,
         sender: Sender,
         hooks: Mapping[str | None, AdjustS2SHook],
+        options: RowOptions,
         *,
         rejected: ReceiptFile,
         checkpoint: Checkpoint | None,
@@ -56,9 +61,11 @@ class DeliveryRun:
         self.summary = sender.sink.summary
         self._destinations = Destinations()
         self._hooks = hooks
+        self._options = options
         self._checkpoint = checkpoint
         self._ledger = ledger
         self._was_interrupted = False
+        self._said_left_out: set[str] = set()
 
     @classmethod
     @contextmanager
@@ -91,6 +98,7 @@ class DeliveryRun:
             yield cls(
                 sender,
                 hooks,
+                options,
                 rejected=rejected,
                 checkpoint=checkpoint,
                 ledger=ledger,
@@ -143,6 +151,7 @@ class DeliveryRun:
         told_of_clock = False
         with closing(self._rounds(rows)) as rounds:
             for _ in rounds:
+                self.say_left_out(task_log)
                 for (outcome, reason), detail in islice(self.summary.first_details.items(), logged, None):
                     logged += 1
                     task_log.warning("The first event that is %s: %s, %s", outcome, reason, detail)
@@ -166,6 +175,13 @@ class DeliveryRun:
                         last_event_at=self.summary.last_event_at,
                         now=datetime.now(UTC),
                     )
+
+    def say_left_out(self, task_log: Logger) -> None:
+        """Log the columns that ``ignore_columns`` leaves out, each once, and warn of one that may be meant as money."""
+        new = [name for name in self.sender.left_out_columns if name not in self._said_left_out]
+        self._said_left_out.update(new)
+        for level, line in left_out_lines(new, self._options):
+            task_log.log(level, "%s", line)
 
     def dry_run(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Job | Receipt]:
         """Read, check and order the rows, and send nothing; yield each item once it is counted."""
@@ -195,6 +211,21 @@ def counted_unsent(items: Iterable[Job | Receipt], summary: DeliverySummary) -> 
         else:
             summary.add(Receipt(Outcome.SKIPPED, "dry_run", item.event.event_id, item.position, event=item.event))
         yield item
+
+
+def left_out_lines(names: Sequence[str], options: RowOptions) -> Iterator[tuple[int, str]]:
+    """What to log about columns that ``ignore_columns`` leaves out: each line with its level."""
+    if names:
+        shown = ", ".join(quote(name) for name in names[:_MOST_COLUMNS])
+        more = f" and {len(names) - _MOST_COLUMNS:,} more" if len(names) > _MOST_COLUMNS else ""
+        yield logging.INFO, f"Columns that are not sent, by ignore_columns: {shown}{more}"
+    if EVERY_UNKNOWN in options.ignored_columns:
+        for name, parameter in near_money(names).items():
+            yield (
+                logging.WARNING,
+                f"The column {quote(name)} is not sent, since ignore_columns is *; if it is {parameter}, name it in "
+                "column_map, else name the ignored columns one by one",
+            )
 
 
 def _clock_warning(behind: timedelta) -> str:

@@ -64,6 +64,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": INTEGRATION,
                 "python-modules": [
+                    "airflow_provider_adjust.triggers.adjust_events_ready",
                     "airflow_provider_adjust.triggers.adjust_events_reported",
                     "airflow_provider_adjust.triggers.adjust_device_event",
                 ],

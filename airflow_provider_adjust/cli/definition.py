@@ -123,6 +123,14 @@ _SENDING = (
     *_options(SendOptions),
 )
 
+_QUERY = (
+    _option("sql_conn_id", metavar="CONN", help="the database connection"),
+    _option("sql", nargs="?", metavar="SQL", help="one SELECT; Jinja templates in it are not rendered"),
+    _option("--file", metavar="FILE", help="a .sql file instead of SQL; Jinja templates in it are not rendered"),
+    _option("--parameters", metavar="JSON", help="values for the query's placeholders: a JSON list or object"),
+    _option("--hook-params", metavar="JSON", help="arguments for the connection's hook: a JSON object"),
+    _option("--limit", type=int, default=1000, metavar="NUMBER", help="how many rows to check (default: 1000)"),
+)
 _SHOWN = _option("-n", "--events", type=int, default=5, metavar="NUMBER", help="how many events to show (default: 5)")
 
 ADJUST = Group(
@@ -140,6 +148,12 @@ ADJUST = Group(
             "Show the first events of a file as they would be sent, with ids and tokens masked",
             "airflow_provider_adjust.cli.check.preview",
             (_FILE, *_CHECKING, _SHOWN),
+        ),
+        Command(
+            "check-query",
+            "Show a query's columns and its first events as they would be sent, masked, and what would be refused",
+            "airflow_provider_adjust.cli.query.check_query",
+            (*_QUERY, *_CHECKING, _SHOWN),
         ),
         Command(
             "send",

@@ -15,7 +15,7 @@ from airflow_provider_adjust.cli.definition import ExitCode
 from airflow_provider_adjust.cli.rows import connection_must_exist, given, hook_of, open_rows, path_of
 from airflow_provider_adjust.cli.signals import stopped_by_signals
 from airflow_provider_adjust.cli.terminal import Terminal
-from airflow_provider_adjust.delivery_run import DeliveryRun, exit_stack_preserving_error
+from airflow_provider_adjust.delivery_run import DeliveryRun, exit_stack_preserving_error, left_out_lines
 from airflow_provider_adjust.files.receipt_files import ReceiptFile
 from airflow_provider_adjust.routes import open_ledger
 from airflow_provider_adjust.s2s.account.budget import FailureBudget
@@ -56,6 +56,7 @@ def send(options: Namespace, terminal: Terminal) -> int:
                     progress.update(task, advance=1, delivered=delivered, missing=run.summary.count(UNDELIVERED))
         finally:
             progress.stop()
+            terminal.notes(left_out_lines(run.sender.left_out_columns, row_options))
             terminal.summary(f"Sent from {options.file}", run.summary)
             if rejected.written_to:
                 terminal.say(f"What was not delivered is listed with reasons in {rejected.written_to}")

@@ -102,6 +102,11 @@ class Sender:
         """How far the worker's clock is behind the server's, negative where it is ahead; None up to two minutes."""
         return self._delivery.server_clock.difference
 
+    @property
+    def left_out_columns(self) -> list[str]:
+        """The columns that ``ignore_columns`` has left out of the rows so far."""
+        return self._intake.left_out_columns
+
     def send(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Receipt]:
         """Send a list, sorted by time first, or a stream in time order; yield each receipt once the sink has taken it."""
         for receipts in self.rounds(rows):
