@@ -113,6 +113,15 @@ EXTRA_FIELDS: Final = (
         secret=True,
     ),
     ExtraField(
+        name="digest_key",
+        label="Digest key",
+        description=(
+            "Secrets with commas between them, the newest first, that key the digests of what events hold; if it is empty, "
+            "the S2S security token does."
+        ),
+        secret=True,
+    ),
+    ExtraField(
         name="connect_timeout",
         label="Connect timeout",
         description="Whole seconds to wait until Adjust accepts a connection.",

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from hashlib import blake2b
 from itertools import chain
 from typing import Any
 
@@ -19,6 +18,7 @@ from airflow_provider_adjust.s2s.delivery.seconds import mark_shared_seconds
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent, StreamOutOfOrder
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.keys import UNKEYED, DigestKey
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.events.rows import Row
 from airflow_provider_adjust.s2s.redaction import escape, quote, row_repr
@@ -56,7 +56,8 @@ class Intake:
         self._mark_seconds = mark_seconds
         self._now = now
         self._missing_defaults = {f"missing_{name}" for each in parsers.values() for name in each.endpoint.defaults}
-        self._lacks_id_column = next(iter(parsers.values())).lacks_id_column
+        self._first = next(iter(parsers.values()))
+        self._lacks_id_column = self._first.lacks_id_column
         #: Rows that were handed on; each of them gets a receipt.
         self.read = 0
 
@@ -134,7 +135,9 @@ class Intake:
             count_equal.check(event, position)
         except InvalidEvent as error:
             outcome = Outcome.EXPIRED if error.reason == "expired" else Outcome.INVALID
-            event_id = error.event_id or row_digest(row)
+            # A row that has no route has the first one's key.
+            digest_key = self._parsers.get(route, self._first).digest_keys.newest
+            event_id = error.event_id or row_digest(row, digest_key)
             refusal = Receipt(outcome, error.reason, event_id, position, detail=error.detail, row=row, route=route)
             return error.occurred_at or _NO_TIME, refusal
         return event.occurred_at, Job(event, position, row, route)
@@ -190,13 +193,13 @@ class _EqualEvents:
             self._positions.clear()
 
 
-def row_digest(row: Any) -> str:
+def row_digest(row: Any, key: DigestKey = UNKEYED) -> str:
     """Name a row by what it holds, without revealing it."""
     try:
         content = repr(sorted(row.items(), key=lambda item: str(item[0]))) if isinstance(row, Mapping) else repr(row)
     except Exception:  # a value that has no text
         content = row_repr(row)
-    return blake2b(content.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+    return key.row(content)
 
 
 def _nothing_has_it(items: Sequence[Job | Receipt]) -> AdjustConfigurationError:
