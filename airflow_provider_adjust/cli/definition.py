@@ -125,6 +125,33 @@ _SENDING = (
 
 _SHOWN = _option("-n", "--events", type=int, default=5, metavar="NUMBER", help="how many events to show (default: 5)")
 
+_ERASING = (
+    _option("--event-id", action="append", metavar="ID", help="the event's id; may be repeated"),
+    _option(
+        "--device",
+        metavar="FILE",
+        help="a file of lines PARAMETER=VALUE, such as gps_adid=..., or - for stdin: the device's lines in --files, and the "
+        "events that they name",
+    ),
+    _option("--app-token", metavar="TOKEN", help="events of this app only"),
+    _option("--event-token", metavar="TOKEN", help="events of this event token only"),
+    _option("--ledger-conn-id", metavar="CONNECTION", help="the ledger's database"),
+    _option(
+        "--adjust-conn-id",
+        "--connection",
+        metavar="CONNECTION",
+        help="the connection whose digest keys make the ids of a device's events that have none of their own",
+    ),
+    _option(
+        "--files",
+        action="append",
+        metavar="PATH",
+        help="a folder of rejected files and responses files, or one such file; local or s3://...; may be repeated",
+    ),
+    _option("--yes", action="store_true", help="erase; without it, nothing is changed"),
+    _option("--output", choices=("table", "json"), default="table", help="how the report is written (default: table)"),
+)
+
 ADJUST = Group(
     "adjust",
     "Check and send events to Adjust, without a DAG",
@@ -152,6 +179,12 @@ ADJUST = Group(
             "Run a local stand-in for Adjust until Ctrl-C",
             "airflow_provider_adjust.cli.sandbox.sandbox",
             tuple(_option(flag, **settings) for flag, settings in SANDBOX_OPTIONS),
+        ),
+        Command(
+            "erase",
+            "Erase what the provider keeps of an event or a device; without --yes, say what that is",
+            "airflow_provider_adjust.cli.erase.erase",
+            _ERASING,
         ),
         Group(
             "ledger",

@@ -70,7 +70,7 @@ class Numbers:
             with engine.begin() as connection:
                 return (
                     {scope: _scope_number(connection, scope) for scope in new_scopes},
-                    {code: _reason_number(connection, code) for code in new_reasons},
+                    {code: reason_number(connection, code) for code in new_reasons},
                 )
 
         found_scopes, found_reasons = retry_on_conflict(work)
@@ -111,7 +111,8 @@ def siblings(connection: sa.Connection, scope: Scope, *, lock: bool) -> dict[int
     return {number: key for number, key in found if key != scope.event_key}
 
 
-def _reason_number(connection: sa.Connection, code: str) -> int:
+def reason_number(connection: sa.Connection, code: str) -> int:
+    """The number of a reason; one is given to what has none."""
     found = connection.scalar(sa.select(reasons.c.id).where(reasons.c.code == code))
     if found is None:
         found = connection.execute(reasons.insert().values(code=code)).inserted_primary_key[0]  # type: ignore[index]
