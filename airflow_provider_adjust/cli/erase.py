@@ -150,7 +150,12 @@ def _ledger(options: Namespace, subject: Subject) -> Iterator[Held]:
 def _checkpoints(options: Namespace, subject: Subject) -> Held:
     count = erase_from_checkpoints(subject.event_ids, dry_run=not options.yes)
     if count is None:
-        return Held("checkpoints", 0, 0, "not reached: no task state store in the metadata database")
+        return Held(
+            "checkpoints",
+            0,
+            0,
+            "not reached: no task state store in a metadata database that can be read from here",
+        )
     return Held("checkpoints", count, count, "counts, row numbers, and a keyed digest of all rows of a task")
 
 

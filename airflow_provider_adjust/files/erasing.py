@@ -104,7 +104,7 @@ def remove_lines(path: ObjectStoragePath, subject: Subject) -> None:
     """
     with path.open("rb") as file:  # type: ignore[no-untyped-call]
         kept = (line for line in file if not subject.is_in(line))
-        if path.protocol == "file":
+        if _is_local(path):
             _replace(path.path, kept)
             return
         whole = b"".join(kept)
@@ -128,7 +128,11 @@ def files_of(paths: Iterable[ObjectStoragePath]) -> Iterator[ObjectStoragePath]:
 
 def is_link(path: ObjectStoragePath) -> bool:
     """Whether the file is a link: what it leads to would stay."""
-    return path.protocol == "file" and os.path.islink(path.path)
+    return _is_local(path) and os.path.islink(path.path)
+
+
+def _is_local(path: ObjectStoragePath) -> bool:
+    return path.protocol in {"", "file"}
 
 
 def _replace(path: str, lines: Iterable[bytes]) -> None:
