@@ -43,8 +43,8 @@ class StandardField:
 class ExtraField:
     """A field of Adjust, stored in the connection's `extra` under `name`. Each may stay empty.
 
-    `kind` is a JSON Schema type. `choices` make a dropdown. A `secret` has a password box, and Airflow masks it wherever it
-    shows the connection.
+    `kind` is a JSON Schema type. `choices` make a dropdown. A `secret` has a password box. Airflow masks it where it shows the
+    connection if its name holds a word of Airflow's, such as token.
     """
 
     name: str

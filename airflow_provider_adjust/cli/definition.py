@@ -12,6 +12,7 @@ from enum import IntEnum
 from types import UnionType
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
+from airflow_provider_adjust.cli.erase_options import ERASE_OPTIONS
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.option_arguments import argument_fields
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
@@ -125,33 +126,6 @@ _SENDING = (
 
 _SHOWN = _option("-n", "--events", type=int, default=5, metavar="NUMBER", help="how many events to show (default: 5)")
 
-_ERASING = (
-    _option("--event-id", action="append", metavar="ID", help="the event's id; may be repeated"),
-    _option(
-        "--device",
-        metavar="FILE",
-        help="a file of lines PARAMETER=VALUE, such as gps_adid=..., or - for stdin: the device's lines in --files, and the "
-        "events that they name",
-    ),
-    _option("--app-token", metavar="TOKEN", help="events of this app only"),
-    _option("--event-token", metavar="TOKEN", help="events of this event token only"),
-    _option("--ledger-conn-id", metavar="CONNECTION", help="the ledger's database"),
-    _option(
-        "--adjust-conn-id",
-        "--connection",
-        metavar="CONNECTION",
-        help="the connection whose digest keys make the ids of a device's events that have none of their own",
-    ),
-    _option(
-        "--files",
-        action="append",
-        metavar="PATH",
-        help="a folder of rejected files and responses files, or one such file; local or s3://...; may be repeated",
-    ),
-    _option("--yes", action="store_true", help="erase; without it, nothing is changed"),
-    _option("--output", choices=("table", "json"), default="table", help="how the report is written (default: table)"),
-)
-
 ADJUST = Group(
     "adjust",
     "Check and send events to Adjust, without a DAG",
@@ -184,7 +158,7 @@ ADJUST = Group(
             "erase",
             "Erase what the provider keeps of an event or a device; without --yes, say what that is",
             "airflow_provider_adjust.cli.erase.erase",
-            _ERASING,
+            tuple(_option(*flags, **settings) for flags, settings in ERASE_OPTIONS),
         ),
         Group(
             "ledger",

@@ -214,7 +214,12 @@ def test_a_key_that_is_not_known_any_more_sends_nothing_where_ids_are_digests(le
         assert transport.positions == []
     # It can be got out of: with the older key, ...
     assert send(rows, [NEW, OLD], engine=ledger_engine, run="2")[1] == []
-    # ... and what has an id of its own does not depend on a key.
+    # ... or, where nobody has it, by a word to the ledger;
+    with ledger_engine.begin() as connection:
+        made_with = connection.execute(tries.update().values(digest_keys="")).rowcount
+    assert made_with
+    assert send(make_rows(4)[3:], b"found", engine=ledger_engine, run="after")[1] == [1]
+    # what has an id of its own does not depend on a key.
     with_ids = [each | {"order": str(place)} for place, each in enumerate(rows)]
     for keys in (OLD, NEW):
         _, sent = send(with_ids, keys, engine=ledger_engine, run=f"3 {keys!r}", options={"id_field": "order"})
