@@ -12,6 +12,7 @@ from enum import IntEnum
 from types import UnionType
 from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
+from airflow_provider_adjust.cli.erase_options import ERASE_OPTIONS
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.option_arguments import argument_fields
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
@@ -166,6 +167,12 @@ ADJUST = Group(
             "Run a local stand-in for Adjust until Ctrl-C",
             "airflow_provider_adjust.cli.sandbox.sandbox",
             tuple(_option(flag, **settings) for flag, settings in SANDBOX_OPTIONS),
+        ),
+        Command(
+            "erase",
+            "Erase what the provider keeps of an event or a device; without --yes, say what that is",
+            "airflow_provider_adjust.cli.erase.erase",
+            tuple(_option(*flags, **settings) for flags, settings in ERASE_OPTIONS),
         ),
         Group(
             "ledger",

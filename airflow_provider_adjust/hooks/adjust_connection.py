@@ -49,6 +49,7 @@ class AdjustConnection:
     report_endpoint: str = connection_form.DEFAULT_REPORT_ENDPOINT
     report_timeout: float = connection_form.DEFAULT_REPORT_TIMEOUT
     api_token: str | None = field(default=None, repr=False)
+    digest_key: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def read(
@@ -103,7 +104,8 @@ class AdjustConnection:
         extra = extra if isinstance(extra, Mapping) else {}
         s2s_token = _token(connection.password, "S2S security token", where)
         api_token = _token(_text(extra, "api_token", where), "API token", where)
-        for secret in (s2s_token, api_token):
+        digest_key = _several(_text(extra, "digest_key", where))
+        for secret in (s2s_token, api_token, *digest_key):
             if secret:
                 mask_secret(secret)  # for every backend of connections, and every name in the extra
         return cls(
@@ -123,11 +125,20 @@ class AdjustConnection:
                 extra, "report_timeout", connection_form.DEFAULT_REPORT_TIMEOUT, where, most=_MAX_REPORT_TIMEOUT
             ),
             api_token=api_token,
+            digest_key=digest_key,
         )
 
     @property
     def target(self) -> Target:
         return Target(self.endpoint + EVENT.path, self.s2s_token)
+
+    @property
+    def digest_secrets(self) -> tuple[bytes, ...]:
+        """What keys the digests of what rows hold, the newest first. The S2S token is the last, and the only one where the
+        connection has no ``digest_key``, so that to set one makes no event another. None without both.
+        """
+        secrets = (*self.digest_key, *([self.s2s_token] if self.s2s_token else []))
+        return tuple(secret.encode() for secret in secrets)
 
     def device_api(self) -> DeviceApi | None:
         """The Device API; None without an API token."""
@@ -208,6 +219,11 @@ def _text(extra: Mapping[str, Any], name: str, where: str) -> str | None:
     if not isinstance(value, str):
         raise AdjustConfigurationError(f"{where}: {name} must be text; in a URI, write it as JSON in __extra__")
     return value.strip() or None
+
+
+def _several(text: str | None) -> tuple[str, ...]:
+    """The parts between commas."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
 def _seconds(extra: Mapping[str, Any], name: str, default: float, where: str, *, most: int = 600) -> float:

@@ -83,8 +83,10 @@ FINAL_OUTCOMES = (
 )
 #: Outcomes that leave Adjust without the event.
 UNDELIVERED = frozenset({Outcome.REJECTED, Outcome.INVALID, Outcome.EXPIRED, Outcome.IN_DOUBT, Outcome.HELD})
+#: The reason of a skipped event that the ledger was made to forget, except for its id.
+ERASED = "erased"
 #: Reasons of skipped events that earlier runs have settled, as the ledger knows: they are not news of this run.
-SETTLED_BEFORE = frozenset({"delivered_before", "refused_before"})
+SETTLED_BEFORE = frozenset({"delivered_before", "refused_before", ERASED})
 #: The reason of a skipped event that Adjust has with another content. It counts as a refusal, since what the row says did
 #: not arrive.
 DIFFERS = "differs_from_delivered"

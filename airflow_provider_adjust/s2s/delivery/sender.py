@@ -17,6 +17,7 @@ from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.sink import Lines, Sink
 from airflow_provider_adjust.s2s.errors import DeliveryStopped
 from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.keys import DigestKeys
 from airflow_provider_adjust.s2s.events.rows import Row
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.transports import Transport
@@ -56,10 +57,15 @@ class Sender:
     ) -> None:
         options = options or SendOptions()
         self._checkpoint = checkpoint
+        digest_keys = {name: route.parser.digest_keys for name, route in routes.items()}
+        if checkpoint:
+            checkpoint.attach(DigestKeys.joined(digest_keys.values()))
         if ledger:
             ledger.attach(
                 {name: route.target.host for name, route in routes.items()},
                 longest_request=max(route.longest_request for route in routes.values()),
+                digest_keys=digest_keys,
+                ids_are_digests=any(route.parser.ids_are_digests for route in routes.values()),
             )
         self._intake = Intake(
             {name: route.parser for name, route in routes.items()},

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.schema import CreateColumn
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.ledger.schema import (
@@ -20,6 +21,7 @@ from airflow_provider_adjust.s2s.ledger.schema import (
     refuse_unfit,
     retry_once,
     set_up,
+    tries,
     versions,
 )
 
@@ -116,6 +118,7 @@ def _to_present_shape(connection: sa.Connection, version: int | None) -> None:
         connection.exec_driver_sql(f"ALTER TABLE adjust_delivery RENAME TO {_OLD}")
         tables.add(_OLD)
     metadata.create_all(connection)
+    _add_columns(connection)
     if "adjust_delivery" not in views:
         create_view(connection)
     if _OLD in tables:
@@ -124,6 +127,15 @@ def _to_present_shape(connection: sa.Connection, version: int | None) -> None:
         connection.execute(versions.insert().values(version=VERSION))
     else:
         connection.execute(versions.update().values(version=VERSION))
+
+
+def _add_columns(connection: sa.Connection) -> None:
+    """Add what an older table of tries does not have."""
+    present = {column["name"] for column in sa.inspect(connection).get_columns(tries.name)}
+    for column in (tries.c.digest_keys, tries.c.ids_are_digests):
+        if column.name not in present:
+            definition = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {tries.name} ADD COLUMN {definition}")
 
 
 def _drop_old(connection: sa.Connection) -> None:
