@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_adjust import connection_form
+from airflow_provider_adjust.s2s.endpoints.allowed_hosts import AllowedHosts, parse_address
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
@@ -21,9 +22,17 @@ _METADATA_ADDRESSES = frozenset(map(ip_address, ("fd00:ec2::254", "100.100.100.2
 _METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"})
 
 
-def base_url(host: str | None, port: int | None, where: str, name: str = "endpoint") -> str:
+def base_url(
+    host: str | None,
+    port: int | None,
+    where: str,
+    name: str = "endpoint",
+    *,
+    allowed_hosts: AllowedHosts | None = None,
+) -> str:
     """The endpoint's base URL: https, or http to this machine only, because http would show the token to the network.
 
+    :param allowed_hosts: the hosts that may get a token; None leaves that open.
     :raises AdjustConfigurationError: the text is not a URL, or the token must not go there.
     """
     text = (host or connection_form.DEFAULT_ENDPOINT).strip()
@@ -43,7 +52,10 @@ def base_url(host: str | None, port: int | None, where: str, name: str = "endpoi
     if problem:
         raise AdjustConfigurationError(f"{where}: the {name} {problem}")
     host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
-    return f"{url.scheme}://{host}{f':{port}' if port else ''}{url.path.rstrip('/')}"
+    checked = f"{url.scheme}://{host}{f':{port}' if port else ''}{url.path.rstrip('/')}"
+    if allowed_hosts is not None:
+        allowed_hosts.check(checked, f"{where}: the {name}")
+    return checked
 
 
 def _problem(text: str, url: SplitResult) -> str | None:
@@ -54,7 +66,7 @@ def _problem(text: str, url: SplitResult) -> str | None:
         return _NO_URL
     if not text.isascii():
         return "must be in ASCII; write a host with other letters in its xn-- form"
-    if not url.hostname or not _PATH.fullmatch(url.path) or ("[" in url.netloc and _address(url.hostname) is None):
+    if not url.hostname or not _PATH.fullmatch(url.path) or ("[" in url.netloc and parse_address(url.hostname) is None):
         return _NO_URL
     if url.scheme == "http" and not _is_loopback(url.hostname):
         return "must begin with https://; http:// is allowed to 127.0.0.1 and localhost only"
@@ -64,7 +76,7 @@ def _problem(text: str, url: SplitResult) -> str | None:
 
 
 def _host_problem(host: str) -> str | None:
-    address = _address(host)
+    address = parse_address(host)
     if address is None:
         if not _HOST.fullmatch(host):
             return _NO_URL
@@ -86,22 +98,6 @@ def _host_problem(host: str) -> str | None:
     return None
 
 
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    """The host as an address, or None. An IPv4 address that IPv6 wraps is unwrapped."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address):
-        teredo = address.teredo
-        packed = int(address)
-        embedded = address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)
-        if embedded is None and packed >> 32 in {0, 0x64FF9B << 64} and packed >> 32 << 32 != packed and packed > 1:
-            embedded = IPv4Address(packed & 0xFFFFFFFF)  # ::a.b.c.d, and NAT64's 64:ff9b::a.b.c.d
-        return embedded or address
-    return address
-
-
 def _is_loopback(host: str) -> bool:
-    address = _address(host)
+    address = parse_address(host)
     return host == "localhost" or (address is not None and address.is_loopback)

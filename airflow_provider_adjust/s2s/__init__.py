@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from airflow_provider_adjust.s2s.delivery.options import LookupPolicy, Retries, SendOptions
     from airflow_provider_adjust.s2s.delivery.route import Route
     from airflow_provider_adjust.s2s.delivery.sender import Sender
+    from airflow_provider_adjust.s2s.endpoints.allowed_hosts import AllowedHosts
     from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
     from airflow_provider_adjust.s2s.errors import (
         AdjustConfigurationError,
@@ -57,6 +58,7 @@ __all__ = [
     "AdjustConfigurationError",
     "AdjustError",
     "AdjustUnreachable",
+    "AllowedHosts",
     "Checkpoint",
     "CheckpointMismatch",
     "CheckpointStore",
@@ -101,6 +103,7 @@ _HOMES = {
     "delivery.options": ("LookupPolicy", "Retries", "SendOptions"),
     "delivery.route": ("Route",),
     "delivery.sender": ("Sender",),
+    "endpoints.allowed_hosts": ("AllowedHosts",),
     "endpoints.endpoint": ("EVENT", "Endpoint"),
     "events.event": ("Event", "Lane"),
     "events.options": ("RowOptions",),
