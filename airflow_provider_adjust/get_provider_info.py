@@ -127,6 +127,17 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "*.adjust.com, gateway.example.com:8443",
                         "default": DEFAULT_ALLOWED_HOSTS,
                     },
+                    "on_foreign_claim": {
+                        "description": (
+                            "What a sending task does at its end if events were not sent because the ledger has them from "
+                            "another DAG: `warn` in its log, `error` to fail, or `allow`. A task's own `on_foreign_claim` "
+                            "overrides it. Set it on workers."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "error",
+                        "default": "warn",
+                    },
                     "ledger_conn_ids": {
                         "description": (
                             "Connections to the ledgers that the page shows, separated by commas: the `ledger_conn_id` "

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass
 from enum import IntEnum
 from types import UnionType
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.option_arguments import argument_fields
@@ -75,11 +75,12 @@ def _options(options: type[Any]) -> tuple[Option, ...]:
 def _argument(field: Field[Any], hint: Any) -> Option:
     flag = f"--{field.name.replace('_', '-')}"
     settings: dict[str, Any] = {"help": field.metadata["help"]}
-    if get_origin(hint) is Literal:
-        settings |= {"choices": get_args(hint), "default": field.default}
+    hinted = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
+    if literal := next((each for each in hinted if get_origin(each) is Literal), None):
+        settings |= {"choices": get_args(literal), "default": field.default}
     else:
         settings["metavar"] = field.metadata["metavar"]
-        kinds = {get_origin(each) or each for each in (get_args(hint) if isinstance(hint, UnionType) else (hint,))}
+        kinds = {get_origin(each) or each for each in hinted}
         if kinds & {Mapping, Sequence}:
             settings["action"] = "append"
             settings["help"] += "; may be repeated"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from airflow_provider_adjust.s2s.account.foreign import check_foreign_claims
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.delivery.intake import Intake, Now, utc_now
@@ -55,6 +56,7 @@ class Sender:
     ) -> None:
         options = options or SendOptions()
         self._checkpoint = checkpoint
+        self._on_foreign_claim = options.on_foreign_claim or "warn"
         if ledger:
             ledger.attach(
                 {name: route.target.host for name, route in routes.items()},
@@ -92,9 +94,13 @@ class Sender:
         return self._delivery.waiting_for
 
     def send(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Receipt]:
-        """Send a list, sorted by time first, or a stream in time order; yield each receipt once the sink has taken it."""
+        """Send a list, sorted by time first, or a stream in time order; yield each receipt once the sink has taken it.
+
+        :raises ClaimedByAnotherDag: the ledger has events from another DAG, and ``on_foreign_claim`` is ``error``.
+        """
         for receipts in self.rounds(rows):
             yield from receipts
+        check_foreign_claims(self.sink.summary, self._on_foreign_claim)
 
     def rounds(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[list[Receipt]]:
         """``send``, by the receipts that are new: at least twice a second, also while there are none."""
