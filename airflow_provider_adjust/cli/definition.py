@@ -37,15 +37,26 @@ class Option(NamedTuple):
     flags: tuple[str, ...]
     settings: dict[str, Any]
 
+    @property
+    def dest(self) -> str:
+        """The name of the parsed argument, as ``argparse`` makes it of the first long flag."""
+        flag = next((each for each in self.flags if each.startswith("--")), self.flags[0])
+        given: str | None = self.settings.get("dest")
+        return given or flag.lstrip("-").replace("-", "_")
+
 
 @dataclass(frozen=True)
 class Command:
-    """``run`` is the path of a function of the parsed arguments and the terminal, which returns an exit code."""
+    """``run`` is the path of a function of the parsed arguments and the terminal, which returns an exit code.
+
+    Airflow's audit log has every command that changes something outside: all but those that are not ``audited``.
+    """
 
     name: str
     help: str
     run: str
     options: Sequence[Option]
+    audited: bool = True
 
 
 @dataclass(frozen=True)
@@ -135,12 +146,14 @@ ADJUST = Group(
             "Check a file's rows by Adjust's rules, and name the rows that are refused",
             "airflow_provider_adjust.cli.check.validate",
             (_FILE, *_CHECKING),
+            audited=False,
         ),
         Command(
             "preview",
             "Show the first events of a file as they would be sent, with ids and tokens masked",
             "airflow_provider_adjust.cli.check.preview",
             (_FILE, *_CHECKING, _SHOWN),
+            audited=False,
         ),
         Command(
             "send",
@@ -153,6 +166,7 @@ ADJUST = Group(
             "Run a local stand-in for Adjust until Ctrl-C",
             "airflow_provider_adjust.cli.sandbox.sandbox",
             tuple(_option(flag, **settings) for flag, settings in SANDBOX_OPTIONS),
+            audited=False,
         ),
         Group(
             "ledger",
