@@ -18,8 +18,26 @@ _PATH = re.compile(r"[A-Za-z0-9._~/%-]*")
 #: A host with a number as its last label is an address: 2852039166, 0xA9FEA9FE and 169.254.43518 are 169.254.169.254.
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 #: Clouds serve a machine's credentials there, besides 169.254.169.254.
-_METADATA_ADDRESSES = frozenset(map(ip_address, ("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")))
-_METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"})
+_METADATA_ADDRESSES = frozenset(
+    map(
+        ip_address,
+        (
+            "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "100.100.100.200",
+            "192.0.0.192",
+            "168.63.129.16",
+        ),
+    )
+)
+_METADATA_NAMES = frozenset(
+    {"metadata", "metadata.goog", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"}
+)
+#: Public names that lead to an address that they spell: 169.254.169.254.nip.io, 169-254-169-254.sslip.io, a9fea9fe.nip.io.
+_SPELLED_LINK_LOCAL = re.compile(
+    r"(?:^|[.-])(?:169[.-]254[.-][0-9]{1,3}[.-][0-9]{1,3}|a9fe[0-9a-f]{4})\.", re.IGNORECASE
+)
 
 
 def base_url(
@@ -82,7 +100,7 @@ def _host_problem(host: str) -> str | None:
             return _NO_URL
         if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
             return "names an address in an unusual spelling; write four numbers with points"
-        if host.rstrip(".").lower() in _METADATA_NAMES:
+        if host.rstrip(".").lower() in _METADATA_NAMES or _SPELLED_LINK_LOCAL.search(host):
             return "names a cloud's metadata service; no token goes there"
         return None
     if address.is_loopback:
