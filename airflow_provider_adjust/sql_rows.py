@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from typing import Any, Final
@@ -95,7 +96,7 @@ def column_names(description: Iterable[Any] | None) -> list[str]:
         raise AdjustConfigurationError("the sql returns no rows and no columns; it must be one SELECT")
     if all(name == name.upper() for name in names):
         names = [name.lower() for name in names]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise AdjustConfigurationError(
             f"the sql returns more than one column named {escape(', '.join(repeated), 200)}; alias them apart"

@@ -61,6 +61,6 @@ def _run(command: Command, names: Sequence[str], options: Namespace) -> int:
         code = ExitCode.STOPPED
     except Exception:
         # A defect, which needs its traceback. Python's own exit code, 1, is the code for refused rows.
-        traceback.print_exc()
+        terminal.trace(traceback.format_exc())
         code = ExitCode.STOPPED
     return code

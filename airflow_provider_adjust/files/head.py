@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
@@ -39,7 +40,7 @@ def check_columns(names: Sequence[str], where: str, options: RowOptions, route_b
     parameters = [column_map.get(name, name) for name in names]
     for each in (names, parameters):
         if len(set(each)) < len(each):
-            twice = next(name for name in each if list(each).count(name) > 1)
+            twice, _ = Counter(each).most_common(1)[0]
             raise AdjustConfigurationError(
                 f"repeated_parameter: {where} gives {quote(twice)} in two columns; which one counts is not known, so keep one"
             )

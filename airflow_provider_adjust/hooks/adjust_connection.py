@@ -27,10 +27,12 @@ from airflow_provider_adjust.s2s.transports import Target
 
 #: Seconds. Adjust's support is reported to recommend 1000.
 _MAX_REPORT_TIMEOUT = 3600
+#: Characters of a token with what may be pasted along with it.
+_LONGEST_TOKEN = 4096
 #: What is pasted along with a token: quotes, white space, and the header's own words.
 _AROUND = r"""[\s"'`“”‘’\u200b\ufeff]"""
 _PASTED = re.compile(
-    rf"^{_AROUND}+|{_AROUND}+$|^authorization\s*[:=]|^bearer(?=$|{_AROUND}|[:=])\s*[:=]?", re.IGNORECASE
+    rf"^{_AROUND}+|(?<!{_AROUND}){_AROUND}+$|^authorization\s*[:=]|^bearer(?=$|{_AROUND}|[:=])\s*[:=]?", re.IGNORECASE
 )
 _log = logging.getLogger(__name__)
 
@@ -186,6 +188,8 @@ class AdjustConnection:
 def _token(given: str | None, name: str, where: str) -> str | None:
     """The token alone, however it was pasted: in quotes, with the header's ``Bearer``, or with white space."""
     given = given or ""
+    if len(given) > _LONGEST_TOKEN:
+        raise AdjustConfigurationError(f"{where}: the {name} has {len(given):,} characters; no token is so long")
     token = given
     while (bare := _PASTED.sub("", token)) != token:
         token = bare

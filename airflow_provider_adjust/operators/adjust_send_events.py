@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOper
 from airflow_provider_adjust.rendered_fields import HidesRenderedFields, hide, reveal
 from airflow_provider_adjust.s2s.account.rejected import ROW_KEY, is_rejected_line
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row, RowList
 from airflow_provider_adjust.s2s.redaction import quote
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ def as_rows(events: Any) -> Sequence[Row] | Iterable[Row]:
         if not hasattr(events, "__len__"):
             return events
         events = list(events)
-    return [corrected_row(row) for item in events for row in _rows_of_item(item)]
+    return RowList(corrected_row(row) for item in events for row in _rows_of_item(item))
 
 
 def _rows_of_item(item: Any) -> Sequence[Any]:
@@ -111,11 +112,11 @@ def is_frame(value: Any) -> bool:
 
 def _rows_of_frame(frame: Any) -> list[Any]:
     columns = [str(name) for name in frame.columns]
-    if repeated := sorted({name for name in columns if columns.count(name) > 1}):
+    if repeated := sorted(name for name, count in Counter(columns).items() if count > 1):
         raise AdjustConfigurationError(
             f"repeated_parameter: events is a data frame with two columns {quote(repeated[0])}; keep one"
         )
-    return list(frame.to_dicts() if hasattr(frame, "to_dicts") else frame.to_dict("records"))
+    return RowList(frame.to_dicts() if hasattr(frame, "to_dicts") else frame.to_dict("records"))
 
 
 def _is_nothing(events: Any) -> bool:

@@ -8,8 +8,10 @@ from airflow_provider_adjust.s2s.answers.classify import read_answer
 from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, Outcome, is_undelivered
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.redaction import shows
 
 
+@shows("outcome", "reason", "event_id", "position", "detail", "http_status", "attempts")
 class Receipt(NamedTuple):
     """How one event ended.
 
@@ -56,10 +58,6 @@ class Receipt(NamedTuple):
     def with_row(self, row: Any) -> Receipt:
         """The same receipt with another row."""
         return self._replace(row=row)
-
-    def __repr__(self) -> str:
-        shown = (f"{name}={value!r}" for name, value in zip(self._fields[:6], self, strict=False))
-        return f"Receipt({', '.join(shown)}, attempts={self.attempts})"
 
 
 #: Outcomes that only an answer of Adjust's gives.

@@ -21,7 +21,7 @@ from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.events.rows import Row
-from airflow_provider_adjust.s2s.redaction import escape, quote, row_repr
+from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, escape, quote, row_repr
 
 Now = Callable[[], datetime]
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
@@ -90,8 +90,9 @@ class Intake:
     def _in_order(self, rows: Iterable[Row]) -> Iterator[Job | Receipt]:
         count_equal = _EqualEvents(bounded=True)
         latest: Job | None = None
-        for position, row in enumerate(rows, start=1):
-            _, item = self._take(row, position, count_equal)
+        # No row is a local variable here, which a traceback could show.
+        taken = (self._take(row, position, count_equal) for position, row in enumerate(rows, start=1))
+        for _, item in taken:
             if isinstance(item, Job):
                 if latest is not None and item.event.occurred_at < latest.event.occurred_at:
                     raise StreamOutOfOrder(_out_of_order(item, latest))
@@ -194,7 +195,7 @@ def row_digest(row: Any) -> str:
     """Name a row by what it holds, without revealing it."""
     try:
         content = repr(sorted(row.items(), key=lambda item: str(item[0]))) if isinstance(row, Mapping) else repr(row)
-    except Exception:  # a value that has no text
+    except VALUE_ERRORS:  # a value that has no text
         content = row_repr(row)
     return blake2b(content.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
 

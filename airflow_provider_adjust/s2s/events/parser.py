@@ -21,7 +21,7 @@ from airflow_provider_adjust.s2s.events.identity import EventIds
 from airflow_provider_adjust.s2s.events.max_revenue import RevenueLimit
 from airflow_provider_adjust.s2s.events.options import OnBadOptional, RowOptions
 from airflow_provider_adjust.s2s.events.rows import Row, UnreadableRow
-from airflow_provider_adjust.s2s.redaction import quote
+from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, quote
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -109,7 +109,7 @@ class EventParser:
         except InvalidEvent as error:
             error.event_id = event_id
             raise
-        except Exception as error:
+        except VALUE_ERRORS as error:
             # A value that cannot be read (a number of 5,000 digits, an object that raises) refuses its own row only.
             raise InvalidEvent(
                 "unreadable_row",
@@ -132,7 +132,7 @@ class EventParser:
             if normalise is not None:
                 try:
                     text = normalise(parameter, value)
-                except Exception:
+                except VALUE_ERRORS:
                     if not (self._leaves_out_bad and parameter.optional):
                         raise
                     text = None
