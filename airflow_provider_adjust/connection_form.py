@@ -20,6 +20,8 @@ DEFAULT_CONN_ID: Final = "adjust_default"
 DEFAULT_ENDPOINT: Final = "https://s2s.adjust.com"
 DEFAULT_API_ENDPOINT: Final = "https://api.adjust.com"
 DEFAULT_REPORT_ENDPOINT: Final = "https://automate.adjust.com"
+#: Where tokens may go: Adjust's own domains, as its SDKs name them, and the sandbox's machine.
+DEFAULT_ALLOWED_HOSTS: Final = "*.adjust.com, *.adjust.world, *.adjust.net.in, *.adjust.cn, *.adjust.io, loopback"
 DEFAULT_CONNECT_TIMEOUT: Final = 5
 DEFAULT_READ_TIMEOUT: Final = 30
 DEFAULT_REPORT_TIMEOUT: Final = 600

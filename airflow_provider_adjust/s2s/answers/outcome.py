@@ -70,6 +70,9 @@ class Verdict:
 OnInDoubt = Literal["resend", "hold", "verify"]
 #: Whether an event id names one event of its event token, or one of the whole app.
 IdScope = Literal["event", "app"]
+#: What is done when events were not sent because the ledger has them from another DAG: the log says so, the delivery fails at
+#: its end, or nothing.
+OnForeignClaim = Literal["warn", "error", "allow"]
 #: The order in which outcomes are shown; together they count every row that was read.
 FINAL_OUTCOMES = (
     Outcome.DELIVERED,
