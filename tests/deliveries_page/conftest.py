@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 LAST = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
 DAYS = 5
 ROWS = 2000
-USERS = ("ada", "bob", "eve", "root")
+USERS = ("ada", "bob", "eve", "root", "una", "kim", "lea", "max")
+#: DAGs that differ from those of the ledger in their letters only.
+TWINS = ("SHOP_purchases", "shop_purchas\u00e9s", "shop_purchase\u0301s")
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +49,7 @@ def airflow_knows_the_dags(airflow_db: Path) -> None:
     with create_session() as session:
         session.add(DagBundleModel(name="made"))
         session.flush()
-        session.add_all(DagModel(dag_id=dag_id, bundle_name="made", is_stale=False) for dag_id in DAGS)
+        session.add_all(DagModel(dag_id=dag_id, bundle_name="made", is_stale=False) for dag_id in (*DAGS, *TWINS))
 
 
 @pytest.fixture(scope="module")
