@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
-from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -13,9 +11,7 @@ from deliveries_page.made_ledger import DAGS
 from deliveries_page.test_access import VIEWS, total
 from folding_ledger import FOLDING, fold
 from ledger_rows import write_deliveries
-from own_postgres import connection_to
 
-from airflow_provider_adjust.deliveries_page import ledgers
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.schema import drop_all
 
@@ -25,24 +21,6 @@ PURCHASES = DAGS[0]
 #: Of how many events each DAG is, so that the page's sums tell whose they are.
 SENT = {PURCHASES: 1, TWINS[0]: 10, TWINS[1]: 100, TWINS[2]: 1000}
 READERS = {"ada": {PURCHASES}, "una": {TWINS[0]}, "bob": set[str](), "root": set(SENT)}
-
-
-@pytest.fixture
-def shown_ledger(ledger_engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> sa.Engine:
-    """An empty ledger that the page shows."""
-    monkeypatch.setenv("AIRFLOW__ADJUST__LEDGER_CONN_IDS", "other")
-    url = ledger_engine.url
-    if url.get_backend_name() == "mysql":
-        # Airflow's provider for MySQL needs a compiler to install.
-        hook = SimpleNamespace(get_sqlalchemy_engine=lambda engine_kwargs: sa.create_engine(url, **engine_kwargs))
-        monkeypatch.setattr(ledgers, "sql_hook", lambda conn_id, params: hook)
-    elif url.get_backend_name() == "postgresql":
-        made = connection_to(url.render_as_string(hide_password=False))
-        monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(made))
-    else:
-        monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps({"conn_type": "sqlite", "host": url.database}))
-    prepare(ledger_engine)
-    return ledger_engine
 
 
 def write(engine: sa.Engine) -> None:
