@@ -12,8 +12,10 @@ from typing import NamedTuple
 from urllib.parse import quote_plus
 
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
+from airflow_provider_adjust.s2s.redaction import shows
 
 
+@shows("id_name", "key")
 class Lane(NamedTuple):
     """Within a lane events are sent one at a time, in chronological order (Adjust S2S events, event timestamp)."""
 

@@ -5,24 +5,22 @@ A row is a mapping of Adjust's parameter names to values, so the aliases of the 
 
 from __future__ import annotations
 
-import difflib
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
-from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint, Parameter
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events import times, values
+from airflow_provider_adjust.s2s.events.columns import Columns
 from airflow_provider_adjust.s2s.events.event import Event, Lane, size_above
 from airflow_provider_adjust.s2s.events.identity import EventIds
 from airflow_provider_adjust.s2s.events.keys import DigestKeys
 from airflow_provider_adjust.s2s.events.max_revenue import RevenueLimit
 from airflow_provider_adjust.s2s.events.options import OnBadOptional, RowOptions
 from airflow_provider_adjust.s2s.events.rows import Row, UnreadableRow
-from airflow_provider_adjust.s2s.redaction import quote
+from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, quote
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -50,7 +48,7 @@ class EventParser:
         ignored: Sequence[str] = (),
         digest_keys: bytes | Sequence[bytes] = (),
     ) -> None:
-        options = options or RowOptions()
+        self.options = options = options or RowOptions()
         self.endpoint = endpoint
         self.digest_keys = DigestKeys(digest_keys)
         self._zone: tzinfo = times.load_timezone(options.timezone)
@@ -65,13 +63,7 @@ class EventParser:
         self._ids = EventIds(options, endpoint)
         #: Rows have no id of their own.
         self.ids_are_digests = not self._ids.names
-        self._columns = Columns(
-            endpoint,
-            names=dict(options.column_map or {}),
-            extra=tuple(options.extra_params),
-            ignored=(*ignored, *self._ids.names),
-            has_event_names=bool(options.event_tokens),
-        )
+        self._columns = Columns(options, endpoint, own=ignored)
         self._defaults = dict(endpoint.constants)
         for name in endpoint.defaults:
             default = getattr(options, name, None)
@@ -121,13 +113,18 @@ class EventParser:
         except InvalidEvent as error:
             error.event_id = event_id
             raise
-        except Exception as error:
+        except VALUE_ERRORS as error:
             # A value that cannot be read (a number of 5,000 digits, an object that raises) refuses its own row only.
             raise InvalidEvent(
                 "unreadable_row",
                 f"a value of the row cannot be read ({type(error).__name__}); cast it to text or to a number",
                 event_id=event_id,
             ) from None
+
+    @property
+    def left_out_columns(self) -> Collection[str]:
+        """The columns that ``ignore_columns`` has left out of the rows so far."""
+        return self._columns.left_out.keys()
 
     def lacks_id_column(self, row: Any) -> bool:
         """Tell whether the row does not even have the columns that ``id_field`` names."""
@@ -144,7 +141,7 @@ class EventParser:
             if normalise is not None:
                 try:
                     text = normalise(parameter, value)
-                except Exception:
+                except VALUE_ERRORS:
                     if not (self._leaves_out_bad and parameter.optional):
                         raise
                     text = None
@@ -275,105 +272,6 @@ def _digest(params: Mapping[str, str]) -> str:
     """A digest without a key, which does not leave the process."""
     canonical = "\x1e".join(f"{name}\x1f{params[name]}" for name in sorted(params))
     return blake2b(canonical.encode(), digest_size=16).hexdigest()
-
-
-#: Row shapes kept in memory. A query has one shape; a file of JSON lines may have many.
-_MOST_SHAPES = 1024
-#: Characters of an unknown name that are compared with the known ones.
-_LONGEST_NAME = 100
-
-
-class Column(NamedTuple):
-    """How the values of a column are read."""
-
-    name: str
-    kind: str
-    parameter: Parameter
-    normalise: values.Normalise | None
-
-
-class Columns:
-    """Decides what the columns of a row mean, once for each shape of row.
-
-    :param names: Adjust's names by the row's.
-    :param extra: names that are sent although the endpoint does not know them.
-    :param ignored: columns that are not sent.
-    :param has_event_names: a column ``event`` holds the name of an event in ``event_tokens``.
-    """
-
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        *,
-        names: Mapping[str, str],
-        extra: Collection[str],
-        ignored: Collection[str],
-        has_event_names: bool,
-    ) -> None:
-        self._endpoint = endpoint
-        self._names = names
-        self._extra = frozenset(extra) - endpoint.parameters.keys()
-        self._ignored = frozenset(ignored) - endpoint.parameters.keys()
-        self._has_event_names = has_event_names
-        self._shapes: dict[tuple[Any, ...], list[Column]] = {}
-
-    def of(self, row: Row) -> list[Column]:
-        """The row's columns, in its order.
-
-        :raises InvalidEvent: a column has a name that Adjust does not know, or two columns have one.
-        """
-        given = tuple(row)
-        shape = self._shapes.get(given)
-        if shape is None:
-            shape = [self._column(column) for column in given]
-            counts = Counter(column.name for column in shape)
-            if len(counts) < len(shape):
-                repeated, _ = counts.most_common(1)[0]
-                raise InvalidEvent("repeated_parameter", f"two columns give {repeated}; keep one")
-            if len(self._shapes) >= _MOST_SHAPES:
-                self._shapes.clear()
-            self._shapes[given] = shape
-        return shape
-
-    def _column(self, column: Any) -> Column:
-        name = self._names.get(column, column)
-        parameter = self._endpoint.parameters.get(name)
-        if parameter is not None:
-            return Column(name, parameter.kind, parameter, values.NORMALISERS.get(parameter.kind))
-        if not isinstance(name, str):
-            raise InvalidEvent("unknown_parameter", f"a column is named by a {type(name).__name__}; names are text")
-        if name in self._extra:
-            return Column(name, "text", _unknown_parameter(name), values.text)
-        if name == "event" and self._has_event_names:
-            return Column(name, "event", _unknown_parameter(name), None)
-        if name in self._ignored:
-            return Column(name, "ignored", _unknown_parameter(name), None)
-        raise InvalidEvent("unknown_parameter", _did_you_mean(name[:_LONGEST_NAME], self._endpoint))
-
-
-@lru_cache(maxsize=1024)
-def _unknown_parameter(name: str) -> Parameter:
-    return Parameter(
-        name=name,
-        kind="text",
-        description="",
-        source="",
-        choices=(),
-        letter_case=None,
-        hyphens=True,
-        personal=True,
-        optional=True,
-    )
-
-
-@lru_cache(maxsize=1024)
-def _did_you_mean(name: str, endpoint: Endpoint) -> str:
-    by_lower_case = {known.lower(): known for known in endpoint.parameters}
-    near = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
-    meant = (
-        f"did you mean {by_lower_case[near[0]]} (names are case-sensitive)?" if near else "rename or drop the column."
-    )
-    return f"Adjust knows no parameter {quote(name)}; {meant} To send it as it is, name it in extra_params"
 
 
 _WHERE_TO_SET = {

@@ -56,7 +56,9 @@ class Decisions:
             if is_own:
                 # The result covers all tries of this task instance.
                 return receipt_for(job, Outcome(status), reason, _BY_AN_EARLIER_TRY, http_status=record.http_status)
-            return receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {holder}")
+            return self._claimed(
+                receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {holder}"), holder
+            )
         if status == Outcome.REJECTED.value:
             if record.content is None or content is Content.OTHER or self._offers_again(job, reason):
                 return Claim()
@@ -67,7 +69,9 @@ class Decisions:
                 return receipt_for(job, Outcome.REJECTED, reason, detail, http_status=record.http_status)
             return receipt_for(job, Outcome.SKIPPED, "refused_before", f"{reason}: {detail}")
         if status == SENDING and holder.is_alive:
-            return receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {holder}")
+            return self._claimed(
+                receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {holder}"), holder
+            )
         if self.on_in_doubt == "hold":
             return receipt_for(
                 job,
@@ -89,6 +93,11 @@ class Decisions:
             return receipt_for(job, *TOO_MANY_RESENDS, lost_answers=lost_answers)
         return Claim(sent_before=True, lost_answers=lost_answers)
 
+    def _claimed(self, receipt: Receipt, holder: Holder) -> Receipt:
+        """The receipt with the DAG that has the event, if that is another one."""
+        is_foreign = holder.id != 0 and holder.dag_id != self.task_instance.dag_id
+        return receipt._replace(claimed_by=holder.dag_id) if is_foreign else receipt
+
     def _offers_again(self, job: Job, reason: str) -> bool:
         limit = self.retry_unknown_devices
         return limit is not None and reason == "device_not_found" and self.now() - job.event.occurred_at <= limit
@@ -102,9 +111,9 @@ class Decisions:
         where = f"the app has this id as an event {event_key}, sent {holder} (id_scope is app)"
         status = STATUSES[record.status]
         if status in {Outcome.DELIVERED.value, Outcome.DUPLICATE.value}:
-            return receipt_for(job, Outcome.SKIPPED, "delivered_before", where)
+            return self._claimed(receipt_for(job, Outcome.SKIPPED, "delivered_before", where), holder)
         if status == SENDING and holder.is_alive:
-            return receipt_for(job, Outcome.HELD, "sent_elsewhere", where)
+            return self._claimed(receipt_for(job, Outcome.HELD, "sent_elsewhere", where), holder)
         if status == Outcome.REJECTED.value:
             return None
         return receipt_for(job, Outcome.IN_DOUBT, "no_answer", f"{where}, and no answer came; check in Adjust")

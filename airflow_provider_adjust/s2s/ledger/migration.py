@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.schema import CreateColumn
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.ledger.names import refuse_folding
 from airflow_provider_adjust.s2s.ledger.schema import (
     VERSION,
     create_view,
@@ -41,11 +42,14 @@ def prepare(engine: sa.Engine) -> None:
 
     Tasks that begin at once wait for the one that does it.
 
-    :raises AdjustConfigurationError: the database cannot hold a ledger; or a newer version of the provider has changed it.
+    :raises AdjustConfigurationError: the database cannot hold a ledger, or takes different names for equal ones; or a newer
+        version of the provider has changed it.
     """
     refuse_unfit(engine)
     set_up(engine)
     retry_once(lambda: _prepare(engine))
+    with engine.connect() as connection:
+        refuse_folding(connection)
 
 
 def _prepare(engine: sa.Engine) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.compiler import compiles
 
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
@@ -22,13 +23,25 @@ metadata = sa.MetaData()
 DIALECTS = ("postgresql", "sqlite", "mysql", "mariadb")
 
 
+class Name(sa.String):
+    """Text that differs by each byte: case, accents, trailing blanks and all."""
+
+
+class _MySqlName(mysql.VARCHAR):
+    """The same on MySQL and MariaDB, where most collations that compare bytes still take no heed of trailing blanks."""
+
+
+@compiles(_MySqlName, "mysql", "mariadb")
+def _mysql_name(name: _MySqlName, compiler: Any, **_: Any) -> str:
+    collation = "utf8mb4_nopad_bin" if compiler.dialect.is_mariadb else "utf8mb4_0900_bin"
+    return f"VARCHAR({name.length}) CHARACTER SET utf8mb4 COLLATE {collation}"
+
+
 def _text(length: int) -> sa.String:
-    """Text that differs by each byte: case, accents and all."""
-    binary = mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
     return (
-        sa.String(length)
+        Name(length)
         .with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
-        .with_variant(binary, "mysql", "mariadb")
+        .with_variant(_MySqlName(length), "mysql", "mariadb")
     )
 
 
@@ -73,7 +86,7 @@ tries = sa.Table(
     sa.Column("task_id", _text(250), nullable=False),
     sa.Column("map_index", sa.Integer, nullable=False),
     sa.Column("try_number", sa.Integer, nullable=False),
-    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("state", _text(16), nullable=False),
     sa.Column("is_latest", sa.Boolean, nullable=False),
     sa.Column("started_at", _moment(), nullable=False),
     sa.Column("heartbeat_at", _moment(), nullable=False),
@@ -96,9 +109,9 @@ totals = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("scope_id", sa.Integer),
     sa.Column("day", sa.Date),
-    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("outcome", _text(16), nullable=False),
     sa.Column("reason", _text(64), nullable=False),
-    sa.Column("currency", sa.String(3)),
+    sa.Column("currency", _text(3)),
     sa.Column("events", sa.BigInteger, nullable=False),
     sa.Column("revenue", sa.Numeric(38, 10)),
     sa.Index("ix_adjust_total_day", "day"),
@@ -119,7 +132,7 @@ events = sa.Table(
     sa.Column("http_status", sa.SmallInteger),
     sa.Column("lost_answers", sa.SmallInteger, nullable=False),
     sa.Column("event_id", _text(255), primary_key=True),
-    sa.Column("currency", sa.String(3)),
+    sa.Column("currency", _text(3)),
     sa.Column("revenue", sa.Numeric(38, 10)),
 )
 #: One row: which of the shapes the tables have.
