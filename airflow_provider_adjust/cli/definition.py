@@ -169,6 +169,7 @@ ADJUST = Group(
             "Show a query's columns and its first events as they would be sent, masked, and what would be refused",
             "airflow_provider_adjust.cli.query.check_query",
             (*_QUERY, *_CHECKING, _SHOWN),
+            audited=False,
         ),
         Command(
             "send",
