@@ -34,13 +34,20 @@ try:
 except ImportError:  # Airflow 3.1
     from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[attr-defined]
 
+try:
+    from airflow.sdk.serde import deserialize, serialize
+except ImportError:  # Airflow 3.1
+    from airflow.serialization.serde import deserialize, serialize  # type: ignore[import-not-found,no-redef]
+
 __all__ = [
     "AirflowException",
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "conf",
+    "deserialize",
     "determine_kwargs",
     "get_hook_lineage_collector",
+    "serialize",
     "stats",
 ]

@@ -6,7 +6,8 @@ hold line ends and escape sequences; whatever is written here has them as text, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from rich import box
@@ -45,6 +46,18 @@ class Terminal:
         """Write lines of the result to stdout."""
         for line in lines:
             self.out.print(_shown(line), markup=False)
+
+    def notes(self, lines: Iterable[tuple[int, str]]) -> None:
+        """Write what a task would log, each line with its level, to stderr."""
+        for level, line in lines:
+            if level >= logging.WARNING:
+                self.warn(line)
+            else:
+                self.err.print(line, markup=False)
+
+    def warn(self, text: str) -> None:
+        """Write a warning to stderr."""
+        self.err.print(text, markup=False, style="yellow")
 
     def complain(self, error: Exception) -> None:
         """Write an error to stderr."""

@@ -118,7 +118,13 @@ class AdjustS2SHook(BaseHook):
         )
         device_api = settings.device_api()
         lookup = device_api.recorded if device_api else None
-        parser = EventParser(options, ignored=ignored)
+        if not settings.digest_secrets:
+            self.log.warning(
+                "Connection %r has neither an S2S token nor a digest_key, so digests of what events hold have no key: who "
+                "reads them finds short values by trial. Set digest_key",
+                self.adjust_conn_id,
+            )
+        parser = EventParser(options, ignored=ignored, digest_keys=settings.digest_secrets)
         return Route(parser, settings.target, lookup, sum(settings.timeout), self.adjust_conn_id)
 
     def inspect_device(self, device_id: str) -> dict[str, Any]:

@@ -70,6 +70,9 @@ class Verdict:
 OnInDoubt = Literal["resend", "hold", "verify"]
 #: Whether an event id names one event of its event token, or one of the whole app.
 IdScope = Literal["event", "app"]
+#: What is done when events were not sent because the ledger has them from another DAG: the log says so, the delivery fails at
+#: its end, or nothing.
+OnForeignClaim = Literal["warn", "error", "allow"]
 #: The order in which outcomes are shown; together they count every row that was read.
 FINAL_OUTCOMES = (
     Outcome.DELIVERED,
@@ -83,8 +86,10 @@ FINAL_OUTCOMES = (
 )
 #: Outcomes that leave Adjust without the event.
 UNDELIVERED = frozenset({Outcome.REJECTED, Outcome.INVALID, Outcome.EXPIRED, Outcome.IN_DOUBT, Outcome.HELD})
+#: The reason of a skipped event that the ledger was made to forget, except for its id.
+ERASED = "erased"
 #: Reasons of skipped events that earlier runs have settled, as the ledger knows: they are not news of this run.
-SETTLED_BEFORE = frozenset({"delivered_before", "refused_before"})
+SETTLED_BEFORE = frozenset({"delivered_before", "refused_before", ERASED})
 #: The reason of a skipped event that Adjust has with another content. It counts as a refusal, since what the row says did
 #: not arrive.
 DIFFERS = "differs_from_delivered"

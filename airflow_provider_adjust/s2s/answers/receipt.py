@@ -18,7 +18,8 @@ class Receipt(NamedTuple):
     ``position`` is its row's place in the input, from 1. ``reason`` is a short code, empty for a delivery; ``detail`` a
     sentence. ``answer`` is Adjust's last answer as it came. ``attempts`` counts requests, ``lost_answers`` those
     without a known answer, over all tries.
-    ``route`` names the connection that it went through, where there are several.
+    ``route`` names the connection that it went through, where there are several. ``claimed_by`` is the DAG whose record in
+    the ledger kept the event from being sent, if that is another one; empty for a sender outside Airflow.
     ``event`` and ``row`` hold the user's data, device ids included; they are not shown by ``repr``.
     """
 
@@ -34,6 +35,7 @@ class Receipt(NamedTuple):
     row: Any = None
     lost_answers: int = 0
     route: str | None = None
+    claimed_by: str | None = None
 
     @property
     def settled_before(self) -> bool:

@@ -236,7 +236,7 @@ class Delivery:
                 else:
                     self._submit(pending, now)
                 self._look_ahead()  # claim the next ones, while these are under way
-        except LedgerUnavailable as error:
+        except (LedgerUnavailable, AdjustConfigurationError) as error:
             self.stop(error)
 
     @property
@@ -428,7 +428,7 @@ class Delivery:
         """After a stop: what waited for a retry or for its turn has an outcome too."""
         try:
             self._take_claims()
-        except LedgerUnavailable as error:
+        except (LedgerUnavailable, AdjustConfigurationError) as error:
             self.stop(error)
         heads = [*self._delayed, *(self._lookup or ()), *self._dispatcher.drain()]
         heads += iter(self._schedule.take_closed, None)
