@@ -8,21 +8,24 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from airflow_provider_adjust.airflow_versions import conf
 from airflow_provider_adjust.files.receipt_files import ReceiptFile
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.lineage import Destinations
 from airflow_provider_adjust.metrics import DeliveryMetrics
 from airflow_provider_adjust.s2s.account.budget import FailureBudget
+from airflow_provider_adjust.s2s.account.foreign import check_foreign_claims
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.account.tables import progress_line
-from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.outcome import OnForeignClaim, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.sender import Sender
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, DeliveryIncomplete
 from airflow_provider_adjust.s2s.events.first_contact import near_money
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.options import EVERY_UNKNOWN, RowOptions
@@ -38,6 +41,7 @@ log = logging.getLogger(__name__)
 PROGRESS_EVERY = 10.0
 #: Columns that a line of the log names.
 _MOST_COLUMNS = 40
+_CLAIM_POLICIES: tuple[OnForeignClaim, ...] = get_args(OnForeignClaim)
 
 
 class DeliveryRun:
@@ -55,6 +59,7 @@ class DeliveryRun:
         rejected: ReceiptFile,
         checkpoint: Checkpoint | None,
         ledger: Ledger | None,
+        on_foreign_claim: OnForeignClaim = "warn",
     ) -> None:
         self.sender = sender
         self.rejected = rejected
@@ -64,6 +69,7 @@ class DeliveryRun:
         self._options = options
         self._checkpoint = checkpoint
         self._ledger = ledger
+        self._on_foreign_claim = on_foreign_claim
         self._was_interrupted = False
         self._said_left_out: set[str] = set()
 
@@ -82,7 +88,11 @@ class DeliveryRun:
         checkpoint: Checkpoint | None = None,
         ledger: Ledger | None = None,
     ) -> Iterator[DeliveryRun]:
-        """A run over the routes of the hooks; its connections are closed at the end."""
+        """A run over the routes of the hooks; its connections are closed at the end.
+
+        :raises AdjustConfigurationError: there is no such ``on_foreign_claim``.
+        """
+        on_foreign_claim = claim_policy(sending.on_foreign_claim)
         with next(iter(hooks.values())).open_transport(sending) as transport:
             sender = Sender(
                 routes,
@@ -102,6 +112,7 @@ class DeliveryRun:
                 rejected=rejected,
                 checkpoint=checkpoint,
                 ledger=ledger,
+                on_foreign_claim=on_foreign_claim,
             )
 
     @property
@@ -197,9 +208,29 @@ class DeliveryRun:
         :raises CountsMismatch: a row has no outcome.
         :raises EventsUnresolved: events are held or in doubt.
         :raises RejectedBudgetExceeded: more were refused than allowed.
+        :raises ClaimedByAnotherDag: the ledger has events from another DAG, and that is an error.
         """
         self.summary.check()
-        budget.check(self.summary, rejected_path=self.rejected.written_to)
+        try:
+            budget.check(self.summary, rejected_path=self.rejected.written_to)
+        except DeliveryIncomplete:
+            # The failure comes first. What another DAG has may be a part of it.
+            check_foreign_claims(self.summary, "allow" if self._on_foreign_claim == "allow" else "warn")
+            raise
+        check_foreign_claims(self.summary, self._on_foreign_claim)
+
+
+def claim_policy(given: str | None) -> OnForeignClaim:
+    """What is done about events that the ledger has from another DAG: as the task says, or the deployment.
+
+    :raises AdjustConfigurationError: there is no such policy.
+    """
+    written = given or conf.get("adjust", "on_foreign_claim", fallback=_CLAIM_POLICIES[0]).strip()
+    for policy in _CLAIM_POLICIES:
+        if written == policy:
+            return policy
+    option = "on_foreign_claim" if given else "[adjust] on_foreign_claim"
+    raise AdjustConfigurationError(f"{option} is {written[:40]!r}; it must be one of {', '.join(_CLAIM_POLICIES)}")
 
 
 def counted_unsent(items: Iterable[Job | Receipt], summary: DeliverySummary) -> Iterator[Job | Receipt]:

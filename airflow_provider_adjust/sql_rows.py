@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pkgutil
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, Final
@@ -110,7 +111,7 @@ def column_names(description: Iterable[Any] | None) -> list[str]:
     :raises AdjustConfigurationError: there is no result, or two columns have one name.
     """
     names = _folded(description)
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise AdjustConfigurationError(
             f"the sql returns more than one column named {escape(', '.join(repeated), 200)}; alias them apart"

@@ -19,6 +19,7 @@ from airflow_provider_adjust.option_arguments import argument_fields
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.first_contact import check_columns
 from airflow_provider_adjust.s2s.events.options import RowOptions
+from airflow_provider_adjust.s2s.redaction import escape
 
 _Options = TypeVar("_Options")
 
@@ -38,7 +39,7 @@ def open_rows(file: str, options: RowOptions) -> Iterator[Sequence[Any] | Iterab
             raise
         except (OSError, ImportError, ValueError) as error:
             # For example: a missing permission, a broken gzip file, a missing library of the storage.
-            raise AdjustConfigurationError(f"{file} cannot be read: {error}") from error
+            raise AdjustConfigurationError(f"{file} cannot be read: {escape(str(error), 200)}") from error
         yield rows
 
 

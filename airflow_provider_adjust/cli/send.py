@@ -10,6 +10,7 @@ from uuid import uuid4
 
 from airflow.sdk import ObjectStoragePath
 
+from airflow_provider_adjust.cli.audit import current_user
 from airflow_provider_adjust.cli.check import check
 from airflow_provider_adjust.cli.definition import ExitCode
 from airflow_provider_adjust.cli.rows import connection_must_exist, given, hook_of, open_rows, path_of
@@ -71,7 +72,8 @@ def send(options: Namespace, terminal: Terminal) -> int:
 
 def _ledger(options: Namespace, sending: SendOptions, stack: ExitStack) -> Ledger | None:
     # Two commands at once must not take each other's claims for their own.
-    sender = TaskInstanceId(run_id=f"{datetime.now(UTC).isoformat()} {uuid4().hex[:8]}", task_id=TASK_ID)
+    run_id = f"{datetime.now(UTC).isoformat()} by {current_user()[:100]} {uuid4().hex[:8]}"
+    sender = TaskInstanceId(run_id=run_id, task_id=TASK_ID)
     with connection_must_exist(options.ledger_conn_id):
         return stack.enter_context(open_ledger(options.ledger_conn_id, sender, sending))
 

@@ -298,6 +298,12 @@ class AdjustDeliveryOperator(BaseOperator):
                     'id_scope="app"',
                     f"{ledger.known_under_another_key:,}",
                 )
+            if ledger is not None and ledger.not_compared:
+                self.log.warning(
+                    "%s events are in the ledger under a digest key that the connection does not have, and were taken for "
+                    "unchanged. Put the earlier digest_key, or S2S token, last in the connection's digest_key",
+                    f"{ledger.not_compared:,}",
+                )
 
     def _show_dry_run(self, run: DeliveryRun, rows: Sequence[Row] | Iterable[Row]) -> None:
         """Log the first events with ids masked, and what would be sent and what would not."""

@@ -16,7 +16,7 @@ from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOper
 from airflow_provider_adjust.rendered_fields import HidesRenderedFields, hide, reveal
 from airflow_provider_adjust.s2s.account.rejected import ROW_KEY, is_rejected_line
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row, RowList
 from airflow_provider_adjust.s2s.redaction import quote
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def as_rows(events: Any, *, check: CheckColumns = any_columns) -> Sequence[Row] 
         if not hasattr(events, "__len__"):
             return events
         events = list(events)
-    return [corrected_row(row) for item in events for row in _rows_of_item(item, check)]
+    return RowList(corrected_row(row) for item in events for row in _rows_of_item(item, check))
 
 
 def _rows_of_item(item: Any, check: CheckColumns) -> Sequence[Any]:
@@ -114,7 +114,7 @@ def is_frame(value: Any) -> bool:
 def _rows_of_frame(frame: Any, check: CheckColumns) -> list[Any]:
     if columns := list(frame.columns):
         check(columns, "the data frame")
-    return list(frame.to_dicts() if hasattr(frame, "to_dicts") else frame.to_dict("records"))
+    return RowList(frame.to_dicts() if hasattr(frame, "to_dicts") else frame.to_dict("records"))
 
 
 def _is_nothing(events: Any) -> bool:

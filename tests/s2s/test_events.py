@@ -1361,6 +1361,7 @@ def test_what_identifies_a_person_or_an_app_is_personal() -> None:
         "callback_params",
         "partner_params",
         "primary_dedupe_token",
+        "install_receipt",
         "persistent_ios_uuid",
         "push_token",
     }

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from hashlib import blake2b
 from itertools import chain
 from typing import Any, cast
 
@@ -20,9 +19,10 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, Invalid
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.first_contact import check_columns
 from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.keys import UNKEYED, DigestKey
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.events.rows import Row
-from airflow_provider_adjust.s2s.redaction import escape, quote, row_repr
+from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, escape, quote, row_repr
 
 Now = Callable[[], datetime]
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
@@ -91,8 +91,9 @@ class Intake:
     def _in_order(self, rows: Iterable[Row]) -> Iterator[Job | Receipt]:
         count_equal = _EqualEvents(bounded=True)
         latest: Job | None = None
-        for position, row in enumerate(rows, start=1):
-            _, item = self._take(row, position, count_equal)
+        # No row is a local variable here, which a traceback could show.
+        taken = (self._take(row, position, count_equal) for position, row in enumerate(rows, start=1))
+        for _, item in taken:
             if isinstance(item, Job):
                 if latest is not None and item.event.occurred_at < latest.event.occurred_at:
                     raise StreamOutOfOrder(_out_of_order(item, latest))
@@ -160,7 +161,9 @@ class Intake:
             count_equal.check(event, position)
         except InvalidEvent as error:
             outcome = Outcome.EXPIRED if error.reason == "expired" else Outcome.INVALID
-            event_id = error.event_id or row_digest(row)
+            # A row that has no route has the first one's key.
+            digest_key = self._parsers.get(route, self._parser).digest_keys.newest
+            event_id = error.event_id or row_digest(row, digest_key)
             refusal = Receipt(outcome, error.reason, event_id, position, detail=error.detail, row=row, route=route)
             return error.occurred_at or _NO_TIME, refusal
         return event.occurred_at, Job(event, position, row, route)
@@ -216,13 +219,13 @@ class _EqualEvents:
             self._positions.clear()
 
 
-def row_digest(row: Any) -> str:
+def row_digest(row: Any, key: DigestKey = UNKEYED) -> str:
     """Name a row by what it holds, without revealing it."""
     try:
         content = repr(sorted(row.items(), key=lambda item: str(item[0]))) if isinstance(row, Mapping) else repr(row)
-    except Exception:  # a value that has no text
+    except VALUE_ERRORS:  # a value that has no text
         content = row_repr(row)
-    return blake2b(content.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
+    return key.row(content)
 
 
 def _out_of_order(job: Job, latest: Job) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -130,8 +131,8 @@ class _Contact:
                     f"repeated_parameter: it gives {quote(parameter)} in {how_many} columns, "
                     f"{' and '.join(map(quote, columns[:_MOST_SHOWN]))}; which one counts is not known, so keep one"
                 )
-        for name in dict.fromkeys(self._names):
-            if self._names_own(name) and list(self._names).count(name) > 1:
+        for name, count in Counter(self._names).items():
+            if count > 1 and self._names_own(name):
                 yield f"repeated_parameter: it gives {quote(name)} in two columns or more; keep one"
 
     def unnamed(self, *arguments: str) -> Iterator[str]:

@@ -16,10 +16,11 @@ from airflow_provider_adjust.s2s.events import times, values
 from airflow_provider_adjust.s2s.events.columns import Columns
 from airflow_provider_adjust.s2s.events.event import Event, Lane, size_above
 from airflow_provider_adjust.s2s.events.identity import EventIds
+from airflow_provider_adjust.s2s.events.keys import DigestKeys
 from airflow_provider_adjust.s2s.events.max_revenue import RevenueLimit
 from airflow_provider_adjust.s2s.events.options import OnBadOptional, RowOptions
 from airflow_provider_adjust.s2s.events.rows import Row, UnreadableRow
-from airflow_provider_adjust.s2s.redaction import quote
+from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, quote
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -33,14 +34,23 @@ class EventParser:
 
     :param options: how the rows are read.
     :param ignored: columns that are not sent.
+    :param digest_keys: secrets that key every digest of what rows hold, the newest first: the event ids of rows without
+        ``id_field``, among others. The older ones recognise what they have made. Without one, digests have no key: who
+        reads them finds short values by trial.
     :raises AdjustConfigurationError: an option is unusable, whatever the row.
     """
 
     def __init__(
-        self, options: RowOptions | None = None, *, endpoint: Endpoint = EVENT, ignored: Sequence[str] = ()
+        self,
+        options: RowOptions | None = None,
+        *,
+        endpoint: Endpoint = EVENT,
+        ignored: Sequence[str] = (),
+        digest_keys: bytes | Sequence[bytes] = (),
     ) -> None:
         self.options = options = options or RowOptions()
         self.endpoint = endpoint
+        self.digest_keys = DigestKeys(digest_keys)
         self._zone: tzinfo = times.load_timezone(options.timezone)
         self._event_tokens = dict(options.event_tokens or {})
         self._event_id_param = options.event_id_param
@@ -51,6 +61,8 @@ class EventParser:
             )
         self._leaves_out_bad = options.on_bad_optional == "leave_out"
         self._ids = EventIds(options, endpoint)
+        #: Rows have no id of their own.
+        self.ids_are_digests = not self._ids.names
         self._columns = Columns(options, endpoint, own=ignored)
         self._defaults = dict(endpoint.constants)
         for name in endpoint.defaults:
@@ -101,7 +113,7 @@ class EventParser:
         except InvalidEvent as error:
             error.event_id = event_id
             raise
-        except Exception as error:
+        except VALUE_ERRORS as error:
             # A value that cannot be read (a number of 5,000 digits, an object that raises) refuses its own row only.
             raise InvalidEvent(
                 "unreadable_row",
@@ -129,7 +141,7 @@ class EventParser:
             if normalise is not None:
                 try:
                     text = normalise(parameter, value)
-                except Exception:
+                except VALUE_ERRORS:
                     if not (self._leaves_out_bad and parameter.optional):
                         raise
                     text = None
@@ -149,15 +161,17 @@ class EventParser:
         check_rules(params, self.endpoint)
         self._revenue_limit.check(params)
 
+        unkeyed_id = None
         if event_id is None:
-            event_id = _digest(params)
-            equal_before = count_equal(event_id, occurred_at) if count_equal else 0
+            unkeyed_id = _digest(params)
+            equal_before = count_equal(unkeyed_id, occurred_at) if count_equal else 0
             if equal_before:
-                event_id = _digest({"first": event_id, "ordinal": str(equal_before)})
+                unkeyed_id = _digest({"first": unkeyed_id, "ordinal": str(equal_before)})
+            event_id = self.digest_keys.newest.event_id(unkeyed_id)
         if self._event_id_param is not None:
             self._add_event_id(params, event_id)
         self._check_size(params)
-        return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out), self.endpoint)
+        return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out), self.endpoint, unkeyed_id)
 
     def _event_token_of(self, event: Any) -> str:
         """The token of an event's name; empty where the name is the word null."""
@@ -228,7 +242,13 @@ class EventParser:
         return tuple([Lane(name, text, key, app) for name, text in params.items() if name in device_ids])
 
 
-def parse_event(row: Row, options: RowOptions | None = None, *, now: datetime | None = None) -> Event:
+def parse_event(
+    row: Row,
+    options: RowOptions | None = None,
+    *,
+    now: datetime | None = None,
+    digest_keys: bytes | Sequence[bytes] = (),
+) -> Event:
     """Turn one row into an event, or raise ``InvalidEvent`` with a reason and the remedy.
 
     .. code-block:: python
@@ -241,13 +261,15 @@ def parse_event(row: Row, options: RowOptions | None = None, *, now: datetime | 
     :param row: a mapping of Adjust's parameter names to values; None, NaN and empty text leave a parameter out.
     :param options: how the row is read.
     :param now: the time from which age is measured; the clock's by default.
+    :param digest_keys: as those of ``EventParser``.
     :raises InvalidEvent: the row is not an event that Adjust would take.
     :raises AdjustConfigurationError: an option is unusable, whatever the row.
     """
-    return EventParser(options).parse(row, now=now)
+    return EventParser(options, digest_keys=digest_keys).parse(row, now=now)
 
 
 def _digest(params: Mapping[str, str]) -> str:
+    """A digest without a key, which does not leave the process."""
     canonical = "\x1e".join(f"{name}\x1f{params[name]}" for name in sorted(params))
     return blake2b(canonical.encode(), digest_size=16).hexdigest()
 
