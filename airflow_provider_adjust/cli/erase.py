@@ -186,9 +186,10 @@ def _unknown(options: Namespace, devices: Sequence[Device]) -> list[str]:
 def _show(report: Sequence[Held], unknown: Sequence[str], options: Namespace, terminal: Terminal) -> None:
     if options.output == "json":
         stores = [held._asdict() for held in report]
-        terminal.say(json.dumps({"erased": options.yes, "stores": stores, "not_reached": unknown}, indent=2))
+        text = json.dumps({"erased": options.yes, "stores": stores, "not_reached": unknown}, indent=2)
+        terminal.say(*text.splitlines())
         return
     title = "Erased" if options.yes else "Would be erased; --yes does it"
     rows = [(held.store, f"{held.found:,}", f"{held.removed:,}", held.left) for held in report]
     terminal.table(title, ("store", "found", "removed", "what is left"), rows, right=("found", "removed"))
-    terminal.say("What was not reached\n" + "\n".join(f"- {line}" for line in unknown))
+    terminal.say("What was not reached", *(f"- {line}" for line in unknown))

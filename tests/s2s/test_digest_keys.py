@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from hashlib import blake2b
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from memory_store import MemoryStore
 from s2s_case import GPS_ADID, NOW, parse, row
 
-from airflow_provider_adjust.s2s import Checkpoint, EventParser, Retries, Route, RowOptions, Sender, SendOptions
+from airflow_provider_adjust.s2s import EVENT, Checkpoint, EventParser, Retries, Route, RowOptions, Sender, SendOptions
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import receipt_for
@@ -236,6 +237,24 @@ def test_a_key_without_events_or_of_long_ago_is_not_missed(ledger_engine: sa.Eng
         long_ago = database_now(connection) - timedelta(days=59)
         connection.execute(tries.update().values(started_at=long_ago))
     assert send(make_rows(4)[3:], NEW, engine=ledger_engine, run="later")[1] == [1]
+
+
+def test_a_key_of_long_ago_is_missed_where_events_have_no_age(ledger_engine: sa.Engine) -> None:
+    endless = replace(EVENT, max_age=None)
+    events_of = [replace(parse_event(row(), now=NOW, digest_keys=keys), endpoint=endless) for keys in (OLD, NEW)]
+    for run, event, keys in zip("12", events_of, (OLD, NEW), strict=True):
+        ledger = Ledger(ledger_engine, TaskInstanceId("dag", run, "send"), now=lambda: NOW)
+        ledger.attach({}, digest_keys={None: DigestKeys(keys)}, ids_are_digests=True)
+        claimed = ledger.begin_claim([Job(event, 1, row())])
+        if run == "1":
+            claimed.result()
+            with ledger_engine.begin() as connection:
+                connection.execute(tries.update().values(started_at=NOW.replace(tzinfo=None, year=2020)))
+        else:
+            with pytest.raises(AdjustConfigurationError, match="digest_key"):
+                claimed.result()
+        ledger.end()
+        ledger.close()
 
 
 def test_events_are_recognised_that_a_ledger_without_keys_has(ledger_engine: sa.Engine) -> None:

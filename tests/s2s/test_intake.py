@@ -289,6 +289,25 @@ def test_a_row_without_a_route_is_refused(value: Any) -> None:
     assert "adjust_conn_id has android, ios" in receipt.detail
 
 
+def test_a_name_that_all_rows_have_is_a_mistake_of_the_configuration_and_else_of_the_row() -> None:
+    good, bad = row(), row(revenu="1")
+    with pytest.raises(AdjustConfigurationError, match=r"(?s)unknown columns: 'revenu' \(revenue\?\).*the same: 2\)"):
+        next(Intake({None: EventParser()}, now=lambda: NOW).stream([bad, bad]))
+    for rows in ([bad, good], [good, bad]):
+        items = list(Intake({None: EventParser()}, now=lambda: NOW).stream(rows))
+        assert [item.reason for item in items if isinstance(item, Receipt)] == ["unknown_parameter"]
+
+
+def test_what_is_left_out_is_known_once_for_all_routes() -> None:
+    parsers: dict[str | None, EventParser] = {
+        name: EventParser(RowOptions(ignore_columns="*"), ignored=("os_name",)) for name in ("android", "ios")
+    }
+    rows = [row(os_name=name, shop="x", **{name: 1}) for name in ("android", "ios")]
+    intake = Intake(parsers, route_by="os_name", now=lambda: NOW)
+    assert len([item for item in intake.stream(rows) if isinstance(item, Job)]) == 2
+    assert intake.left_out_columns == ["shop", "android", "ios"]
+
+
 def test_where_no_row_has_the_column_of_the_route_it_is_a_mistake_of_the_configuration() -> None:
     with pytest.raises(AdjustConfigurationError, match="it has no column 'os_name', which route_by names"):
         next(Intake(ROUTES, route_by="os_name", now=lambda: NOW).sorted([row()]))

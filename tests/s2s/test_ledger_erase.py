@@ -165,8 +165,11 @@ def test_the_task_that_sends_an_event_meanwhile_does_not_write_it_back(engine: s
 def test_the_errors_of_tries_do_not_name_the_event_any_more(engine: sa.Engine) -> None:
     remember(engine, {"event_id": "o-1", "status": "delivered"})
     error = "StreamOutOfOrder: row 2 (event o-1) happened at ..., before row 1 (event o-12) at ..."
+    remember(engine, {"event_id": "o-2", "status": "delivered", "run_id": "another"})
     with engine.begin() as connection:
         connection.execute(tries.update().values(error=error))
+        of_another = tries.update().where(tries.c.run_id == "another")
+        connection.execute(of_another.values(error="StreamOutOfOrder: row 2 (event o-3) happened at ..."))
     found = erase(engine, ["o-1"])
     assert found is not None
     assert found.errors == 1

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
@@ -132,22 +132,20 @@ class Intake:
 
     def _nothing_has_it(self, items: Sequence[Job | Receipt]) -> AdjustConfigurationError:
         """The error for rows that all lack something, or have an unknown column, as the first of them has it."""
-        first = items[0]
+        first = cast("Receipt", items[0])
         read = f"(rows read, all of them the same: {len(items):,})"
-        if isinstance(first, Receipt) and isinstance(first.row, Mapping):
-            try:
-                check_columns(
-                    list(first.row),
-                    "the first row",
-                    self._parser.options,
-                    route_by=self._route_by,
-                    endpoint=self._parser.endpoint,
-                    all_columns=False,
-                )
-            except AdjustConfigurationError as error:
-                return AdjustConfigurationError(f"{error}\n  {read}")
-        detail = first.detail if isinstance(first, Receipt) else ""
-        return AdjustConfigurationError(f"{detail} {read}")
+        try:
+            check_columns(
+                list(first.row),
+                "the first row",
+                self._parser.options,
+                route_by=self._route_by,
+                endpoint=self._parser.endpoint,
+                all_columns=False,
+            )
+        except AdjustConfigurationError as error:
+            return AdjustConfigurationError(f"{error}\n  {read}")
+        return AdjustConfigurationError(f"{first.detail} {read}")
 
     @property
     def left_out_columns(self) -> list[str]:
