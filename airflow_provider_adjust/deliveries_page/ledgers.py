@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from airflow.sdk import BaseHook
 
 from airflow_provider_adjust.deliveries_page.limits import (
     STATEMENT_TIMEOUT_S,
@@ -20,6 +22,10 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.ledger.names import refuse_folding
 from airflow_provider_adjust.s2s.ledger.schema import VERSION, versions
 from airflow_provider_adjust.sql_rows import sql_hook
+
+_lock = threading.Lock()
+#: By the id of the connection: what the connection was, and the engine that was made of it.
+_engines: dict[str, tuple[str, sa.Engine]] = {}
 
 log = logging.getLogger(__name__)
 
@@ -54,10 +60,19 @@ def open_session(conn_id: str) -> Iterator[LedgerSession]:
 
 
 def _engine(conn_id: str) -> sa.Engine:
-    """An engine without a pool: the page opens few connections at once, and none outlives its answer or a fork."""
+    """The engine of the connection as it is now. It is kept, since it knows the compiled queries.
+
+    It has no pool: the page opens few connections at once, and none outlives its answer or a fork.
+    """
     try:
-        engine: sa.Engine = sql_hook(conn_id, None).get_sqlalchemy_engine(engine_kwargs={"poolclass": sa.pool.NullPool})
-        limit_connecting(engine)
+        uri = BaseHook.get_connection(conn_id).get_uri()
+        with _lock:
+            known_uri, engine = _engines.get(conn_id, (None, None))
+        if engine is None or known_uri != uri:
+            engine = sql_hook(conn_id, None).get_sqlalchemy_engine(engine_kwargs={"poolclass": sa.pool.NullPool})
+            limit_connecting(engine)
+            with _lock:
+                _engines[conn_id] = (uri, engine)
         return engine
     except Exception as error:  # whatever the hook of another provider may raise
         raise _read_error(conn_id, error) from None
