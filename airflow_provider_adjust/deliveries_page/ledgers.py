@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.ledger.schema import VERSION, versions
+from airflow_provider_adjust.s2s.ledger.sqlite_file import is_missing
 from airflow_provider_adjust.sql_rows import sql_hook
 
 #: Seconds after which Postgres cancels a query of the page. A slow query would slow the senders down.
@@ -36,6 +37,8 @@ def open_session(conn_id: str) -> Iterator[LedgerSession]:
     :raises LedgerReadError: the connection does not exist, its database fails, or no task has used the ledger yet.
     """
     engine = _engine(conn_id)
+    if is_missing(engine):
+        raise _no_ledger_yet(conn_id)
     try:
         with engine.connect() as connection:
             _forbid_writes(connection)
@@ -62,6 +65,13 @@ def _read_error(conn_id: str, error: Exception) -> LedgerReadError:
     )
 
 
+def _no_ledger_yet(conn_id: str) -> LedgerReadError:
+    return LedgerReadError(
+        f"The database of the connection {conn_id!r} has no ledger yet. "
+        "The first task that runs with it as ledger_conn_id creates one."
+    )
+
+
 def _forbid_writes(connection: sa.Connection) -> None:
     """Have the database refuse to write, where it can."""
     if connection.dialect.name == "postgresql":
@@ -74,10 +84,7 @@ def _forbid_writes(connection: sa.Connection) -> None:
 
 def _check_shape(connection: sa.Connection, conn_id: str) -> None:
     if not sa.inspect(connection).has_table(versions.name):
-        raise LedgerReadError(
-            f"The database of the connection {conn_id!r} has no ledger yet. "
-            "The first task that runs with it as ledger_conn_id creates one."
-        )
+        raise _no_ledger_yet(conn_id)
     version = connection.scalar(sa.select(versions.c.version))
     if version is not None and version > VERSION:
         raise LedgerReadError(
