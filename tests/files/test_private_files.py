@@ -103,9 +103,10 @@ def test_another_users_file_is_neither_written_nor_taken_over(tmp_path: Path, ca
     path = tmp_path / "rows.jsonl"
     path.write_text(LINE + "\n")
     os.chown(path, 12345, 12345)
-    for use in (lambda: open_private(str(path)), lambda: open_own(path)):
-        with pytest.raises(PermissionError, match="another user's"):
-            use()
+    with pytest.raises(PermissionError, match="another user's"):
+        open_private(str(path))
+    with pytest.raises(PermissionError, match="another user's"):
+        open_own(path)
     with ReceiptFile.of_try(str(tmp_path / "night.jsonl"), None) as file:
         file.carry_over(str(path), 1)
     assert path.read_text() == LINE + "\n"
