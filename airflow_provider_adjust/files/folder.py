@@ -85,9 +85,9 @@ def retain_files_for() -> timedelta | None:
     written = (conf.get(SECTION, RETENTION_OPTION, fallback="") or "").strip()
     if not written:
         return None
-    if not re.fullmatch(r"[0-9]{1,5}", written):
+    if not re.fullmatch(r"[1-9][0-9]{0,4}", written):
         raise AdjustConfigurationError(
-            f"[{SECTION}] {RETENTION_OPTION} is {written!r}; it must be a whole number of days, such as 30"
+            f"[{SECTION}] {RETENTION_OPTION} is {written!r}; it must be a whole number of days, such as 30, at least 1"
         )
     return timedelta(days=int(written))
 

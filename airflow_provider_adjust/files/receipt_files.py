@@ -51,6 +51,11 @@ class ReceiptFile:
         return cls(target.with_name(f"{target.stem}{marks}{target.suffix}") if marks else target)
 
     @property
+    def folder(self) -> ObjectStoragePath | None:
+        """The folder that the file is or would be in; None without a path."""
+        return None if self._path is None else self._path.parent
+
+    @property
     def written_to(self) -> str | None:
         """Where the lines are; None while there are none."""
         return None if self._file is None else str(self._path)
