@@ -11,13 +11,12 @@ from typing import Any, Self
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_adjust.files.folder import path_of
-from airflow_provider_adjust.files.private import is_local, local_path, new_file, open_own
+from airflow_provider_adjust.files.private import TEXT, is_local, local_path, new_file, open_own
 from airflow_provider_adjust.s2s.answers.outcome import UNRESOLVED
 from airflow_provider_adjust.s2s.answers.reasons import IN_FUTURE
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 log = logging.getLogger(__name__)
-_TEXT = {"encoding": "utf-8", "errors": "replace"}
 
 
 class ReceiptFile:
@@ -86,7 +85,7 @@ class ReceiptFile:
         if self._path is None:
             return
         try:
-            opened: Any = open_own(local_path(path)) if is_local(path) else path.open("r", **_TEXT)  # type: ignore[no-untyped-call]
+            opened: Any = open_own(local_path(path)) if is_local(path) else path.open("r", **TEXT)  # type: ignore[no-untyped-call]
         except FileNotFoundError:
             log.warning("What an earlier try listed in %s is no longer there", earlier)
             return

@@ -17,7 +17,7 @@ from typing import Any, Final
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_adjust.files.lines import LONGEST_LINE
-from airflow_provider_adjust.files.private import is_local, local_path, open_own
+from airflow_provider_adjust.files.private import TEXT, is_local, local_path, open_own
 from airflow_provider_adjust.s2s.account.rejected import is_rejected_line, is_response_line
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
@@ -102,9 +102,7 @@ def _changed_at(path: ObjectStoragePath) -> datetime:
 
 def _is_ours(path: ObjectStoragePath) -> bool:
     try:
-        opened: Any = (
-            open_own(local_path(path)) if is_local(path) else path.open("r", encoding="utf-8", errors="replace")
-        )
+        opened: Any = open_own(local_path(path)) if is_local(path) else path.open("r", **TEXT)  # type: ignore[no-untyped-call]
     except PermissionError:
         if is_local(path):
             return False  # another user's
