@@ -137,7 +137,7 @@ def test_what_airflows_database_has_of_an_event_is_in_tables_that_the_page_has(r
     """Event ids, device ids, and what leads to the files."""
     #: Of these the page says that they may have rows.
     with_rows = {"xcom"}
-    marks = ("kept-where-", "/files/rejected/", device(0)[:24])
+    marks = ("kept-where-", f"rejected/{DAG_ID}/", device(0)[:24])
     found: dict[str, str] = {}
     for (table,) in run.kept("SELECT name FROM sqlite_master WHERE type = 'table'"):
         for row in run.kept(f'SELECT * FROM "{table}"'):
