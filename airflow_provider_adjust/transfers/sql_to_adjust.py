@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,7 +10,7 @@ from airflow.sdk import Context
 
 from airflow_provider_adjust.lineage import query_lineage, report_query
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.events.rows import Row
 from airflow_provider_adjust.sql_rows import Parameters, sql_hook, stream_rows
 
@@ -62,13 +62,15 @@ class SqlToAdjustOperator(AdjustDeliveryOperator):
         self.fetch_size = fetch_size
 
     def rows(self, context: Context, stack: ExitStack) -> Iterable[Row]:
-        if not isinstance(self.sql, str):
-            raise AdjustConfigurationError("sql must be one SELECT, not a list of statements")
         hook = sql_hook(self.sql_conn_id, self.hook_params)
-        rows = stack.enter_context(stream_rows(hook, self.sql, self.parameters, self.fetch_size))
+        rows = stack.enter_context(stream_rows(hook, self.sql, self.parameters, self.fetch_size, self._known_names()))
         report_query(hook, self.sql)
         return rows
 
+    def _known_names(self) -> tuple[Collection[str], Collection[str]]:
+        """The names that the task's arguments give to columns, and then Adjust's."""
+        return self.row_options().column_names | {*filter(None, [self.route_by])}, EVENT.parameters
+
     def source_lineage(self) -> Lineage | None:
         hook = sql_hook(self.sql_conn_id, self.hook_params)
-        return query_lineage(hook, self.sql, self.sql_conn_id, has_parameters=self.parameters is not None)
+        return query_lineage(hook, self.sql, self.sql_conn_id, has_parameters=bool(self.parameters))

@@ -89,3 +89,8 @@ class RowOptions:
     def id_columns(self) -> tuple[str, ...]:
         """The columns that ``id_field`` names; none without it."""
         return (self.id_field,) if isinstance(self.id_field, str) else tuple(self.id_field or ())
+
+    @property
+    def column_names(self) -> frozenset[str]:
+        """Every name that the options give to a column of the source."""
+        return frozenset((*self.id_columns, *(self.column_map or ()), *self.extra_params, "event"))
