@@ -47,7 +47,14 @@ def _cursor_of_mysqlclient(connection: Any) -> Any:
 def _cursor_of_pymysql(connection: Any) -> Any:
     from pymysql.cursors import SSCursor
 
-    return connection.cursor(SSCursor)
+    class Cursor(SSCursor):  # type: ignore[misc] # it may have no types
+        def close(self) -> None:
+            """Forget the rest of the result. The connection is closed, and the driver would still try to read it."""
+            if self._result is not None:
+                self._result.unbuffered_active = False
+            self._result = self.connection = None
+
+    return connection.cursor(Cursor)
 
 
 def _cursor_of_mysql_connector(connection: Any) -> Any:
