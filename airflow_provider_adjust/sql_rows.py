@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pkgutil
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
@@ -12,7 +13,9 @@ from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook
 
 from airflow_provider_adjust.airflow_versions import AirflowException
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.redaction import escape, quote
 from airflow_provider_adjust.sources.drivers import source_of
 from airflow_provider_adjust.sources.names import match_names
@@ -58,6 +61,11 @@ def sql_hook(sql_conn_id: str, hook_params: Mapping[str, Any] | None, *, argumen
     return hook
 
 
+def known_names(options: RowOptions, route_by: str | None = None) -> tuple[Collection[str], Collection[str]]:
+    """The names that a sending task knows: those that its arguments give to columns, and then Adjust's."""
+    return options.column_names | {*filter(None, [route_by])}, EVENT.parameters.keys()
+
+
 @contextmanager
 def stream_rows(
     hook: DbApiHook,
@@ -98,7 +106,8 @@ def _close_all(those: Iterable[Any]) -> None:
 class QueryRows(Iterator[dict[str, Any]]):
     """The rows of a query, once, as mappings. Its columns are known before the first row is taken.
 
-    ``description`` is the cursor's: a sequence for each column, with its name and its type.
+    ``description`` is the cursor's: a sequence for each column, with its name and its type. ``values`` are the rows without
+    the columns' names. Of two columns with one name, a mapping has the last: who reads the rows checks ``columns`` first.
 
     :raises AdjustConfigurationError: there are no columns, or some that cannot be read.
     """
@@ -118,13 +127,12 @@ class QueryRows(Iterator[dict[str, Any]]):
         for name, column in zip(self.columns, self.description, strict=True):
             if name in used and (problem := source.problem_of(column)):
                 raise AdjustConfigurationError(f"the column {quote(name)} of the sql {problem}")
-        self._rows = self._read(first)
+        self.values = self._read(first)
 
     def __next__(self) -> dict[str, Any]:
-        return next(self._rows)
+        return dict(zip(self.columns, next(self.values), strict=True))
 
-    def _read(self, batch: Sequence[Any]) -> Iterator[dict[str, Any]]:
-        names = _each_once(self.columns)
+    def _read(self, batch: Sequence[Any]) -> Iterator[Sequence[Any]]:
         own_names = [column[0] for column in self.description]
         readers = [self._source.value_reader(column) for column in self.description]
         reads = any(readers)
@@ -136,7 +144,7 @@ class QueryRows(Iterator[dict[str, Any]]):
                     values = [read(value) if read else value for read, value in zip(readers, values, strict=True)]
                 if not _BYTES_OF_DRIVERS.isdisjoint(map(type, values)):
                     values = [bytes(value) if type(value) in _BYTES_OF_DRIVERS else value for value in values]
-                yield dict(zip(names, values, strict=True))
+                yield values
             batch = self._fetch()
 
     def _fetch(self) -> Sequence[Any]:
@@ -164,11 +172,8 @@ def column_names(description: Iterable[Any] | None, known_names: Sequence[Collec
 
     :raises AdjustConfigurationError: there is no result, or two columns have one name.
     """
-    return _each_once(_matched(description, known_names))
-
-
-def _each_once(names: list[str]) -> list[str]:
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    names = _matched(description, known_names)
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise AdjustConfigurationError(
             f"the sql returns more than one column named {escape(', '.join(repeated), 200)}; alias them apart"

@@ -189,6 +189,7 @@ def test_the_fields_are_those_that_the_hook_reads() -> None:
         "app_token",
         "environment",
         "api_token",
+        "digest_key",
         "connect_timeout",
         "read_timeout",
         "api_endpoint",

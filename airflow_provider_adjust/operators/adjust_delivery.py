@@ -33,6 +33,7 @@ from airflow_provider_adjust.s2s.account.tables import missing_line, summary_rep
 from airflow_provider_adjust.s2s.checkpoint import STATE_KEY, Checkpoint
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.errors import AdjustError, FinalError
+from airflow_provider_adjust.s2s.events.first_contact import check_columns
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.rows import Row
@@ -131,6 +132,15 @@ class AdjustDeliveryOperator(BaseOperator):
     def row_options(self) -> RowOptions:
         """How the rows are read, from the rendered arguments."""
         return options_of(self, RowOptions)
+
+    def check_columns(self, names: Sequence[Any], source: str) -> None:
+        """Refuse columns of which no row could be sent, before one is.
+
+        :param names: all columns of the source.
+        :param source: what has them, for the message.
+        :raises AdjustConfigurationError: columns are unknown, missing or there twice.
+        """
+        check_columns(names, source, self.row_options(), route_by=self.route_by)
 
     def send_options(self) -> SendOptions:
         """How the events are sent, from the rendered arguments. Override it to change what is not an argument."""
@@ -288,6 +298,12 @@ class AdjustDeliveryOperator(BaseOperator):
                     'id_scope="app"',
                     f"{ledger.known_under_another_key:,}",
                 )
+            if ledger is not None and ledger.not_compared:
+                self.log.warning(
+                    "%s events are in the ledger under a digest key that the connection does not have, and were taken for "
+                    "unchanged. Put the earlier digest_key, or S2S token, last in the connection's digest_key",
+                    f"{ledger.not_compared:,}",
+                )
 
     def _show_dry_run(self, run: DeliveryRun, rows: Sequence[Row] | Iterable[Row]) -> None:
         """Log the first events with ids masked, and what would be sent and what would not."""
@@ -299,6 +315,7 @@ class AdjustDeliveryOperator(BaseOperator):
                 lines = "\n".join(f"  {name}={text}" for name, text in params.items())
                 event_id = escape(item.event.event_id, 80)
                 self.log.info("Row %d would be sent as event %s\n%s", item.position, event_id, lines)
+        run.say_left_out(self.log)
         self.log.info("Dry run, nothing was sent\n%s", summary_report(run.summary))
         run.summary.check()
 

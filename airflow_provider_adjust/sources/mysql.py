@@ -48,6 +48,8 @@ def _cursor_of_pymysql(connection: Any) -> Any:
     from pymysql.cursors import SSCursor
 
     class Cursor(SSCursor):  # type: ignore[misc] # it may have no types
+        _result: Any
+
         def close(self) -> None:
             """Forget the rest of the result. The connection is closed, and the driver would still try to read it."""
             if self._result is not None:

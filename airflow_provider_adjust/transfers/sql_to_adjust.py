@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -10,9 +10,8 @@ from airflow.sdk import Context
 
 from airflow_provider_adjust.lineage import query_lineage, report_query
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.events.rows import Row
-from airflow_provider_adjust.sql_rows import Parameters, sql_hook, stream_rows
+from airflow_provider_adjust.sql_rows import Parameters, known_names, sql_hook, stream_rows
 
 if TYPE_CHECKING:
     from airflow_provider_adjust.lineage import Lineage
@@ -63,13 +62,11 @@ class SqlToAdjustOperator(AdjustDeliveryOperator):
 
     def rows(self, context: Context, stack: ExitStack) -> Iterable[Row]:
         hook = sql_hook(self.sql_conn_id, self.hook_params)
-        rows = stack.enter_context(stream_rows(hook, self.sql, self.parameters, self.fetch_size, self._known_names()))
-        report_query(hook, self.sql)
+        known = known_names(self.row_options(), self.route_by)
+        rows = stack.enter_context(stream_rows(hook, self.sql, self.parameters, self.fetch_size, known))
+        self.check_columns(rows.columns, "the sql")
+        report_query(hook, self.sql, self.sql_conn_id, has_parameters=bool(self.parameters))
         return rows
-
-    def _known_names(self) -> tuple[Collection[str], Collection[str]]:
-        """The names that the task's arguments give to columns, and then Adjust's."""
-        return self.row_options().column_names | {*filter(None, [self.route_by])}, EVENT.parameters
 
     def source_lineage(self) -> Lineage | None:
         hook = sql_hook(self.sql_conn_id, self.hook_params)

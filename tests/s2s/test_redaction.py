@@ -7,7 +7,10 @@ from typing import Any
 import pytest
 
 from airflow_provider_adjust.s2s.delivery.intake import row_digest
-from airflow_provider_adjust.s2s.redaction import escape, mask_values, quote, row_repr, safe_repr
+from airflow_provider_adjust.s2s.events.event import Lane
+from airflow_provider_adjust.s2s.events.rows import RowList
+from airflow_provider_adjust.s2s.redaction import Unshown, escape, mask_values, quote, row_repr, safe_repr
+from airflow_provider_adjust.s2s.transports import Completion
 
 
 class Unspeakable:
@@ -68,6 +71,11 @@ class Handle:
     """As drivers give for what they have no type for: its text is where it is in memory."""
 
 
+def _released(view: memoryview) -> memoryview:
+    view.release()
+    return view
+
+
 class NamedHandle:
     def __repr__(self) -> str:
         return f"<Handle of 'x' at {id(self):#X}>"
@@ -83,6 +91,7 @@ class NamedHandle:
         lambda: [Handle(), "0x1"],
         lambda: {"a": (Handle(),)},
         lambda: {1, Handle},
+        lambda: _released(memoryview(b"a")),
     ],
 )
 def test_the_text_of_a_row_for_a_digest_has_no_address(made: Any) -> None:
@@ -125,3 +134,11 @@ DEVICE = "de71ce00-0000-4000-8000-000000000001"
 )
 def test_a_refusals_detail_shows_no_id_where_another_value_belongs(detail: str, shown: str) -> None:
     assert mask_values(detail) == shown
+
+
+def test_a_closed_repr_shows_the_named_attributes_alone() -> None:
+    rows = RowList([{"gps_adid": DEVICE}] * 3)
+    assert (repr(rows), rows.rows) == ("RowList(rows=3)", 3)
+    assert repr(Unshown({"Authorization": "Bearer x"})) == "Unshown()"
+    assert repr(Lane("gps_adid", DEVICE, "f0ob4r")) == "Lane(id_name='gps_adid', key='f0ob4r')"
+    assert repr(Completion("key", 200, b"echo")) == "Completion(key='key', status=200, failure=None, failure_name='')"

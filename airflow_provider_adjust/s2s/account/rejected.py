@@ -16,7 +16,7 @@ from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
 from airflow_provider_adjust.s2s.events.rows import renamed
 from airflow_provider_adjust.s2s.events.values import is_missing, is_nan, scalar_text
-from airflow_provider_adjust.s2s.redaction import safe_repr
+from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, safe_repr
 
 #: The key of a rejected line that holds the row.
 ROW_KEY = "row"
@@ -45,7 +45,7 @@ def rejected_line(receipt: Receipt, endpoint: Endpoint = EVENT, *, column_map: M
     }
     try:
         return json.dumps({**entry, ROW_KEY: _plain_row(row, _plain, amounts)})
-    except Exception:  # a number of 5,000 digits, lists in lists without end
+    except VALUE_ERRORS:  # a number of 5,000 digits, lists in lists without end
         return json.dumps({**entry, ROW_KEY: _plain_row(row, _plain_or_text, amounts)})
 
 
@@ -73,7 +73,7 @@ def _plain_or_text(value: Any) -> Any:
     try:
         json.dumps(plain := _plain(value))
         return plain
-    except Exception:
+    except VALUE_ERRORS:
         return safe_repr(value)
 
 
