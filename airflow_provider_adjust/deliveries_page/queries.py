@@ -214,14 +214,18 @@ def runs(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, 
     if filters.status is not None or filters.reason is not None:
         query = query.where(of_status, of_reason, _COUNTS)
     if filters.after is not None:
-        query = query.where(sa.tuple_(*_TASK) < sa.tuple_(*decode_cursor(filters.after, (str, str, str, int))))
+        cursor = decode_cursor(filters.after, (str, str, str, int))
+        query = query.where(sa.tuple_(*_TASK) < sa.tuple_(*map(sa.literal, cursor)))
     found = connection.execute(query).all()
     shown = found[:PAGE_SIZE]
     open_events = _unsettled_by_task(connection, dag_ids, filters, now)
     ends = _ends(connection, [record.last_try for record in shown], now)
     items = [
         Run(
-            *record[:4],
+            record.dag_id,
+            record.run_id,
+            record.task_id,
+            record.map_index,
             {name: int(record._mapping[name]) for name in settled} | {"sending": 0},
             record.written_at,
             *ends[record.last_try],
@@ -282,7 +286,7 @@ def events(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
     if filters.after is not None:
         cursor = decode_cursor(filters.after, (datetime, str, str, str, str))
         # The first column is also compared alone: not every database uses an index for a comparison of whole rows.
-        query = query.where(_c.occurred_at >= cursor[0], sa.tuple_(*_EVENT) > sa.tuple_(*cursor))
+        query = query.where(_c.occurred_at >= cursor[0], sa.tuple_(*_EVENT) > sa.tuple_(*map(sa.literal, cursor)))
     found = connection.execute(query).all()
     return Page([EventRow(*tuple(record)) for record in found[:PAGE_SIZE]], _after(found, len(_EVENT)))
 

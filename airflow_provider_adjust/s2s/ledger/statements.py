@@ -56,7 +56,7 @@ class Numbers:
     def code(self, connection: sa.Connection, number: int) -> str:
         """The reason that has the number."""
         if number not in self._codes:
-            self._codes = dict(connection.execute(sa.select(reasons.c.id, reasons.c.code)).all())
+            self._codes = {row.id: row.code for row in connection.execute(sa.select(reasons.c.id, reasons.c.code))}
         return self._codes.get(number, "")
 
     def learn(self, engine: sa.Engine, wanted_scopes: Collection[Scope], wanted_reasons: Collection[str]) -> None:
