@@ -31,6 +31,11 @@ except ImportError:  # the common-sql provider before 1.32
 
 
 try:
+    from airflow.sdk.observability import stats
+except ImportError:  # Airflow before 3.3
+    from airflow.stats import Stats as stats  # type: ignore[no-redef]  # noqa: N813
+
+try:
     from airflow.sdk.bases.decorator import determine_kwargs
 except ImportError:  # Airflow 3.1
     from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[attr-defined]
@@ -44,4 +49,5 @@ __all__ = [
     "determine_kwargs",
     "get_hook_lineage_collector",
     "send_sql_hook_lineage",
+    "stats",
 ]

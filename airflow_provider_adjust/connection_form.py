@@ -78,7 +78,7 @@ STANDARD_FIELDS: Final = (
         placeholder="AppView > All apps > your app > Protection > S2S Security",
     ),
     # The Test button of Airflow 3.3.1 and 3.3.2 refuses every connection without a port (apache/airflow#73298).
-    StandardField(name="port", label="Port", placeholder="443"),
+    StandardField(name="port", label="Port", placeholder="443 (fill it in: the Test button needs a port)"),
 )
 
 # `extra` is hidden because every key that the hook reads from it has its own field below.
@@ -88,7 +88,10 @@ EXTRA_FIELDS: Final = (
     ExtraField(
         name="app_token",
         label="App token",
-        description="The app's token, in AppView > All apps > your app; a task or a row may name another.",
+        description=(
+            "Start here: the app's token, in AppView > All apps > your app (Airflow hides it once it is saved, so put the "
+            "app's name into Description); a task or a row may name another."
+        ),
         placeholder="4w565xzmb54d",
         # No length: the examples in Adjust's documentation have 12 and 13 characters.
         pattern="^[A-Za-z0-9]+$",
@@ -108,22 +111,22 @@ EXTRA_FIELDS: Final = (
         label="API token",
         description=(
             "Your user's API token, in your account profile in Adjust; only the Report Service and the Device API need "
-            "it, and it is not the S2S security token above."
+            "it, and it is not the S2S security token under Standard Fields."
         ),
         secret=True,
     ),
     ExtraField(
         name="connect_timeout",
-        label="Connect timeout",
-        description="Whole seconds to wait until Adjust accepts a connection.",
+        label="Connect timeout (seconds)",
+        description="How long to wait, in whole seconds, until Adjust accepts a connection.",
         kind="integer",
         default=DEFAULT_CONNECT_TIMEOUT,
         minimum=1,
     ),
     ExtraField(
         name="read_timeout",
-        label="Read timeout",
-        description="Whole seconds to wait for Adjust's answer to a request; past it the event is in doubt.",
+        label="Read timeout (seconds)",
+        description="How long to wait, in whole seconds, for Adjust's answer to a request; past it the event is in doubt.",
         kind="integer",
         default=DEFAULT_READ_TIMEOUT,
         minimum=1,
@@ -144,8 +147,8 @@ EXTRA_FIELDS: Final = (
     ),
     ExtraField(
         name="report_timeout",
-        label="Report timeout",
-        description="Whole seconds to wait for a report; large ones take minutes.",
+        label="Report timeout (seconds)",
+        description="How long to wait, in whole seconds, for a report; large ones take minutes.",
         kind="integer",
         default=DEFAULT_REPORT_TIMEOUT,
         minimum=1,

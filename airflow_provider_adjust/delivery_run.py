@@ -6,12 +6,14 @@ import logging
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import TYPE_CHECKING
 
 from airflow_provider_adjust.files.receipt_files import ReceiptFile
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.lineage import Destinations
+from airflow_provider_adjust.metrics import DeliveryMetrics
 from airflow_provider_adjust.s2s.account.budget import FailureBudget
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.account.tables import progress_line
@@ -132,17 +134,21 @@ class DeliveryRun:
             if self._ledger:
                 self._ledger.rejected_path = self.rejected.written_to
 
-    def deliver(self, rows: Sequence[Row] | Iterable[Row], task_log: Logger) -> None:
-        """Send the rows to their end; a line in the log says every few seconds how far it is."""
+    def deliver(self, rows: Sequence[Row] | Iterable[Row], task_log: Logger, metrics: DeliveryMetrics) -> None:
+        """Send the rows to their end; the log and the metrics say every few seconds how far it is."""
         expected = len(rows) if isinstance(rows, Sequence) else None
         started = reported = time.monotonic()
         # What earlier tries met, they have logged.
         logged = len(self.summary.first_details)
+        told_of_clock = False
         with closing(self._rounds(rows)) as rounds:
             for _ in rounds:
                 for (outcome, reason), detail in islice(self.summary.first_details.items(), logged, None):
                     logged += 1
                     task_log.warning("The first event that is %s: %s, %s", outcome, reason, detail)
+                if not told_of_clock and (difference := self.sender.clock_difference) is not None:
+                    told_of_clock = True
+                    task_log.warning("%s", _clock_warning(difference))
                 now = time.monotonic()
                 if now - reported >= PROGRESS_EVERY:
                     reported = now
@@ -155,6 +161,11 @@ class DeliveryRun:
                         waiting_for=self.sender.waiting_for,
                     )
                     task_log.info("%s", line)
+                    metrics.running(
+                        in_flight=self.sender.in_flight,
+                        last_event_at=self.summary.last_event_at,
+                        now=datetime.now(UTC),
+                    )
 
     def dry_run(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Job | Receipt]:
         """Read, check and order the rows, and send nothing; yield each item once it is counted."""
@@ -184,6 +195,14 @@ def counted_unsent(items: Iterable[Job | Receipt], summary: DeliverySummary) -> 
         else:
             summary.add(Receipt(Outcome.SKIPPED, "dry_run", item.event.event_id, item.position, event=item.event))
         yield item
+
+
+def _clock_warning(behind: timedelta) -> str:
+    where = "behind" if behind > timedelta(0) else "ahead of"
+    return (
+        f"The worker's clock is {abs(behind).total_seconds() / 60:.0f} minutes {where} the server's: fresh events may be "
+        "refused as created_at_in_future, or old ones sent too late. Set the worker's clock by NTP"
+    )
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import sqlalchemy as sa
 from airflow_provider_adjust.airflow_versions import AirflowException, AirflowNotFoundException
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
+from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, AdjustError, LedgerUnavailable
 from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
@@ -56,6 +57,27 @@ def hooks_by_route(
 
 def _hook(conn_id: str, options: RowOptions) -> AdjustS2SHook:
     return AdjustS2SHook(conn_id, app_token=options.app_token, environment=options.environment)
+
+
+def destination_line(route: Route, memory: str) -> str:
+    """Where a route's events go, for the first line of a log: a rehearsal and a real night must not look the same.
+
+    :param memory: what keeps the events from being sent again, in words.
+    """
+    parser = route.parser
+    given, key = parser.defaults, parser.endpoint.key
+    app = given.get("app_token")
+    # Airflow masks the whole token in its logs, since its name in the connection says token. The start tells two apps apart.
+    parts = [f"app {app[:4]}..." if app else "the app that each row names"]
+    if parser.event_tokens:
+        names = ", ".join(f"{name} ({token})" for name, token in sorted(parser.event_tokens.items()))
+        parts.append(f"event tokens {names}")
+    elif key is not None:
+        name = key.replace("_", " ")
+        parts.append(f"{name} {given[key]}" if key in given else f"the {name} that each row names")
+    environment = given.get("environment")
+    parts.append(f"environment {environment}" if environment else "the environment that each row names")
+    return f"Sending to {route.target.url}: {', '.join(parts)}; connection {route.connection}, {memory}"
 
 
 def task_instance_id(ti: Any, task_id: str) -> TaskInstanceId:

@@ -37,10 +37,7 @@ class AdjustDeliveriesLink(BaseOperatorLink):
         ledger = getattr(operator, "ledger_conn_id", None)
         if not ledger:
             return ""
-        query = {"ledger": ledger, "dag_id": ti_key.dag_id, "run_id": ti_key.run_id, "task_id": ti_key.task_id}
-        if ti_key.map_index >= 0:
-            query["map_index"] = ti_key.map_index
-        return f"{_ui_path()}{PREFIX}/?{urlencode(query)}"
+        return _ui_path() + deliveries_path(ledger, ti_key.dag_id, ti_key.run_id, ti_key.task_id, ti_key.map_index)
 
 
 class AdjustRejectedFileLink(BaseOperatorLink):
@@ -60,6 +57,14 @@ class AdjustDashboardLink(BaseOperatorLink):
 
     def get_link(self, operator: BaseOperator, *, ti_key: Any) -> str:
         return DASHBOARD_URL
+
+
+def deliveries_path(ledger_conn_id: str, dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
+    """The deliveries page on one task instance, below Airflow's base address."""
+    query: dict[str, Any] = {"ledger": ledger_conn_id, "dag_id": dag_id, "run_id": run_id, "task_id": task_id}
+    if map_index >= 0:
+        query["map_index"] = map_index
+    return f"{PREFIX}/?{urlencode(query)}"
 
 
 def file_url(path: str) -> str:

@@ -1,26 +1,34 @@
 """The report on one try of a delivery, for people: a subject, a plain text, a Slack message and HTML.
 
-It has counts, revenue, reasons and links. It has no rows, and no message of an exception that is not this provider's:
-both may hold device ids.
+It has counts, revenue, what is missing by reason with what to do about it, and links. It has no rows, and no message of an
+exception that is not this provider's: both may hold device ids.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
-from airflow_provider_adjust.notifications.ending import KILLED, SUCCEEDED, how_it_ended
-from airflow_provider_adjust.notifications.killed_try import result_in_ledger
-from airflow_provider_adjust.s2s.account.tables import plain_table
+from airflow_provider_adjust.links.adjust_links import deliveries_path
+from airflow_provider_adjust.notifications import formats
+from airflow_provider_adjust.notifications.ending import FAILED, KILLED, SKIPPED, SUCCEEDED, how_it_ended
+from airflow_provider_adjust.notifications.killed_try import ledger_of, result_in_ledger
 from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES, SETTLED_BEFORE
+from airflow_provider_adjust.s2s.answers.reasons import reason_of
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+
+_VERDICTS = {FAILED: "FAILED", KILLED: "KILLED", SKIPPED: "SKIPPED"}
+#: A head and the lines.
+Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
 class DeliveryReport:
     """One ended try of a task, or the missed deadline of a DAG run, which has no numbers.
+
+    ``verdict`` is the one word that the subject begins with: OK, INCOMPLETE (the task succeeded, and events are missing),
+    FAILED, KILLED, SKIPPED, DRY RUN or LATE (a missed deadline).
 
     ``result`` is the task's result, which a failed try has too; None if the try ended before it counted anything. Of a
     try that was killed it is what the ledger has. ``ended`` is how it ended, ``failure`` why in one line, empty for a
@@ -35,6 +43,8 @@ class DeliveryReport:
     failure: str = ""
     deadline: str = ""
     ended: str = SUCCEEDED
+    #: The deliveries page on this task instance; empty without a ledger.
+    page_url: str = ""
 
     @classmethod
     def of(cls, context: Mapping[str, Any]) -> DeliveryReport:
@@ -56,6 +66,7 @@ class DeliveryReport:
             result=result_in_ledger(context) if ended == KILLED else result,
             failure=failure,
             ended=ended,
+            page_url=_page_url(context),
         )
 
     @classmethod
@@ -69,57 +80,66 @@ class DeliveryReport:
         return cls(task=run["dag_id"], run_id=run["dag_run_id"], deadline=str(deadline["deadline_time"]))
 
     @property
-    def subject(self) -> str:
-        """The result in one line."""
+    def verdict(self) -> str:
+        """The end in one word."""
         if self.deadline:
-            return f"Adjust: {self.task} has not ended by its deadline, {self.deadline}"
-        return f"Adjust: {self.task} {self.ended}, {self._share()}"
+            return "LATE"
+        if self.ended in _VERDICTS:
+            return _VERDICTS[self.ended]
+        if self._would_have_sent:
+            return "DRY RUN"
+        return "INCOMPLETE" if self._missing else "OK"
+
+    @property
+    def subject(self) -> str:
+        """The result in one line, the verdict first: a phone shows the first words only."""
+        return f"[Adjust] {self.verdict}: {self._share()} ({self.task})"
 
     @property
     def text(self) -> str:
         """The whole report as plain text."""
-        parts = [f"{self.subject}\n{self._where()}"]
-        if self.failure:
-            parts.append(self.failure)
-        parts += (plain_table(head, rows, right=("events",)) for head, rows in self._tables())
-        parts.append("\n".join(f"{name}: {value}" for name, value in self._links()))
-        return "\n\n".join(filter(None, parts))
+        return formats.text(self)
 
     @property
     def slack(self) -> str:
         """The whole report in Slack's markup."""
-        parts = [f"*{_for_slack(self.subject)}*\n{_for_slack(self._where())}"]
-        if self.failure:
-            parts.append(f"> {_for_slack(self.failure)}")
-        for head, rows in self._tables():
-            parts.append(f"```{_for_slack(plain_table(head, rows, right=('events',)))}```")
-        parts.append("\n".join(f"{name}: {_for_slack(value)}" for name, value in self._links()))
-        return "\n".join(filter(None, parts))
+        return formats.slack(self)
 
     @property
     def html(self) -> str:
         """The whole report as HTML for an e-mail."""
-        parts = [f"<h3>{escape(self.subject)}</h3><p>{escape(self._where())}</p>"]
-        if self.failure:
-            parts.append(f"<p><strong>{escape(self.failure)}</strong></p>")
-        parts += (_html_table(head, rows) for head, rows in self._tables())
-        for name, value in self._links():
-            shown = f'<a href="{escape(value)}">{escape(value)}</a>' if value.startswith("http") else escape(value)
-            parts.append(f"<p>{name}: {shown}</p>")
-        return "\n".join(parts)
+        return formats.html(self)
+
+    @property
+    def _missing(self) -> list[Mapping[str, Any]]:
+        """What was not delivered, by reason."""
+        return self.result["not_delivered"] if self.result else []
+
+    @property
+    def _would_have_sent(self) -> int:
+        return self.result["by_reason"].get("dry_run", 0) if self.result else 0
 
     def _share(self) -> str:
+        if self.deadline:
+            return f"the run has not ended by its deadline, {self.deadline}"
         if self.result is None:
-            return "what it had delivered is not known" if self.ended == KILLED else "before anything was counted"
+            return "what it had delivered is not known" if self.ended == KILLED else "nothing was counted"
         new, delivered = self.result["read"] - self._known, self.result["delivered"]
-        if self.result["by_reason"].get("dry_run"):
-            return f"a dry run, which would have sent {self.result['by_reason']['dry_run']:,} of {new:,} events"
-        if self._known and not new and self.ended != KILLED:
+        if self._would_have_sent:
+            return f"would have sent {self._would_have_sent:,} of {new:,} events"
+        revenue = formats.money(self.result["revenue"])
+        amount = f", {revenue}" if revenue else ""
+        if self.ended == KILLED:
+            return f"{delivered:,} events delivered before that{amount}"
+        if self._missing:
+            events = sum(each["events"] for each in self._missing)
+            total = formats.money(formats.total(each["revenue"] for each in self._missing))
+            return f"{events:,} of {new:,} events not delivered" + (f", {total} missing" if total else "")
+        if self.ended == FAILED:
+            return f"stopped after {self.result['read']:,} rows, {delivered:,} events delivered{amount}"
+        if self._known and not new:
             return f"nothing new, {self._known:,} events were settled by earlier runs"
-        revenue = _money(self.result["revenue"])
-        share = f"{delivered:,}" if self.ended == KILLED else f"{delivered:,} of {new:,}"
-        before = " before that" if self.ended == KILLED else ""
-        return f"{share} events delivered{before}" + (f" ({revenue})" if revenue else "")
+        return f"{delivered:,} of {new:,} events delivered{amount}"
 
     @property
     def _known(self) -> int:
@@ -127,51 +147,47 @@ class DeliveryReport:
         by_reason = self.result["by_reason"] if self.result else {}
         return sum(by_reason.get(reason, 0) for reason in SETTLED_BEFORE)
 
-    def _where(self) -> str:
+    def where(self) -> str:
+        """The run and the try."""
         return f"Run {self.run_id}" + (f", try {self.try_number}" if self.try_number else "")
 
-    def _tables(self) -> list[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    def table(self) -> Table | None:
+        """Events and delivered revenue by outcome; None if nothing was counted."""
         if self.result is None:
-            return []
+            return None
         result = self.result
         counts: list[tuple[str, ...]] = [("counted" if self.ended == KILLED else "read", f"{result['read']:,}", "")]
         for outcome in FINAL_OUTCOMES:
             if count := result[outcome.value]:
-                note = _money(result["revenue"]) if outcome.value == "delivered" else ""
+                note = formats.money(result["revenue"]) if outcome.value == "delivered" else ""
                 if outcome.value == "skipped" and self._known:
                     note = f"{self._known:,} settled by earlier runs"
                 counts.append((outcome.value, f"{count:,}", note))
-        tables: list[tuple[tuple[str, ...], list[tuple[str, ...]]]] = [(("outcome", "events", "revenue"), counts)]
-        reasons: list[tuple[str, ...]] = [
-            (name, f"{count:,}") for name, count in result["by_reason"].items() if name not in SETTLED_BEFORE
-        ]
-        if reasons:
-            tables.append((("reason", "events"), reasons))
-        return tables
+        return ("outcome", "events", "revenue"), counts
 
-    def _links(self) -> list[tuple[str, str]]:
-        links = [("Log", self.log_url)] if self.log_url else []
-        if self.result and self.result["rejected_path"]:
-            links.append(("Not delivered", self.result["rejected_path"]))
-        return links
+    def advice(self) -> list[tuple[str, str]]:
+        """For each reason the events and the revenue that are missing, and what to do; the largest revenue first."""
+        advice = []
+        for each in self._missing:
+            amount = formats.money(each["revenue"])
+            count = f"{each['events']:,} {each['outcome']}: {each['reason']}" + (f", {amount}" if amount else "")
+            told = reason_of(each["reason"]).advice
+            advice.append((count, told[0].upper() + told[1:]))
+        return advice
 
-
-def _money(revenue: Mapping[str, str]) -> str:
-    return ", ".join(f"{amount} {currency}" for currency, amount in revenue.items())
-
-
-def _for_slack(text: str) -> str:
-    # The characters that Slack wants escaped: https://docs.slack.dev/messaging/formatting-message-text
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    def links(self) -> list[tuple[str, str]]:
+        """The links that there are, by name."""
+        links = [("Log", self.log_url), ("Adjust deliveries", self.page_url)]
+        if self.result:
+            links.append(("Rejected file", self.result["rejected_path"]))
+        return [(name, value) for name, value in links if value]
 
 
-def _html_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    def line(cells: tuple[str, ...], tag: str) -> str:
-        sides = ("right" if name == "events" else "left" for name in head)
-        inside = "".join(
-            f'<{tag} align="{side}">{escape(text)}</{tag}>' for text, side in zip(cells, sides, strict=True)
-        )
-        return f"<tr>{inside}</tr>"
-
-    body = "\n".join([line(head, "th"), *(line(row, "td") for row in rows)])
-    return f'<table border="1" cellpadding="4" cellspacing="0">\n{body}\n</table>'
+def _page_url(context: Mapping[str, Any]) -> str:
+    ti = context["ti"]
+    # The log's address is below Airflow's own, which its configuration has on the server's side only.
+    base, is_below, _ = ti.log_url.partition("/dags/")
+    ledger = ledger_of(context)
+    if not ledger or not is_below:
+        return ""
+    return f"{base}{deliveries_path(ledger, ti.dag_id, ti.run_id, ti.task_id, getattr(ti, 'map_index', -1))}"

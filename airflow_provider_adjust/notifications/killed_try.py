@@ -11,7 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
-from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.outcome import Outcome, is_undelivered
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId, TryCounts, counts_of
 from airflow_provider_adjust.sql_rows import sql_hook
 
@@ -26,7 +26,7 @@ def result_in_ledger(context: Mapping[str, Any]) -> dict[str, Any] | None:
     A checkpoint cannot be read here: the Dag processor, which calls for a killed try, has no task state store.
     """
     try:
-        conn_id = _ledger_conn_id(context)
+        conn_id = ledger_of(context)
         if not conn_id:
             return None
         engine = sql_hook(conn_id, None, argument="ledger_conn_id").get_sqlalchemy_engine()
@@ -40,12 +40,19 @@ def result_in_ledger(context: Mapping[str, Any]) -> dict[str, Any] | None:
     return _as_result(counts) if counts else None
 
 
-def _ledger_conn_id(context: Mapping[str, Any]) -> str | None:
-    """The task's argument, rendered. A mapped task that never ran here has it among its common arguments."""
+def ledger_of(context: Mapping[str, Any]) -> str | None:
+    """The task's ledger_conn_id, rendered; None where there is none, or its template cannot be rendered here.
+
+    A mapped task that never ran here has it among its common arguments.
+    """
     task = context.get("task")
     given = getattr(task, "ledger_conn_id", None) or getattr(task, "partial_kwargs", {}).get("ledger_conn_id")
     if task is not None and isinstance(given, str) and "{" in given:
-        given = task.render_template(given, context)
+        try:
+            return str(task.render_template(given, context))
+        except Exception as error:
+            log.warning("ledger_conn_id could not be rendered for the message (%s)", type(error).__name__)
+            return None
     return given
 
 
@@ -77,12 +84,15 @@ def _as_result(counts: TryCounts) -> dict[str, Any]:
         summary.outcomes[each.outcome] += each.events
         if each.reason:
             summary.reasons[each.outcome, each.reason] += each.events
-        if each.outcome == Outcome.DELIVERED.value and each.currency and each.revenue is not None:
-            summary.revenue[each.currency] = summary.revenue.get(each.currency, Decimal(0)) + each.revenue
+        if each.currency and each.revenue is not None:
+            amount = _in_cents(each.revenue)
+            if each.outcome == Outcome.DELIVERED.value:
+                summary.revenue[each.currency] = summary.revenue.get(each.currency, Decimal(0)) + amount
+            elif is_undelivered(each.outcome, each.reason):
+                summary.revenue_by_reason.setdefault((each.outcome, each.reason), {})[each.currency] = amount
     # Whether they went out, nobody knows.
     summary.outcomes[Outcome.IN_DOUBT.value] += counts.sending
     summary.read = summary.settled
-    summary.revenue = {currency: _in_cents(amount) for currency, amount in summary.revenue.items()}
     return summary.as_result(seconds=counts.seconds, rejected_path=None)
 
 

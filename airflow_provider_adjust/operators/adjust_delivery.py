@@ -25,10 +25,11 @@ from airflow_provider_adjust.links.adjust_links import (
     AdjustDeliveriesLink,
     AdjustRejectedFileLink,
 )
+from airflow_provider_adjust.metrics import DeliveryMetrics
 from airflow_provider_adjust.option_arguments import options_of, takes_options, templated
-from airflow_provider_adjust.routes import hooks_by_route, open_ledger, task_instance_id
+from airflow_provider_adjust.routes import destination_line, hooks_by_route, open_ledger, task_instance_id
 from airflow_provider_adjust.s2s.account.budget import FailureBudget
-from airflow_provider_adjust.s2s.account.tables import summary_report
+from airflow_provider_adjust.s2s.account.tables import missing_line, summary_report
 from airflow_provider_adjust.s2s.checkpoint import STATE_KEY, Checkpoint
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.errors import AdjustError, FinalError
@@ -198,13 +199,21 @@ class AdjustDeliveryOperator(BaseOperator):
                 self._run = run
                 if self._killed:
                     self.on_kill()
-                run.deliver(rows, self.log)
+                metrics = DeliveryMetrics.of(run.summary, context.get("ti"))
+                run.deliver(rows, self.log, metrics)
         except BaseException as error:
             if self._run is None:
                 raise
             failure = error
         run.report_lineage()
-        return self._conclude(run, failure, budget, seconds=time.monotonic() - started)
+        seconds = time.monotonic() - started
+        try:
+            return self._conclude(run, failure, budget, seconds=seconds)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            metrics.ended(run.summary, seconds=seconds, failed=failure is not None)
 
     def _conclude(
         self, run: DeliveryRun, failure: BaseException | None, budget: FailureBudget, *, seconds: float
@@ -212,13 +221,16 @@ class AdjustDeliveryOperator(BaseOperator):
         """Log how it ended; return the result of a success, or raise the failure."""
         rejected_path = run.rejected.written_to
         self.delivery_result = result = run.summary.as_result(seconds=seconds, rejected_path=rejected_path)
-        self.log.info("%s\n%s", "Delivery stopped early" if failure else "Delivery ended", summary_report(run.summary))
+        ended = f"Delivery stopped early, after {run.summary.read:,} rows were read" if failure else "Delivery ended"
+        self.log.info("%s\n%s", ended, summary_report(run.summary))
         if rejected_path:
             self.log.info("What was not delivered is listed with reasons in %s", rejected_path)
         if failure:
             # The cause takes precedence over the counts: after a full disk, for example, some events have no outcome.
             raise failure
         run.check(budget)
+        if missing := missing_line(run.summary):
+            self.log.warning("%s", missing)
         return result
 
     def _open(self, context: Context, stack: ExitStack, sending: SendOptions, ledger: Ledger | None) -> DeliveryRun:
@@ -228,6 +240,8 @@ class AdjustDeliveryOperator(BaseOperator):
         ignored = () if self.route_by is None else (self.route_by,)
         # First, so that a mistake in a connection or an option shows before anything is opened.
         routes = {name: hook.route(options, ignored=ignored) for name, hook in hooks.items()}
+        for route in routes.values():
+            self.log.info("%s", destination_line(route, self._memory))
         ti = context.get("ti")
         rejected = stack.enter_context(ReceiptFile.of_try(self.rejected_path, ti))
         responses = stack.enter_context(ReceiptFile.of_try(self.responses_path, ti))
@@ -246,6 +260,15 @@ class AdjustDeliveryOperator(BaseOperator):
                 ledger=ledger,
             )
         )
+
+    @property
+    def _memory(self) -> str:
+        """What keeps events from being sent twice."""
+        if self.send_nothing:
+            return "as a dry run, which sends nothing"
+        if self.ledger_conn_id is not None:
+            return f"ledger {self.ledger_conn_id}"
+        return "a checkpoint for retries" if self.durable else "nothing remembers what was sent"
 
     @contextmanager
     def _ledger(self, context: Context, sending: SendOptions) -> Iterator[Ledger | None]:

@@ -27,6 +27,7 @@ from campaign.troubles import Scene
 _GRACE = 30.0
 #: At most so many tries are not killed, until one of them has nothing left to do.
 _LAST_TRIES = 6
+_UNDISTURBED = 3
 #: Seconds; a try that takes longer hangs.
 _LONGEST_TRY = 300.0
 #: Two runs of a story see the same things at once.
@@ -124,7 +125,8 @@ class TaskRun:
             self._process = process
             if self._is_stopped:
                 process.kill()
-            if self._killed < self.kills:
+            # A try that a trouble ends is not killed; the last ones have to be left alone all the same.
+            if self._killed < self.kills and this.number <= self.kills + _LAST_TRIES - _UNDISTURBED:
                 kind = self._kill(process, this)
             process.join(_LONGEST_TRY)
         with _seen:
@@ -142,7 +144,11 @@ class TaskRun:
         noted = list(read_journal(this.journal))
         self.story.resent_answered |= {key for what, key in noted if what == "sent"} & self._answered
         if kind == "SIGTERM":
-            answered = {key for what, key in noted if what in {"delivered", "duplicate", "rejected"}}
+            settled = {"delivered", "duplicate"}
+            if self.story.setting.trouble != "disk full at the rejected file":
+                # A refusal that could not be listed is not settled: it is offered again, or nobody would hear of it.
+                settled.add("rejected")
+            answered = {key for what, key in noted if what in settled}
             if self.story.setting.trouble in _CHECKPOINT_AWAY:
                 # A stopped task has a few seconds, and its memory took nothing in them.
                 self.story.doubts.update(answered)

@@ -201,7 +201,8 @@ def test_tokens_and_environment_that_cannot_be_are_refused_before_anything_is_se
     assert not reveals(refusal.value)
     works, message = AdjustS2SHook().test_connection()
     assert not works
-    assert message == str(refusal.value)
+    # Airflow tests under a name that it makes up.
+    assert message == str(refusal.value).removeprefix("connection 'adjust_default': ")
     assert adjust.stats()["requests"] == 0
 
 

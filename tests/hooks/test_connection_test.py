@@ -15,7 +15,7 @@ SURE = "Adjust refuses a wrong S2S token only once S2S authentication is enabled
 
 CONNECTION_TESTS: dict[str, tuple[dict[str, Any], dict[str, Any], bool, str]] = {
     # settings of the stand-in, changes to the connection; whether it works, and what the message says
-    "all is right": ({}, {}, True, f"S2S security token accepted; app token accepted. {SURE}"),
+    "all is right": ({}, {}, True, f"S2S security token not refused; app token accepted. {SURE}"),
     "wrong S2S token": ({}, {"token": "wrong"}, False, "the S2S security token is missing or wrong (status 401)"),
     "wrong S2S token, 202": (
         {"enforce": False}, {"token": "wrong"}, False, "the S2S security token is wrong (status 202)",
@@ -29,8 +29,8 @@ CONNECTION_TESTS: dict[str, tuple[dict[str, Any], dict[str, Any], bool, str]] = 
     ),
     "unknown app token": ({"app_tokens": ["other"]}, {}, False, "the app token is unknown to Adjust (status 404)"),
     "inactive app": ({"inactive_app_tokens": [APP_TOKEN]}, {}, False, "app_inactive (status 403)"),
-    "no app token": ({}, {"app_token": None}, True, "S2S security token accepted; no app token set, so none was"),
-    "no environment": ({}, {"environment": None}, True, "app token accepted"),
+    "no app token": ({}, {"app_token": None}, True, "S2S security token not refused; no app token set, so none was"),
+    "no environment": ({}, {"environment": None}, True, "No environment is set, so each task or row must name it."),
     "Adjust is busy": ({"fault_plan": ["503"]}, {}, False, "answers status 503; try again later"),
     "Adjust hangs up": ({"fault_plan": ["reset_before"]}, {}, False, "gave no readable answer"),
     "Adjust hangs": (

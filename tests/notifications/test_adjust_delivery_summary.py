@@ -47,7 +47,7 @@ def after_a_delivery(task_id: str = "send", **arguments: Any) -> dict[str, Any]:
 def test_an_email_tells_of_a_delivery(adjust: SandboxServer, inbox: Inbox) -> None:
     AdjustDeliverySummaryNotifier(email_to=["data@example.com", "ops@example.com"])(after_a_delivery())
     [message] = inbox.messages
-    assert message["Subject"] == "Adjust: revenue.send succeeded, 2 of 2 events delivered (2.50 EUR)"
+    assert message["Subject"] == "[Adjust] OK: 2 of 2 events delivered, 2.50 EUR (revenue.send)"
     assert message["To"] == "data@example.com, ops@example.com"
     assert message["From"] == "airflow@example.com"
     [html] = [part.get_content() for part in message.walk() if part.get_content_type() == "text/html"]
@@ -66,9 +66,9 @@ def test_slack_is_told_through_a_webhook_and_through_the_api(adjust: SandboxServ
     assert by_webhook["text"] == by_api["text"]
     assert by_api["channel"] == "#revenue"
     text = by_api["text"]
-    assert text.startswith("*Adjust: revenue.send failed, 1 of 2 events delivered (1.25 EUR)*\n")
+    assert text.startswith("*[Adjust] FAILED: 1 of 2 events not delivered, 1.25 EUR missing (revenue.send)*\n")
     assert "RejectedBudgetExceeded: 1 of 2 events were refused" in text
-    assert "device_not_found       1" in text
+    assert "*1 rejected: device_not_found, 1.25 EUR*" in text
     assert not reveals(text)
 
 
@@ -90,7 +90,10 @@ def test_one_notifier_reports_on_each_task_by_itself(adjust: SandboxServer, slac
     notifier = AdjustDeliverySummaryNotifier(slack_webhook_conn_id="slack_webhook")
     for task_id in ("first", "second"):
         notifier(after_a_delivery(task_id))
-    assert [post["text"].split()[1] for _, post in slack.posts] == ["revenue.first", "revenue.second"]
+    assert [post["text"].splitlines()[0].split()[-1] for _, post in slack.posts] == [
+        "(revenue.first)*",
+        "(revenue.second)*",
+    ]
 
 
 def test_a_message_is_not_rendered_as_a_template(adjust: SandboxServer, inbox: Inbox) -> None:
@@ -99,7 +102,7 @@ def test_a_message_is_not_rendered_as_a_template(adjust: SandboxServer, inbox: I
     context["ti"].dag_id = "{{ 6 * 7 }}"
     AdjustDeliverySummaryNotifier(email_to="data@example.com")(context)
     [message] = inbox.messages
-    assert message["Subject"].startswith("Adjust: {{ 6 * 7 }}.send succeeded")
+    assert message["Subject"] == "[Adjust] OK: 2 of 2 events delivered, 2.50 EUR ({{ 6 * 7 }}.send)"
 
 
 def test_a_channel_that_fails_does_not_stop_the_other(
@@ -120,7 +123,7 @@ LATE: dict[str, Any] = {
     "dag_run": {"dag_id": "revenue", "dag_run_id": "night"},
     "deadline": {"id": "1", "deadline_time": datetime(2026, 11, 19, 8, tzinfo=UTC)},
 }
-SUBJECT = "Adjust: revenue has not ended by its deadline, 2026-11-19 08:00:00+00:00"
+SUBJECT = "[Adjust] LATE: the run has not ended by its deadline, 2026-11-19 08:00:00+00:00 (revenue)"
 
 
 def test_airflow_still_gives_these_fields_of_a_late_run() -> None:
@@ -245,12 +248,12 @@ def test_airflow_calls_it_when_a_task_has_ended(
     log = done.stdout + done.stderr
     assert "Failed to run task callback" not in log, log[-5000:]
     assert sorted(str(message["Subject"]) for message in inbox.messages) == [
-        "Adjust: told.send [0] succeeded, 1 of 1 events delivered (1.25 EUR)",
-        "Adjust: told.send [1] failed, 0 of 1 events delivered",
+        "[Adjust] FAILED: 1 of 1 events not delivered (told.send [1])",
+        "[Adjust] OK: 1 of 1 events delivered, 1.25 EUR (told.send [0])",
     ]
     texts = sorted(post["text"] for _, post in slack.posts)
     assert len(texts) == 2
-    assert "invalid_revenue       1" in texts[1]
+    assert "*1 invalid: invalid_revenue*" in texts[0]
     assert all("/dags/told/runs/" in text for text in texts)
     assert not reveals([message.as_string() for message in inbox.messages])
     assert not reveals(texts)

@@ -89,7 +89,7 @@ def called_by_the_dag_processor(slack: Slack, *, mapped: bool = False, **argumen
 
 def test_it_is_called_killed_and_never_a_success(slack: Slack) -> None:
     text = called_by_the_dag_processor(slack)
-    assert text.startswith("*Adjust: revenue.send was killed, what it had delivered is not known*\nRun night, try 1\n")
+    assert text.startswith("*[Adjust] KILLED: what it had delivered is not known (revenue.send)*\nRun night, try 1\n")
     assert "its worker was lost, or the task was killed" in text
     assert "succeeded" not in text
 
@@ -103,12 +103,12 @@ def test_the_ledger_says_what_it_had_delivered(
     ran(ledger)
     kill(ledger, sending=1)
     text = called_by_the_dag_processor(slack, mapped=mapped, ledger_conn_id=conn_id)
-    assert text.startswith("*Adjust: revenue.send was killed, 3 events delivered before that (3.75 EUR)*\n")
+    assert text.startswith("*[Adjust] KILLED: 3 events delivered before that, 3.75 EUR (revenue.send)*\n")
     words = " ".join(text.split())
     assert "counted 5 delivered 3 3.75 EUR in_doubt 1 rejected 1" in words or (
         "counted 5 delivered 3 3.75 EUR rejected 1 in_doubt 1" in words
     )
-    assert "device_not_found 1" in words
+    assert "*1 rejected: device_not_found, 1.25 EUR* A retry cannot help; " in words
 
 
 def test_only_the_try_that_was_killed_counts(adjust: SandboxServer, ledger: sa.Engine, slack: Slack) -> None:
@@ -116,7 +116,7 @@ def test_only_the_try_that_was_killed_counts(adjust: SandboxServer, ledger: sa.E
     ran(ledger, try_number=2)
     kill(ledger)
     text = called_by_the_dag_processor(slack, ledger_conn_id="adjust_ledger")
-    assert "5 events delivered before that (6.25 EUR)" in text
+    assert "5 events delivered before that, 6.25 EUR" in text
 
 
 @pytest.mark.parametrize("name", ["no try of it", "no ledger yet", "no connection", "no database"])
@@ -131,7 +131,7 @@ def test_a_ledger_that_says_nothing_leaves_the_message_without_numbers(
     elif name == "no database":
         monkeypatch.setenv("AIRFLOW_CONN_ADJUST_LEDGER", json.dumps({"conn_type": "adjust"}))
     text = called_by_the_dag_processor(slack, ledger_conn_id="adjust_ledger")
-    assert text.startswith("*Adjust: revenue.send was killed, what it had delivered is not known*\n")
+    assert text.startswith("*[Adjust] KILLED: what it had delivered is not known (revenue.send)*\n")
 
 
 @pytest.fixture
@@ -154,12 +154,12 @@ def test_a_ledger_that_does_not_answer_delays_the_message_no_longer(
 @pytest.mark.parametrize(
     ("state", "headline"),
     [
-        (None, "was killed, what it had delivered is not known"),
-        ("running", "was killed, what it had delivered is not known"),
-        ("up_for_retry", "failed, before anything was counted"),
-        ("failed", "failed, before anything was counted"),
-        ("skipped", "was skipped, before anything was counted"),
-        ("success", "succeeded, before anything was counted"),
+        (None, "KILLED: what it had delivered is not known"),
+        ("running", "KILLED: what it had delivered is not known"),
+        ("up_for_retry", "FAILED: nothing was counted"),
+        ("failed", "FAILED: nothing was counted"),
+        ("skipped", "SKIPPED: nothing was counted"),
+        ("success", "OK: nothing was counted"),
     ],
 )
 def test_only_a_success_is_called_one(state: str | None, headline: str) -> None:
@@ -167,7 +167,7 @@ def test_only_a_success_is_called_one(state: str | None, headline: str) -> None:
         dag_id="revenue", task_id="send", run_id="night", map_index=-1, try_number=1, log_url="", state=state
     )
     task = SimpleNamespace(delivery_result=None)
-    assert DeliveryReport.of({"ti": ti, "task": task}).subject == f"Adjust: revenue.send {headline}"
+    assert DeliveryReport.of({"ti": ti, "task": task}).subject == f"[Adjust] {headline} (revenue.send)"
 
 
 def test_a_dry_run_is_called_one(adjust: SandboxServer) -> None:
@@ -175,4 +175,4 @@ def test_a_dry_run_is_called_one(adjust: SandboxServer) -> None:
     task.execute({})
     ti = SimpleNamespace(dag_id="revenue", task_id="send", run_id="night", map_index=-1, try_number=1, log_url="")
     subject = DeliveryReport.of({"ti": ti, "task": task}).subject
-    assert subject == "Adjust: revenue.send succeeded, a dry run, which would have sent 5 of 6 events"
+    assert subject == "[Adjust] DRY RUN: would have sent 5 of 6 events (revenue.send)"

@@ -50,6 +50,12 @@ def test_the_result_counts_every_row_once(adjust: SandboxServer, said: Said) -> 
             "earlier_unique_event": 1,
         },
         "revenue": {"EUR": "1.25", "USD": "10"},
+        "not_delivered": [
+            {"outcome": "rejected", "reason": "device_opted_out", "events": 1, "revenue": {"EUR": "2.50"}},
+            {"outcome": "rejected", "reason": "device_not_found", "events": 1, "revenue": {"EUR": "1.25"}},
+            {"outcome": "invalid", "reason": "invalid_revenue", "events": 1, "revenue": {}},
+            {"outcome": "expired", "reason": "expired", "events": 1, "revenue": {}},
+        ],
         "first_event_at": purchase(1)["created_at"],
         "last_event_at": purchase(7)["created_at"],
         "rejected_path": None,
@@ -96,7 +102,7 @@ def test_the_task_fails_past_the_budget_after_it_sent_all_it_could(
             operator(rows, rejected_path=str(path), **arguments).execute({})
         message = str(failure.value)
         assert f"RejectedBudgetExceeded: {refused} of 10 events were refused" in message
-        assert f"rejected: device_not_found  {refused:>6}" in message
+        assert f"\n{refused} device_not_found, " in message
         assert "send the rejected file again" in message
         assert str(path) in message
     assert adjust.stats()["recorded"] == 10 - refused

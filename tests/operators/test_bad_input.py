@@ -150,10 +150,11 @@ def test_500_broken_rows_of_10000_do_not_keep_the_others_from_arriving(
     assert not reveals([line["detail"] for line in lines])
     assert not reveals([line["event_id"] for line in lines])
 
-    # The failure has a table of reasons, and reveals nothing.
+    # The log has a table of reasons; the failure says what to do about the largest; neither reveals anything.
     message = str(failure.value)
     assert "500 of 10,000 events were refused; max_rejected allows 0" in message
-    table = {tuple(line.split()[:3]) for line in message.splitlines()}
+    assert f"\n{REASONS['invalid_revenue']} invalid_revenue: " in message
+    table = {tuple(line.split()[:3]) for line in str(said).splitlines()}
     assert table >= {("read", "10,000"), ("delivered", "9,500", "950.00")}
     outcome = {reason: "expired:" if reason == "expired" else "invalid:" for reason in REASONS}
     assert table >= {(outcome[reason], reason, str(count)) for reason, count in REASONS.items()}

@@ -8,6 +8,8 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from airflow.sdk.exceptions import AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, Connect, Said, TaskStateStore, device, purchase, reveals
 from operators.sending import has_task_state_store, lines, operator, send
+from s2s.raw_server import OK, Connection, RawServer
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.decorators.adjust_events import AdjustEventsDecoratedOperator
@@ -226,6 +229,25 @@ def test_a_progress_line_is_logged_while_nothing_is_answered_and_has_the_rate_of
     assert f"{line}, 1 waiting for another attempt" in str(said)
     assert "slowed down" not in str(said)
     assert " left" not in str(said)
+
+
+def test_a_worker_whose_clock_differs_from_the_servers_is_warned_once(connect: Connect, said: Said) -> None:
+    for minutes in (11, -7, 0):
+        moment = datetime.now(UTC) + timedelta(minutes=minutes)
+        answer = OK.replace(b"\r\n\r\n", f"\r\nDate: {format_datetime(moment, usegmt=True)}\r\n\r\n".encode())
+
+        def script(connection: Connection, answer: bytes = answer) -> None:
+            while connection.read() is not None:
+                connection.send(answer)
+
+        with RawServer(script) as server:
+            connect(server.url.removesuffix("/event"))
+            operator([purchase(number) for number in range(3)]).execute({})
+    log = str(said)
+    # As text, and as its representation.
+    assert log.count("worker's clock is 11 minutes behind the server's") == 2
+    assert log.count("worker's clock is 7 minutes ahead of the server's") == 2
+    assert log.count("worker's clock is") == 2 * 2
 
 
 def test_the_first_row_of_each_reason_is_logged_once_and_is_in_the_failure(

@@ -29,6 +29,7 @@ from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow
 from airflow_provider_adjust.s2s.ledger import ledger as ledger_module
+from airflow_provider_adjust.s2s.ledger.lease import wait_for_earlier_tries
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.schema import STATUSES, deliveries, events, totals, tries
@@ -691,3 +692,16 @@ def test_an_earlier_try_that_is_waited_for_is_told_before(ledgers: Any) -> None:
     assert ledgers(try_number=2, lease=SHORT, on_wait=waits.append).waited > 0
     assert len(waits) == 1
     assert 0 < waits[0] <= SHORT
+
+
+def test_an_earlier_try_that_is_still_renewed_is_waited_for_and_told_once(
+    ledgers: Any, ledger_engine: sa.Engine
+) -> None:
+    ledgers().close()  # its lease has not run out
+    waits: list[float] = []
+    slept: list[float] = []
+    task = TaskInstanceId("dag", "mine", "send", -1, 2)
+    waited = wait_for_earlier_tries(ledger_engine, task, 2.5, on_wait=waits.append, sleep=slept.append)
+    assert slept == [1.0] * 4
+    assert waited == 4.0
+    assert len(waits) == 1

@@ -11,10 +11,12 @@ import pytest
 import sqlalchemy as sa
 from ledger_rows import write_deliveries, write_totals
 
+from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.prune import prune
 from airflow_provider_adjust.s2s.ledger.schema import deliveries, totals, tries
 from airflow_provider_adjust.s2s.ledger.schema import events as event_table
+from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 OLD = (NOW - timedelta(days=100)).replace(tzinfo=None)
@@ -130,6 +132,19 @@ def test_totals_and_tries_of_old_days_go_with_them(ledger: sa.Engine) -> None:
     with ledger.connect() as connection:
         assert list(connection.scalars(sa.select(totals.c.day))) == [days[1]]
         assert list(connection.scalars(sa.select(tries.c.run_id))) == [str(days[1])]
+
+
+def test_a_try_that_was_killed_goes_by_the_end_of_its_lease(ledger: sa.Engine) -> None:
+    """Nobody wrote its end."""
+    for run, leased_until in (("long ago", OLD), ("last night", YOUNG)):
+        task = TaskInstanceId("sync", run, "send", -1, 1)
+        killed = Ledger(ledger, task)
+        killed.close()
+        with ledger.begin() as connection:
+            connection.execute(tries.update().where(tries.c.run_id == run).values(lease_until=leased_until))
+    prune_all(ledger)
+    with ledger.connect() as connection:
+        assert list(connection.scalars(sa.select(tries.c.run_id))) == ["last night"]
 
 
 def test_two_that_prune_at_once_delete_each_event_once(ledger: sa.Engine) -> None:

@@ -15,7 +15,13 @@ from s2s_case import GPS_ADID, NOW, parse
 
 from airflow_provider_adjust.s2s.account.budget import FailureBudget
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
-from airflow_provider_adjust.s2s.account.tables import advice_lines, progress_line, summary_report, summary_table
+from airflow_provider_adjust.s2s.account.tables import (
+    advice_lines,
+    missing_line,
+    progress_line,
+    summary_report,
+    summary_table,
+)
 from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES, UNDELIVERED, UNRESOLVED, Outcome
 from airflow_provider_adjust.s2s.answers.reasons import reason_of
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
@@ -264,8 +270,6 @@ def test_the_error_says_what_is_missing_and_what_to_do() -> None:
         FailureBudget(0.25).check(summary, rejected_path="s3://bucket/rejected.jsonl")
     message = str(caught.value)
     assert message.startswith("3 of 4 events were refused; max_rejected allows 1.\n")
-    assert "rejected: device_not_found" in message
-    assert "22.50 USD" in message
     assert "3 device_not_found, 22.50 USD: a retry cannot help; check environment and app token" in message
     assert "first: row 1 (event an-id): Device not found" in message
     assert "send the rejected file again" in message
@@ -348,8 +352,23 @@ def test_a_failure_advises_on_nothing_that_is_tolerated() -> None:
     assert "\n1 bad_event_state: a retry cannot help; " in str(caught.value)
     assert "3 device_not_found, 27.00 EUR: " not in str(caught.value)
     assert "1 expired: " not in str(caught.value)
-    # The tables have them all the same.
-    assert "rejected: device_not_found" in str(caught.value)
+    # The tables of the log have them all the same.
+    assert "rejected: device_not_found" in summary_report(summary)
+
+
+def test_a_success_says_what_is_missing_in_events_and_money() -> None:
+    assert missing_line(_summary(_receipt("delivered"), _receipt("duplicate", "earlier_unique_event"))) == ""
+    summary = _summary(
+        _receipt("delivered", revenue="5.00", currency="EUR"),
+        _receipt("expired", "expired"),
+        *[_receipt("rejected", "device_not_found", revenue="600.00", currency="EUR")] * 2,
+        _receipt("rejected", "bad_event_state", revenue="700.50", currency="USD"),
+        _receipt("skipped", "differs_from_delivered", revenue="1.00", currency="EUR"),
+    )
+    assert missing_line(summary) == (
+        "5 of 6 events, 1,201.00 EUR, 700.50 USD, were not delivered, although the task succeeds (max_rejected, tolerate): "
+        "2 device_not_found, 1 bad_event_state, 1 differs_from_delivered, 1 expired"
+    )
 
 
 def test_a_night_that_is_all_delivered_needs_no_advice() -> None:

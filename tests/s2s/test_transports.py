@@ -135,6 +135,14 @@ def test_what_is_sent_and_what_comes_back(client: Client) -> None:
     }
 
 
+def test_the_first_answer_has_the_servers_date(client: Client) -> None:
+    date = "Fri, 27 Nov 2026 12:10:00 GMT"
+    answer = OK.replace(b"\r\n\r\n", f"\r\ndate:{date}\r\n\r\n".encode())
+    with RawServer(_answering(answer, answer)) as server:
+        assert client.post(server.url).date == date
+        assert client.post(server.url).date in {date, None}
+
+
 def test_a_proxy_of_the_environment_is_used(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     with RawServer(_answering(OK)) as proxy:
         monkeypatch.setenv("http_proxy", proxy.url.replace("http://", "http://somebody:else@"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
-from airflow_provider_adjust.s2s.account.tables import summary_report
+from airflow_provider_adjust.s2s.account.tables import advice_lines
 from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, UNDELIVERED, UNRESOLVED, Outcome
 from airflow_provider_adjust.s2s.answers.reasons import reason_of
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, EventsUnresolved, RejectedBudgetExceeded
@@ -83,4 +83,6 @@ class FailureBudget:
 
     def _report(self, summary: DeliverySummary, rejected_path: str | None, remedy: str) -> str:
         where = f"they are in {rejected_path}" if rejected_path else "set rejected_path to have them listed in a file"
-        return f"{summary_report(summary, self.tolerate)}\nWhat to do: {remedy}; {where}."
+        # Not the tables: the log has them, just above.
+        advice = "\n".join(advice_lines(summary, self.tolerate))
+        return f"{advice}\nWhat to do: {remedy}; {where}."

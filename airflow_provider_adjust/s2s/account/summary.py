@@ -9,7 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, FINAL_OUTCOMES, SETTLED_BEFORE, Outcome
+from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, FINAL_OUTCOMES, SETTLED_BEFORE, Outcome, is_undelivered
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.errors import CountsMismatch
 from airflow_provider_adjust.s2s.redaction import escape, mask_values
@@ -100,6 +100,14 @@ class DeliverySummary:
         )
         return total - forgiven
 
+    def undelivered_reasons(self) -> list[tuple[str, str]]:
+        """Outcome and reason of what was not delivered, the largest revenue in any currency first, then the most events."""
+
+        def weight(key: tuple[str, str]) -> tuple[Decimal, int]:
+            return max(self.revenue_by_reason.get(key, {}).values(), default=Decimal(0)), self.reasons[key]
+
+        return sorted((key for key in self.reasons if is_undelivered(*key)), key=weight, reverse=True)
+
     def copy(self) -> DeliverySummary:
         return DeliverySummary.from_state(self.as_state())
 
@@ -150,6 +158,15 @@ class DeliverySummary:
             "adjusted": self.adjusted,
             "by_reason": dict(by_reason.most_common()),
             "revenue": {currency: format(amount, "f") for currency, amount in sorted(self.revenue.items())},
+            "not_delivered": [
+                {
+                    "outcome": outcome,
+                    "reason": reason,
+                    "events": self.reasons[outcome, reason],
+                    "revenue": _as_text(dict(sorted(self.revenue_by_reason.get((outcome, reason), {}).items()))),
+                }
+                for outcome, reason in self.undelivered_reasons()
+            ],
             "first_event_at": self.first_event_at.isoformat() if self.first_event_at else None,
             "last_event_at": self.last_event_at.isoformat() if self.last_event_at else None,
             "seconds": round(seconds, 3),

@@ -69,6 +69,23 @@ def summary_report(summary: DeliverySummary, tolerated: frozenset[str] = frozens
     return "\n\n".join(filter(None, (summary_table(summary), "\n".join(advice_lines(summary, tolerated)))))
 
 
+def missing_line(summary: DeliverySummary) -> str:
+    """What a delivery that succeeds did not bring to Adjust: events and money, by reason; empty if nothing is missing."""
+    missing = summary.count(UNDELIVERED) + summary.differing
+    if not missing:
+        return ""
+    total: dict[str, Decimal] = {}
+    for amounts in summary.revenue_by_reason.values():
+        for currency, amount in amounts.items():
+            total[currency] = total.get(currency, Decimal(0)) + amount
+    worth = f", {_money(total)}," if total else ""
+    reasons = ", ".join(f"{summary.reasons[key]:,} {key[1]}" for key in summary.undelivered_reasons())
+    return (
+        f"{missing:,} of {summary.new:,} events{worth} were not delivered, although the task succeeds (max_rejected, "
+        f"tolerate): {reasons}"
+    )
+
+
 def outcome_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
     """Outcome, count and delivered revenue of each outcome with events."""
     rows = [("read", f"{summary.read:,}", "")]
@@ -100,22 +117,17 @@ def advice_lines(summary: DeliverySummary, tolerated: frozenset[str] = frozenset
 
     :param tolerated: outcomes and reasons that are left out.
     """
-    keys = [key for key in summary.first_details if tolerated.isdisjoint(key)]
-    keys.sort(key=lambda key: _weight(summary, key), reverse=True)
+    keys = [key for key in summary.undelivered_reasons() if tolerated.isdisjoint(key)]
     lines = []
     for outcome, reason in keys[:_MOST_ADVICE]:
         amounts = _money(summary.revenue_by_reason.get((outcome, reason), {}))
         count = f"{summary.reasons[outcome, reason]:,} {reason}" + (f", {amounts}" if amounts else "")
         lines.append(f"{count}: {reason_of(reason).advice}")
-        lines.append(f"  first: {summary.first_details[outcome, reason]}")
+        if first := summary.first_details.get((outcome, reason)):
+            lines.append(f"  first: {first}")
     if len(keys) > _MOST_ADVICE:
         lines.append(f"and {len(keys) - _MOST_ADVICE} more")
     return lines
-
-
-def _weight(summary: DeliverySummary, key: tuple[str, str]) -> tuple[Decimal, int]:
-    """The largest amount in any currency, then the count."""
-    return max(summary.revenue_by_reason.get(key, {}).values(), default=Decimal(0)), summary.reasons[key]
 
 
 def _money(amounts: dict[str, Decimal]) -> str:

@@ -98,3 +98,8 @@ class Recorded(Enum):
     YES = "recorded"
     NO = "absent"
     UNKNOWN = "unknown"
+
+
+def is_undelivered(outcome: str, reason: str) -> bool:
+    """Whether Adjust does not have what a row with this end says."""
+    return outcome in UNDELIVERED or reason == DIFFERS

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from airflow_provider_adjust.s2s.answers.classify import read_answer
-from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, UNDELIVERED, Outcome
+from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, Outcome, is_undelivered
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Job
 
@@ -41,7 +41,7 @@ class Receipt(NamedTuple):
     @property
     def is_undelivered(self) -> bool:
         """Adjust does not have what the row says."""
-        return self.outcome in UNDELIVERED or self.reason == DIFFERS
+        return is_undelivered(self.outcome, self.reason)
 
     @property
     def response(self) -> Any:

@@ -29,6 +29,7 @@ from airflow_provider_adjust.s2s.delivery.lookup import DeviceLookup, LookupResu
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.delivery.pacing import DelayQueue, Pace
 from airflow_provider_adjust.s2s.delivery.route import Route
+from airflow_provider_adjust.s2s.delivery.server_clock import ServerClock
 from airflow_provider_adjust.s2s.delivery.sink import Sink
 from airflow_provider_adjust.s2s.delivery.source import Source
 from airflow_provider_adjust.s2s.delivery.stops import nothing_settled, retry_after_too_long
@@ -97,6 +98,7 @@ class Delivery:
         self._receipts: deque[Receipt] = deque()
         self._stopped: Exception | None = None
         self._halts = Halts(routes)
+        self.server_clock = ServerClock()
         #: Events in a row that were left in doubt and not sent again.
         self._left_in_doubt = 0
 
@@ -303,11 +305,9 @@ class Delivery:
     def _patience(self, source: Source) -> float:
         """Seconds for which nothing but an answer can make a difference."""
         now = self._clock()
-        longest = _LONGEST_POLL
         lookup = None if self._stopped else self._lookup
-        for due in (self._delayed.next_due, lookup.next_due(now) if lookup else None):
-            if due is not None:
-                longest = min(longest, due - now)
+        times = (self._delayed.next_due, lookup.next_due(now) if lookup else None)
+        longest = min([_LONGEST_POLL, *(due - now for due in times if due is not None)])
         if self.in_flight < self._pace.window:
             pause = self._pace.wait(now)
             if pause > 0:
@@ -322,6 +322,7 @@ class Delivery:
         pending: Pending = completion.key
         answer = None if completion.failure else completion.body
         self.in_flight -= 1
+        self.server_clock.see(completion.date)
         verdict = judge(completion)
         if answer is not None and verdict.message:
             verdict = self._redacted(verdict, pending)
@@ -440,8 +441,8 @@ class Delivery:
             self._take_claims()
         except LedgerUnavailable as error:
             self.stop(error)
-        closed = iter(self._schedule.take_closed, None)
-        heads = [*self._delayed, *(self._lookup or ()), *self._dispatcher.drain(), *closed]
+        heads = [*self._delayed, *(self._lookup or ()), *self._dispatcher.drain()]
+        heads += iter(self._schedule.take_closed, None)
         for head in sorted(heads, key=lambda pending: pending.turn):
             self._hold_unsent(head)
 

@@ -6,6 +6,7 @@ rows -> intake (events, in order) -> checkpoint (what is left) -> loop (lanes, l
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import timedelta
 
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
@@ -82,6 +83,11 @@ class Sender:
         return self._intake.read
 
     @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return self._delivery.in_flight
+
+    @property
     def slowed_to(self) -> int | None:
         """Requests that may be in flight now, where Adjust has asked to slow down."""
         return self._delivery.slowed_to
@@ -90,6 +96,11 @@ class Sender:
     def waiting_for(self) -> str:
         """What the delivery waits for, in words; empty while it sends."""
         return self._delivery.waiting_for
+
+    @property
+    def clock_difference(self) -> timedelta | None:
+        """How far the worker's clock is behind the server's, negative where it is ahead; None up to two minutes."""
+        return self._delivery.server_clock.difference
 
     def send(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Receipt]:
         """Send a list, sorted by time first, or a stream in time order; yield each receipt once the sink has taken it."""

@@ -68,6 +68,16 @@ class EventParser:
         for event, token in self._event_tokens.items():
             self._default(endpoint.key or "event_token", token, f"event_tokens[{event!r}]")
 
+    @property
+    def defaults(self) -> Mapping[str, str]:
+        """Parameters that are the same for all rows which do not name them, such as ``environment``."""
+        return self._defaults
+
+    @property
+    def event_tokens(self) -> Mapping[str, str]:
+        """Event tokens by the names that rows may give."""
+        return self._event_tokens
+
     def _default(self, name: str, value: Any, argument: str | None = None) -> str:
         parameter = self.endpoint.parameters[name]
         try:

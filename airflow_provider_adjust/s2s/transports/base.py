@@ -50,6 +50,8 @@ class Completion(NamedTuple):
     failure: Failure | None = None
     failure_name: str = ""
     content_type: str | None = None
+    #: The ``Date`` header. It may be missing in all answers but a connection's first.
+    date: str | None = None
 
 
 class Transport(Protocol):

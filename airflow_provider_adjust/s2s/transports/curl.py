@@ -71,6 +71,7 @@ class _Exchange:
         self.was_read = False
         self.answer: list[bytes] = []
         self._received = 0
+        self._has_date = False
 
     def begin(self, key: Any, body: bytes, deadline: float) -> None:
         self.key = key
@@ -131,7 +132,9 @@ class _Exchange:
         body = b"".join(self.answer)
         # Each header costs a search. Of Adjust's own success nobody asks for the type.
         content_type = None if status == 200 and body[:1] == b"{" else self._header(b"content-type")
-        return Completion(self.key, status, body, retry_after, content_type=content_type)
+        date = None if self._has_date else self._header(b"date")
+        self._has_date = True
+        return Completion(self.key, status, body, retry_after, content_type=content_type, date=date)
 
     @property
     def _ends_with_the_connection(self) -> bool:

@@ -151,7 +151,14 @@ class RequestsTransport:
             if not answer and is_whole and not _announces_its_end(response):
                 return Completion(key, status, failure=Failure.NO_ANSWER, failure_name="TruncatedHeaders")
             headers = response.headers
-            return Completion(key, status, answer, headers.get("Retry-After"), content_type=headers.get("Content-Type"))
+            return Completion(
+                key,
+                status,
+                answer,
+                headers.get("Retry-After"),
+                content_type=headers.get("Content-Type"),
+                date=headers.get("Date"),
+            )
         except Exception as error:
             if isinstance(error, urllib3.exceptions.ProtocolError):
                 self._keeping.ended(time.monotonic())
