@@ -127,14 +127,16 @@ fuzz: $(VENV)/.installed-fuzz ## Search for rows, files and answers that break t
 	$(PY) scripts/fuzz.py jsonl --seconds $(FUZZ_SECONDS)
 	$(PY) scripts/fuzz.py classify --seconds $(FUZZ_SECONDS)
 
-release: $(VENV)/.installed-dev $(VENV)/.installed-release $(RUNTIME)/.installed ## Build sdist and wheel in dist/, check the licences, write build/sbom.cdx.json
+release: $(VENV)/.installed-dev $(VENV)/.installed-release $(RUNTIME)/.installed ## Build sdist and wheel in dist/, check licences and vulnerabilities, write build/sbom.cdx.json
 	rm -rf dist
 	$(UV) build --quiet --python $(PY) --build-constraints $(LOCKED) --require-hashes
 	$(PY) -m twine check --strict dist/*
 	$(VENV)/bin/pip-licenses --python=$(RUNTIME)/bin/python
+	$(PY) scripts/bundled_libraries.py $(RUNTIME)
 	mkdir -p build
 	$(VENV)/bin/cyclonedx-py environment $(RUNTIME)/bin/python --pyproject pyproject.toml --mc-type library \
-		--output-reproducible --output-format JSON --output-file - | $(PY) scripts/bill_of_materials.py > build/sbom.cdx.json
+		--output-reproducible --output-format JSON --output-file - | $(PY) scripts/bill_of_materials.py $(RUNTIME) > build/sbom.cdx.json
+	$(PY) scripts/vulnerabilities.py $(RUNTIME)
 
 clean: ## Remove the virtual environments and everything built
 	rm -rf $(VENV) $(RUNTIME) $(FAB) .demo .ui dist build mutants htmlcov .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache
