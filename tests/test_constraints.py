@@ -96,7 +96,7 @@ def test_nothing_is_installed_without_digests() -> None:
     places = [ROOT / "Makefile", ROOT / ".ci" / "run", *(ROOT / ".github" / "workflows").glob("*.yml")]
     lines = [line.strip() for place in places for line in place.read_text(encoding="utf-8").splitlines()]
     lines = [line for line in lines if not line.startswith("#")]
-    installing = [line for line in lines if re.search(r"\b(pip install|uv\)? build|uvx|pipx|-m build)\b", line)]
+    installing = [line for line in lines if re.search(r"(?i)\b(pip install|uv\)? build|uvx|pipx|-m build)\b", line)]
     assert len(installing) >= 4
     for line in installing:
         assert "--require-hashes" in line or ("--no-deps" in line and "--build-constraints" in line), line
