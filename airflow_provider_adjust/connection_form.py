@@ -20,6 +20,8 @@ DEFAULT_CONN_ID: Final = "adjust_default"
 DEFAULT_ENDPOINT: Final = "https://s2s.adjust.com"
 DEFAULT_API_ENDPOINT: Final = "https://api.adjust.com"
 DEFAULT_REPORT_ENDPOINT: Final = "https://automate.adjust.com"
+#: Where tokens may go: Adjust's own domains, as its SDKs name them, and the sandbox's machine.
+DEFAULT_ALLOWED_HOSTS: Final = "*.adjust.com, *.adjust.world, *.adjust.net.in, *.adjust.cn, *.adjust.io, loopback"
 DEFAULT_CONNECT_TIMEOUT: Final = 5
 DEFAULT_READ_TIMEOUT: Final = 30
 DEFAULT_REPORT_TIMEOUT: Final = 600
@@ -43,8 +45,8 @@ class StandardField:
 class ExtraField:
     """A field of Adjust, stored in the connection's `extra` under `name`. Each may stay empty.
 
-    `kind` is a JSON Schema type. `choices` make a dropdown. A `secret` has a password box, and Airflow masks it wherever it
-    shows the connection.
+    `kind` is a JSON Schema type. `choices` make a dropdown. A `secret` has a password box. Airflow masks it where it shows the
+    connection if its name holds a word of Airflow's, such as token.
     """
 
     name: str
@@ -112,6 +114,15 @@ EXTRA_FIELDS: Final = (
         description=(
             "Your user's API token, in your account profile in Adjust; only the Report Service and the Device API need "
             "it, and it is not the S2S security token under Standard Fields."
+        ),
+        secret=True,
+    ),
+    ExtraField(
+        name="digest_key",
+        label="Digest key",
+        description=(
+            "Secrets with commas between them, the newest first, that key the digests of what events hold; if it is empty, "
+            "the S2S security token does."
         ),
         secret=True,
     ),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pkgutil
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from typing import Any, Final
 
@@ -52,16 +53,14 @@ def sql_hook(sql_conn_id: str, hook_params: Mapping[str, Any] | None, *, argumen
 
 
 @contextmanager
-def stream_rows(
-    hook: DbApiHook, sql: str, parameters: Parameters, fetch_size: int
-) -> Iterator[Iterator[dict[str, Any]]]:
+def stream_rows(hook: DbApiHook, sql: str, parameters: Parameters, fetch_size: int) -> Iterator[QueryRows]:
     """Rows as mappings, fetched ``fetch_size`` at a time for as long as the context lasts."""
     with closing(hook.get_conn()) as connection, closing(_open_cursor(hook, connection)) as cursor:
         if parameters is None:
             cursor.execute(sql)
         else:
             cursor.execute(sql, parameters)
-        yield _rows(cursor, fetch_size)
+        yield QueryRows(cursor, fetch_size)
 
 
 def _open_cursor(hook: DbApiHook, connection: Any) -> Any:
@@ -75,14 +74,35 @@ def _open_cursor(hook: DbApiHook, connection: Any) -> Any:
     return connection.cursor()
 
 
-def _rows(cursor: Any, fetch_size: int) -> Iterator[dict[str, Any]]:
-    batch = cursor.fetchmany(fetch_size)
-    # A server-side cursor knows its columns only once it has fetched.
-    names = column_names(cursor.description)
-    while batch:
-        for record in batch:
-            yield dict(zip(names, record, strict=True))
-        batch = cursor.fetchmany(fetch_size)
+class QueryRows(Iterator[dict[str, Any]]):
+    """The rows of a query, once, as mappings. Its columns are known before the first row is taken.
+
+    ``description`` is the cursor's: a sequence for each column, with its name and its type. Of two columns with one name, a
+    row has the last: who reads the rows checks ``columns`` first.
+    """
+
+    def __init__(self, cursor: Any, fetch_size: int) -> None:
+        # A server-side cursor knows its columns only once it has fetched.
+        first = cursor.fetchmany(fetch_size)
+        self.description: Sequence[Any] = tuple(cursor.description or ())
+        self.columns = _folded(self.description)
+        self._rows = self._read(cursor, fetch_size, first)
+
+    def __next__(self) -> dict[str, Any]:
+        return next(self._rows)
+
+    def _read(self, cursor: Any, fetch_size: int, batch: Any) -> Iterator[dict[str, Any]]:
+        while batch:
+            for record in batch:
+                yield dict(zip(self.columns, record, strict=True))
+            batch = cursor.fetchmany(fetch_size)
+
+
+def _folded(description: Iterable[Any] | None) -> list[str]:
+    names = [str(column[0]) for column in description or ()]
+    if not names:
+        raise AdjustConfigurationError("the sql returns no rows and no columns; it must be one SELECT")
+    return [name.lower() for name in names] if all(name == name.upper() for name in names) else names
 
 
 def column_names(description: Iterable[Any] | None) -> list[str]:
@@ -90,12 +110,8 @@ def column_names(description: Iterable[Any] | None) -> list[str]:
 
     :raises AdjustConfigurationError: there is no result, or two columns have one name.
     """
-    names = [str(column[0]) for column in description or ()]
-    if not names:
-        raise AdjustConfigurationError("the sql returns no rows and no columns; it must be one SELECT")
-    if all(name == name.upper() for name in names):
-        names = [name.lower() for name in names]
-    repeated = sorted({name for name in names if names.count(name) > 1})
+    names = _folded(description)
+    repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise AdjustConfigurationError(
             f"the sql returns more than one column named {escape(', '.join(repeated), 200)}; alias them apart"

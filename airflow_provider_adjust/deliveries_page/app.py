@@ -1,16 +1,15 @@
 """The page as a FastAPI application, mounted into Airflow's API server: three read-only views.
 
-Each view asks Airflow for the user and for the DAGs that they may read before it opens a ledger. Scripts and styles come
+Each view asks Airflow for the user, and within the page's budget for the DAGs that they may read. Scripts and styles come
 from the folder ``static`` only; a header forbids the browser all others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
 from fastapi import FastAPI, HTTPException, Query, Request, Response
@@ -21,84 +20,103 @@ from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 
 from airflow_provider_adjust.deliveries_page import queries
-from airflow_provider_adjust.deliveries_page.access import ReadableDagIds
+from airflow_provider_adjust.deliveries_page.access import CurrentReader, Reader
+from airflow_provider_adjust.deliveries_page.budget import RETRY_AFTER_S, Budget, PageFull
 from airflow_provider_adjust.deliveries_page.configuration import PREFIX, ledger_conn_ids
 from airflow_provider_adjust.deliveries_page.filters import Filters, InvalidCursor, Name
 from airflow_provider_adjust.deliveries_page.ledgers import LedgerReadError, LedgerSession, open_session
 from airflow_provider_adjust.deliveries_page.rendering import render, root_of
 from airflow_provider_adjust.deliveries_page.summary import summarise
 
-_HEADERS = {
-    "Content-Security-Policy": (
-        "default-src 'self'; base-uri 'none'; object-src 'none'; form-action 'self'; frame-ancestors 'self'"
-    ),
-    "X-Frame-Options": "SAMEORIGIN",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-
 app = FastAPI(title="Adjust deliveries", docs_url=None, redoc_url=None, openapi_url=None)
-app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
+budget = Budget()
+
+
+class _Files(StaticFiles):
+    """Scripts and styles. A browser keeps them, and asks whether they are the same after an update."""
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        response = super().file_response(*args, **kwargs)
+        response.headers["Cache-Control"] = "no-cache"
+        return response
+
+
+app.mount("/static", _Files(directory=Path(__file__).parent / "static"), name="static")
 
 QueryFilters = Annotated[Filters, Query()]
 PathName = Annotated[Name, InPath()]
 
 
 @app.get("/", response_class=HTMLResponse)
-def show_deliveries(request: Request, dag_ids: ReadableDagIds, given: QueryFilters) -> Response:
+async def show_deliveries(request: Request, reader: CurrentReader, given: QueryFilters) -> Response:
     """Events and revenue per day and kind of event, as a chart and a table."""
-    now = _now()
-    filters = given.with_default_days(now.date())
-    with open_session(_ledger(filters)) as ledger:
-        readable = _readable(ledger, dag_ids)
-        counts = queries.counts(ledger.connection, readable, filters, now)
-    cut = len(counts) >= queries.MAX_COUNTS
-    return render(request, "deliveries.html", filters, dag_ids=readable, summary=summarise(counts), cut=cut)
+
+    def answer() -> Response:
+        filters, now = _with_days(given)
+        with open_session(_ledger(filters)) as ledger:
+            dag_ids = _readable(ledger, reader)
+            counts = queries.counts(ledger.connection, dag_ids, filters, now)
+        cut = len(counts) >= queries.MAX_COUNTS
+        return render(request, "deliveries.html", filters, dag_ids=dag_ids, summary=summarise(counts), cut=cut)
+
+    return await budget.run(reader.user_id, answer)
 
 
 @app.get("/runs", response_class=HTMLResponse)
-def show_runs(request: Request, dag_ids: ReadableDagIds, given: QueryFilters) -> Response:
+async def show_runs(request: Request, reader: CurrentReader, given: QueryFilters) -> Response:
     """Task instances, and how many events of each ended how."""
-    now = _now()
-    filters = given.with_default_days(now.date())
-    with open_session(_ledger(filters)) as ledger:
-        readable = _readable(ledger, dag_ids)
-        page = queries.runs(ledger.connection, readable, filters, now)
-    return render(request, "runs.html", filters, dag_ids=readable, page=page)
+
+    def answer() -> Response:
+        filters, now = _with_days(given)
+        with open_session(_ledger(filters)) as ledger:
+            dag_ids = _readable(ledger, reader)
+            page = queries.runs(ledger.connection, dag_ids, filters, now)
+        return render(request, "runs.html", filters, dag_ids=dag_ids, page=page)
+
+    return await budget.run(reader.user_id, answer)
 
 
 @app.get("/events", response_class=HTMLResponse)
-def show_events(request: Request, dag_ids: ReadableDagIds, given: QueryFilters) -> Response:
+async def show_events(request: Request, reader: CurrentReader, given: QueryFilters) -> Response:
     """Events one by one, with their reasons and without their devices."""
-    now = _now()
-    filters = given.with_default_days(now.date())
-    with open_session(_ledger(filters)) as ledger:
-        readable = _readable(ledger, dag_ids)
-        page = queries.events(ledger.connection, readable, filters, now)
-    return render(request, "events.html", filters, dag_ids=readable, page=page)
+
+    def answer() -> Response:
+        filters, now = _with_days(given)
+        with open_session(_ledger(filters)) as ledger:
+            dag_ids = _readable(ledger, reader)
+            page = queries.events(ledger.connection, dag_ids, filters, now)
+        return render(request, "events.html", filters, dag_ids=dag_ids, page=page)
+
+    return await budget.run(reader.user_id, answer)
 
 
 @app.get("/dags/{dag_id}", response_class=HTMLResponse)
-def show_dag(request: Request, dag_ids: ReadableDagIds, dag_id: PathName) -> Response:
+async def show_dag(request: Request, reader: CurrentReader, dag_id: PathName) -> Response:
     """Redirect from a DAG's tab to its deliveries."""
-    return _to_deliveries(request, dag_ids, Filters(dag_id=dag_id))
+    return await budget.run(reader.user_id, lambda: _to_deliveries(request, reader, Filters(dag_id=dag_id)))
 
 
 @app.get("/dags/{dag_id}/runs/{run_id}", response_class=HTMLResponse)
-def show_run(request: Request, dag_ids: ReadableDagIds, dag_id: PathName, run_id: PathName) -> Response:
+async def show_run(request: Request, reader: CurrentReader, dag_id: PathName, run_id: PathName) -> Response:
     """Redirect from a run's tab to its deliveries."""
-    return _to_deliveries(request, dag_ids, Filters(dag_id=dag_id, run_id=run_id))
+    filters = Filters(dag_id=dag_id, run_id=run_id)
+    return await budget.run(reader.user_id, lambda: _to_deliveries(request, reader, filters))
 
 
-def _to_deliveries(request: Request, dag_ids: frozenset[str], filters: Filters) -> Response:
+def _to_deliveries(request: Request, reader: Reader, filters: Filters) -> Response:
     """Redirect to the ledger that has the DAG; to the first one if none has it, or none can be read."""
     for conn_id in ledger_conn_ids():
         with suppress(LedgerReadError), open_session(conn_id) as ledger:
-            if filters.dag_id in _readable(ledger, dag_ids):
+            if filters.dag_id in _readable(ledger, reader):
                 filters = filters.model_copy(update={"ledger": conn_id})
                 break
     return RedirectResponse(f"{root_of(request)}/?{urlencode(filters.query())}", status_code=303)
+
+
+def _with_days(given: Filters) -> tuple[Filters, datetime]:
+    """The filters with both days, and the time as the ledger stores it: in UTC, without a zone."""
+    now = datetime.now(UTC).replace(tzinfo=None)
+    return given.with_default_days(now.date()), now
 
 
 def _ledger(filters: Filters) -> str:
@@ -113,14 +131,14 @@ def _ledger(filters: Filters) -> str:
     return filters.ledger
 
 
-def _readable(ledger: LedgerSession, dag_ids: frozenset[str]) -> list[str]:
-    """The DAGs in the ledger that the user may read. Events sent outside Airflow have no DAG and are not shown."""
-    return [dag_id for dag_id in queries.dags_in(ledger.connection) if dag_id in dag_ids]
+def _readable(ledger: LedgerSession, reader: Reader) -> list[str]:
+    """The DAGs in the ledger that the user may read.
 
-
-def _now() -> datetime:
-    """The time as the ledger stores it: in UTC, without a zone."""
-    return datetime.now(UTC).replace(tzinfo=None)
+    What was sent from the command line has no DAG: its name is empty. Whoever may read all DAGs sees it.
+    """
+    readable = reader.readable(queries.dags_in(ledger.connection))
+    sees_all = queries.has_senders_outside_dags(ledger.connection) and reader.reads_all()
+    return sorted(readable | {""} if sees_all else readable)
 
 
 class _NothingConfigured(Exception):
@@ -128,28 +146,37 @@ class _NothingConfigured(Exception):
 
 
 @app.exception_handler(_NothingConfigured)
-def _explain_configuration(request: Request, error: Exception) -> Response:
+async def _explain_configuration(request: Request, error: Exception) -> Response:
     return render(request, "configure.html", Filters())
 
 
 @app.exception_handler(LedgerReadError)
-def _show_read_error(request: Request, error: Exception) -> Response:
+async def _show_read_error(request: Request, error: Exception) -> Response:
     return _notice(request, 503, "The ledger cannot be shown", str(error))
 
 
+@app.exception_handler(PageFull)
+async def _show_full(request: Request, error: Exception) -> Response:
+    text = f"{error}. Load the page again in {RETRY_AFTER_S} seconds."
+    response = _notice(request, 503, "The page is busy", text)
+    response.headers["Retry-After"] = str(RETRY_AFTER_S)
+    return response
+
+
+# Handlers that are not asynchronous would need one of the threads that Airflow's own requests need.
 @app.exception_handler(InvalidCursor)
-def _refuse_cursor(request: Request, error: Exception) -> Response:
+async def _refuse_cursor(request: Request, error: Exception) -> Response:
     return _notice(request, 422, "The address is not valid", str(error))
 
 
 @app.exception_handler(RequestValidationError)
-def _refuse_parameters(request: Request, error: RequestValidationError) -> Response:
+async def _refuse_parameters(request: Request, error: RequestValidationError) -> Response:
     problems = (f"{'.'.join(str(part) for part in problem['loc'][1:])}: {problem['msg']}" for problem in error.errors())
     return _notice(request, 422, "The address is not valid", "; ".join(problems))
 
 
 @app.exception_handler(AnyHTTPException)
-def _show_http_error(request: Request, error: AnyHTTPException) -> Response:
+async def _show_http_error(request: Request, error: AnyHTTPException) -> Response:
     # Within a frame, Airflow's page around it asks for the login. Only a page outside a frame is redirected.
     if error.status_code == 401 and request.headers.get("sec-fetch-dest") == "document":
         airflow = root_of(request).removesuffix(PREFIX)
@@ -161,10 +188,3 @@ def _show_http_error(request: Request, error: AnyHTTPException) -> Response:
 
 def _notice(request: Request, status: int, title: str, text: str) -> Response:
     return render(request, "notice.html", Filters(), status=status, title=title, text=text)
-
-
-@app.middleware("http")
-async def _add_headers(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    response = await call_next(request)
-    response.headers.update(_HEADERS)
-    return response

@@ -23,7 +23,7 @@ Name = Annotated[str, StringConstraints(max_length=250, pattern=r"^[^\x00]*$")]
 _Name = Annotated[Name | None, _empty_as_none]
 _Token = Annotated[Annotated[str, StringConstraints(max_length=64, pattern="^[A-Za-z0-9_]+$")] | None, _empty_as_none]
 _Day = Annotated[Annotated[date, Field(ge=date(2000, 1, 1), le=date(2199, 12, 31))] | None, _empty_as_none]
-#: The sort key of the last row of a page, where the next page begins.
+#: The sort key of the last row of a page, where the next page begins. Logs of requests have it, so no event's id is in it.
 Cursor = tuple[str | int | datetime, ...]
 
 
@@ -103,6 +103,6 @@ def _read(part: Any, kind: type) -> str | int | datetime:
     if kind is str and isinstance(part, str) and "\x00" not in part:
         part.encode()  # refuses half of a surrogate pair
         return part
-    if kind is int and type(part) is int and abs(part) < 2**31:
+    if kind is int and type(part) is int and abs(part) < 2**63:
         return part
     raise ValueError("a part of another kind")

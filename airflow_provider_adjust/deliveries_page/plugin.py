@@ -13,7 +13,14 @@ from airflow_provider_adjust.deliveries_page.configuration import PREFIX, ledger
 
 
 async def page(scope: Any, receive: Any, send: Any) -> None:
-    """Serve the page. The first request imports it, so a defect in it cannot keep Airflow from starting."""
+    """Serve the page, each answer with the page's headers."""
+    from airflow_provider_adjust.deliveries_page.headers import with_headers
+
+    await with_headers(_views, scope, receive, send)
+
+
+async def _views(scope: Any, receive: Any, send: Any) -> None:
+    """The first request imports the views, so a defect in them cannot keep Airflow from starting."""
     from airflow_provider_adjust.deliveries_page.app import app
 
     await app(scope, receive, send)

@@ -1,13 +1,13 @@
 """The page's queries of a ledger. Every result has a maximum size.
 
-Each query takes the DAGs that the user may read and returns nothing of others. Lists are paged by cursor and not by
-offset, so a late page costs what the first one does.
+Each query takes the DAGs that the user may read and returns nothing of others: the database selects them, and each row is
+compared once more here. Lists are paged by cursor and not by offset, so a late page costs what the first one does.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -15,22 +15,25 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
-from airflow_provider_adjust.deliveries_page.filters import Cursor, Filters, decode_cursor, encode_cursor
-from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, deliveries, scopes, totals, tries
+from airflow_provider_adjust.deliveries_page.filters import Cursor, Filters, InvalidCursor, decode_cursor, encode_cursor
+from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, STATUSES, reasons, scopes, totals, tries
 from airflow_provider_adjust.s2s.ledger.schema import events as event_table
 from airflow_provider_adjust.s2s.ledger.tries import LOST, RUNNING
 
 PAGE_SIZE = 50
-#: Rows of day, kind of event and reason that one page can show.
-MAX_COUNTS = 5000
+#: Rows of day, DAG, kind of event and reason that one page can sum up.
+MAX_COUNTS = 10_000
 #: The statuses of a run, in the order in which they are shown.
 RUN_STATUSES = ("delivered", "duplicate", "rejected", "invalid", "expired", "in_doubt", "sending", "held")
 
-_c = deliveries.c
+_event = event_table.c
 _try = tries.c
 _TASK = (_try.dag_id, _try.run_id, _try.task_id, _try.map_index)
 _T = TypeVar("_T")
-_EVENT = (_c.occurred_at, _c.app_token, _c.event_token, _c.environment, _c.event_id)
+#: Where an event came from: the time, the try and the row of its input. Events of an older ledger have no row.
+_PLACE = (_event.occurred_at, _event.try_id, _event.position)
+#: Events of one place that a cursor can pass; only an older ledger has more than one.
+_MOST_PASSED = 1_000_000
 #: What Adjust has counts for each try; of what is missing, the last try knows.
 _COUNTS = sa.or_(
     totals.c.outcome.in_(("delivered", "duplicate")), sa.and_(_try.is_latest, totals.c.outcome != "skipped")
@@ -41,8 +44,9 @@ _DAY = sa.func.coalesce(totals.c.day, sa.func.date(_try.started_at, type_=sa.Dat
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Events of one kind, day, status and reason, and their revenue. A row that could not be read is of no kind."""
+    """Events of one DAG, kind, day, status and reason, and their revenue. A row that could not be read is of no kind."""
 
+    dag_id: str
     day: date
     app_token: str
     environment: str
@@ -101,11 +105,17 @@ def dags_in(connection: sa.Connection) -> list[str]:
     return sorted(filter(None, connection.scalars(sa.select(_try.dag_id).distinct())))
 
 
+def has_senders_outside_dags(connection: sa.Connection) -> bool:
+    """Whether something was sent from the command line, which has an empty name in the place of a DAG's."""
+    return connection.scalar(sa.select(_try.id).where(_try.dag_id == "").limit(1)) is not None
+
+
 def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, now: datetime) -> list[Count]:
     """Events and revenue per day, kind of event, status and reason, the latest first; at most ``MAX_COUNTS``."""
     kind = [sa.func.coalesce(scopes.c[name], "").label(name) for name in ("app_token", "environment", "event_key")]
     query = (
         sa.select(
+            _try.dag_id,
             _DAY.label("shown_day"),
             *kind,
             totals.c.outcome.label("shown_status"),
@@ -118,7 +128,14 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
         .join(scopes, scopes.c.id == totals.c.scope_id, isouter=True)
         .where(_COUNTS, *_conditions(dag_ids, filters, _DAY))
         .group_by(
-            "shown_day", "app_token", "environment", "event_key", "shown_status", totals.c.reason, totals.c.currency
+            _try.dag_id,
+            "shown_day",
+            "app_token",
+            "environment",
+            "event_key",
+            "shown_status",
+            totals.c.reason,
+            totals.c.currency,
         )
         .order_by(sa.desc("shown_day"), "app_token", "environment", "event_key")
         .limit(MAX_COUNTS)
@@ -127,9 +144,10 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
         query = query.where(totals.c.outcome == filters.status)
     if filters.reason is not None:
         query = query.where(totals.c.reason == filters.reason)
-    found = [*connection.execute(query), *_unsettled(connection, dag_ids, filters, now)]
+    found = [*_only(dag_ids, connection.execute(query)), *_unsettled(connection, dag_ids, filters, now)]
     return [
         Count(
+            dag_id=each.dag_id,
             day=_as_date(each.shown_day),
             app_token=each.app_token,
             environment=each.environment,
@@ -181,7 +199,7 @@ def _unsettled(connection: sa.Connection, dag_ids: Collection[str], filters: Fil
             *_TASK,
         )
     )
-    return [each for each in connection.execute(query) if filters.status in {None, each.shown_status}]
+    return [each for each in _only(dag_ids, connection.execute(query)) if filters.status in {None, each.shown_status}]
 
 
 def runs(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, now: datetime) -> Page[Run]:
@@ -214,21 +232,21 @@ def runs(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, 
     if filters.status is not None or filters.reason is not None:
         query = query.where(of_status, of_reason, _COUNTS)
     if filters.after is not None:
-        cursor = decode_cursor(filters.after, (str, str, str, int))
-        query = query.where(sa.tuple_(*_TASK) < sa.tuple_(*map(sa.literal, cursor)))
+        query = query.where(sa.tuple_(*_TASK) < sa.tuple_(*decode_cursor(filters.after, (str, str, str, int))))
     found = connection.execute(query).all()
-    shown = found[:PAGE_SIZE]
+    shown = _only(dag_ids, found[:PAGE_SIZE])
     open_events = _unsettled_by_task(connection, dag_ids, filters, now)
     ends = _ends(connection, [record.last_try for record in shown], now)
     items = [
         Run(
-            record.dag_id,
-            record.run_id,
-            record.task_id,
-            record.map_index,
-            {name: int(record._mapping[name]) for name in settled} | {"sending": 0},
-            record.written_at,
-            *ends[record.last_try],
+            dag_id=record.dag_id,
+            run_id=record.run_id,
+            task_id=record.task_id,
+            map_index=record.map_index,
+            events={name: int(record._mapping[name]) for name in settled} | {"sending": 0},
+            written_at=record.written_at,
+            state=ends[record.last_try][0],
+            error=ends[record.last_try][1],
         )
         for record in shown
     ]
@@ -237,7 +255,8 @@ def runs(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, 
             (run.dag_id, run.run_id, run.task_id, run.map_index), {}
         ).items():
             run.events[status] += events_of_status
-    return Page(items, _after(found, 4))
+    after = encode_cursor(tuple(shown[-1][:4])) if shown and len(found) > PAGE_SIZE else None
+    return Page(items, after)
 
 
 def _unsettled_by_task(
@@ -263,40 +282,98 @@ def _is_alive(now: datetime) -> sa.ColumnElement[bool]:
 
 def events(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, now: datetime) -> Page[EventRow]:
     """Events one by one, the earliest first."""
-    shown = (
-        _c.status,
-        _c.reason,
-        _c.http_status,
-        _c.revenue,
-        _c.currency,
-        _c.dag_id,
-        _c.run_id,
-        _c.task_id,
-        _c.map_index,
+    status = sa.case(
+        (sa.and_(_event.status == STATUS_NUMBERS["sending"], ~_is_alive(now)), STATUS_NUMBERS["in_doubt"]),
+        else_=_event.status,
     )
     query = (
-        sa.select(*_EVENT, *shown)
-        .where(_c.dag_id.in_(sorted(dag_ids)), *_day_conditions(filters, _c.occurred_at))
-        .order_by(*_EVENT)
+        sa.select(
+            *_PLACE,
+            scopes.c.app_token,
+            scopes.c.event_key,
+            scopes.c.environment,
+            _event.event_id,
+            status.label("shown_status"),
+            reasons.c.code,
+            _event.http_status,
+            _event.revenue,
+            _event.currency,
+            *_TASK,
+        )
+        .join(tries, _try.id == _event.try_id)
+        .join(scopes, scopes.c.id == _event.scope_id)
+        .join(reasons, reasons.c.id == _event.reason, isouter=True)
+        .where(*_selected(dag_ids, filters), *_day_conditions(filters, _event.occurred_at))
+        # Beyond the place, so that each page has the same order.
+        .order_by(*_PLACE, _event.scope_id, _event.event_id)
         .limit(PAGE_SIZE + 1)
     )
-    for name in (*_TASK_FILTERS, *_KIND_FILTERS, "status", "reason"):
-        if (value := getattr(filters, name)) is not None:
-            query = query.where(_c[name] == value)
+    if filters.status is not None:
+        query = query.where(_has_status(filters.status, now))
+    if filters.reason is not None:
+        query = query.where(reasons.c.code == filters.reason)
+    place: Cursor = ()
+    passed = 0
     if filters.after is not None:
-        cursor = decode_cursor(filters.after, (datetime, str, str, str, str))
+        place, passed = _decode_place(filters.after)
         # The first column is also compared alone: not every database uses an index for a comparison of whole rows.
-        query = query.where(_c.occurred_at >= cursor[0], sa.tuple_(*_EVENT) > sa.tuple_(*map(sa.literal, cursor)))
+        query = query.where(_event.occurred_at >= place[0], sa.tuple_(*_PLACE) >= sa.tuple_(*place)).offset(passed)
     found = connection.execute(query).all()
-    return Page([EventRow(*tuple(record)) for record in found[:PAGE_SIZE]], _after(found, len(_EVENT)))
+    items = [
+        EventRow(
+            occurred_at=each.occurred_at,
+            app_token=each.app_token,
+            event_token=each.event_key,
+            environment=each.environment,
+            event_id=each.event_id,
+            status=STATUSES[each.shown_status],
+            reason=each.code or "",
+            http_status=each.http_status,
+            revenue=each.revenue,
+            currency=each.currency,
+            dag_id=each.dag_id,
+            run_id=each.run_id,
+            task_id=each.task_id,
+            map_index=each.map_index,
+        )
+        for each in _only(dag_ids, found[:PAGE_SIZE])
+    ]
+    return Page(items, _after(found, place, passed))
 
 
-def _after(found: Any, width: int) -> str | None:
-    """The cursor of the next page: the sort key of this page's last row."""
+def _has_status(status: str, now: datetime) -> sa.ColumnElement[bool]:
+    """Whether an event is shown with that status. Those that are not sent are not in the table."""
+    is_open = _event.status == STATUS_NUMBERS["sending"]
+    if status == "sending":
+        return sa.and_(is_open, _is_alive(now))
+    if status == "in_doubt":
+        return sa.or_(_event.status == STATUS_NUMBERS[status], sa.and_(is_open, ~_is_alive(now)))
+    return _event.status == STATUS_NUMBERS[status] if status in STATUS_NUMBERS else sa.false()
+
+
+def _decode_place(after: str) -> tuple[Cursor, int]:
+    *place, passed = decode_cursor(after, (datetime, int, int, int))
+    if not isinstance(passed, int) or not 0 <= passed <= _MOST_PASSED:
+        raise InvalidCursor("after: this is not a cursor of this list")
+    return tuple(place), passed
+
+
+def _after(found: Sequence[Any], place: Cursor, passed: int) -> str | None:
+    """The cursor of the next page: the place of this page's last event, and how many events of that place are passed."""
     if len(found) <= PAGE_SIZE:
         return None
-    cursor: Cursor = tuple(found[PAGE_SIZE - 1][:width])
-    return encode_cursor(cursor)
+    places = [tuple(record[: len(_PLACE)]) for record in found[:PAGE_SIZE]]
+    last = places[-1]
+    return encode_cursor((*last, places.count(last) + (passed if last == place else 0)))
+
+
+def _may_be_shown(dag_ids: Collection[str]) -> sa.ColumnElement[bool]:
+    return _try.dag_id.in_(sorted(dag_ids))
+
+
+def _only(dag_ids: Collection[str], found: Iterable[Any]) -> list[Any]:
+    """The rows of these DAGs: what a user may read is not left to the database's way to compare names."""
+    return [row for row in found if row.dag_id in dag_ids]
 
 
 _TASK_FILTERS = ("dag_id", "run_id", "task_id", "map_index")
@@ -307,17 +384,22 @@ def _conditions(
     dag_ids: Collection[str], filters: Filters, day: sa.ColumnElement[Any]
 ) -> Iterable[sa.ColumnElement[bool]]:
     """The filters on the task, the kind of event and the day."""
-    yield _try.dag_id.in_(sorted(dag_ids))
+    yield from _selected(dag_ids, filters)
+    if filters.first_day is not None:
+        yield day >= filters.first_day
+    if filters.last_day is not None:
+        yield day <= filters.last_day
+
+
+def _selected(dag_ids: Collection[str], filters: Filters) -> Iterable[sa.ColumnElement[bool]]:
+    """The filters on the task and the kind of event."""
+    yield _may_be_shown(dag_ids)
     for name in _TASK_FILTERS:
         if (value := getattr(filters, name)) is not None:
             yield _try[name] == value
     for name in _KIND_FILTERS:
         if (value := getattr(filters, name)) is not None:
             yield scopes.c["event_key" if name == "event_token" else name] == value
-    if filters.first_day is not None:
-        yield day >= filters.first_day
-    if filters.last_day is not None:
-        yield day <= filters.last_day
 
 
 def _day_conditions(filters: Filters, moment: sa.ColumnElement[Any]) -> Iterable[sa.ColumnElement[bool]]:

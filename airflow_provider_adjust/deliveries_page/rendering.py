@@ -32,7 +32,7 @@ _templates.env.trim_blocks = _templates.env.lstrip_blocks = True
 
 
 def render(request: Request, template: str, filters: Filters, *, status: int = 200, **found: Any) -> Response:
-    """Render a page. The browser must not cache it: the next user may have other permissions."""
+    """Render a page."""
     root = root_of(request)
 
     def address(view: str = "", **changes: Any) -> str:
@@ -48,8 +48,7 @@ def render(request: Request, template: str, filters: Filters, *, status: int = 2
         "statuses": STATUSES,
         "listed": LISTED,
     }
-    headers = {"Cache-Control": "no-store"}
-    return _templates.TemplateResponse(request, template, context | found, status_code=status, headers=headers)
+    return _templates.TemplateResponse(request, template, context | found, status_code=status)
 
 
 def root_of(request: Request) -> str:

@@ -28,7 +28,7 @@ from airflow_provider_adjust.reconcile.totals import Days, EventTotals, LedgerTo
 from airflow_provider_adjust.routes import ledger_engine, named_ledger_errors
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.times import load_timezone
-from airflow_provider_adjust.sql_rows import Parameters, sql_hook, stream_rows
+from airflow_provider_adjust.sql_rows import Parameters, column_names, sql_hook, stream_rows
 
 _FETCH_SIZE = 1000
 
@@ -144,6 +144,7 @@ class AdjustReconcileOperator(BaseOperator):
         """The query's totals, completed by a total of 0 for each event token on each other day of the period."""
         hook = sql_hook(self.sql_conn_id, self.hook_params)
         with stream_rows(hook, self.sql, self.parameters, _FETCH_SIZE) as rows:
+            column_names(rows.description)  # which refuses two with one name
             found = merged(read_totals(row, "the sql") for row in rows)
         if not found:
             raise AdjustConfigurationError(

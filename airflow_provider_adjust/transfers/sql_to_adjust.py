@@ -66,7 +66,8 @@ class SqlToAdjustOperator(AdjustDeliveryOperator):
             raise AdjustConfigurationError("sql must be one SELECT, not a list of statements")
         hook = sql_hook(self.sql_conn_id, self.hook_params)
         rows = stack.enter_context(stream_rows(hook, self.sql, self.parameters, self.fetch_size))
-        report_query(hook, self.sql)
+        self.check_columns(rows.columns, "the sql")
+        report_query(hook, self.sql, self.sql_conn_id, has_parameters=self.parameters is not None)
         return rows
 
     def source_lineage(self) -> Lineage | None:

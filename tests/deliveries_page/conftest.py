@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import httpx
@@ -16,6 +17,9 @@ import sqlalchemy as sa
 import uvicorn
 from deliveries_page.browser import chromium
 from deliveries_page.made_ledger import DAGS, fill
+from own_postgres import connection_to
+
+from airflow_provider_adjust.s2s.ledger.migration import prepare
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -24,7 +28,9 @@ if TYPE_CHECKING:
 LAST = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
 DAYS = 5
 ROWS = 2000
-USERS = ("ada", "bob", "eve", "root")
+USERS = ("ada", "bob", "eve", "root", "una", "kim", "lea", "max")
+#: DAGs that differ from those of the ledger in their letters only.
+TWINS = ("SHOP_purchases", "shop_purchas\u00e9s", "shop_purchase\u0301s")
 
 
 @pytest.fixture(scope="session")
@@ -47,7 +53,7 @@ def airflow_knows_the_dags(airflow_db: Path) -> None:
     with create_session() as session:
         session.add(DagBundleModel(name="made"))
         session.flush()
-        session.add_all(DagModel(dag_id=dag_id, bundle_name="made", is_stale=False) for dag_id in DAGS)
+        session.add_all(DagModel(dag_id=dag_id, bundle_name="made", is_stale=False) for dag_id in (*DAGS, *TWINS))
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +86,27 @@ def api_server(
                 server.should_exit = True
                 thread.join()
                 purge_cached_app()
+
+
+@pytest.fixture
+def shown_ledger(ledger_engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> sa.Engine:
+    """An empty ledger that the page shows."""
+    monkeypatch.setenv("AIRFLOW__ADJUST__LEDGER_CONN_IDS", "other")
+    from airflow_provider_adjust.deliveries_page import ledgers
+
+    url = ledger_engine.url
+    if url.get_backend_name() == "mysql":
+        # Airflow's provider for MySQL needs a compiler to install.
+        monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps({"conn_type": "mysql", "host": url.query["unix_socket"]}))
+        hook = SimpleNamespace(get_sqlalchemy_engine=lambda engine_kwargs: sa.create_engine(url, **engine_kwargs))
+        monkeypatch.setattr(ledgers, "sql_hook", lambda conn_id, params: hook)
+    elif url.get_backend_name() == "postgresql":
+        made = connection_to(url.render_as_string(hide_password=False))
+        monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps(made))
+    else:
+        monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps({"conn_type": "sqlite", "host": url.database}))
+    prepare(ledger_engine)
+    return ledger_engine
 
 
 @pytest.fixture(scope="module")

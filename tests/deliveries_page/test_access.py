@@ -1,19 +1,25 @@
 """A user sees no deliveries of a DAG that Airflow does not let them read, whatever the request.
 
-A real API server, its real login and tokens, and four users: Ada may read one DAG of the ledger, Bob the other, Eve none,
-and Root both.
+A real API server, its real login and tokens, and its users: Ada may read one DAG of the ledger, Bob the other, Eve none, and
+Root both. Kim may read no runs, Lea no task instances, and Max no runs of Ada's DAG.
 """
 
 from __future__ import annotations
 
+import json
 import re
+from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
 import pytest
-from deliveries_page.conftest import ROWS, Visit, day
-from deliveries_page.made_ledger import DAGS
+import sqlalchemy as sa
+from deliveries_page.conftest import LAST, ROWS, Visit, day
+from deliveries_page.made_ledger import DAGS, fill
 from starlette.routing import Route
+
+from airflow_provider_adjust.s2s.ledger.schema import tries
 
 pytestmark = pytest.mark.airflow
 
@@ -21,7 +27,8 @@ PURCHASES, SUBSCRIPTIONS = DAGS
 VIEWS = ("/", "/runs", "/events")
 A_RUN = f"scheduled__{day(2)}T00:00:00+00:00"
 #: Every fifth event is of the subscriptions.
-EVENTS = {"ada": ROWS * 4 // 5, "bob": ROWS // 5, "eve": 0, "root": ROWS}
+EVENTS = {"ada": ROWS * 4 // 5, "bob": ROWS // 5, "eve": 0, "root": ROWS, "kim": 0, "lea": 0, "max": ROWS // 5}
+SEES = {"ada": {PURCHASES}, "bob": {SUBSCRIPTIONS}, "root": set(DAGS), "max": {SUBSCRIPTIONS}}
 
 
 def events_in(response: httpx.Response) -> set[int]:
@@ -59,7 +66,7 @@ def test_a_browser_without_a_login_is_redirected_to_airflows_login_and_back(visi
 @pytest.mark.parametrize("who", EVENTS)
 def test_each_user_sees_the_dags_that_they_may_read(visit: Visit, who: str) -> None:
     assert total(visit(who)) == EVENTS[who]
-    expected = {dag_id for dag_id, reader in ((PURCHASES, "ada"), (SUBSCRIPTIONS, "bob")) if who in (reader, "root")}
+    expected = SEES.get(who, set())
     for view in VIEWS:
         response = visit(who, view)
         assert response.status_code == 200
@@ -119,7 +126,7 @@ def test_a_cursor_of_another_users_list_works_in_ones_own(visit: Visit, path: st
     assert PURCHASES not in response.text
 
 
-@pytest.mark.parametrize("who", ["ada", "bob"])
+@pytest.mark.parametrize("who", ["ada", "bob", "kim", "lea", "max"])
 def test_the_tab_of_a_dag_or_run_leads_to_its_deliveries_if_the_user_may_read_it(visit: Visit, who: str) -> None:
     response = visit(who, f"/dags/{PURCHASES}/runs/{A_RUN}")
     assert response.status_code == 303
@@ -149,3 +156,21 @@ def test_every_route_is_read_only() -> None:
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/redoc", "/static/../app.py", "/static/%2e%2e/app.py"])
 def test_other_paths_do_not_exist(visit: Visit, path: str) -> None:
     assert visit("root", path).status_code == 404
+
+
+@pytest.mark.parametrize("who", ["ada", "bob", "eve", "root", "kim", "max"])
+def test_what_the_command_line_sent_is_shown_to_those_who_may_read_all_dags(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, who: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "cli.db")}))
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'cli.db'}")
+    fill(engine, rows=1, days=1, last=LAST + timedelta(hours=1))
+    with engine.begin() as connection:
+        connection.execute(tries.update().values(dag_id="", run_id="2026-11-18 by anna 1f2e3d4c", task_id="send"))
+    engine.dispose()
+    shown = {view: "by anna" in visit(who, view).text for view in ("/runs", "/events")}
+    assert shown == dict.fromkeys(shown, who == "root")
+    assert total(visit(who, "/")) == (who == "root")
+    if who == "root":
+        assert "command line" in visit(who, "/runs").text
+        assert "/dags//runs" not in visit(who, "/runs").text + visit(who, "/events").text

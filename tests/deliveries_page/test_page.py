@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import html
 import json
 import re
@@ -71,13 +72,45 @@ def test_everything_is_loaded_from_the_page_itself_and_the_headers_demand_it(vis
         served = visit(None, source.removeprefix("/adjust"))
         assert served.status_code == 200
         assert served.headers["x-content-type-options"] == "nosniff"
-        assert "no-store" not in served.headers.get("cache-control", "")
-    headers = response.headers
-    assert headers["content-security-policy"].startswith("default-src 'self';")
-    assert "unsafe" not in headers["content-security-policy"]
-    assert headers["x-frame-options"] == "SAMEORIGIN"
-    assert headers["x-content-type-options"] == "nosniff"
-    assert headers["cache-control"] == "no-store"
+        assert served.headers["cache-control"] == "no-cache"
+    assert "unsafe" not in response.headers["content-security-policy"]
+
+
+def test_every_answer_has_the_headers(visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: Any) -> None:
+        raise RuntimeError("something that nobody expected")
+
+    navigation = {"Sec-Fetch-Dest": "document"}
+    answers = {
+        200: [visit("root", path) for path in VIEWS],
+        303: [visit("root", f"/dags/{PURCHASES}"), visit(None, "/events", headers=navigation)],
+        401: [visit(None, path) for path in VIEWS],
+        404: [visit("root", path) for path in ("/nowhere", "/static/nowhere", "/?ledger=unknown")],
+        405: [visit("root", "/", method="POST")],
+        422: [visit("root", "/?map_index=x"), visit("root", "/events?after=x")],
+    }
+    with monkeypatch.context() as patch:
+        patch.setenv("AIRFLOW__ADJUST__LEDGER_CONN_IDS", "unknown")
+        answers[503] = [visit("root", "/runs")]
+    with monkeypatch.context() as patch:
+        patch.setattr("airflow_provider_adjust.deliveries_page.queries.dags_in", fail)
+        answers[500] = [visit("root", path) for path in (*VIEWS, f"/dags/{PURCHASES}")]
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "airflow_provider_adjust.deliveries_page.app", None)
+        answers[500].append(visit("root"))
+    for status, responses in answers.items():
+        for response in responses:
+            assert response.status_code == status
+            headers = response.headers
+            assert headers["content-security-policy"].startswith("default-src 'self';")
+            assert headers["x-frame-options"] == "SAMEORIGIN"
+            assert headers["x-content-type-options"] == "nosniff"
+            assert headers["referrer-policy"] == "same-origin"
+            assert headers["cross-origin-resource-policy"] == "same-origin"
+            assert headers["cross-origin-opener-policy"] == "same-origin"
+            assert headers["cache-control"] == "no-store"
+            assert [len(headers.get_list(name)) for name in set(headers)] == [1] * len(set(headers))
+            assert "nobody expected" not in response.text
 
 
 def test_a_day_shows_its_events_by_status_with_reasons_and_revenue(visit: Visit) -> None:
@@ -248,15 +281,12 @@ def test_a_ledger_of_an_older_provider_waits_for_the_first_task(visit: Visit, ot
     assert "brings it up to date" in html.unescape(response.text)
 
 
-def test_a_ledger_in_postgres_is_opened_to_read_only(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
-    from airflow_provider_adjust.deliveries_page.ledgers import LedgerReadError, open_session
-
-    url = sa.make_url(postgres_url)
-    prepare(sa.create_engine(url.set(drivername="postgresql+psycopg2")))
-    connection = {"conn_type": "postgres", "host": url.query["host"], "login": "postgres", "schema": "postgres"}
-    use_ledger(monkeypatch, connection)
-    with pytest.raises(LedgerReadError, match="ReadOnlySqlTransaction"), open_session("other") as ledger:
-        ledger.connection.execute(tries.delete())
+def test_the_libraries_that_the_wheel_brings_are_those_that_were_published() -> None:
+    folder = Path(plugin.__file__).parent / "static" / "uplot"
+    published = re.findall(r"^([0-9a-f]{64})  (\S+)$", (folder / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    found = [(hashlib.sha256((folder / name).read_bytes()).hexdigest(), name) for _, name in published]
+    assert found == published
+    assert {name for _, name in published} | {"README.md", "LICENSE"} == {path.name for path in folder.iterdir()}
 
 
 # -- how Airflow finds the page ------------------------------------------------------------------------------------------

@@ -1,7 +1,9 @@
-"""The page's queries on SQLite and on a real Postgres, compared with sums that are computed here from the rows."""
+"""The page's queries on SQLite, a real Postgres and a real MariaDB, compared with sums that are computed here from the rows."""
 
 from __future__ import annotations
 
+import base64
+import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable
 from datetime import date, datetime, timedelta
@@ -14,7 +16,7 @@ from deliveries_page.made_ledger import DAGS, fill
 from ledger_rows import write_deliveries, write_totals
 
 from airflow_provider_adjust.deliveries_page import queries
-from airflow_provider_adjust.deliveries_page.filters import Filters, InvalidCursor
+from airflow_provider_adjust.deliveries_page.filters import Filters, InvalidCursor, encode_cursor
 from airflow_provider_adjust.deliveries_page.queries import PAGE_SIZE, Count, EventRow, Run, counts, dags_in
 from airflow_provider_adjust.deliveries_page.summary import summarise
 from airflow_provider_adjust.s2s.ledger.schema import deliveries, events, totals, tries
@@ -77,12 +79,14 @@ def test_counts_and_revenue_add_up_per_day_and_kind(ledger: sa.Connection, dag_i
     expected: Counter[tuple[str, ...]] = Counter()
     revenue: defaultdict[tuple[str, ...], Decimal] = defaultdict(Decimal)
     for row in written(ledger, dag_ids):
-        key = (str(row.occurred_at.date()), row.event_token, row.status, row.reason, row.currency)
+        key = (row.dag_id, str(row.occurred_at.date()), row.event_token, row.status, row.reason, row.currency)
         expected[key] += 1
         revenue[key] += row.revenue
 
     found = without_held(counts(ledger, dag_ids, Filters().with_default_days(NOW.date()), NOW))
-    keys = {(str(count.day), count.event_token, count.status, count.reason, count.currency): count for count in found}
+    keys = {
+        (each.dag_id, str(each.day), each.event_token, each.status, each.reason, each.currency): each for each in found
+    }
     assert {key: count.events for key, count in keys.items()} == expected
     assert {key: round(count.revenue or 0, 6) for key, count in keys.items()} == {
         key: round(value, 6) for key, value in revenue.items()
@@ -156,14 +160,47 @@ def all_runs(connection: sa.Connection, filters: Filters) -> list[Run]:
         filters = filters.model_copy(update={"after": page.after})
 
 
-def test_pages_have_every_event_once_in_order_even_at_one_time(ledger: sa.Connection) -> None:
-    ledger.execute(events.update().values(occurred_at=NOW - timedelta(days=1, microseconds=1)))
-    found = all_events(ledger, Filters().with_default_days(NOW.date()))
-    places = [
-        (event.occurred_at, event.app_token, event.event_token, event.environment, event.event_id) for event in found
-    ]
-    assert len(places) == len(set(places)) == 1500
-    assert places == sorted(places)
+@pytest.mark.parametrize("same", ["nothing", "the time", "time and try", "the whole place"])
+def test_pages_have_every_event_once_in_the_order_of_time_try_and_row(ledger: sa.Connection, same: str) -> None:
+    if same != "nothing":
+        ledger.execute(events.update().values(occurred_at=NOW - timedelta(days=1, microseconds=1)))
+    if same in {"time and try", "the whole place"}:
+        ledger.execute(events.update().values(try_id=ledger.scalar(sa.select(sa.func.min(tries.c.id)))))
+    if same == "the whole place":  # as in an older ledger
+        ledger.execute(events.update().values(position=0))
+    c = events.c
+    rows = ledger.execute(sa.select(c.event_id, c.occurred_at, c.try_id, c.position))
+    places = {event_id: place for event_id, *place in rows}
+    found = [event.event_id for event in all_events(ledger, Filters().with_default_days(NOW.date()))]
+    assert len(found) == len(set(found)) == 1500
+    assert [places[event_id] for event_id in found] == sorted(places.values())
+
+
+def test_a_cursor_of_events_holds_numbers_and_a_time_only(ledger: sa.Connection) -> None:
+    """The server's log of requests has it."""
+    after = queries.events(ledger, DAGS, Filters().with_default_days(NOW.date()), NOW).after
+    assert after is not None
+    moment, *numbers = json.loads(base64.urlsafe_b64decode(after + "=="))
+    assert datetime.fromisoformat(moment) < NOW
+    assert [type(number) for number in numbers] == [int, int, int]
+    for passed in (-1, 1_000_001):
+        wrong = encode_cursor((NOW, 1, 1, passed))
+        with pytest.raises(InvalidCursor):
+            queries.events(ledger, DAGS, Filters(after=wrong).with_default_days(NOW.date()), NOW)
+
+
+def test_a_row_that_the_database_selected_wrongly_is_not_shown(
+    ledger: sa.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a database would that takes two names for equal ones: every list compares the names once more."""
+    monkeypatch.setattr(queries, "PAGE_SIZE", 200)
+    monkeypatch.setattr(queries, "_may_be_shown", lambda dag_ids: sa.true())
+    filters = Filters().with_default_days(NOW.date())
+    for dag_ids in ([PURCHASES], [SUBSCRIPTIONS], [PURCHASES.upper()], []):
+        shown = {count.dag_id for count in counts(ledger, dag_ids, filters, NOW)}
+        shown |= {run.dag_id for run in queries.runs(ledger, dag_ids, filters, NOW).items}
+        shown |= {event.dag_id for event in queries.events(ledger, dag_ids, filters, NOW).items}
+        assert shown == set(dag_ids) & set(DAGS)
 
 
 def test_pages_have_every_task_instance_once(ledger: sa.Connection, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,8 +63,8 @@ def test_the_connection_test_names_cause_and_remedy_and_records_nothing(
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (200, "this is not Adjust's answer (not_adjust; status 200: text/html"),
-        (204, "this is not Adjust's answer (not_adjust; status 204"),
+        (200, "this is not Adjust's answer (not_adjust; status 200)"),
+        (204, "this is not Adjust's answer (not_adjust; status 204)"),
         (403, "check the firewall or proxy on the way"),
         (404, "check the connection's endpoint; Adjust's is https://s2s.adjust.com"),
         (405, "check the connection's endpoint; Adjust's is https://s2s.adjust.com"),

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_adjust.s2s.redaction import escape, mask_values, quote, row_repr, safe_repr
+from airflow_provider_adjust.s2s.events.event import Lane
+from airflow_provider_adjust.s2s.events.rows import RowList
+from airflow_provider_adjust.s2s.redaction import Unshown, escape, mask_values, quote, row_repr, safe_repr
+from airflow_provider_adjust.s2s.transports import Completion
 
 
 class Unspeakable:
@@ -85,3 +88,11 @@ DEVICE = "de71ce00-0000-4000-8000-000000000001"
 )
 def test_a_refusals_detail_shows_no_id_where_another_value_belongs(detail: str, shown: str) -> None:
     assert mask_values(detail) == shown
+
+
+def test_a_closed_repr_shows_the_named_attributes_alone() -> None:
+    rows = RowList([{"gps_adid": DEVICE}] * 3)
+    assert (repr(rows), rows.rows) == ("RowList(rows=3)", 3)
+    assert repr(Unshown({"Authorization": "Bearer x"})) == "Unshown()"
+    assert repr(Lane("gps_adid", DEVICE, "f0ob4r")) == "Lane(id_name='gps_adid', key='f0ob4r')"
+    assert repr(Completion("key", 200, b"echo")) == "Completion(key='key', status=200, failure=None, failure_name='')"

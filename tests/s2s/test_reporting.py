@@ -101,6 +101,10 @@ def test_the_result_is_small_and_of_jsons_types() -> None:
         "adjusted": 0,
         "by_reason": {"device_not_found": 2, "missing_device_id": 1},
         "revenue": {"USD": "1000"},
+        "not_delivered": [
+            {"outcome": "rejected", "reason": "device_not_found", "events": 2, "revenue": {}},
+            {"outcome": "invalid", "reason": "missing_device_id", "events": 1, "revenue": {}},
+        ],
         "first_event_at": "2026-05-01T12:00:00+00:00",
         "last_event_at": "2026-05-01T12:00:00+00:00",
         "seconds": 1.235,

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.compiler import compiles
 
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
@@ -22,13 +23,25 @@ metadata = sa.MetaData()
 DIALECTS = ("postgresql", "sqlite", "mysql", "mariadb")
 
 
+class Name(sa.String):
+    """Text that differs by each byte: case, accents, trailing blanks and all."""
+
+
+class _MySqlName(mysql.VARCHAR):
+    """The same on MySQL and MariaDB, where most collations that compare bytes still take no heed of trailing blanks."""
+
+
+@compiles(_MySqlName, "mysql", "mariadb")
+def _mysql_name(name: _MySqlName, compiler: Any, **_: Any) -> str:
+    collation = "utf8mb4_nopad_bin" if compiler.dialect.is_mariadb else "utf8mb4_0900_bin"
+    return f"VARCHAR({name.length}) CHARACTER SET utf8mb4 COLLATE {collation}"
+
+
 def _text(length: int) -> sa.String:
-    """Text that differs by each byte: case, accents and all."""
-    binary = mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin")
     return (
-        sa.String(length)
+        Name(length)
         .with_variant(postgresql.VARCHAR(length, collation="C"), "postgresql")
-        .with_variant(binary, "mysql", "mariadb")
+        .with_variant(_MySqlName(length), "mysql", "mariadb")
     )
 
 
@@ -62,7 +75,8 @@ reasons = sa.Table(
     sa.UniqueConstraint("code", name="uq_adjust_reason"),
 )
 #: One row for each try of a sending task, also where it sent nothing. ``lease_until`` is how long its claims are its own
-#: unless it renews them. ``is_latest``: no later try of the same task instance has begun.
+#: unless it renews them. ``is_latest``: no later try of the same task instance has begun. ``digest_keys`` has the ids of the
+#: keys with which it made digests, with commas; an older provider had none. ``ids_are_digests``: rows had no id of their own.
 tries = sa.Table(
     "adjust_try",
     metadata,
@@ -72,7 +86,7 @@ tries = sa.Table(
     sa.Column("task_id", _text(250), nullable=False),
     sa.Column("map_index", sa.Integer, nullable=False),
     sa.Column("try_number", sa.Integer, nullable=False),
-    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("state", _text(16), nullable=False),
     sa.Column("is_latest", sa.Boolean, nullable=False),
     sa.Column("started_at", _moment(), nullable=False),
     sa.Column("heartbeat_at", _moment(), nullable=False),
@@ -81,6 +95,8 @@ tries = sa.Table(
     sa.Column("read", sa.BigInteger, nullable=False),
     sa.Column("error", sa.String(500), nullable=False),
     sa.Column("rejected_path", sa.String(1000), nullable=False),
+    sa.Column("digest_keys", sa.String(2000), nullable=False, server_default=""),
+    sa.Column("ids_are_digests", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Index("ix_adjust_try_run", "dag_id", "run_id"),
     sa.Index("ix_adjust_try_started", "started_at"),
 )
@@ -93,9 +109,9 @@ totals = sa.Table(
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("scope_id", sa.Integer),
     sa.Column("day", sa.Date),
-    sa.Column("outcome", sa.String(16), nullable=False),
+    sa.Column("outcome", _text(16), nullable=False),
     sa.Column("reason", _text(64), nullable=False),
-    sa.Column("currency", sa.String(3)),
+    sa.Column("currency", _text(3)),
     sa.Column("events", sa.BigInteger, nullable=False),
     sa.Column("revenue", sa.Numeric(38, 10)),
     sa.Index("ix_adjust_total_day", "day"),
@@ -116,13 +132,14 @@ events = sa.Table(
     sa.Column("http_status", sa.SmallInteger),
     sa.Column("lost_answers", sa.SmallInteger, nullable=False),
     sa.Column("event_id", _text(255), primary_key=True),
-    sa.Column("currency", sa.String(3)),
+    sa.Column("currency", _text(3)),
     sa.Column("revenue", sa.Numeric(38, 10)),
 )
 #: One row: which of the shapes the tables have.
 versions = sa.Table("adjust_ledger_version", metadata, sa.Column("version", sa.Integer, primary_key=True))
-#: 1 and 2: one wide table, ``adjust_delivery``. 3: the tables above, and a view of that name.
-VERSION = 3
+#: 1 and 2: one wide table, ``adjust_delivery``. 3: the tables above, and a view of that name. 4: a try says which keys made
+#: its digests.
+VERSION = 4
 
 #: The status that a claimed event has until it is settled.
 SENDING = "sending"

@@ -1,0 +1,97 @@
+"""How much of the API server the page may take, so that it never keeps Airflow's own requests waiting.
+
+Airflow's API server has one pool of threads for all. The page's answers have threads of their own: a few, with a short
+queue, and few for one user. Whoever comes when all are taken is told so at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+#: Answers that are made at once in a process of the API server.
+AT_ONCE = 3
+#: Requests that wait for their turn.
+WAITING = 6
+#: Requests of one user, made and waiting.
+PER_USER = 2
+#: Seconds after which a request that waits gives up.
+PATIENCE = 5.0
+#: Seconds after which who was refused may try again.
+RETRY_AFTER_S = 5
+
+_T = TypeVar("_T")
+
+
+class PageFull(Exception):
+    """All places are taken. The message says by whom."""
+
+
+class Budget:
+    """Places for answers. A place is taken until its work has ended, also when nobody waits for the answer any more.
+
+    :param clock: seconds, from any start.
+    """
+
+    def __init__(
+        self,
+        *,
+        at_once: int = AT_ONCE,
+        waiting: int = WAITING,
+        per_user: int = PER_USER,
+        patience: float = PATIENCE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._most = at_once + waiting
+        self._per_user = per_user
+        self._patience = patience
+        self._clock = clock
+        self._threads = ThreadPoolExecutor(at_once, thread_name_prefix="adjust-page")
+        self._lock = threading.Lock()
+        self._taken: Counter[str] = Counter()
+
+    def taken(self) -> int:
+        """How many requests are being answered or wait."""
+        with self._lock:
+            return self._taken.total()
+
+    async def run(self, user_id: str, work: Callable[[], _T]) -> _T:
+        """Do the work in one of the page's threads.
+
+        :raises PageFull: all places are taken, or all of this user, or the request has waited for too long.
+        """
+        self._take(user_id)
+        too_late = self._clock() + self._patience
+
+        def in_time() -> _T:
+            if self._clock() > too_late:
+                raise PageFull("Too many people are looking at deliveries just now")
+            return work()
+
+        try:
+            future: Future[_T] = self._threads.submit(contextvars.copy_context().run, in_time)
+        except BaseException:
+            self._leave(user_id)
+            raise
+        # If this request is cancelled, so is its work, unless that has begun; then its place stays taken until it ends.
+        future.add_done_callback(lambda _: self._leave(user_id))
+        return await asyncio.wrap_future(future)
+
+    def _take(self, user_id: str) -> None:
+        with self._lock:
+            if self._taken[user_id] >= self._per_user:
+                raise PageFull(f"You have {self._per_user} requests under way")
+            if self._taken.total() >= self._most:
+                raise PageFull("Too many people are looking at deliveries just now")
+            self._taken[user_id] += 1
+
+    def _leave(self, user_id: str) -> None:
+        with self._lock:
+            self._taken[user_id] -= 1
+            self._taken += Counter()  # forgets those who have none
