@@ -14,6 +14,7 @@ from s2s_case import APP, NOW
 
 from airflow_provider_adjust.s2s import EventParser, Ledger, Route, RowOptions, Sender, SendOptions, TaskInstanceId
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.transports import Target
 
 _MADE_UP_FACTS = {
