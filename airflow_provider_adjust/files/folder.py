@@ -9,6 +9,7 @@ from typing import Final
 
 from airflow.sdk import ObjectStoragePath
 
+from airflow_provider_adjust.airflow_versions import conf
 from airflow_provider_adjust.files.private import is_local
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.redaction import safe_repr
@@ -29,7 +30,7 @@ def files_folder() -> str:
 
     :raises AdjustConfigurationError: it is a path that does not begin at the root.
     """
-    from airflow.configuration import AIRFLOW_HOME, conf
+    from airflow.configuration import AIRFLOW_HOME
 
     written = conf.get(SECTION, FOLDER_OPTION, fallback="") or DEFAULT_FOLDER
     folder = written.replace("{AIRFLOW_HOME}", AIRFLOW_HOME).rstrip("/")
@@ -80,8 +81,6 @@ def retain_files_for() -> timedelta | None:
 
     :raises AdjustConfigurationError: it is no number of days.
     """
-    from airflow.configuration import conf
-
     written = (conf.get(SECTION, RETENTION_OPTION, fallback="") or "").strip()
     if not written:
         return None

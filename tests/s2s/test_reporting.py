@@ -345,6 +345,12 @@ def test_advice_is_on_six_reasons_at_most(reasons: int, last: str) -> None:
     assert lines[-1].startswith(last)
 
 
+def test_the_advice_goes_without_the_first_row_where_a_checkpoint_had_no_room_for_it() -> None:
+    summary = _summary(_receipt("expired", "expired"))
+    summary.first_details.clear()
+    assert advice_lines(summary) == [f"1 expired: {reason_of('expired').advice}"]
+
+
 def test_a_failure_advises_on_nothing_that_is_tolerated() -> None:
     summary = _summary(
         *[_receipt("rejected", "device_not_found", revenue="9.00", currency="EUR")] * 3,
