@@ -10,6 +10,9 @@ PY := $(VENV)/bin/python
 RUNTIME := .venv-runtime
 # The FAB auth manager needs an older python-dateutil than the other tests have.
 FAB := .venv-fab
+# The drivers of databases, and those of clouds, whose providers need newer packages than the other tests have.
+WAREHOUSES := .venv-warehouses
+CLOUDS := .venv-clouds
 UV := $(VENV)/bin/uv
 # The releases that the tests, the demo and CI use; scripts/pin_dependencies.py writes them. Only pyproject.toml binds a user
 # of the provider.
@@ -37,7 +40,7 @@ COVERAGE ?=
 SCREENSHOTS ?=
 SUITE ?= slow
 
-.PHONY: help demo ui test test-slow test-all lint docs bench faults crashes fuzz release clean \
+.PHONY: help demo ui test test-slow test-warehouses test-all lint docs bench faults crashes fuzz release clean \
 	suite.slow suite.celery suite.fab suite.mutants suite.thorough screenshots.
 ENOUGH_KILLED := import json, sys; \
 	found = json.load(open("mutants/mutmut-cicd-stats.json")); \
@@ -47,7 +50,7 @@ ENOUGH_KILLED := import json, sys; \
 COVERAGE_ARGS := --cov-branch --cov-report=term-missing:skip-covered
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-demo ## See the provider deliver to a local stand-in for Adjust
 	$(PY) scripts/demo.py
@@ -87,6 +90,12 @@ suite.mutants: $(VENV)/.installed-mutants
 	HYPOTHESIS_PROFILE=mutants $(VENV)/bin/mutmut run
 	$(VENV)/bin/mutmut export-cicd-stats
 	$(PY) -c '$(ENOUGH_KILLED)'
+
+# Servers and drivers of the system that are not there skip their tests, which say so: mariadb-server, odbc-mariadb,
+# odbc-postgresql, default-jre-headless and libpostgresql-jdbc-java are Debian's names.
+test-warehouses: $(WAREHOUSES)/.installed $(CLOUDS)/.installed ## Read through every database driver: real servers, and stand-ins for clouds
+	$(WAREHOUSES)/bin/python -m pytest tests/sources $(PYTEST_ARGS)
+	$(CLOUDS)/bin/python -m pytest tests/sources -k "redshift or snowflake or bigquery" $(PYTEST_ARGS)
 
 test-all: $(VENV)/.installed-dev ## Test the wheel on every Airflow and Python (COMPATIBILITY_ARGS="--only 3.1" for one)
 	$(PY) scripts/compatibility.py $(COMPATIBILITY_ARGS)
@@ -133,7 +142,7 @@ release: $(VENV)/.installed-dev $(VENV)/.installed-release $(RUNTIME)/.installed
 		--output-reproducible --output-format JSON --output-file - | $(PY) scripts/bill_of_materials.py > build/sbom.cdx.json
 
 clean: ## Remove the virtual environments and everything built
-	rm -rf $(VENV) $(RUNTIME) $(FAB) .demo .ui dist build mutants htmlcov .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(RUNTIME) $(FAB) $(WAREHOUSES) $(CLOUDS) .demo .ui dist build mutants htmlcov .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps make a second call instant, and are stale as soon as a dependency may have changed.
@@ -149,6 +158,18 @@ $(RUNTIME)/.installed: pyproject.toml $(CONSTRAINTS) | $(UV)
 $(FAB)/.installed: pyproject.toml $(CONSTRAINTS) | $(UV)
 	$(UV) venv --quiet --clear --python $(PY) $(FAB)
 	$(UV) pip install --quiet --python $(FAB)/bin/python -c <(grep -v '^python-dateutil' $(CONSTRAINTS)) -e . --group fab
+	@touch $@
+
+$(WAREHOUSES)/.installed: pyproject.toml $(CONSTRAINTS) | $(UV)
+	$(UV) venv --quiet --clear --python $(PY) $(WAREHOUSES)
+	$(UV) pip install --quiet --python $(WAREHOUSES)/bin/python -c $(CONSTRAINTS) -e . --group warehouses
+	$(UV) pip install --quiet --python $(WAREHOUSES)/bin/python -c $(CONSTRAINTS) --group mysql || \
+		echo "Without mysqlclient: it is built here and needs headers (Debian: libmariadb-dev, pkg-config, gcc)" >&2
+	@touch $@
+
+$(CLOUDS)/.installed: pyproject.toml | $(UV)
+	$(UV) venv --quiet --clear --python $(PY) $(CLOUDS)
+	$(UV) pip install --quiet --python $(CLOUDS)/bin/python -e . --group clouds
 	@touch $@
 
 $(UV):

@@ -21,7 +21,7 @@ CONSTRAINTS = Path("requirements", "constraints.txt")
 #: The Airflow that the tests run on.
 AIRFLOW = "3.3.2"
 #: Groups with a virtual environment of their own, since they contradict the pins.
-APART = {"fab"}
+APART = {"fab", "warehouses", "mysql", "clouds"}
 
 
 def main() -> None:

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from airflow.providers.common.sql.hooks.sql import DbApiHook
+from cut_proxy import proxy_to
 from own_mariadb import DATABASE
 from own_postgres import socket_folder
-from sources.driver_hooks import CONN_ID, CONNECTION, needs
+from own_warehouses import CONN_ID, CONNECTION
+from sources.driver_hooks import needs
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.sql_rows import sql_hook, stream_rows
@@ -125,8 +127,6 @@ _POSTGRES_JAR = Path("/usr/share/java/postgresql.jar")
 @pytest.mark.skipif(shutil.which("java") is None, reason="no Java here; see make test-warehouses")
 @pytest.mark.skipif(not _POSTGRES_JAR.exists(), reason="no JDBC driver of Postgres here; see make test-warehouses")
 def test_a_time_of_java_is_a_time(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> None:
-    from sources.proxy import proxy_to
-
     with proxy_to(f"{socket_folder(postgres_url)}/.s.PGSQL.5432") as proxy:
         address = f"jdbc:postgresql://127.0.0.1:{proxy.port}/postgres"
         hook = hook_to(
