@@ -19,15 +19,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.run(options)
 
 
-def _add(parser: argparse.ArgumentParser, command: Command | Group) -> None:
+def _add(parser: argparse.ArgumentParser, command: Command | Group, *groups: str) -> None:
+    names = (*groups, command.name)
     if isinstance(command, Group):
         below: Any = parser.add_subparsers(metavar="COMMAND", required=True)
         for each in command.commands:
-            _add(below.add_parser(each.name, help=each.help, description=each.help), each)
+            _add(below.add_parser(each.name, help=each.help, description=each.help), each, *names)
         return
     for option in command.options:
         parser.add_argument(*option.flags, **option.settings)
-    parser.set_defaults(run=partial(exit_after, command.run))
+    parser.set_defaults(run=partial(exit_after, command, names))
 
 
 if __name__ == "__main__":

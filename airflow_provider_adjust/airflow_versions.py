@@ -25,15 +25,19 @@ except ImportError:  # Airflow 3.1
     from airflow.lineage.hook import get_hook_lineage_collector  # type: ignore[import-not-found,no-redef]
 
 try:
-    from airflow.providers.common.sql.hooks.lineage import send_sql_hook_lineage
-except ImportError:  # the common-sql provider before 1.32
-    send_sql_hook_lineage = None  # type: ignore[assignment]
-
+    from airflow.sdk.observability import stats
+except ImportError:  # Airflow before 3.3
+    from airflow.stats import Stats as stats  # type: ignore[no-redef]  # noqa: N813
 
 try:
     from airflow.sdk.bases.decorator import determine_kwargs
 except ImportError:  # Airflow 3.1
     from airflow.utils.operator_helpers import determine_kwargs  # type: ignore[attr-defined]
+
+try:
+    from airflow.sdk.serde import deserialize, serialize
+except ImportError:  # Airflow 3.1
+    from airflow.serialization.serde import deserialize, serialize  # type: ignore[import-not-found,no-redef]
 
 __all__ = [
     "AirflowException",
@@ -41,7 +45,9 @@ __all__ = [
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
     "conf",
+    "deserialize",
     "determine_kwargs",
     "get_hook_lineage_collector",
-    "send_sql_hook_lineage",
+    "serialize",
+    "stats",
 ]

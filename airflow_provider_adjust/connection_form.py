@@ -20,6 +20,8 @@ DEFAULT_CONN_ID: Final = "adjust_default"
 DEFAULT_ENDPOINT: Final = "https://s2s.adjust.com"
 DEFAULT_API_ENDPOINT: Final = "https://api.adjust.com"
 DEFAULT_REPORT_ENDPOINT: Final = "https://automate.adjust.com"
+#: Where tokens may go: Adjust's own domains, as its SDKs name them, and the sandbox's machine.
+DEFAULT_ALLOWED_HOSTS: Final = "*.adjust.com, *.adjust.world, *.adjust.net.in, *.adjust.cn, *.adjust.io, loopback"
 DEFAULT_CONNECT_TIMEOUT: Final = 5
 DEFAULT_READ_TIMEOUT: Final = 30
 DEFAULT_REPORT_TIMEOUT: Final = 600
@@ -43,8 +45,8 @@ class StandardField:
 class ExtraField:
     """A field of Adjust, stored in the connection's `extra` under `name`. Each may stay empty.
 
-    `kind` is a JSON Schema type. `choices` make a dropdown. A `secret` has a password box, and Airflow masks it wherever it
-    shows the connection.
+    `kind` is a JSON Schema type. `choices` make a dropdown. A `secret` has a password box. Airflow masks it where it shows the
+    connection if its name holds a word of Airflow's, such as token.
     """
 
     name: str
@@ -78,7 +80,7 @@ STANDARD_FIELDS: Final = (
         placeholder="AppView > All apps > your app > Protection > S2S Security",
     ),
     # The Test button of Airflow 3.3.1 and 3.3.2 refuses every connection without a port (apache/airflow#73298).
-    StandardField(name="port", label="Port", placeholder="443"),
+    StandardField(name="port", label="Port", placeholder="443 (fill it in: the Test button needs a port)"),
 )
 
 # `extra` is hidden because every key that the hook reads from it has its own field below.
@@ -88,7 +90,10 @@ EXTRA_FIELDS: Final = (
     ExtraField(
         name="app_token",
         label="App token",
-        description="The app's token, in AppView > All apps > your app; a task or a row may name another.",
+        description=(
+            "Start here: the app's token, in AppView > All apps > your app (Airflow hides it once it is saved, so put the "
+            "app's name into Description); a task or a row may name another."
+        ),
         placeholder="4w565xzmb54d",
         # No length: the examples in Adjust's documentation have 12 and 13 characters.
         pattern="^[A-Za-z0-9]+$",
@@ -108,22 +113,31 @@ EXTRA_FIELDS: Final = (
         label="API token",
         description=(
             "Your user's API token, in your account profile in Adjust; only the Report Service and the Device API need "
-            "it, and it is not the S2S security token above."
+            "it, and it is not the S2S security token under Standard Fields."
+        ),
+        secret=True,
+    ),
+    ExtraField(
+        name="digest_key",
+        label="Digest key",
+        description=(
+            "Secrets with commas between them, the newest first, that key the digests of what events hold; if it is empty, "
+            "the S2S security token does."
         ),
         secret=True,
     ),
     ExtraField(
         name="connect_timeout",
-        label="Connect timeout",
-        description="Whole seconds to wait until Adjust accepts a connection.",
+        label="Connect timeout (seconds)",
+        description="How long to wait, in whole seconds, until Adjust accepts a connection.",
         kind="integer",
         default=DEFAULT_CONNECT_TIMEOUT,
         minimum=1,
     ),
     ExtraField(
         name="read_timeout",
-        label="Read timeout",
-        description="Whole seconds to wait for Adjust's answer to a request; past it the event is in doubt.",
+        label="Read timeout (seconds)",
+        description="How long to wait, in whole seconds, for Adjust's answer to a request; past it the event is in doubt.",
         kind="integer",
         default=DEFAULT_READ_TIMEOUT,
         minimum=1,
@@ -144,8 +158,8 @@ EXTRA_FIELDS: Final = (
     ),
     ExtraField(
         name="report_timeout",
-        label="Report timeout",
-        description="Whole seconds to wait for a report; large ones take minutes.",
+        label="Report timeout (seconds)",
+        description="How long to wait, in whole seconds, for a report; large ones take minutes.",
         kind="integer",
         default=DEFAULT_REPORT_TIMEOUT,
         minimum=1,

@@ -6,26 +6,32 @@ import logging
 import time
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager, suppress
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
+from airflow_provider_adjust.airflow_versions import conf
 from airflow_provider_adjust.files.receipt_files import ReceiptFile
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.lineage import Destinations
+from airflow_provider_adjust.metrics import DeliveryMetrics
 from airflow_provider_adjust.s2s.account.budget import FailureBudget
+from airflow_provider_adjust.s2s.account.foreign import check_foreign_claims
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.account.tables import progress_line
-from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.outcome import OnForeignClaim, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.sender import Sender
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, DeliveryIncomplete
+from airflow_provider_adjust.s2s.events.first_contact import near_money
 from airflow_provider_adjust.s2s.events.job import Job
-from airflow_provider_adjust.s2s.events.options import RowOptions
+from airflow_provider_adjust.s2s.events.options import EVERY_UNKNOWN, RowOptions
 from airflow_provider_adjust.s2s.events.rows import Row
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
+from airflow_provider_adjust.s2s.redaction import quote
 
 if TYPE_CHECKING:
     from airflow.sdk.types import Logger
@@ -33,6 +39,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 #: Seconds between two progress lines in the log.
 PROGRESS_EVERY = 10.0
+#: Columns that a line of the log names.
+_MOST_COLUMNS = 40
+_CLAIM_POLICIES: tuple[OnForeignClaim, ...] = get_args(OnForeignClaim)
 
 
 class DeliveryRun:
@@ -45,19 +54,24 @@ class DeliveryRun:
         self,
         sender: Sender,
         hooks: Mapping[str | None, AdjustS2SHook],
+        options: RowOptions,
         *,
         rejected: ReceiptFile,
         checkpoint: Checkpoint | None,
         ledger: Ledger | None,
+        on_foreign_claim: OnForeignClaim = "warn",
     ) -> None:
         self.sender = sender
         self.rejected = rejected
         self.summary = sender.sink.summary
         self._destinations = Destinations()
         self._hooks = hooks
+        self._options = options
         self._checkpoint = checkpoint
         self._ledger = ledger
+        self._on_foreign_claim = on_foreign_claim
         self._was_interrupted = False
+        self._said_left_out: set[str] = set()
 
     @classmethod
     @contextmanager
@@ -74,7 +88,11 @@ class DeliveryRun:
         checkpoint: Checkpoint | None = None,
         ledger: Ledger | None = None,
     ) -> Iterator[DeliveryRun]:
-        """A run over the routes of the hooks; its connections are closed at the end."""
+        """A run over the routes of the hooks; its connections are closed at the end.
+
+        :raises AdjustConfigurationError: there is no such ``on_foreign_claim``.
+        """
+        on_foreign_claim = claim_policy(sending.on_foreign_claim)
         with next(iter(hooks.values())).open_transport(sending) as transport:
             sender = Sender(
                 routes,
@@ -90,9 +108,11 @@ class DeliveryRun:
             yield cls(
                 sender,
                 hooks,
+                options,
                 rejected=rejected,
                 checkpoint=checkpoint,
                 ledger=ledger,
+                on_foreign_claim=on_foreign_claim,
             )
 
     @property
@@ -133,8 +153,8 @@ class DeliveryRun:
             if self._ledger:
                 self._ledger.rejected_path = self.rejected.written_to
 
-    def deliver(self, rows: Sequence[Row] | Iterable[Row], task_log: Logger) -> None:
-        """Send the rows to their end; a line in the log says every few seconds how far it is."""
+    def deliver(self, rows: Sequence[Row] | Iterable[Row], task_log: Logger, metrics: DeliveryMetrics) -> None:
+        """Send the rows to their end; the log and the metrics say every few seconds how far it is."""
         expected = len(rows) if isinstance(rows, Sequence) else None
         started = reported = time.monotonic()
         # What earlier tries met, they have logged.
@@ -142,6 +162,7 @@ class DeliveryRun:
         told_of_clock = False
         with closing(self._rounds(rows)) as rounds:
             for _ in rounds:
+                self.say_left_out(task_log)
                 for (outcome, reason), detail in islice(self.summary.first_details.items(), logged, None):
                     logged += 1
                     task_log.warning("The first event that is %s: %s, %s", outcome, reason, detail)
@@ -160,6 +181,18 @@ class DeliveryRun:
                         waiting_for=self.sender.waiting_for,
                     )
                     task_log.info("%s", line)
+                    metrics.running(
+                        in_flight=self.sender.in_flight,
+                        last_event_at=self.summary.last_event_at,
+                        now=datetime.now(UTC),
+                    )
+
+    def say_left_out(self, task_log: Logger) -> None:
+        """Log the columns that ``ignore_columns`` leaves out, each once, and warn of one that may be meant as money."""
+        new = [name for name in self.sender.left_out_columns if name not in self._said_left_out]
+        self._said_left_out.update(new)
+        for level, line in left_out_lines(new, self._options):
+            task_log.log(level, "%s", line)
 
     def dry_run(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Job | Receipt]:
         """Read, check and order the rows, and send nothing; yield each item once it is counted."""
@@ -175,9 +208,29 @@ class DeliveryRun:
         :raises CountsMismatch: a row has no outcome.
         :raises EventsUnresolved: events are held or in doubt.
         :raises RejectedBudgetExceeded: more were refused than allowed.
+        :raises ClaimedByAnotherDag: the ledger has events from another DAG, and that is an error.
         """
         self.summary.check()
-        budget.check(self.summary, rejected_path=self.rejected.written_to)
+        try:
+            budget.check(self.summary, rejected_path=self.rejected.written_to)
+        except DeliveryIncomplete:
+            # The failure comes first. What another DAG has may be a part of it.
+            check_foreign_claims(self.summary, "allow" if self._on_foreign_claim == "allow" else "warn")
+            raise
+        check_foreign_claims(self.summary, self._on_foreign_claim)
+
+
+def claim_policy(given: str | None) -> OnForeignClaim:
+    """What is done about events that the ledger has from another DAG: as the task says, or the deployment.
+
+    :raises AdjustConfigurationError: there is no such policy.
+    """
+    written = given or conf.get("adjust", "on_foreign_claim", fallback=_CLAIM_POLICIES[0]).strip()
+    for policy in _CLAIM_POLICIES:
+        if written == policy:
+            return policy
+    option = "on_foreign_claim" if given else "[adjust] on_foreign_claim"
+    raise AdjustConfigurationError(f"{option} is {written[:40]!r}; it must be one of {', '.join(_CLAIM_POLICIES)}")
 
 
 def counted_unsent(items: Iterable[Job | Receipt], summary: DeliverySummary) -> Iterator[Job | Receipt]:
@@ -189,6 +242,21 @@ def counted_unsent(items: Iterable[Job | Receipt], summary: DeliverySummary) -> 
         else:
             summary.add(Receipt(Outcome.SKIPPED, "dry_run", item.event.event_id, item.position, event=item.event))
         yield item
+
+
+def left_out_lines(names: Sequence[str], options: RowOptions) -> Iterator[tuple[int, str]]:
+    """What to log about columns that ``ignore_columns`` leaves out: each line with its level."""
+    if names:
+        shown = ", ".join(quote(name) for name in names[:_MOST_COLUMNS])
+        more = f" and {len(names) - _MOST_COLUMNS:,} more" if len(names) > _MOST_COLUMNS else ""
+        yield logging.INFO, f"Columns that are not sent, by ignore_columns: {shown}{more}"
+    if EVERY_UNKNOWN in options.ignored_columns:
+        for name, parameter in near_money(names).items():
+            yield (
+                logging.WARNING,
+                f"The column {quote(name)} is not sent, since ignore_columns is *; if it is {parameter}, name it in "
+                "column_map, else name the ignored columns one by one",
+            )
 
 
 def _clock_warning(behind: timedelta) -> str:

@@ -9,7 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from airflow_provider_adjust import __version__
-from airflow_provider_adjust.connection_form import CONN_TYPE, HOOK_CLASS, HOOK_NAME, provider_form
+from airflow_provider_adjust.connection_form import (
+    CONN_TYPE,
+    DEFAULT_ALLOWED_HOSTS,
+    HOOK_CLASS,
+    HOOK_NAME,
+    provider_form,
+)
 
 INTEGRATION = "Adjust"
 
@@ -64,6 +70,7 @@ def get_provider_info() -> dict[str, Any]:
             {
                 "integration-name": INTEGRATION,
                 "python-modules": [
+                    "airflow_provider_adjust.triggers.adjust_events_ready",
                     "airflow_provider_adjust.triggers.adjust_events_reported",
                     "airflow_provider_adjust.triggers.adjust_device_event",
                 ],
@@ -107,8 +114,31 @@ def get_provider_info() -> dict[str, Any]:
         # to, and would then report a plugin in both places as loaded twice.
         "config": {
             "adjust": {
-                "description": "The page `Adjust deliveries` in Airflow's UI.",
+                "description": "Where tokens may go, files of events, and the page `Adjust deliveries` in Airflow's UI.",
                 "options": {
+                    "allowed_hosts": {
+                        "description": (
+                            "The hosts to which a connection may send tokens and device ids, separated by commas: names, "
+                            "addresses, `*.` and a domain for every name below it, `loopback` for the sandbox on the same "
+                            "machine. With `:port`, that port alone. Set it wherever connections are read: on workers, "
+                            "triggerers and API servers."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "*.adjust.com, gateway.example.com:8443",
+                        "default": DEFAULT_ALLOWED_HOSTS,
+                    },
+                    "on_foreign_claim": {
+                        "description": (
+                            "What a sending task does at its end if events were not sent because the ledger has them from "
+                            "another DAG: `warn` in its log, `error` to fail, or `allow`. A task's own `on_foreign_claim` "
+                            "overrides it. Set it on workers."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "error",
+                        "default": "warn",
+                    },
                     "ledger_conn_ids": {
                         "description": (
                             "Connections to the ledgers that the page shows, separated by commas: the `ledger_conn_id` "
@@ -117,6 +147,27 @@ def get_provider_info() -> dict[str, Any]:
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "adjust_ledger",
+                        "default": "",
+                    },
+                    "files_folder": {
+                        "description": (
+                            "The folder for rejected files, responses files and other files of events: a path or a URL, such "
+                            "as `s3://aws_default@bucket/adjust`. A path that a task or a DAG's parameter gives without a "
+                            "root is below it. `{AIRFLOW_HOME}` is replaced."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "/srv/airflow/adjust_files",
+                        "default": "{AIRFLOW_HOME}/adjust_files",
+                    },
+                    "retain_files_for": {
+                        "description": (
+                            "How many days rejected files and responses files are kept. A task that sends deletes older ones "
+                            "in the folders that it writes to, unless it has a `retain_for` of its own. Empty: for ever."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "30",
                         "default": "",
                     },
                 },

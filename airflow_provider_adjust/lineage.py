@@ -1,7 +1,8 @@
 """The lineage of a run, where its events came from and went to, for Airflow's hook lineage and for OpenLineage.
 
-Lineage names tables, files, apps and events. It holds no values, neither of a query's parameters nor of a row. It is a
-by-product: an error here is logged and does not fail the delivery.
+Lineage names tables, files, apps and events, and has nothing else: neither the text of a query, which may hold an address
+or an id, nor values of its parameters or of a row. It is a by-product: an error here is logged and does not fail the
+delivery.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import Asset, BaseHook, ObjectStoragePath
 
-from airflow_provider_adjust.airflow_versions import get_hook_lineage_collector, send_sql_hook_lineage
+from airflow_provider_adjust.airflow_versions import get_hook_lineage_collector
 from airflow_provider_adjust.assets.adjust import convert_asset_to_openlineage, create_asset
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
@@ -56,10 +57,16 @@ class Destinations:
                 get_hook_lineage_collector().add_output_asset(hook, uri=asset.uri)
 
 
-def report_query(hook: DbApiHook, sql: str) -> None:
-    """Report a query to Airflow's hook lineage, as the hook does for the queries that it runs itself."""
-    if send_sql_hook_lineage is not None:
-        send_sql_hook_lineage(context=hook, sql=sql)
+def report_query(hook: DbApiHook, sql: str, conn_id: str, *, has_parameters: bool) -> None:
+    """Report the tables that a query names to Airflow's hook lineage, if OpenLineage's parser is installed to find them."""
+    with lineage_errors_logged():
+        try:
+            found = query_lineage(hook, sql, conn_id, has_parameters=has_parameters)
+        except ImportError:
+            return
+        for table in found.inputs if found else ():
+            uri = f"{table.namespace}/{table.name.replace('.', '/')}"
+            get_hook_lineage_collector().add_input_asset(hook, uri=uri)
 
 
 def report_file(path: ObjectStoragePath) -> None:
@@ -70,12 +77,16 @@ def report_file(path: ObjectStoragePath) -> None:
 
 def query_lineage(hook: DbApiHook, sql: str, conn_id: str, *, has_parameters: bool) -> Lineage | None:
     """The tables that a query names; None if OpenLineage does not know the hook's database."""
+    from airflow.providers.common.compat.openlineage.facet import Dataset
+    from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.providers.openlineage.sqlparser import get_openlineage_facets_with_sql
 
     if has_parameters:
         sql = _PLACEHOLDER.sub(lambda found: f":{found[1] or 'value'}", sql).replace("%%", "%")
     # No connection: to read the tables' columns would take a query.
-    return get_openlineage_facets_with_sql(hook, sql, conn_id, None, use_connection=False)
+    found = get_openlineage_facets_with_sql(hook, sql, conn_id, None, use_connection=False)
+    # The other facets have the query's text, also the one about a text that cannot be parsed.
+    return found and OperatorLineage(inputs=[Dataset(table.namespace, table.name) for table in found.inputs])
 
 
 def file_lineage(path: ObjectStoragePath) -> Lineage | None:
@@ -97,11 +108,7 @@ def run_lineage(source: Callable[[], Lineage | None], destinations: Destinations
     with lineage_errors_logged():
         found = source()
     outputs = [convert_asset_to_openlineage(asset, None) for asset in destinations.assets]
-    if found is None:
-        return OperatorLineage(outputs=outputs)
-    return OperatorLineage(
-        inputs=found.inputs, outputs=outputs, run_facets=found.run_facets, job_facets=found.job_facets
-    )
+    return OperatorLineage(inputs=found.inputs if found else [], outputs=outputs)
 
 
 @contextmanager

@@ -7,7 +7,6 @@ It needs two connections: ``warehouse``, any database (an embedded SQLite file o
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -18,8 +17,6 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
-
-REJECTED_FOLDER = os.environ.get("ADJUST_REJECTED_FOLDER", "file:///tmp/adjust_rejected")
 
 
 @dag(
@@ -51,7 +48,8 @@ def adjust_revenue_sync() -> None:
         id_field="order_id",
         event_id_param="event_id",
         max_rejected=0.05,
-        rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
+        # Below the folder that [adjust] files_folder in Airflow's configuration names.
+        rejected_path="rejected/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
     )
 
     warehouse_total = SQLExecuteQueryOperator(

@@ -46,7 +46,6 @@ with atheris.instrument_imports(include=["airflow_provider_adjust"]):
     from airflow_provider_adjust.s2s.errors import InputUnreadable
     from airflow_provider_adjust.s2s.events.parser import EventParser
     from airflow_provider_adjust.s2s.events.rows import UnreadableRow
-    from airflow_provider_adjust.s2s.redaction import redact_event_values
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 _GOOD: dict[str, Any] = {
@@ -204,7 +203,7 @@ def answer(data: bytes) -> None:
     assert verdict.retry_after is None or verdict.retry_after >= 0
     assert verdict.outcome is not Outcome.DELIVERED or number == 200
     assert response_line(Receipt(verdict.outcome, verdict.reason, "", 1, answer=body)).isprintable()
-    assert "3f0b2f6c-8a51" not in redact_event_values(verdict.message, {"gps_adid": "3f0b2f6c-8a51"}, EVENT, None)
+    assert "3f0b2f6c" not in verdict.message
 
 
 #: Each subject's test, and its first inputs.

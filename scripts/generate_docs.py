@@ -1,4 +1,4 @@
-"""Write the tables of the docs that come from the code: an event's parameters, the operators' options, the reasons.
+"""Write the tables of the docs that come from the code or the constraints: parameters, options, configuration, releases.
 
 `python scripts/generate_docs.py` rewrites the tables; with `--check` it writes nothing and exits with 1 when one is not
 up to date.
@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from warehouses import table as warehouses_table
+
+from airflow_provider_adjust.get_provider_info import get_provider_info
 from airflow_provider_adjust.option_arguments import argument_fields
 from airflow_provider_adjust.s2s import RowOptions, SendOptions
 from airflow_provider_adjust.s2s.answers.reasons import REASONS, Kind
@@ -73,6 +76,16 @@ def options_table(*classes: type[Any]) -> str:
     return "\n".join(lines)
 
 
+def configuration_table() -> str:
+    """Return the Markdown table of the options of ``[adjust]``, as the provider describes them to Airflow."""
+    lines = ["| Option | Type | Default | Example | Since | Meaning |", "|---|---|---|---|---|---|"]
+    for name, option in get_provider_info()["config"]["adjust"]["options"].items():
+        default, example = (f"`{option[key]}`" if option[key] else "empty" for key in ("default", "example"))
+        cells = (f"`{name}`", option["type"], default, example, option["version_added"], option["description"])
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines)
+
+
 #: The outcomes of reasons that leave open what becomes of the event.
 OUTCOMES = {Kind.IN_DOUBT: "`in_doubt`", Kind.HELD: "`held`"}
 
@@ -99,6 +112,7 @@ def _marked(sentence: str) -> str:
 
 #: The generated tables: the page, the name between its markers, and the table.
 TABLES = (
+    ("configuration.md", "configuration", configuration_table),
     ("events.md", "parameters", parameters_table),
     ("failures.md", "reasons of rows", lambda: reasons_table(Kind.ROW)),
     ("failures.md", "refusals", lambda: reasons_table(Kind.ADJUST)),
@@ -108,6 +122,7 @@ TABLES = (
     ("failures.md", "skipped", lambda: reasons_table(Kind.SKIPPED)),
     ("operators.md", "row options", lambda: options_table(RowOptions)),
     ("operators.md", "sending options", lambda: options_table(SendOptions)),
+    ("warehouses.md", "warehouses", warehouses_table),
 )
 
 

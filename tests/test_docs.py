@@ -133,6 +133,25 @@ def test_every_page_is_reached_from_the_index_and_the_readme() -> None:
     assert {f"docs/{name}" for name in pages} <= set(LINK.findall(read(ROOT / "README.md")))
 
 
+def test_the_tests_that_a_page_names_exist() -> None:
+    named = {(page, *test) for page in PAGES for test in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", read(page))}
+    assert {name_of(page) for page, *_ in named} == {"docs/security.md"}
+    missing = [
+        f"{name_of(page)}: {path}::{test}"
+        for page, path, test in named
+        if not (ROOT / path).is_file() or not re.search(rf"^(async )?def {test}\(", read(ROOT / path), re.MULTILINE)
+    ]
+    assert not missing
+
+
+def test_every_row_of_the_threat_model_names_a_test_or_is_somebody_elses_to_guard() -> None:
+    rows = re.findall(
+        r"^\| \*\*(.+?)\*\* \|.*\| (.*?) ?\|$", section(DOCS / "security.md", "Threat model"), re.MULTILINE
+    )
+    assert len(rows) >= 9
+    assert [who for who, tests in rows if "::test_" not in tests] == ["User who triggers a DAG"]
+
+
 # -- excerpts and examples -----------------------------------------------------------------------------------------------
 
 

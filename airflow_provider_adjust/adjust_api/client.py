@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import httpx
 
 from airflow_provider_adjust import __version__
+from airflow_provider_adjust.s2s.redaction import Unshown
 from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
 from airflow_provider_adjust.s2s.transports.settings import is_loopback
 
@@ -91,12 +92,14 @@ class ApiClient:
         :raises ApiUnreachable: no complete response came.
         """
         connect, read = self.timeout
-        headers = {
-            "Authorization": f"Bearer {self.api_token}",
-            "Accept": "application/json",
-            "Accept-Encoding": "gzip",  # the one that _read unpacks
-            "User-Agent": f"airflow-provider-adjust/{__version__}",
-        }
+        headers = Unshown(
+            {
+                "Authorization": f"Bearer {self.api_token}",
+                "Accept": "application/json",
+                "Accept-Encoding": "gzip",  # the one that _read unpacks
+                "User-Agent": f"airflow-provider-adjust/{__version__}",
+            }
+        )
         is_reading = _reading.set(True)
         try:
             async with asyncio.timeout(connect + read):

@@ -17,6 +17,7 @@ from airflow_provider_adjust.s2s.answers.classify import read_answer
 from airflow_provider_adjust.s2s.answers.outcome import Recorded
 from airflow_provider_adjust.s2s.errors import AdjustError
 from airflow_provider_adjust.s2s.events.event import Event
+from airflow_provider_adjust.s2s.redaction import Unshown
 
 PATH = "/device_service/api/v2/inspect_device"
 #: The ids that Adjust documents for this call, the most specific first. Public clients pass adid as well.
@@ -49,16 +50,20 @@ class DeviceApi:
         :raises DeviceNotFound: Adjust does not know the device.
         :raises DeviceApiError: the API gave no usable answer.
         """
+        params = Unshown({"advertising_id": device_id, "app_token": app_token})
+        del device_id  # a traceback may show local variables
         client = ApiClient(self.endpoint, self.api_token, self.timeout)
         try:
-            response = await client.get(PATH, {"advertising_id": device_id, "app_token": app_token})
+            response = await client.get(PATH, params)
         except ApiUnreachable as failure:
             raise DeviceApiError(f"the Device API cannot be reached ({failure})") from None
         return _device(response)
 
     def inspect_device(self, device_id: str, app_token: str) -> dict[str, Any]:
         """Do the same, blocking."""
-        return run_blocking(self.ainspect_device(device_id, app_token))
+        inspection = self.ainspect_device(device_id, app_token)
+        del device_id
+        return run_blocking(inspection)
 
     def recorded(self, event: Event) -> Recorded:
         """Tell whether Adjust's last event for this device and event token is this one.
@@ -68,14 +73,14 @@ class DeviceApi:
 
         :raises DeviceApiError: the API gave no usable answer.
         """
-        found = {self._recorded_under(event.params[name], event) for name in _ACCEPTED_IDS if name in event.params}
+        found = {self._recorded_under(name, event) for name in _ACCEPTED_IDS if name in event.params}
         if Recorded.YES in found:
             return Recorded.YES
         return Recorded.NO if found == {Recorded.NO} else Recorded.UNKNOWN
 
-    def _recorded_under(self, device_id: str, event: Event) -> Recorded:
+    def _recorded_under(self, id_name: str, event: Event) -> Recorded:
         try:
-            device = self.inspect_device(device_id, event.params["app_token"])
+            device = self.inspect_device(event.params[id_name], event.params["app_token"])
         except DeviceNotFound:
             return Recorded.NO
         last = last_event_time(device, event.params["event_token"])

@@ -17,15 +17,14 @@ from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, ret
 
 from airflow_provider_adjust.adjust_api.client import ApiClient, ApiResponse, ApiUnreachable
 from airflow_provider_adjust.adjust_api.errors import ReportRefused, ReportUnavailable
-from airflow_provider_adjust.s2s.redaction import escape
+from airflow_provider_adjust.s2s.answers.vocabulary import known_words
+from airflow_provider_adjust.s2s.redaction import quote
 
 BASE_PATH = "/reports-service"
 #: 429 is more than 50 simultaneous requests, 504 a query that took too long (Report Service API, response codes).
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 #: Seconds between two attempts.
 _FIRST_WAIT, _MAX_WAIT = 2.0, 120.0
-#: Characters of a response that an error shows.
-_SHOWN = 300
 #: Far above any report: days and event tokens make thousands of lines at most.
 _MAX_REPORT_BYTES = 64_000_000
 
@@ -99,9 +98,9 @@ class ReportService:
 
         :raises ReportRefused: the API token is wrong.
         """
-        await self._get("/filters_data", {"required_filters": "apps"})
+        await self._get("/filters_data", {"required_filters": "apps"}, is_test=True)
 
-    async def _get(self, path: str, params: Mapping[str, str]) -> ApiResponse:
+    async def _get(self, path: str, params: Mapping[str, str], *, is_test: bool = False) -> ApiResponse:
         client = ApiClient(self.endpoint + BASE_PATH, self.api_token, self.timeout, _MAX_REPORT_BYTES)
         attempts = AsyncRetrying(
             retry=retry_if_exception_type(ApiUnreachable) | retry_if_result(_is_busy),
@@ -111,7 +110,7 @@ class ReportService:
             retry_error_callback=_give_up,
         )
         response: ApiResponse = await attempts(client.get, path, params)
-        self._check(response)
+        _check(response, "" if is_test else _words(response, params))
         return response
 
     def _wait(self, attempt: RetryCallState) -> float:
@@ -123,24 +122,36 @@ class ReportService:
         longest = min(_FIRST_WAIT * 2.0 ** (attempt.attempt_number - 1), _MAX_WAIT)
         return self.spread(longest / 2, longest)
 
-    def _check(self, response: ApiResponse) -> None:
-        if response.status in {200, 204}:
-            return
-        if response.status == 401:
-            raise ReportRefused(
-                "the Report Service refuses the API token (status 401); put your user's API token, from your account "
-                "profile in Adjust, into the connection: it is not the S2S security token"
-            )
-        if response.status == 403:
-            raise ReportRefused(
-                "the Report Service refuses the request (status 403); the API token's user has no right to it: check "
-                "the user's apps and permissions in Adjust"
-            )
-        text = escape(" ".join(response.text.replace(self.api_token, "…").split()), _SHOWN)
+
+def _check(response: ApiResponse, words: str) -> None:
+    """Raise an error unless there is a report.
+
+    :param words: what the error shows of the response. A test of the connection shows nothing: whoever may name the
+        endpoint could read by it what a service in the network of the API server answers.
+    """
+    if response.status in {200, 204}:
+        return
+    if response.status == 401:
         raise ReportRefused(
-            f"the Report Service refuses the request (status {response.status}: {text or 'no text'}); check the metrics "
-            "and filters of the request, and the connection's report_endpoint"
+            "the Report Service refuses the API token (status 401); put your user's API token, from your account "
+            "profile in Adjust, into the connection: it is not the S2S security token"
         )
+    if response.status == 403:
+        raise ReportRefused(
+            "the Report Service refuses the request (status 403); the API token's user has no right to it: check "
+            "the user's apps and permissions in Adjust"
+        )
+    what = f"status {response.status}: {words}" if words else f"status {response.status}"
+    raise ReportRefused(
+        f"the Report Service refuses the request ({what}); check the metrics and filters of the request, and the "
+        "connection's report_endpoint"
+    )
+
+
+def _words(response: ApiResponse, params: Mapping[str, str]) -> str:
+    """The known words of a response, those of its request among them, such as the name of a metric."""
+    asked = {word for name, value in params.items() for word in (name, *value.split(","))}
+    return known_words(response.text.strip(), also=asked) or "no text"
 
 
 def _is_busy(response: ApiResponse) -> bool:
@@ -181,7 +192,7 @@ class ReportRow:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The rows, the totals of each metric, and Adjust's warnings. An empty report has neither rows nor totals."""
+    """The rows, the totals of each metric, and Adjust's warnings as they came. An empty report has neither rows nor totals."""
 
     rows: tuple[ReportRow, ...] = ()
     totals: Mapping[str, Decimal] = field(default_factory=dict)
@@ -226,7 +237,7 @@ def read_json(body: bytes) -> Any:
 
 def _value(row: Mapping[str, Any], name: str) -> Any:
     if name not in row:
-        raise ReportRefused(f"the Report Service gave a row without {name!r}, which was requested")
+        raise ReportRefused(f"the Report Service gave a row without {quote(name)}, which was requested")
     return row[name]
 
 
@@ -238,5 +249,5 @@ def _number(name: str, value: Any) -> Decimal:
     except InvalidOperation:
         number = Decimal("NaN")
     if not number.is_finite():
-        raise ReportRefused(f"the Report Service gave a value of {name!r} that is not a number")
+        raise ReportRefused(f"the Report Service gave a value of {quote(name)} that is not a number")
     return number

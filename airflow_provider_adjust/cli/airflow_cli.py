@@ -17,11 +17,12 @@ def get_adjust_commands() -> list[CLICommand]:
     return [_to_airflow(ADJUST)]
 
 
-def _to_airflow(command: Command | Group) -> Any:
+def _to_airflow(command: Command | Group, *groups: str) -> Any:
     # Airflow has imported this already when it asks for the commands.
     from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
 
+    names = (*groups, command.name)
     if isinstance(command, Group):
-        return GroupCommand(command.name, command.help, [_to_airflow(each) for each in command.commands])
+        return GroupCommand(command.name, command.help, [_to_airflow(each, *names) for each in command.commands])
     arguments = [Arg(flags=option.flags, **option.settings) for option in command.options]  # type: ignore[no-untyped-call]
-    return ActionCommand(command.name, command.help, partial(exit_after, command.run), arguments)
+    return ActionCommand(command.name, command.help, partial(exit_after, command, names), arguments)

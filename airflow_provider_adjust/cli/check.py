@@ -5,17 +5,19 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from decimal import Decimal
 from itertools import islice
 from typing import Any
 
 from airflow_provider_adjust.cli.definition import ExitCode
 from airflow_provider_adjust.cli.rows import given, hook_of, open_rows
 from airflow_provider_adjust.cli.terminal import Terminal
-from airflow_provider_adjust.delivery_run import counted_unsent
+from airflow_provider_adjust.delivery_run import counted_unsent, left_out_lines
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.delivery.intake import Intake
+from airflow_provider_adjust.s2s.errors import StreamOutOfOrder
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.parser import EventParser
@@ -29,39 +31,67 @@ _TAKEN_AS_GIVEN = {"app_token": "given", "environment": "production"}
 
 def validate(options: Namespace, terminal: Terminal) -> int:
     """Check every row; list the first that are refused, and count all."""
-    parser, _ = _parser(options)
+    parser, _ = parser_of(options)
     with open_rows(options.file, given(options, RowOptions)) as rows:
         return check(parser, rows, terminal, title=f"Rows of {options.file}")
 
 
 def check(
-    parser: EventParser, rows: Sequence[Any] | Iterable[Any], terminal: Terminal, *, title: str, shown: int = 0
+    parser: EventParser,
+    rows: Sequence[Any] | Iterable[Any],
+    terminal: Terminal,
+    *,
+    title: str,
+    shown: int = 0,
+    hidden: frozenset[str] = frozenset(),
+    with_revenue: bool = False,
 ) -> int:
-    """Check the rows, show the first ``shown`` events, and say what is refused; sends nothing."""
+    """Check the rows, show the first ``shown`` events, and say what is refused; sends nothing.
+
+    :param hidden: parameters that are not shown.
+    :param with_revenue: add up the revenue by currency.
+    :raises StreamOutOfOrder: a row is older than one before it; what was found until then is shown.
+    """
     summary = DeliverySummary()
     refused: list[Receipt] = []
     unshown = shown
-    for item in counted_unsent(in_order(parser, rows), summary):
-        if isinstance(item, Receipt):
-            if len(refused) < REFUSED_SHOWN:
-                refused.append(item)
-        elif unshown:
-            unshown -= 1
-            show_event(item, terminal)
+    revenue: dict[str, list[Decimal]] = {}
+    out_of_order: StreamOutOfOrder | None = None
+    try:
+        for item in counted_unsent(in_order(parser, rows), summary):
+            if isinstance(item, Receipt):
+                if len(refused) < REFUSED_SHOWN:
+                    refused.append(item)
+                continue
+            if item.event.revenue is not None:
+                revenue.setdefault(item.event.params.get("currency", ""), []).append(item.event.revenue)
+            if unshown:
+                unshown -= 1
+                show_event(item, terminal, hidden=hidden)
+    except StreamOutOfOrder as error:
+        out_of_order = error
     _show_refused(refused, terminal)
+    terminal.notes(left_out_lines(list(parser.left_out_columns), parser.options))
     terminal.summary(f"{title}, of which nothing was sent", summary, names={Outcome.SKIPPED.value: "valid"})
+    if with_revenue:
+        head = ("currency", "events with revenue", "revenue")
+        rows_of_table = [(name, f"{len(amounts):,}", f"{sum(amounts):,f}") for name, amounts in sorted(revenue.items())]
+        terminal.table("Revenue of what is valid", head, rows_of_table, right=head[1:])
+    if out_of_order:
+        raise out_of_order
     return ExitCode.REFUSED if summary.outcomes[Outcome.SKIPPED.value] < summary.read else ExitCode.OK
 
 
 def preview(options: Namespace, terminal: Terminal) -> int:
     """Show the first events. A stream is read only as far as that needs."""
-    parser, assumed = _parser(options)
+    parser, assumed = parser_of(options)
     refused: list[Receipt] = []
     with open_rows(options.file, given(options, RowOptions)) as rows:
         jobs = _events(in_order(parser, rows), refused)
         for job in islice(jobs, options.events):
             show_event(job, terminal, hidden=assumed)
     _show_refused(refused[:REFUSED_SHOWN], terminal)
+    terminal.notes(left_out_lines(list(parser.left_out_columns), parser.options))
     return ExitCode.REFUSED if refused else ExitCode.OK
 
 
@@ -87,7 +117,7 @@ def _events(items: Iterable[Job | Receipt], refused: list[Receipt]) -> Iterator[
             refused.append(item)
 
 
-def _parser(options: Namespace) -> tuple[EventParser, frozenset[str]]:
+def parser_of(options: Namespace) -> tuple[EventParser, frozenset[str]]:
     """How rows are read, and which parameters are not the user's but taken as given."""
     row_options = given(options, RowOptions)
     if options.adjust_conn_id:

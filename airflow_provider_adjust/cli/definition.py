@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import Field, dataclass
 from enum import IntEnum
 from types import UnionType
-from typing import Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
+from airflow_provider_adjust.cli.erase_options import ERASE_OPTIONS
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.option_arguments import argument_fields
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
@@ -37,15 +38,26 @@ class Option(NamedTuple):
     flags: tuple[str, ...]
     settings: dict[str, Any]
 
+    @property
+    def dest(self) -> str:
+        """The name of the parsed argument, as ``argparse`` makes it of the first long flag."""
+        flag = next((each for each in self.flags if each.startswith("--")), self.flags[0])
+        given: str | None = self.settings.get("dest")
+        return given or flag.lstrip("-").replace("-", "_")
+
 
 @dataclass(frozen=True)
 class Command:
-    """``run`` is the path of a function of the parsed arguments and the terminal, which returns an exit code."""
+    """``run`` is the path of a function of the parsed arguments and the terminal, which returns an exit code.
+
+    Airflow's audit log has every command that changes something outside: all but those that are not ``audited``.
+    """
 
     name: str
     help: str
     run: str
     options: Sequence[Option]
+    audited: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,11 +87,12 @@ def _options(options: type[Any]) -> tuple[Option, ...]:
 def _argument(field: Field[Any], hint: Any) -> Option:
     flag = f"--{field.name.replace('_', '-')}"
     settings: dict[str, Any] = {"help": field.metadata["help"]}
-    if get_origin(hint) is Literal:
-        settings |= {"choices": get_args(hint), "default": field.default}
+    hinted = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
+    if literal := next((each for each in hinted if get_origin(each) is Literal), None):
+        settings |= {"choices": get_args(literal), "default": field.default}
     else:
         settings["metavar"] = field.metadata["metavar"]
-        kinds = {get_origin(each) or each for each in (get_args(hint) if isinstance(hint, UnionType) else (hint,))}
+        kinds = {get_origin(each) or each for each in hinted}
         if kinds & {Mapping, Sequence}:
             settings["action"] = "append"
             settings["help"] += "; may be repeated"
@@ -123,6 +136,14 @@ _SENDING = (
     *_options(SendOptions),
 )
 
+_QUERY = (
+    _option("sql_conn_id", metavar="CONN", help="the database connection"),
+    _option("sql", nargs="?", metavar="SQL", help="one SELECT; Jinja templates in it are not rendered"),
+    _option("--file", metavar="FILE", help="a .sql file instead of SQL; Jinja templates in it are not rendered"),
+    _option("--parameters", metavar="JSON", help="values for the query's placeholders: a JSON list or object"),
+    _option("--hook-params", metavar="JSON", help="arguments for the connection's hook: a JSON object"),
+    _option("--limit", type=int, default=1000, metavar="NUMBER", help="how many rows to check (default: 1000)"),
+)
 _SHOWN = _option("-n", "--events", type=int, default=5, metavar="NUMBER", help="how many events to show (default: 5)")
 
 ADJUST = Group(
@@ -134,12 +155,21 @@ ADJUST = Group(
             "Check a file's rows by Adjust's rules, and name the rows that are refused",
             "airflow_provider_adjust.cli.check.validate",
             (_FILE, *_CHECKING),
+            audited=False,
         ),
         Command(
             "preview",
             "Show the first events of a file as they would be sent, with ids and tokens masked",
             "airflow_provider_adjust.cli.check.preview",
             (_FILE, *_CHECKING, _SHOWN),
+            audited=False,
+        ),
+        Command(
+            "check-query",
+            "Show a query's columns and its first events as they would be sent, masked, and what would be refused",
+            "airflow_provider_adjust.cli.query.check_query",
+            (*_QUERY, *_CHECKING, _SHOWN),
+            audited=False,
         ),
         Command(
             "send",
@@ -152,6 +182,13 @@ ADJUST = Group(
             "Run a local stand-in for Adjust until Ctrl-C",
             "airflow_provider_adjust.cli.sandbox.sandbox",
             tuple(_option(flag, **settings) for flag, settings in SANDBOX_OPTIONS),
+            audited=False,
+        ),
+        Command(
+            "erase",
+            "Erase what the provider keeps of an event or a device; without --yes, say what that is",
+            "airflow_provider_adjust.cli.erase.erase",
+            tuple(_option(*flags, **settings) for flags, settings in ERASE_OPTIONS),
         ),
         Group(
             "ledger",
@@ -169,6 +206,31 @@ ADJUST = Group(
                             default=90,
                             metavar="DAYS",
                             help="how long ago an event must have happened, at least 58 days (default: 90)",
+                        ),
+                    ),
+                ),
+            ),
+        ),
+        Group(
+            "files",
+            "Maintain rejected files and responses files",
+            (
+                Command(
+                    "prune",
+                    "Delete old rejected files and responses files, and no other file",
+                    "airflow_provider_adjust.cli.files.prune",
+                    (
+                        _option(
+                            "folder",
+                            nargs="?",
+                            help="where to look, also in the folders below it (default: [adjust] files_folder)",
+                        ),
+                        _option(
+                            "--older-than-days",
+                            type=int,
+                            metavar="DAYS",
+                            help="how long ago a file must have been changed, at least a day (default: [adjust] "
+                            "retain_files_for)",
                         ),
                     ),
                 ),

@@ -6,6 +6,7 @@ import os
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any, TypeVar, get_args, get_type_hints
 
 from airflow.sdk import ObjectStoragePath
@@ -16,7 +17,9 @@ from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_send_events import as_rows
 from airflow_provider_adjust.option_arguments import argument_fields
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.events.first_contact import check_columns
 from airflow_provider_adjust.s2s.events.options import RowOptions
+from airflow_provider_adjust.s2s.redaction import escape
 
 _Options = TypeVar("_Options")
 
@@ -29,12 +32,14 @@ def open_rows(file: str, options: RowOptions) -> Iterator[Sequence[Any] | Iterab
     """
     with ExitStack() as stack:
         try:
-            rows = as_rows(stack.enter_context(read_rows(path_of(file), options)))
+            rows = as_rows(
+                stack.enter_context(read_rows(path_of(file), options, check=partial(check_columns, options=options)))
+            )
         except AdjustConfigurationError:
             raise
         except (OSError, ImportError, ValueError) as error:
             # For example: a missing permission, a broken gzip file, a missing library of the storage.
-            raise AdjustConfigurationError(f"{file} cannot be read: {error}") from error
+            raise AdjustConfigurationError(f"{file} cannot be read: {escape(str(error), 200)}") from error
         yield rows
 
 

@@ -6,18 +6,23 @@ import os
 import sys
 import traceback
 from argparse import Namespace
+from collections.abc import Sequence
+from contextlib import nullcontext
 from importlib import import_module
 from typing import NoReturn
 
-from airflow_provider_adjust.cli.definition import ExitCode
+from airflow_provider_adjust.cli.definition import Command, ExitCode
 
 
-def exit_after(path: str, options: Namespace) -> NoReturn:
-    """Call the function at ``path``, which runs the command, and end the process with its exit code."""
+def exit_after(command: Command, names: Sequence[str], options: Namespace) -> NoReturn:
+    """Run the command, and end the process with its exit code.
+
+    :param names: the command's name with those of its groups, for the audit log.
+    """
     # As Airflow's own commands do: connections may be in the metadata database.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     try:
-        code = _run(path, options)
+        code = _run(command, names, options)
         sys.stdout.flush()
     except BrokenPipeError:
         # The reader of the pipe has ended (`| head`). Python would report the error again when it closes stdout.
@@ -26,8 +31,9 @@ def exit_after(path: str, options: Namespace) -> NoReturn:
     sys.exit(code)
 
 
-def _run(path: str, options: Namespace) -> int:
+def _run(command: Command, names: Sequence[str], options: Namespace) -> int:
     # Not at the top: Airflow imports this module at each start of its command line.
+    from airflow_provider_adjust.cli.audit import audited
     from airflow_provider_adjust.cli.terminal import Terminal
     from airflow_provider_adjust.s2s.errors import (
         AdjustConfigurationError,
@@ -38,9 +44,10 @@ def _run(path: str, options: Namespace) -> int:
     )
 
     terminal = Terminal()
-    module, _, name = path.rpartition(".")
+    module, _, name = command.run.rpartition(".")
     try:
-        code: int = getattr(import_module(module), name)(options, terminal)
+        with audited(command, names, options) if command.audited else nullcontext():
+            code: int = getattr(import_module(module), name)(options, terminal)
     except BrokenPipeError:
         raise
     except (StreamOutOfOrder, InputUnreadable, DeliveryIncomplete) as error:
@@ -54,6 +61,6 @@ def _run(path: str, options: Namespace) -> int:
         code = ExitCode.STOPPED
     except Exception:
         # A defect, which needs its traceback. Python's own exit code, 1, is the code for refused rows.
-        traceback.print_exc()
+        terminal.trace(traceback.format_exc())
         code = ExitCode.STOPPED
     return code

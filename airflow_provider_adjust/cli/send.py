@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -10,12 +11,14 @@ from uuid import uuid4
 
 from airflow.sdk import ObjectStoragePath
 
+from airflow_provider_adjust.cli.audit import current_user
 from airflow_provider_adjust.cli.check import check
 from airflow_provider_adjust.cli.definition import ExitCode
 from airflow_provider_adjust.cli.rows import connection_must_exist, given, hook_of, open_rows, path_of
 from airflow_provider_adjust.cli.signals import stopped_by_signals
 from airflow_provider_adjust.cli.terminal import Terminal
-from airflow_provider_adjust.delivery_run import DeliveryRun, exit_stack_preserving_error
+from airflow_provider_adjust.delivery_run import DeliveryRun, exit_stack_preserving_error, left_out_lines
+from airflow_provider_adjust.files.private import is_local, local_path
 from airflow_provider_adjust.files.receipt_files import ReceiptFile
 from airflow_provider_adjust.routes import open_ledger
 from airflow_provider_adjust.s2s.account.budget import FailureBudget
@@ -56,6 +59,7 @@ def send(options: Namespace, terminal: Terminal) -> int:
                     progress.update(task, advance=1, delivered=delivered, missing=run.summary.count(UNDELIVERED))
         finally:
             progress.stop()
+            terminal.notes(left_out_lines(run.sender.left_out_columns, row_options))
             terminal.summary(f"Sent from {options.file}", run.summary)
             if rejected.written_to:
                 terminal.say(f"What was not delivered is listed with reasons in {rejected.written_to}")
@@ -70,7 +74,8 @@ def send(options: Namespace, terminal: Terminal) -> int:
 
 def _ledger(options: Namespace, sending: SendOptions, stack: ExitStack) -> Ledger | None:
     # Two commands at once must not take each other's claims for their own.
-    sender = TaskInstanceId(run_id=f"{datetime.now(UTC).isoformat()} {uuid4().hex[:8]}", task_id=TASK_ID)
+    run_id = f"{datetime.now(UTC).isoformat()} by {current_user()[:100]} {uuid4().hex[:8]}"
+    sender = TaskInstanceId(run_id=run_id, task_id=TASK_ID)
     with connection_must_exist(options.ledger_conn_id):
         return stack.enter_context(open_ledger(options.ledger_conn_id, sender, sending))
 
@@ -81,6 +86,6 @@ def _rejected_path(path: str | None) -> ObjectStoragePath | None:
     target = path_of(path)
     if target.suffix != ".jsonl":
         raise AdjustConfigurationError(f"{target.name!r} must end in .jsonl")
-    if target.exists():
+    if os.path.lexists(local_path(target)) if is_local(target) else target.exists():
         raise AdjustConfigurationError(f"{path} exists already; name a file that is new, so that no reject is lost")
     return target

@@ -53,7 +53,7 @@ class AdjustEventsDecoratedOperator(HidesRenderedFields, DecoratedOperator, Adju
         known = {**context, **self.op_kwargs}
         made = self.python_callable(*self.op_args, **determine_kwargs(self.python_callable, self.op_args, known))
         if is_frame(made) or (isinstance(made, Sequence) and not isinstance(made, str | bytes)):
-            return as_rows(made)
+            return as_rows(made, check=self.check_columns)
         if isinstance(made, Iterator):
             # At the end of the delivery, so that a generator that is not read to its end frees its resources.
             stack.callback(getattr(made, "close", lambda: None))

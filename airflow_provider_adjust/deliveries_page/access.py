@@ -9,7 +9,9 @@ from airflow.api_fastapi.app import get_auth_manager
 from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity, DagDetails
 from airflow.api_fastapi.core_api.security import GetUserDep
 from airflow.models.dag import DagModel
+from airflow.utils.session import create_session
 from fastapi import Depends
+from sqlalchemy import select
 
 if TYPE_CHECKING:
     from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
@@ -38,6 +40,18 @@ class Reader:
         if self._may_read(asked, teams):  # the usual case, for which an auth manager may have one question
             return frozenset(asked)
         return frozenset(dag_id for dag_id in asked if self._may_read([dag_id], teams))
+
+    def reads_all(self) -> bool:
+        """Whether the user may read the runs and task instances of every DAG, in general and of those that Airflow has.
+
+        Both are asked: some auth managers take the general question for whether there is anything to see.
+        """
+        auth_manager = get_auth_manager()
+        if not all(auth_manager.is_authorized_dag(method="GET", access_entity=e, user=self._user) for e in _SHOWN):
+            return False
+        with create_session() as session:
+            every = frozenset(session.scalars(select(DagModel.dag_id)))
+        return self.readable(every) == every
 
     def _may_read(self, dag_ids: Collection[str], teams: Mapping[str, str | None]) -> bool:
         """Whether the user may read the runs and task instances of all these DAGs."""

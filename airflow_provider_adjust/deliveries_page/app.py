@@ -145,8 +145,13 @@ def _ledger(filters: Filters) -> str:
 
 
 def _readable(ledger: LedgerSession, reader: Reader) -> list[str]:
-    """The DAGs in the ledger that the user may read. Events sent outside Airflow have no DAG and are not shown."""
-    return sorted(reader.readable(queries.dags_in(ledger.connection)))
+    """The DAGs in the ledger that the user may read.
+
+    What was sent from the command line has no DAG: its name is empty. Whoever may read all DAGs sees it.
+    """
+    readable = reader.readable(queries.dags_in(ledger.connection))
+    sees_all = queries.has_senders_outside_dags(ledger.connection) and reader.reads_all()
+    return sorted(readable | {""} if sees_all else readable)
 
 
 class _NothingConfigured(Exception):

@@ -21,6 +21,7 @@ from airflow_provider_adjust.deliveries_page.limits import (
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.ledger.names import refuse_folding
 from airflow_provider_adjust.s2s.ledger.schema import VERSION, versions
+from airflow_provider_adjust.s2s.ledger.sqlite_file import is_missing
 from airflow_provider_adjust.sql_rows import sql_hook
 
 _lock = threading.Lock()
@@ -49,6 +50,8 @@ def open_session(conn_id: str) -> Iterator[LedgerSession]:
         ones, or no task has used the ledger yet.
     """
     engine = _engine(conn_id)
+    if is_missing(engine):
+        raise _no_ledger_yet(conn_id)
     try:
         with engine.connect() as connection:
             restrict(connection)
@@ -93,12 +96,16 @@ def _read_error(conn_id: str, error: Exception) -> LedgerReadError:
     )
 
 
+def _no_ledger_yet(conn_id: str) -> LedgerReadError:
+    return LedgerReadError(
+        f"The database of the connection {conn_id!r} has no ledger yet. "
+        "The first task that runs with it as ledger_conn_id creates one."
+    )
+
+
 def _check_shape(connection: sa.Connection, conn_id: str) -> None:
     if not sa.inspect(connection).has_table(versions.name):
-        raise LedgerReadError(
-            f"The database of the connection {conn_id!r} has no ledger yet. "
-            "The first task that runs with it as ledger_conn_id creates one."
-        )
+        raise _no_ledger_yet(conn_id)
     version = connection.scalar(sa.select(versions.c.version))
     if version is not None and version > VERSION:
         raise LedgerReadError(

@@ -105,6 +105,11 @@ def dags_in(connection: sa.Connection) -> list[str]:
     return sorted(filter(None, connection.scalars(sa.select(_try.dag_id).distinct())))
 
 
+def has_senders_outside_dags(connection: sa.Connection) -> bool:
+    """Whether something was sent from the command line, which has an empty name in the place of a DAG's."""
+    return connection.scalar(sa.select(_try.id).where(_try.dag_id == "").limit(1)) is not None
+
+
 def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, now: datetime) -> list[Count]:
     """Events and revenue per day, kind of event, status and reason, the latest first; at most ``MAX_COUNTS``."""
     kind = [sa.func.coalesce(scopes.c[name], "").label(name) for name in ("app_token", "environment", "event_key")]

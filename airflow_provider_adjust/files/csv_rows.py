@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from airflow_provider_adjust.files.csv_quoting import Quoting, Record
-from airflow_provider_adjust.files.head import check_columns
+from airflow_provider_adjust.files.head import CheckColumns, any_columns, check_is_head
 from airflow_provider_adjust.files.lines import LONGEST_LINE, TOO_LONG, Line, numbered_lines
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InputUnreadable
 from airflow_provider_adjust.s2s.events.options import RowOptions
@@ -23,11 +23,12 @@ MOST_LINES: Final = 10_000
 _BACKSLASHED_QUOTE = '\\"'
 
 
-def csv_rows(file: Any, where: str, options: RowOptions, route_by: str | None = None) -> Iterator[Any]:
+def csv_rows(file: Any, where: str, options: RowOptions, check: CheckColumns = any_columns) -> Iterator[Any]:
     """The rows after the head, which is read and checked at once; none where the file is empty.
 
     :param where: the file, for messages.
-    :raises AdjustConfigurationError: the head is not one.
+    :param check: called with the names of the head.
+    :raises AdjustConfigurationError: the head is not one, or its columns cannot be used.
     :raises InputUnreadable: while rows are read: it is not known where a row ends.
     """
     quoting = Quoting(options.escape_char)
@@ -36,12 +37,13 @@ def csv_rows(file: Any, where: str, options: RowOptions, route_by: str | None = 
         if line is None or not line.isspace():
             names, is_head = _names(quoting, line)
             # A line that is no CSV is checked, too: the names in it show what it is instead.
-            check_columns(names, where, options, route_by)
+            check_is_head(names, where, options)
             if not is_head:
                 raise AdjustConfigurationError(
                     f"line {number} of {where} is not a line of column names, separated by commas: its quotes are not closed, or "
                     "it is too long. Nothing was sent"
                 )
+            check(names, where)
             doubtful = Quoting("\\") if options.escape_char is None else None
             return iter(_Rows(lines, names, quoting, doubtful, where))
     return iter(())

@@ -14,6 +14,7 @@ from typing import Any, Final
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_adjust.files.csv_rows import csv_rows
+from airflow_provider_adjust.files.head import CheckColumns, any_columns
 from airflow_provider_adjust.files.json_rows import json_lines, json_list
 from airflow_provider_adjust.files.parquet_rows import parquet_rows
 from airflow_provider_adjust.s2s.account.rejected import is_rejected_line
@@ -31,27 +32,27 @@ _TEXT = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
 
 @contextmanager
 def read_rows(
-    path: ObjectStoragePath, options: RowOptions | None = None, *, route_by: str | None = None
+    path: ObjectStoragePath, options: RowOptions | None = None, *, check: CheckColumns = any_columns
 ) -> Iterator[Iterable[Any]]:
     """The rows of a file or a folder, open for as long as the context lasts; a list where a file was read whole.
 
-    :param options: how the rows are read; the columns of CSV and Parquet are checked against it before the first row.
-    :param route_by: a column beside those of Adjust's parameters.
+    :param options: how the rows are read.
+    :param check: called with the columns of each CSV or Parquet file before the first row of any.
     :raises AdjustConfigurationError: a name does not say what it is, does not exist, or has columns of no use.
     :raises InputUnreadable: while the rows are read: it is not known where a row of a CSV file ends.
     """
     options = options or RowOptions()
     if not path.is_dir():
-        with _open_rows(path, options, route_by) as rows:
+        with _open_rows(path, options, check) as rows:
             yield _sorted_if_rejected(rows)
         return
     paths = _part_files(path)
     for part in paths:
         # Its columns are checked before a row of the first file is sent.
-        with _open_rows(part, options, route_by):
+        with _open_rows(part, options, check):
             pass
     # A generator that is closed closes its file, also where the delivery stops in the middle of it.
-    with closing(_rows_of_all(paths, options, route_by)) as rows:
+    with closing(_rows_of_all(paths, options, check)) as rows:
         yield _sorted_if_rejected(rows)
 
 
@@ -68,9 +69,9 @@ def _part_files(folder: ObjectStoragePath) -> Sequence[ObjectStoragePath]:
     return paths
 
 
-def _rows_of_all(paths: Sequence[ObjectStoragePath], options: RowOptions, route_by: str | None) -> Generator[Any]:
+def _rows_of_all(paths: Sequence[ObjectStoragePath], options: RowOptions, check: CheckColumns) -> Generator[Any]:
     for path in paths:
-        with _open_rows(path, options, route_by) as rows:
+        with _open_rows(path, options, check) as rows:
             yield from rows
 
 
@@ -92,7 +93,7 @@ def _sorted_if_rejected(rows: Iterable[Any]) -> Iterable[Any]:
 
 
 @contextmanager
-def _open_rows(path: ObjectStoragePath, options: RowOptions, route_by: str | None) -> Iterator[Iterable[Any]]:
+def _open_rows(path: ObjectStoragePath, options: RowOptions, check: CheckColumns) -> Iterator[Iterable[Any]]:
     suffixes = [suffix.lower() for suffix in path.suffixes]
     compression = "gzip" if suffixes[-1:] == [".gz"] else None
     kind = next(iter(suffixes[-2:-1] if compression else suffixes[-1:]), "")
@@ -106,9 +107,9 @@ def _open_rows(path: ObjectStoragePath, options: RowOptions, route_by: str | Non
         raise AdjustConfigurationError(f"events names the file {path}, which does not exist") from None
     with file:
         if kind == ".parquet":
-            yield parquet_rows(file, where, options, route_by)
+            yield parquet_rows(file, where, options, check)
         elif kind == ".csv":
-            yield csv_rows(file, where, options, route_by)
+            yield csv_rows(file, where, options, check)
         elif kind == ".json":
             yield json_list(file, where)
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -93,8 +94,7 @@ def _object(pairs: list[tuple[str, Any]]) -> Any:
     """The object of the pairs, or why it is none: of two values with one name, it is not known which is meant."""
     found = dict(pairs)
     if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
         return UnreadableRow(f"an object has the name {quote(twice)} twice; keep one", "repeated_parameter")
     for value in found.values():
         if (unreadable := _unreadable(value)) is not None:

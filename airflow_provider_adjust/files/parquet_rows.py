@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from airflow_provider_adjust.files.head import check_columns
+from airflow_provider_adjust.files.head import CheckColumns, any_columns, check_is_head
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.options import RowOptions
 
 _BATCH = 2000
 
 
-def parquet_rows(file: Any, where: str, options: RowOptions, route_by: str | None = None) -> Iterator[Any]:
+def parquet_rows(file: Any, where: str, options: RowOptions, check: CheckColumns = any_columns) -> Iterator[Any]:
     """The file's rows. Its schema is read and checked at once.
 
     :param where: the file, for messages.
+    :param check: called with the names of the columns.
     :raises AdjustConfigurationError: pyarrow is missing, the file is not Parquet, or its columns cannot be used.
     """
     try:
@@ -29,7 +30,8 @@ def parquet_rows(file: Any, where: str, options: RowOptions, route_by: str | Non
         parquet = ParquetFile(file)
     except pa.ArrowInvalid:
         raise AdjustConfigurationError(f"{where} is not a Parquet file, or was not written to its end") from None
-    check_columns(parquet.schema_arrow.names, where, options, route_by)
+    check_is_head(parquet.schema_arrow.names, where, options)
+    check(parquet.schema_arrow.names, where)
     return _rows(parquet, _readable(parquet.schema_arrow))
 
 

@@ -17,18 +17,22 @@ from airflow.sdk.log import mask_secret
 from airflow_provider_adjust import connection_form
 from airflow_provider_adjust.adjust_api.device import DeviceApi
 from airflow_provider_adjust.adjust_api.reports import ReportService
+from airflow_provider_adjust.airflow_versions import conf
 from airflow_provider_adjust.hooks.base_url import base_url
 from airflow_provider_adjust.reconcile.report_client import ReportClient
+from airflow_provider_adjust.s2s.endpoints.allowed_hosts import AllowedHosts
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.transports import Target
 
 #: Seconds. Adjust's support is reported to recommend 1000.
 _MAX_REPORT_TIMEOUT = 3600
+#: Characters of a token with what may be pasted along with it.
+_LONGEST_TOKEN = 4096
 #: What is pasted along with a token: quotes, white space, and the header's own words.
 _AROUND = r"""[\s"'`“”‘’\u200b\ufeff]"""
 _PASTED = re.compile(
-    rf"^{_AROUND}+|{_AROUND}+$|^authorization\s*[:=]|^bearer(?=$|{_AROUND}|[:=])\s*[:=]?", re.IGNORECASE
+    rf"^{_AROUND}+|(?<!{_AROUND}){_AROUND}+$|^authorization\s*[:=]|^bearer(?=$|{_AROUND}|[:=])\s*[:=]?", re.IGNORECASE
 )
 _log = logging.getLogger(__name__)
 
@@ -47,6 +51,7 @@ class AdjustConnection:
     report_endpoint: str = connection_form.DEFAULT_REPORT_ENDPOINT
     report_timeout: float = connection_form.DEFAULT_REPORT_TIMEOUT
     api_token: str | None = field(default=None, repr=False)
+    digest_key: tuple[str, ...] = field(default=(), repr=False)
 
     @classmethod
     def read(
@@ -101,12 +106,14 @@ class AdjustConnection:
         extra = extra if isinstance(extra, Mapping) else {}
         s2s_token = _token(connection.password, "S2S security token", where)
         api_token = _token(_text(extra, "api_token", where), "API token", where)
-        for secret in (s2s_token, api_token):
+        digest_key = _several(_text(extra, "digest_key", where))
+        for secret in (s2s_token, api_token, *digest_key):
             if secret:
                 mask_secret(secret)  # for every backend of connections, and every name in the extra
+        hosts = configured_hosts()
         return cls(
             conn_id=connection.conn_id,
-            endpoint=base_url(connection.host, connection.port, where),
+            endpoint=base_url(connection.host, connection.port, where, allowed_hosts=hosts),
             s2s_token=s2s_token,
             app_token=app_token or _text(extra, "app_token", where),
             environment=environment or _text(extra, "environment", where),
@@ -115,17 +122,28 @@ class AdjustConnection:
                 _seconds(extra, "connect_timeout", connection_form.DEFAULT_CONNECT_TIMEOUT, where),
                 _seconds(extra, "read_timeout", connection_form.DEFAULT_READ_TIMEOUT, where),
             ),
-            api_endpoint=_extra_endpoint(extra, "api_endpoint", connection_form.DEFAULT_API_ENDPOINT, where),
-            report_endpoint=_extra_endpoint(extra, "report_endpoint", connection_form.DEFAULT_REPORT_ENDPOINT, where),
+            api_endpoint=_extra_endpoint(extra, "api_endpoint", connection_form.DEFAULT_API_ENDPOINT, where, hosts),
+            report_endpoint=_extra_endpoint(
+                extra, "report_endpoint", connection_form.DEFAULT_REPORT_ENDPOINT, where, hosts
+            ),
             report_timeout=_seconds(
                 extra, "report_timeout", connection_form.DEFAULT_REPORT_TIMEOUT, where, most=_MAX_REPORT_TIMEOUT
             ),
             api_token=api_token,
+            digest_key=digest_key,
         )
 
     @property
     def target(self) -> Target:
         return Target(self.endpoint + EVENT.path, self.s2s_token)
+
+    @property
+    def digest_secrets(self) -> tuple[bytes, ...]:
+        """What keys the digests of what rows hold, the newest first. The S2S token is the last, and the only one where the
+        connection has no ``digest_key``, so that to set one makes no event another. None without both.
+        """
+        secrets = (*self.digest_key, *([self.s2s_token] if self.s2s_token else []))
+        return tuple(secret.encode() for secret in secrets)
 
     def device_api(self) -> DeviceApi | None:
         """The Device API; None without an API token."""
@@ -181,6 +199,8 @@ class AdjustConnection:
 def _token(given: str | None, name: str, where: str) -> str | None:
     """The token alone, however it was pasted: in quotes, with the header's ``Bearer``, or with white space."""
     given = given or ""
+    if len(given) > _LONGEST_TOKEN:
+        raise AdjustConfigurationError(f"{where}: the {name} has {len(given):,} characters; no token is so long")
     token = given
     while (bare := _PASTED.sub("", token)) != token:
         token = bare
@@ -191,8 +211,17 @@ def _token(given: str | None, name: str, where: str) -> str | None:
     return token or None
 
 
-def _extra_endpoint(extra: Mapping[str, Any], name: str, default: str, where: str) -> str:
-    return base_url(_text(extra, name, where) or default, None, where, name)
+def configured_hosts() -> AllowedHosts:
+    """The hosts that the deployment lets tokens and device ids go to.
+
+    :raises AdjustConfigurationError: the option holds something that is not a host.
+    """
+    written = conf.get("adjust", "allowed_hosts", fallback=connection_form.DEFAULT_ALLOWED_HOSTS)
+    return AllowedHosts.parse(written.split(","), option="[adjust] allowed_hosts")
+
+
+def _extra_endpoint(extra: Mapping[str, Any], name: str, default: str, where: str, hosts: AllowedHosts) -> str:
+    return base_url(_text(extra, name, where) or default, None, where, name, allowed_hosts=hosts)
 
 
 def _text(extra: Mapping[str, Any], name: str, where: str) -> str | None:
@@ -204,6 +233,11 @@ def _text(extra: Mapping[str, Any], name: str, where: str) -> str | None:
     if not isinstance(value, str):
         raise AdjustConfigurationError(f"{where}: {name} must be text; in a URI, write it as JSON in __extra__")
     return value.strip() or None
+
+
+def _several(text: str | None) -> tuple[str, ...]:
+    """The parts between commas."""
+    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
 
 
 def _seconds(extra: Mapping[str, Any], name: str, default: float, where: str, *, most: int = 600) -> float:

@@ -118,7 +118,13 @@ class AdjustS2SHook(BaseHook):
         )
         device_api = settings.device_api()
         lookup = device_api.recorded if device_api else None
-        parser = EventParser(options, ignored=ignored)
+        if not settings.digest_secrets:
+            self.log.warning(
+                "Connection %r has neither an S2S token nor a digest_key, so digests of what events hold have no key: who "
+                "reads them finds short values by trial. Set digest_key",
+                self.adjust_conn_id,
+            )
+        parser = EventParser(options, ignored=ignored, digest_keys=settings.digest_secrets)
         return Route(parser, settings.target, lookup, sum(settings.timeout), self.adjust_conn_id)
 
     def inspect_device(self, device_id: str) -> dict[str, Any]:
@@ -240,7 +246,8 @@ class AdjustS2SHook(BaseHook):
             settings = self.settings
             self.route()  # an invalid token or environment is refused here, as a task would refuse it
         except AdjustConfigurationError as error:
-            return False, str(error)
+            # Airflow tests under a name that it makes up.
+            return False, str(error).removeprefix(f"connection {self.adjust_conn_id!r}: ")
         params = {"s2s": "1", "app_token": settings.app_token, "environment": settings.environment}
         body = urlencode({name: value for name, value in params.items() if value})
         timeout = tuple(map(min, settings.timeout, _TEST_TIMEOUT))
@@ -248,10 +255,14 @@ class AdjustS2SHook(BaseHook):
             transport.submit(None, settings.target, body)
             [completion] = transport.poll(None)  # comes in time whatever the server does, unlike what send returns
         works, message = _test_result(judge(completion), settings)
+        if works and settings.environment is None:
+            message += " No environment is set, so each task or row must name it."
         if settings.api_token is None:
             return works, message
         api_works, api_message = _test_api_token(settings)
-        return works and api_works, f"{message} {api_message}"
+        # What fails comes first: it is what the reader looks for.
+        parts = (api_message, message) if works and not api_works else (message, api_message)
+        return works and api_works, " ".join(parts)
 
 
 _LATER = "Adjust refuses a wrong S2S token only once S2S authentication is enabled for the app, so enable it there to be sure"
@@ -274,11 +285,13 @@ def _test_result(verdict: Verdict, settings: AdjustConnection) -> tuple[bool, st
     if verdict.outcome is Outcome.RETRY or (verdict.http_status or 0) >= 500:
         return False, f"{where} answers status {verdict.http_status}; try again later"
     if verdict.outcome is Outcome.IN_DOUBT:
-        return False, f"{where} gave no readable answer ({verdict.message or verdict.reason}); check the endpoint"
+        what = verdict.message if verdict.reason == "no_answer" else verdict.reason
+        return False, f"{where} gave no readable answer ({what}); check the endpoint"
     if verdict.reason in NOT_FROM_ADJUST:
-        words = f"{verdict.reason}; status {verdict.http_status}: {verdict.message}"
-        return False, f"{where}: this is not Adjust's answer ({words.removesuffix(': ')}); {verdict.remedy}"
-    token = "S2S security token accepted" if settings.s2s_token else "no S2S security token set, none demanded"
+        # Nothing of what came: whoever may name the endpoint could read by it what a service answers to this machine.
+        what = f"{verdict.reason}; status {verdict.http_status}"
+        return False, f"{where}: this is not Adjust's answer ({what}); {verdict.remedy}"
+    token = "S2S security token not refused" if settings.s2s_token else "no S2S security token set, none demanded"
     if settings.app_token is None and verdict.reason in {"invalid_app_token", "app_token_not_found"}:
         return True, f"{where} answers; {token}; no app token set, so none was checked. {_LATER}."
     if verdict.outcome is Outcome.HALT and verdict.reason != "invalid_event_token":

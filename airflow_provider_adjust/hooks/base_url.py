@@ -7,6 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_adjust import connection_form
+from airflow_provider_adjust.s2s.endpoints.allowed_hosts import AllowedHosts, parse_address
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
@@ -17,13 +18,39 @@ _PATH = re.compile(r"[A-Za-z0-9._~/%-]*")
 #: A host with a number as its last label is an address: 2852039166, 0xA9FEA9FE and 169.254.43518 are 169.254.169.254.
 _NUMBER = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 #: Clouds serve a machine's credentials there, besides 169.254.169.254.
-_METADATA_ADDRESSES = frozenset(map(ip_address, ("fd00:ec2::254", "100.100.100.200", "192.0.0.192", "168.63.129.16")))
-_METADATA_NAMES = frozenset({"metadata", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"})
+_METADATA_ADDRESSES = frozenset(
+    map(
+        ip_address,
+        (
+            "fd00:ec2::254",
+            "fd00:ec2::23",
+            "fd20:ce::254",
+            "100.100.100.200",
+            "192.0.0.192",
+            "168.63.129.16",
+        ),
+    )
+)
+_METADATA_NAMES = frozenset(
+    {"metadata", "metadata.goog", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"}
+)
+#: Public names that lead to an address that they spell: 169.254.169.254.nip.io, 169-254-169-254.sslip.io, a9fea9fe.nip.io.
+_SPELLED_LINK_LOCAL = re.compile(
+    r"(?:^|[.-])(?:169[.-]254[.-][0-9]{1,3}[.-][0-9]{1,3}|a9fe[0-9a-f]{4})\.", re.IGNORECASE
+)
 
 
-def base_url(host: str | None, port: int | None, where: str, name: str = "endpoint") -> str:
+def base_url(
+    host: str | None,
+    port: int | None,
+    where: str,
+    name: str = "endpoint",
+    *,
+    allowed_hosts: AllowedHosts | None = None,
+) -> str:
     """The endpoint's base URL: https, or http to this machine only, because http would show the token to the network.
 
+    :param allowed_hosts: the hosts that may get a token; None leaves that open.
     :raises AdjustConfigurationError: the text is not a URL, or the token must not go there.
     """
     text = (host or connection_form.DEFAULT_ENDPOINT).strip()
@@ -43,7 +70,10 @@ def base_url(host: str | None, port: int | None, where: str, name: str = "endpoi
     if problem:
         raise AdjustConfigurationError(f"{where}: the {name} {problem}")
     host = f"[{url.hostname}]" if ":" in (url.hostname or "") else url.hostname
-    return f"{url.scheme}://{host}{f':{port}' if port else ''}{url.path.rstrip('/')}"
+    checked = f"{url.scheme}://{host}{f':{port}' if port else ''}{url.path.rstrip('/')}"
+    if allowed_hosts is not None:
+        allowed_hosts.check(checked, f"{where}: the {name}")
+    return checked
 
 
 def _problem(text: str, url: SplitResult) -> str | None:
@@ -54,7 +84,7 @@ def _problem(text: str, url: SplitResult) -> str | None:
         return _NO_URL
     if not text.isascii():
         return "must be in ASCII; write a host with other letters in its xn-- form"
-    if not url.hostname or not _PATH.fullmatch(url.path) or ("[" in url.netloc and _address(url.hostname) is None):
+    if not url.hostname or not _PATH.fullmatch(url.path) or ("[" in url.netloc and parse_address(url.hostname) is None):
         return _NO_URL
     if url.scheme == "http" and not _is_loopback(url.hostname):
         return "must begin with https://; http:// is allowed to 127.0.0.1 and localhost only"
@@ -64,13 +94,13 @@ def _problem(text: str, url: SplitResult) -> str | None:
 
 
 def _host_problem(host: str) -> str | None:
-    address = _address(host)
+    address = _innermost(host)
     if address is None:
         if not _HOST.fullmatch(host):
             return _NO_URL
         if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
             return "names an address in an unusual spelling; write four numbers with points"
-        if host.rstrip(".").lower() in _METADATA_NAMES:
+        if host.rstrip(".").lower() in _METADATA_NAMES or _SPELLED_LINK_LOCAL.search(host):
             return "names a cloud's metadata service; no token goes there"
         return None
     if address.is_loopback:
@@ -86,22 +116,19 @@ def _host_problem(host: str) -> str | None:
     return None
 
 
-def _address(host: str) -> IPv4Address | IPv6Address | None:
-    """The host as an address, or None. An IPv4 address that IPv6 wraps is unwrapped."""
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return None
-    if isinstance(address, IPv6Address):
-        teredo = address.teredo
-        packed = int(address)
-        embedded = address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)
-        if embedded is None and packed >> 32 in {0, 0x64FF9B << 64} and packed >> 32 << 32 != packed and packed > 1:
-            embedded = IPv4Address(packed & 0xFFFFFFFF)  # ::a.b.c.d, and NAT64's 64:ff9b::a.b.c.d
-        return embedded or address
-    return address
+def _innermost(host: str) -> IPv4Address | IPv6Address | None:
+    """The host as an address, or None. An IPv4 address that IPv6 wraps, in whatever way, is unwrapped."""
+    address = parse_address(host)
+    if not isinstance(address, IPv6Address):
+        return address
+    teredo = address.teredo
+    packed = int(address)
+    embedded = address.sixtofour or (teredo[1] if teredo else None)
+    if embedded is None and packed >> 32 in {0, 0x64FF9B << 64} and packed >> 32 << 32 != packed and packed > 1:
+        embedded = IPv4Address(packed & 0xFFFFFFFF)  # ::a.b.c.d, and NAT64's 64:ff9b::a.b.c.d
+    return embedded or address
 
 
 def _is_loopback(host: str) -> bool:
-    address = _address(host)
+    address = parse_address(host)
     return host == "localhost" or (address is not None and address.is_loopback)

@@ -6,23 +6,21 @@ exception that is not this provider's: both may hold device ids.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
-from html import escape
 from typing import Any
 
 from airflow_provider_adjust.links.adjust_links import deliveries_path
+from airflow_provider_adjust.notifications import formats
 from airflow_provider_adjust.notifications.ending import FAILED, KILLED, SKIPPED, SUCCEEDED, how_it_ended
 from airflow_provider_adjust.notifications.killed_try import ledger_of, result_in_ledger
-from airflow_provider_adjust.s2s.account.tables import plain_table
 from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES, SETTLED_BEFORE
 from airflow_provider_adjust.s2s.answers.reasons import reason_of
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 _VERDICTS = {FAILED: "FAILED", KILLED: "KILLED", SKIPPED: "SKIPPED"}
-_COLOURS = {"OK": "#1a7f37", "INCOMPLETE": "#9a6700", "FAILED": "#b42318", "KILLED": "#b42318", "LATE": "#b42318"}
-_Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
+#: A head and the lines.
+Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
@@ -100,44 +98,17 @@ class DeliveryReport:
     @property
     def text(self) -> str:
         """The whole report as plain text."""
-        parts = [f"{self.subject}\n{self._where()}", self.failure]
-        if table := self._table():
-            parts.append(plain_table(*table, right=("events",)))
-        parts.append("\n".join(f"{count}\n  {advice}" for count, advice in self._advice()))
-        parts.append("\n".join(f"{name}: {value}" for name, value in self._links()))
-        return "\n\n".join(filter(None, parts))
+        return formats.text(self)
 
     @property
     def slack(self) -> str:
         """The whole report in Slack's markup."""
-        parts = [f"*{_for_slack(self.subject)}*\n{_for_slack(self._where())}"]
-        if self.failure:
-            parts.append(f"> {_for_slack(self.failure)}")
-        if table := self._table():
-            parts.append(f"```{_for_slack(plain_table(*table, right=('events',)))}```")
-        parts += (f"*{_for_slack(count)}*\n{_for_slack(advice)}" for count, advice in self._advice())
-        parts.append("\n".join(f"{name}: {_for_slack(value)}" for name, value in self._links()))
-        return "\n".join(filter(None, parts))
+        return formats.slack(self)
 
     @property
     def html(self) -> str:
-        """The whole report as HTML for an e-mail, with its style inline, as mail programs want it."""
-        colour = _COLOURS.get(self.verdict, "#1f2328")
-        parts = [f'<h3 style="margin:0;color:{colour}">{escape(self.subject)}</h3>', f"<p>{escape(self._where())}</p>"]
-        if self.failure:
-            parts.append(f"<p><strong>{escape(self.failure)}</strong></p>")
-        if table := self._table():
-            parts.append(_html_table(*table))
-        if advice := self._advice():
-            lines = "\n".join(f"<li><strong>{escape(count)}</strong><br>{escape(text)}</li>" for count, text in advice)
-            parts.append(f"<ul>\n{lines}\n</ul>")
-        for name, value in self._links():
-            # An address is longer than a phone is wide.
-            is_address = value.startswith("http")
-            shown = f'<a href="{escape(value)}">{name}</a>' if is_address else f"{name}: {escape(value)}"
-            parts.append(f"<p>{shown}</p>")
-        style = "font-family:sans-serif;font-size:14px;line-height:1.4;max-width:640px;overflow-wrap:anywhere"
-        return f'<div style="{style}">\n' + "\n".join(parts) + "\n</div>"
+        """The whole report as HTML for an e-mail."""
+        return formats.html(self)
 
     @property
     def _missing(self) -> list[Mapping[str, Any]]:
@@ -156,13 +127,13 @@ class DeliveryReport:
         new, delivered = self.result["read"] - self._known, self.result["delivered"]
         if self._would_have_sent:
             return f"would have sent {self._would_have_sent:,} of {new:,} events"
-        revenue = _money(self.result["revenue"])
+        revenue = formats.money(self.result["revenue"])
         amount = f", {revenue}" if revenue else ""
         if self.ended == KILLED:
             return f"{delivered:,} events delivered before that{amount}"
         if self._missing:
             events = sum(each["events"] for each in self._missing)
-            total = _money(_total(each["revenue"] for each in self._missing))
+            total = formats.money(formats.total(each["revenue"] for each in self._missing))
             return f"{events:,} of {new:,} events not delivered" + (f", {total} missing" if total else "")
         if self.ended == FAILED:
             return f"stopped after {self.result['read']:,} rows, {delivered:,} events delivered{amount}"
@@ -176,33 +147,36 @@ class DeliveryReport:
         by_reason = self.result["by_reason"] if self.result else {}
         return sum(by_reason.get(reason, 0) for reason in SETTLED_BEFORE)
 
-    def _where(self) -> str:
+    def where(self) -> str:
+        """The run and the try."""
         return f"Run {self.run_id}" + (f", try {self.try_number}" if self.try_number else "")
 
-    def _table(self) -> _Table | None:
+    def table(self) -> Table | None:
+        """Events and delivered revenue by outcome; None if nothing was counted."""
         if self.result is None:
             return None
         result = self.result
         counts: list[tuple[str, ...]] = [("counted" if self.ended == KILLED else "read", f"{result['read']:,}", "")]
         for outcome in FINAL_OUTCOMES:
             if count := result[outcome.value]:
-                note = _money(result["revenue"]) if outcome.value == "delivered" else ""
+                note = formats.money(result["revenue"]) if outcome.value == "delivered" else ""
                 if outcome.value == "skipped" and self._known:
                     note = f"{self._known:,} settled by earlier runs"
                 counts.append((outcome.value, f"{count:,}", note))
         return ("outcome", "events", "revenue"), counts
 
-    def _advice(self) -> list[tuple[str, str]]:
+    def advice(self) -> list[tuple[str, str]]:
         """For each reason the events and the revenue that are missing, and what to do; the largest revenue first."""
         advice = []
         for each in self._missing:
-            amount = _money(each["revenue"])
+            amount = formats.money(each["revenue"])
             count = f"{each['events']:,} {each['outcome']}: {each['reason']}" + (f", {amount}" if amount else "")
             told = reason_of(each["reason"]).advice
             advice.append((count, told[0].upper() + told[1:]))
         return advice
 
-    def _links(self) -> list[tuple[str, str]]:
+    def links(self) -> list[tuple[str, str]]:
+        """The links that there are, by name."""
         links = [("Log", self.log_url), ("Adjust deliveries", self.page_url)]
         if self.result:
             links.append(("Rejected file", self.result["rejected_path"]))
@@ -217,34 +191,3 @@ def _page_url(context: Mapping[str, Any]) -> str:
     if not ledger or not is_below:
         return ""
     return f"{base}{deliveries_path(ledger, ti.dag_id, ti.run_id, ti.task_id, getattr(ti, 'map_index', -1))}"
-
-
-def _total(amounts: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    total: dict[str, Decimal] = {}
-    for each in amounts:
-        for currency, amount in each.items():
-            total[currency] = total.get(currency, Decimal(0)) + Decimal(amount)
-    return {currency: format(amount, "f") for currency, amount in total.items()}
-
-
-def _money(revenue: Mapping[str, str]) -> str:
-    return ", ".join(f"{Decimal(amount):,f} {currency}" for currency, amount in sorted(revenue.items()))
-
-
-def _for_slack(text: str) -> str:
-    # The characters that Slack wants escaped: https://docs.slack.dev/messaging/formatting-message-text
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _html_table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
-    def line(cells: tuple[str, ...], tag: str) -> str:
-        sides = ("right" if name == "events" else "left" for name in head)
-        style = "padding:2px 12px 2px 0;border-bottom:1px solid #d0d7de"
-        inside = "".join(
-            f'<{tag} align="{side}" style="{style}">{escape(text)}</{tag}>'
-            for text, side in zip(cells, sides, strict=True)
-        )
-        return f"<tr>{inside}</tr>"
-
-    body = "\n".join([line(head, "th"), *(line(row, "td") for row in rows)])
-    return f'<table cellspacing="0" style="border-collapse:collapse;font-size:14px">\n{body}\n</table>'

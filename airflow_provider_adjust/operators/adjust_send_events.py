@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context, ObjectStoragePath
 
 from airflow_provider_adjust.files.event_files import read_rows
+from airflow_provider_adjust.files.folder import path_of
+from airflow_provider_adjust.files.head import CheckColumns, any_columns
 from airflow_provider_adjust.files.json_rows import load_json
 from airflow_provider_adjust.lineage import file_lineage, report_file
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
 from airflow_provider_adjust.rendered_fields import HidesRenderedFields, hide, reveal
 from airflow_provider_adjust.s2s.account.rejected import ROW_KEY, is_rejected_line
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row, RowList
 from airflow_provider_adjust.s2s.redaction import quote
 
 if TYPE_CHECKING:
@@ -31,9 +33,10 @@ class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
 
     :param events: a list of rows; a data frame of pandas or polars; a template or JSON text of a list
         (``"{{ ti.xcom_pull('load') | tojson }}"``); the output of an upstream task; or the path of a ``.jsonl``, ``.json``,
-        ``.csv`` or ``.parquet`` file or of a folder of such files, local or on object storage, ``.gz`` included. A list and
-        a ``.json`` file are sorted by time; the other files must come in time order. A rejected file of an earlier run is
-        read whole and sorted, and its events keep their ids. (templated)
+        ``.csv`` or ``.parquet`` file or of a folder of such files, local or on object storage, ``.gz`` included; a name
+        that does not begin at the root is below ``[adjust] files_folder``. A list and a ``.json`` file are sorted by time;
+        the other files must come in time order. A rejected file of an earlier run is read whole and sorted, and its events
+        keep their ids. (templated)
 
     The other arguments are those of
     :class:`~airflow_provider_adjust.operators.adjust_delivery.AdjustDeliveryOperator`.
@@ -60,11 +63,11 @@ class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
                 "names has none. No rows at all are an empty list, []"
             )
         if path := _path(events):
-            events = stack.enter_context(read_rows(path, self.row_options(), route_by=self.route_by))
+            events = stack.enter_context(read_rows(path, self.row_options(), check=self.check_columns))
             report_file(path)
         elif isinstance(events, str):
             events = _load_json(events)
-        return as_rows(events)
+        return as_rows(events, check=self.check_columns)
 
     def source_lineage(self) -> Lineage | None:
         path = _path(self._given)
@@ -75,15 +78,16 @@ class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
         return reveal(self.events)
 
 
-def as_rows(events: Any) -> Sequence[Row] | Iterable[Row]:
+def as_rows(events: Any, *, check: CheckColumns = any_columns) -> Sequence[Row] | Iterable[Row]:
     """The given events as a list, which will be sorted, or as a stream in time order. Rejected lines become their rows.
 
     A list of lists, such as the outputs of a mapped task, is flattened by one level.
 
+    :param check: called with the columns of each data frame.
     :raises AdjustConfigurationError: it is neither.
     """
     if is_frame(events):
-        return _rows_of_frame(events)
+        return _rows_of_frame(events, check)
     if isinstance(events, Mapping | str | bytes) or not isinstance(events, Iterable):
         raise AdjustConfigurationError(
             f"events must be a list of rows, not a {type(events).__name__}; put a single row into a list"
@@ -93,14 +97,14 @@ def as_rows(events: Any) -> Sequence[Row] | Iterable[Row]:
         if not hasattr(events, "__len__"):
             return events
         events = list(events)
-    return [corrected_row(row) for item in events for row in _rows_of_item(item)]
+    return RowList(corrected_row(row) for item in events for row in _rows_of_item(item, check))
 
 
-def _rows_of_item(item: Any) -> Sequence[Any]:
+def _rows_of_item(item: Any, check: CheckColumns) -> Sequence[Any]:
     """The rows of an item of a list: the item is one itself, or one task's list of them."""
     if isinstance(item, list | tuple):
         return item
-    return _rows_of_frame(item) if is_frame(item) else [item]
+    return _rows_of_frame(item, check) if is_frame(item) else [item]
 
 
 def is_frame(value: Any) -> bool:
@@ -109,13 +113,10 @@ def is_frame(value: Any) -> bool:
     return has_rows and hasattr(value, "columns") and not isinstance(value, Mapping)
 
 
-def _rows_of_frame(frame: Any) -> list[Any]:
-    columns = [str(name) for name in frame.columns]
-    if repeated := sorted({name for name in columns if columns.count(name) > 1}):
-        raise AdjustConfigurationError(
-            f"repeated_parameter: events is a data frame with two columns {quote(repeated[0])}; keep one"
-        )
-    return list(frame.to_dicts() if hasattr(frame, "to_dicts") else frame.to_dict("records"))
+def _rows_of_frame(frame: Any, check: CheckColumns) -> list[Any]:
+    if columns := list(frame.columns):
+        check(columns, "the data frame")
+    return RowList(frame.to_dicts() if hasattr(frame, "to_dicts") else frame.to_dict("records"))
 
 
 def _is_nothing(events: Any) -> bool:
@@ -128,7 +129,7 @@ def _is_path(events: Any) -> bool:
 
 
 def _path(events: Any) -> ObjectStoragePath | None:
-    return ObjectStoragePath(str(events)) if isinstance(events, ObjectStoragePath) or _is_path(events) else None
+    return path_of(events) if isinstance(events, ObjectStoragePath) or _is_path(events) else None
 
 
 def corrected_row(row: Any) -> Any:

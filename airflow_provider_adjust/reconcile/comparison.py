@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from airflow_provider_adjust.reconcile.totals import EventTotals, LedgerTotals
 from airflow_provider_adjust.s2s.account.tables import plain_table
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.redaction import quote
 
 #: Rows of a table that an error shows. The log has all of them.
 SHOWN_ROWS = 40
@@ -48,7 +49,7 @@ def _amount_or_share(value: float | Decimal | str, name: str) -> tuple[Decimal, 
     except InvalidOperation:
         number = Decimal("NaN")
     if isinstance(value, bool) or not number.is_finite() or number < 0:
-        raise AdjustConfigurationError(f"{name} is {value!r}; give a number, or a share as a float below 1 (0.02)")
+        raise AdjustConfigurationError(f"{name} is {quote(value)}; give a number, or a share as a float below 1 (0.02)")
     return (Decimal(0), number) if isinstance(value, float) and value < 1 else (number, Decimal(0))
 
 

@@ -13,10 +13,10 @@ import sqlalchemy as sa
 
 from airflow_provider_adjust.reconcile.report_client import utc_offset
 from airflow_provider_adjust.reconcile.totals import Days, EventTotals, LedgerTotals, merged
-from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.outcome import ERASED, Outcome
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.ledger.migration import prepare
-from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, events, scopes
+from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, events, reasons, scopes
 
 #: In which total a status counts. Adjust has a duplicate as well, from an earlier time, and the report shows it under the
 #: same day.
@@ -75,6 +75,8 @@ def _of_day(engine: sa.Engine, day: date, scope: Sequence[sa.ColumnElement[bool]
         .join(scopes, scopes.c.id == columns.scope_id)
         .where(
             *scope,
+            # Their times are those of the erasure.
+            columns.reason.not_in(sa.select(reasons.c.id).where(reasons.c.code == ERASED)),
             columns.occurred_at >= start.replace(tzinfo=None),
             columns.occurred_at < (start + timedelta(days=1)).replace(tzinfo=None),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, time, timedelta, tzinfo
@@ -102,7 +103,8 @@ def _slugs_of(tokens: Iterable[str], known: Mapping[str, str]) -> dict[str, str]
             f"Adjust's report knows no event {', '.join(missing)} in the connection's app; check the event token, the app "
             "token, and that the API token's user may see the app"
         )
-    shared = [token for token, slug in slugs.items() if list(slugs.values()).count(slug) > 1]
+    counts = Counter(slugs.values())
+    shared = [token for token, slug in slugs.items() if counts[slug] > 1]
     if shared:
         raise AdjustConfigurationError(
             f"event tokens {', '.join(shared)} share one name in Adjust's reports, so their totals cannot be separated; "

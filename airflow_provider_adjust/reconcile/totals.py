@@ -10,8 +10,11 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.redaction import quote
 
 _PERIOD = re.compile(r"(\d{4}-\d\d-\d\d):(\d{4}-\d\d-\d\d)", re.ASCII)
+#: What a row may hold.
+COLUMNS = frozenset({"day", "period", "event_token", "events", "revenue", "currency"})
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,7 +40,7 @@ class Days:
         first, last = match.groups() if match else (value, value)
         days = cls(read_day(first, name), read_day(last, name))
         if days.last < days.first:
-            raise AdjustConfigurationError(f"{name} is {value!r}, which ends before it begins")
+            raise AdjustConfigurationError(f"{name} is {quote(value)}, which ends before it begins")
         return days
 
 
@@ -163,13 +166,13 @@ def read_day(value: Any, name: str) -> date:
     try:
         return date.fromisoformat(str(value).strip()[:10])
     except ValueError:
-        raise AdjustConfigurationError(f"{name} is {value!r}; give a day such as 2026-05-01") from None
+        raise AdjustConfigurationError(f"{name} is {quote(value)}; give a day such as 2026-05-01") from None
 
 
 def _count(value: Any, name: str) -> int:
     number = _decimal(value, name)
     if number is None or number != number.to_integral_value() or number < 0:
-        raise AdjustConfigurationError(f"{name} is {value!r}; give a whole number, 0 or more")
+        raise AdjustConfigurationError(f"{name} is {quote(value)}; give a whole number, 0 or more")
     return int(number)
 
 
@@ -181,5 +184,5 @@ def _decimal(value: Any, name: str) -> Decimal | None:
     except InvalidOperation:
         number = Decimal("NaN")
     if isinstance(value, bool) or not number.is_finite():
-        raise AdjustConfigurationError(f"{name} is {value!r}; give a number")
+        raise AdjustConfigurationError(f"{name} is {quote(value)}; give a number")
     return number

@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from airflow_provider_adjust.s2s.delivery.options import LookupPolicy, Retries, SendOptions
     from airflow_provider_adjust.s2s.delivery.route import Route
     from airflow_provider_adjust.s2s.delivery.sender import Sender
+    from airflow_provider_adjust.s2s.endpoints.allowed_hosts import AllowedHosts
     from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
     from airflow_provider_adjust.s2s.errors import (
         AdjustConfigurationError,
         AdjustError,
         AdjustUnreachable,
         CheckpointMismatch,
+        ClaimedByAnotherDag,
         CountsMismatch,
         DeliveryHalted,
         DeliveryIncomplete,
@@ -57,9 +59,11 @@ __all__ = [
     "AdjustConfigurationError",
     "AdjustError",
     "AdjustUnreachable",
+    "AllowedHosts",
     "Checkpoint",
     "CheckpointMismatch",
     "CheckpointStore",
+    "ClaimedByAnotherDag",
     "CountsMismatch",
     "DeliveryHalted",
     "DeliveryIncomplete",
@@ -101,6 +105,7 @@ _HOMES = {
     "delivery.options": ("LookupPolicy", "Retries", "SendOptions"),
     "delivery.route": ("Route",),
     "delivery.sender": ("Sender",),
+    "endpoints.allowed_hosts": ("AllowedHosts",),
     "endpoints.endpoint": ("EVENT", "Endpoint"),
     "events.event": ("Event", "Lane"),
     "events.options": ("RowOptions",),

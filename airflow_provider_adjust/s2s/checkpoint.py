@@ -19,15 +19,15 @@ import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from hashlib import blake2b
 from typing import Any, Protocol
 
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import UNRESOLVED, Outcome
 from airflow_provider_adjust.s2s.answers.reasons import IN_FUTURE
 from airflow_provider_adjust.s2s.answers.receipt import REFUSED_AFTER_RESEND, Receipt, refused_after_resend
-from airflow_provider_adjust.s2s.errors import CheckpointMismatch, DeliveryStopped
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, CheckpointMismatch, DeliveryStopped
 from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.keys import UNKEYED, DigestKeys
 from airflow_provider_adjust.s2s.redaction import row_repr
 
 #: Seconds between two writes: a write costs about 10 ms, a request to Adjust more.
@@ -47,7 +47,11 @@ _BYTES_FOR_COUNTS = 4_000
 _MEASURE_EVERY = 512
 #: The key under which the state is kept.
 STATE_KEY = "adjust_checkpoint"
-_VERSION = 3
+_VERSION = 4
+#: The version before: its fingerprint has no key.
+_UNKEYED_VERSION = 3
+#: Outcomes of events that Adjust was never sent.
+_UNSENT = frozenset({Outcome.INVALID.value, Outcome.EXPIRED.value, Outcome.SKIPPED.value, Outcome.HELD.value})
 
 
 class CheckpointStore(Protocol):
@@ -82,7 +86,8 @@ class Checkpoint:
         self._full = False
         self._measure_at = _MEASURE_EVERY
         self._read = 0
-        self._digest = blake2b(digest_size=16)
+        self._key = UNKEYED
+        self._digest = self._earlier_digest = UNKEYED.fingerprint()
         self._pending: set[int] = set()
         #: Of the pending: those in doubt, with their lost answers; those that Adjust refuses for their order.
         self._doubtful: dict[int, int] = {}
@@ -97,6 +102,32 @@ class Checkpoint:
         #: The rejected file and how many of its lines were there when the progress was written.
         self.rejected_path = self._before.rejected_path if self._before else None
         self.rejected_lines = self._before.rejected_lines if self._before else 0
+
+    def attach(self, keys: DigestKeys) -> None:
+        """Say which keys the fingerprint may have. Called before ``resume``.
+
+        :raises AdjustConfigurationError: an earlier try's has another one, so that nobody can tell which rows it settled.
+        """
+        self._key = keys.newest
+        self._digest = self._earlier_digest = keys.newest.fingerprint()
+        before = self._before
+        if before is None or before.key_id == keys.newest.id:
+            return
+        older = next((key for key in keys.all if key.id == before.key_id), None)
+        if older is not None:
+            self._earlier_digest = older.fingerprint()
+        elif before.has_sent:
+            raise AdjustConfigurationError(
+                f"an earlier try of this task made its checkpoint with the digest key {before.key_id}, which the connection "
+                "does not have; nothing was sent. Put the earlier digest_key, or S2S token, last in the connection's "
+                "digest_key and clear the task; or, to send everything again, delete the task's state "
+                f"{STATE_KEY!r} first"
+            )
+        else:
+            # As after a wrong token: nothing that it settled can be sent twice.
+            self._before = None
+            self._caught_up = True
+            self.rejected_path, self.rejected_lines = None, 0
 
     @property
     def earlier(self) -> DeliverySummary:
@@ -140,7 +171,7 @@ class Checkpoint:
                 waiting.append(before.known_of(self._marked(item)))
             else:
                 self._pending.discard(item.position)
-        if self._read < before.read or self._fingerprint() != before.fingerprint:
+        if self._read < before.read or self._earlier_digest.hexdigest() != before.fingerprint:
             raise CheckpointMismatch(
                 f"an earlier try of this task read {before.read:,} rows and settled {before.summary.settled:,}; the input "
                 "has changed since, so it is not known which rows those are. Nothing was sent by this try. Either restore "
@@ -156,7 +187,10 @@ class Checkpoint:
 
     def _admit(self, item: Job | Receipt) -> None:
         self._read += 1
-        self._digest.update(_content(item.row))
+        content = _content(item.row)
+        self._digest.update(content)
+        if not self._caught_up and self._earlier_digest is not self._digest:
+            self._earlier_digest.update(content)
         self._pending.add(item.position)
         self._dirty = True
 
@@ -254,7 +288,8 @@ class Checkpoint:
             lost_answers[lost].append(position)
         return {
             "version": _VERSION,
-            "fingerprint": self._fingerprint(),
+            "digest_key": self._key.id,
+            "fingerprint": self._digest.hexdigest(),
             "read": self._read,
             "pending": _pack(self._pending),
             "doubtful": {str(lost): _pack(positions) for lost, positions in lost_answers.items()},
@@ -289,15 +324,13 @@ class Checkpoint:
             f"sent. A retry sends {again}; first check Airflow's API server and its task state store"
         )
 
-    def _fingerprint(self) -> str:
-        return self._digest.hexdigest()
-
 
 class _Earlier:
     """A checkpoint as it was read back."""
 
     def __init__(self, state: Mapping[str, Any]) -> None:
         self.fingerprint: str = state["fingerprint"]
+        self.key_id: str = UNKEYED.id if state["version"] == _UNKEYED_VERSION else state["digest_key"]
         self.read: int = state["read"]
         self.pending = _unpack(state["pending"])
         self.doubtful = {
@@ -308,6 +341,11 @@ class _Earlier:
         self.summary = DeliverySummary.from_state(state["settled"])
         self.rejected_path: str | None = state["rejected_path"]
         self.rejected_lines: int = state["rejected_lines"]
+
+    @property
+    def has_sent(self) -> bool:
+        """Adjust may have an event of the earlier tries, as far as they could write it down."""
+        return self.was_killed or bool(self.doubtful) or any(self.summary.outcomes.keys() - _UNSENT)
 
     def known_of(self, item: Job | Receipt) -> Job | Receipt:
         """The item with what earlier tries know of it."""
@@ -326,7 +364,7 @@ class _Earlier:
         if state is None:
             return None
         try:
-            if state["version"] != _VERSION:
+            if state["version"] not in {_UNKEYED_VERSION, _VERSION}:
                 raise ValueError("another version")
             return cls(state)
         except (KeyError, TypeError, ValueError, ArithmeticError, AttributeError, zlib.error) as error:

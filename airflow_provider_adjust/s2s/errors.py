@@ -9,6 +9,7 @@
     │   ├── InputUnreadable
     │   ├── DeliveryHalted          (DeliveryStopped)
     │   ├── RejectedBudgetExceeded  (DeliveryIncomplete)
+    │   ├── ClaimedByAnotherDag     (DeliveryIncomplete)
     │   ├── CountsMismatch
     │   └── CheckpointMismatch
     ├── DeliveryStopped             sending ended before the input did; a retry may help
@@ -111,6 +112,10 @@ class DeliveryIncomplete(AdjustError):
 
 class RejectedBudgetExceeded(DeliveryIncomplete, FinalError):
     """More events were refused than ``max_rejected`` allows. A retry would see the same refusals."""
+
+
+class ClaimedByAnotherDag(DeliveryIncomplete, FinalError):
+    """Events were not sent because the ledger has them from another DAG, and ``on_foreign_claim`` is ``error``."""
 
 
 class EventsUnresolved(DeliveryIncomplete):

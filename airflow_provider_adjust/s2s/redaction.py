@@ -7,13 +7,52 @@ never does.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Mapping
-from typing import Any
-from urllib.parse import quote_plus
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 from airflow_provider_adjust.s2s.endpoints.endpoint import Endpoint
+
+_Class = TypeVar("_Class", bound=type)
+
+
+def shows(*names: str) -> Callable[[_Class], _Class]:
+    """Have ``repr`` show these attributes of a class and no others, also in tracebacks with local variables.
+
+    Rich, which writes such tracebacks, shows each item of a tuple or a dict unless the class has a ``__rich_repr__``.
+    """
+
+    def decorate(cls: _Class) -> _Class:
+        def shown(self: Any) -> list[tuple[str, Any]]:
+            return [(name, getattr(self, name)) for name in names]
+
+        def text(self: Any) -> str:
+            return f"{cls.__name__}({', '.join(f'{name}={value!r}' for name, value in shown(self))})"
+
+        setattr(cls, "__rich_repr__", shown)  # noqa: B010 mypy knows no such attribute
+        setattr(cls, "__repr__", text)  # noqa: B010
+        return cls
+
+    return decorate
+
+
+@shows()
+class Unshown(dict[str, str]):
+    """Names and values of which none is shown."""
+
+
+#: What reading a value may raise, however odd its type: its methods may fail as they like. Not every Exception, since a
+#: signal's handler may raise one of its own meanwhile, which must end the task and not refuse a row.
+VALUE_ERRORS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 
 
 def escape(text: str, longest: int | None = None) -> str:
@@ -29,18 +68,40 @@ def safe_repr(value: Any) -> str:
     """``repr``, or the name of the type where it has none: a huge number, endless nesting, an object that raises."""
     try:
         return repr(value)
-    except Exception:
+    except VALUE_ERRORS:
         return f"<{type(value).__name__}>"
+
+
+#: Where an object is in memory, which is another place in each process.
+_PLACE = re.compile(r"0[xX][0-9A-Fa-f]+")
+
+
+def stable_repr(value: Any) -> str:
+    """``repr`` without addresses, so that it is the same in each process."""
+    text = repr(value)
+    return _without_address(value) if "0x" in text.lower() else text
 
 
 def row_repr(row: Any) -> str:
     """What a row holds, for a digest; a value without a text is shown by its type."""
     try:
-        return repr(row)
-    except Exception:
+        return stable_repr(row)
+    except VALUE_ERRORS:
         if not isinstance(row, dict):
-            return safe_repr(row)
-        return repr({safe_repr(name): safe_repr(value) for name, value in row.items()})
+            return _PLACE.sub("0x", safe_repr(row))
+        return repr({safe_repr(name): _PLACE.sub("0x", safe_repr(value)) for name, value in row.items()})
+
+
+def _without_address(value: Any) -> str:
+    """``repr`` without addresses; text and bytes keep what looks like one."""
+    if isinstance(value, bytearray | memoryview):
+        return repr(bytes(value))
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name!r}: {_without_address(each)}' for name, each in value.items())}}}"
+    if type(value) in {list, tuple}:
+        return f"[{', '.join(map(_without_address, value))}]"
+    text = repr(value)
+    return text if isinstance(value, str | bytes) else _PLACE.sub("0x", text)
 
 
 def quote(value: Any, longest: int = 40) -> str:
@@ -48,59 +109,12 @@ def quote(value: Any, longest: int = 40) -> str:
     return escape(safe_repr(value), longest)
 
 
-#: Shorter values identify nobody and occur in any sentence.
-_SHORTEST = 5
-
-
-def redact_event_values(message: str, params: Mapping[str, str], endpoint: Endpoint, s2s_token: str | None) -> str:
-    """The message without the token and the personal values of the event that it answers, as sent or encoded."""
-    lowered = message.lower()
-    found = {
-        each for each in _secrets(params, endpoint, s2s_token) if len(each) >= _SHORTEST and each.lower() in lowered
-    }
-    if not found:
-        return message
-    # The longest first: one may be a part of another.
-    pattern = "|".join(re.escape(each) for each in sorted(found, key=len, reverse=True))
-    return re.sub(pattern, "***", message, flags=re.IGNORECASE)
-
-
-def _secrets(params: Mapping[str, str], endpoint: Endpoint, s2s_token: str | None) -> Iterator[str]:
-    if s2s_token:
-        yield s2s_token
-    for name, text in params.items():
-        parameter = endpoint.parameters.get(name)
-        if parameter is not None and not parameter.personal:
-            continue
-        entries = _entries(text) if parameter is not None and parameter.kind == "object" else ()
-        for value in (text, *entries):
-            yield value
-            yield quote_plus(value)
-
-
-_LABELLED = re.compile(
-    r"\b(\w*(?:token|adid|idf[av]|oaid|uuid|_id|imei|meid|address|device))\b\s*[:=]\s*[^\s,)]+", re.IGNORECASE
-)
-_QUOTED = re.compile(r"'[^']*'|\"[^\"]*\"")
 _IDENTIFIER = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b[0-9a-fA-F]{14,}\b")
 _ADDRESS = re.compile(
-    r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b|\b(?:[0-9a-fA-F]{1,4}:){3,}[0-9a-fA-F:.]+|[0-9a-fA-F:]*::[0-9a-fA-F:.]*"
+    r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b|\b(?:[0-9a-fA-F]{1,4}:){3}[0-9a-fA-F:.]+"
+    # From the start of a run, up to the first two colons: in any other way, each place of a long run would be tried.
+    r"|(?<![0-9a-fA-F:])(?:[0-9a-fA-F]|:(?!:))*+::[0-9a-fA-F:.]*+"
 )
-
-
-def redact(message: str, *, longest: int = 300) -> str:
-    """Take out what may be a token, a device id or an address, so that the message may be logged, stored and raised."""
-    message = message[: 4 * longest]
-    for pattern, replacement in (
-        (_LABELLED, r"\1: ***"),
-        (_QUOTED, "'***'"),
-        (_IDENTIFIER, "***"),
-        (_ADDRESS, "***"),
-    ):
-        message = pattern.sub(replacement, message)
-    message = escape(" ".join(message.split()))
-    # Cut between two words: a part of a secret could not be recognised as one.
-    return message if len(message) <= longest else message[: longest - 1].rpartition(" ")[0] + "…"
 
 
 #: A value of a row in a sentence. One that was too long has no second quote.
@@ -143,12 +157,3 @@ def mask_params(params: Mapping[str, str], endpoint: Endpoint) -> dict[str, str]
         escape(name): escape(text if name in open_names else f"{text[:4]}…", _LONGEST_SHOWN)
         for name, text in params.items()
     }
-
-
-def _entries(text: str) -> list[str]:
-    """The values of an object parameter, as text."""
-    try:
-        entries = json.loads(text)
-    except (ValueError, RecursionError):
-        return []
-    return [str(value) for value in entries.values()] if isinstance(entries, dict) else []

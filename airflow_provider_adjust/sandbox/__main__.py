@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from airflow_provider_adjust.sandbox.config import SandboxConfig
-from airflow_provider_adjust.sandbox.options import SANDBOX_OPTIONS
+from airflow_provider_adjust.sandbox.options import SANDBOX_OPTIONS, TOKEN_VARIABLES
 from airflow_provider_adjust.sandbox.server import SandboxServer
 
 _ENDING_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -31,7 +32,7 @@ def serve(options: Mapping[str, Any]) -> int:
 
     :param options: settings of `SandboxConfig`, and `host` and `port`.
     """
-    settings = dict(options)
+    settings = {**_tokens_of_environment(), **options}
     host, port = settings.pop("host"), settings.pop("port")
     # Blocked before the server's thread starts, which inherits the mask: every signal then waits for sigwait.
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING_SIGNALS)
@@ -41,6 +42,15 @@ def serve(options: Mapping[str, Any]) -> int:
     signal.sigwait(_ENDING_SIGNALS)
     server.stop()
     return 0
+
+
+def _tokens_of_environment() -> dict[str, list[str]]:
+    """The tokens that the process list is not to show."""
+    found = {}
+    for setting, variable in TOKEN_VARIABLES.items():
+        if tokens := [token.strip() for token in os.environ.get(variable, "").split(",") if token.strip()]:
+            found[setting] = tokens
+    return found
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 from airflow_provider_adjust.sandbox.core import Sandbox
 from airflow_provider_adjust.sandbox.device_api import inspect_device
 from airflow_provider_adjust.sandbox.event_endpoint import OK_BODY, EventEndpoint
+from airflow_provider_adjust.sandbox.gate import refusal
 from airflow_provider_adjust.sandbox.middleboxes import MOVED_PATH
 from airflow_provider_adjust.sandbox.report_service import report_service
 
@@ -38,7 +39,9 @@ class SandboxApp:
         )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["path"] == EVENT_PATH and scope["method"] in ("GET", "POST"):
+        if scope["type"] == "http" and (problem := refusal(scope["headers"])):
+            await JSONResponse({"error": problem}, 403)(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] == EVENT_PATH and scope["method"] in ("GET", "POST"):
             await self._event(scope, receive, send)
         else:
             await self._pages(scope, receive, send)
@@ -60,6 +63,9 @@ class SandboxApp:
         return _ok()
 
     async def _post_config(self, request: Request) -> Response:
+        # A form of another site cannot have this type.
+        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+            return JSONResponse({"error": "send the settings as application/json"}, 415)
         try:
             changes = json.loads(await request.body())
             if not isinstance(changes, dict):

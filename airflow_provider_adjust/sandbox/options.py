@@ -12,19 +12,32 @@ from typing import Any
 
 from airflow_provider_adjust.sandbox.faults import KINDS
 
+#: The environment variable of each setting that holds tokens: arguments are shown to every user of the machine.
+TOKEN_VARIABLES = {"tokens": "ADJUST_SANDBOX_TOKEN", "api_tokens": "ADJUST_SANDBOX_API_TOKEN"}
+
 
 def _options() -> Iterator[tuple[str, dict[str, Any]]]:
     yield "--host", {"default": "127.0.0.1", "help": "a loopback address (default: 127.0.0.1)"}
     yield "--port", {"type": int, "default": 8099, "help": "0 lets the system choose (default: 8099)"}
     for option, setting, what in (
-        ("--token", "tokens", "an S2S security token that is accepted; without one, authentication is off"),
+        (
+            "--token",
+            "tokens",
+            f"an S2S security token that is accepted; without one, authentication is off. Made-up ones only: all users of the "
+            f"machine see it. {TOKEN_VARIABLES['tokens']} in the environment takes others, separated by commas",
+        ),
         ("--app-token", "app_tokens", "an app that exists; without one, any does"),
         ("--event-token", "event_tokens", "an event that exists; without one, any does"),
         ("--unique-event-token", "unique_event_tokens", "an event that counts once per device"),
         ("--unknown-device", "unknown_devices", "a device id value that is answered 404"),
         ("--opted-out-device", "opted_out_devices", "a device id value that is answered 451"),
         ("--inactive-app-token", "inactive_app_tokens", "an app that is answered 403"),
-        ("--api-token", "api_tokens", "a token of the Device API and the reports; without one, any or none will do"),
+        (
+            "--api-token",
+            "api_tokens",
+            "a token of the Device API and the reports; without one, any or none will do. Made-up ones only, as --token; "
+            f"others in {TOKEN_VARIABLES['api_tokens']}",
+        ),
     ):
         yield option, {"dest": setting, "action": "append", "metavar": "NAME", "help": f"{what}; may be repeated"}
     for option, what in (

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from airflow.sdk import BaseSensorOperator, Context, PokeReturnValue
 
-from airflow_provider_adjust.airflow_versions import AirflowFailException
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
-from airflow_provider_adjust.s2s.events.times import load_timezone, read_time
-from airflow_provider_adjust.s2s.events.values import is_missing
-from airflow_provider_adjust.sql_rows import Parameters, sql_hook
+from airflow_provider_adjust.airflow_versions import AirflowFailException, AirflowSensorTimeout, conf
+from airflow_provider_adjust.events_ready import ReadyQuery
+from airflow_provider_adjust.reconcile.poll import PollResult
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.sensors.adjust_waiting import GRACE
+from airflow_provider_adjust.sql_rows import Parameters
+from airflow_provider_adjust.triggers.adjust_events_ready import AdjustEventsReadyTrigger
 
 
 class AdjustEventsReadySensor(BaseSensorOperator):
@@ -29,6 +32,7 @@ class AdjustEventsReadySensor(BaseSensorOperator):
     :param min_events: the smallest count that ends the wait; 0 accepts an empty interval.
     :param settle_for: how long ago the last load must be, so that half of a load is not sent.
     :param timezone: IANA name of the time zone of a load time without an offset.
+    :param deferrable: wait in the triggerer, which takes neither a worker slot nor a process.
     """
 
     template_fields: Sequence[str] = ("sql", "sql_conn_id", "parameters")
@@ -45,6 +49,7 @@ class AdjustEventsReadySensor(BaseSensorOperator):
         min_events: int = 1,
         settle_for: timedelta | None = None,
         timezone: str = "UTC",
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("mode", "reschedule")
@@ -56,48 +61,58 @@ class AdjustEventsReadySensor(BaseSensorOperator):
         self.min_events = min_events
         self.settle_for = settle_for
         self.timezone = timezone
+        self.deferrable = deferrable
+        self._until = 0.0
+
+    def execute(self, context: Context) -> Any:
+        self._until = time.time() + self.timeout
+        return super().execute(context)
 
     def poke(self, context: Context) -> PokeReturnValue:
+        query = ReadyQuery(
+            sql=self.sql,
+            sql_conn_id=self.sql_conn_id,
+            parameters=self.parameters,
+            hook_params=self.hook_params,
+            min_events=self.min_events,
+            settle_for=self.settle_for,
+            timezone=self.timezone,
+        )
         try:
-            return self._poll_once()
+            result = query.poll()
         except AdjustConfigurationError as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
+        self.log.info("%s", result.message)
+        if self.deferrable and not result.is_done:
+            self._defer(query, result)
+        return PokeReturnValue(is_done=result.is_done, xcom_value=result.value)
 
-    def _poll_once(self) -> PokeReturnValue:
-        record = sql_hook(self.sql_conn_id, self.hook_params).get_first(self.sql, parameters=self.parameters)
-        found, *rest = record or (0,)
-        count = _count(found)
-        if count < self.min_events:
-            self.log.info("%s events are there; waiting for %s", f"{count:,}", f"{self.min_events:,}")
-            return PokeReturnValue(is_done=False)
-        quiet_for = self._quiet_for(rest) if count and self.settle_for else None
-        if quiet_for is not None and self.settle_for is not None and quiet_for < self.settle_for:
-            self.log.info(
-                "%s events are there; the last was loaded %s ago, waiting for %s",
-                f"{count:,}",
-                quiet_for,
-                self.settle_for,
-            )
-            return PokeReturnValue(is_done=False)
-        self.log.info("%s events are ready", f"{count:,}")
-        return PokeReturnValue(is_done=True, xcom_value=count)
-
-    def _quiet_for(self, rest: Sequence[Any]) -> timedelta:
-        if not rest or is_missing(rest[0]):
-            raise AdjustConfigurationError(
-                "settle_for needs the sql to return a second column, the time at which the last event was loaded"
-            )
+    def _defer(self, query: ReadyQuery, result: PollResult) -> None:
+        """Leave the wait to the triggerer, unless a parameter cannot be stored: then Airflow reschedules the task."""
+        if time.time() >= self._until:
+            raise self._timed_out(result.message)
         try:
-            loaded_at = read_time("the load time", rest[0], load_timezone(self.timezone))
-        except InvalidEvent as error:
-            raise AdjustConfigurationError(error.detail) from None
-        return datetime.now(UTC) - loaded_at
+            trigger = AdjustEventsReadyTrigger.of(query, poke_interval=self.poke_interval, until=self._until)
+        except TypeError:
+            self.log.warning(
+                "The task is not deferred: a value of parameters or hook_params is of a type that cannot be stored"
+            )
+            return
+        self.defer(
+            trigger=trigger,
+            method_name=self.execute_complete.__name__,
+            timeout=timedelta(seconds=max(0.0, self._until - time.time())) + GRACE,
+        )
 
+    def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
+        """End the task with the result of the trigger, or poll here where the trigger could not."""
+        self.log.info("%s", event["message"])
+        if event["status"] == "timeout":
+            raise self._timed_out(event["message"])
+        if event["status"] == "poll":
+            self._until = event["until"]
+            return super().execute(context)
+        return event["value"]
 
-def _count(value: Any) -> int:
-    try:
-        return int(value or 0)
-    except (TypeError, ValueError, OverflowError):
-        raise AdjustConfigurationError(
-            f"the first column of the sql is a {type(value).__name__}; it must be the count of the events"
-        ) from None
+    def _timed_out(self, message: str) -> AirflowSensorTimeout:
+        return AirflowSensorTimeout(f"Sensor has timed out after {self.timeout:g} seconds.\n{message}")

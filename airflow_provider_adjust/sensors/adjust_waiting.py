@@ -20,8 +20,8 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, Invalid
 from airflow_provider_adjust.triggers.adjust_waiting import AdjustWaitingTrigger
 
 #: The trigger checks the timeout itself, so that it can name what is missing. Airflow's own limit is for a triggerer that
-#: does not run, and is later by more than the slowest report.
-_GRACE = timedelta(hours=1)
+#: does not run, and is later by more than the slowest report or query.
+GRACE = timedelta(hours=1)
 
 
 class AdjustWaitingSensor(BaseSensorOperator):
@@ -85,7 +85,7 @@ class AdjustWaitingSensor(BaseSensorOperator):
         self.defer(
             trigger=self.trigger(poke_interval=self.poke_interval, until=self._until),
             method_name=self.execute_complete.__name__,
-            timeout=timedelta(seconds=self.timeout) + _GRACE,
+            timeout=timedelta(seconds=self.timeout) + GRACE,
         )
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:

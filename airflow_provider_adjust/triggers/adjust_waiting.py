@@ -1,4 +1,4 @@
-"""The common part of the triggers: poll until Adjust has what is expected, or until the timeout."""
+"""The common part of the triggers: poll until what is waited for is there, or until the timeout."""
 
 from __future__ import annotations
 
@@ -16,36 +16,31 @@ from airflow_provider_adjust.reconcile.comparison import excerpt
 from airflow_provider_adjust.reconcile.poll import PollResult
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
+#: What a sensor is given when its trigger fires: a status, a message and a value.
+TriggerPayload = dict[str, Any]
 
-class AdjustWaitingTrigger(BaseTrigger):
+
+class WaitingTrigger(BaseTrigger):
     """Base of the triggers. A subclass defines the poll.
 
     The arguments hold the whole state, so a restarted triggerer continues the wait. Airflow stores them in its database,
     so they name the connection and hold no secret of it.
 
-    :param adjust_conn_id: the ``adjust`` connection.
-    :param app_token: overrides the connection's.
     :param poke_interval: seconds between two polls.
     :param until: when to give up, in seconds since the epoch.
     """
 
     #: Names of the arguments that serialize stores.
-    arguments: ClassVar[tuple[str, ...]] = ("adjust_conn_id", "app_token", "poke_interval", "until")
+    arguments: ClassVar[tuple[str, ...]] = ("poke_interval", "until")
 
-    def __init__(self, *, adjust_conn_id: str, app_token: str | None, poke_interval: float, until: float) -> None:
+    def __init__(self, *, poke_interval: float, until: float) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.adjust_conn_id = adjust_conn_id
-        self.app_token = app_token
         self.poke_interval = poke_interval
         self.until = until
 
     @abstractmethod
-    async def poll_once(self) -> PollResult:
-        """Poll Adjust once.
-
-        :raises AdjustConfigurationError, DeviceApiRefused: the next poll would fail the same way.
-        :raises ReportUnavailable, DeviceApiError: Adjust gave no answer this time.
-        """
+    async def poll(self) -> PollResult | TriggerPayload:
+        """Poll once. A payload ends the wait."""
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         return (
@@ -56,18 +51,48 @@ class AdjustWaitingTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         yield TriggerEvent(await self._wait())  # type: ignore[no-untyped-call]
 
-    async def _wait(self) -> dict[str, Any]:
+    async def _wait(self) -> TriggerPayload:
         while True:
             # The worker has just polled. After a restart, one more wait does no harm.
             await asyncio.sleep(max(0.0, min(self.poke_interval, self.until - time.time())))
-            try:
-                result = await self.poll_once()
-            except (AdjustConfigurationError, DeviceApiRefused) as error:
-                return {"status": "refused", "message": f"{type(error).__name__}: {error}", "value": None}
-            except (ReportUnavailable, DeviceApiError) as error:
-                result = PollResult(False, str(error))
+            result = await self.poll()
+            if not isinstance(result, PollResult):
+                return result
             if result.is_done:
                 return {"status": "done", "message": excerpt(result.message), "value": result.value}
             self.log.info("%s", result.message)
             if time.time() >= self.until:
                 return {"status": "timeout", "message": excerpt(result.message), "value": None}
+
+
+class AdjustWaitingTrigger(WaitingTrigger):
+    """Base of the triggers that poll Adjust.
+
+    :param adjust_conn_id: the ``adjust`` connection.
+    :param app_token: overrides the connection's.
+
+    The other arguments are those of :class:`WaitingTrigger`.
+    """
+
+    arguments: ClassVar[tuple[str, ...]] = ("adjust_conn_id", "app_token", *WaitingTrigger.arguments)
+
+    def __init__(self, *, adjust_conn_id: str, app_token: str | None, **waiting: Any) -> None:
+        super().__init__(**waiting)
+        self.adjust_conn_id = adjust_conn_id
+        self.app_token = app_token
+
+    @abstractmethod
+    async def poll_once(self) -> PollResult:
+        """Poll Adjust once.
+
+        :raises AdjustConfigurationError, DeviceApiRefused: the next poll would fail the same way.
+        :raises ReportUnavailable, DeviceApiError: Adjust gave no answer this time.
+        """
+
+    async def poll(self) -> PollResult | TriggerPayload:
+        try:
+            return await self.poll_once()
+        except (AdjustConfigurationError, DeviceApiRefused) as error:
+            return {"status": "refused", "message": f"{type(error).__name__}: {error}", "value": None}
+        except (ReportUnavailable, DeviceApiError) as error:
+            return PollResult(False, str(error))

@@ -159,7 +159,8 @@ NOT_ADJUST: dict[str, tuple[int, bytes, dict[str, str], str]] = {
     ),
     "a user without rights": (403, b"", {}, "no right to it"),
     "a redirect": (302, b"", {"Location": "/elsewhere"}, "status 302"),
-    "an answer that echoes the token": (400, f"no {API_TOKEN}".encode(), {}, "status 400: no …"),
+    "an answer that echoes the token": (400, f"no {API_TOKEN}".encode(), {}, r"status 400: no … \(\+ \d+ character"),
+    "one without a word": (418, b"", {}, r"\(status 418: no text\)"),
 }  # fmt: skip
 
 
@@ -184,3 +185,19 @@ def test_numbers_are_exact_whatever_their_form(run: Run) -> None:
     assert report.rows[1].metrics["purchase_events"] == 0
     assert report.totals["purchase_revenue"] == Decimal("0.4")
     assert report.warnings == ("late",)
+
+
+def test_of_an_answer_only_words_of_the_request_and_known_ones_are_shown(run: Run) -> None:
+    secrets = (
+        "\x1b]0;OWNED\x07\x1b[2J\u202e secret=hunter2 db_password: s3cr3t\r\n2026-05-01 ERROR ms.person@mail.example"
+    )
+    with server(400, f"unknown metric purchase_events {secrets}".encode()) as (service, _):
+        with pytest.raises(ReportRefused) as refusal:
+            run(service.report(QUERY))
+        with pytest.raises(ReportRefused) as tested:
+            run(service.check_token())
+    shown = str(refusal.value)
+    assert "(status 400: unknown metric purchase_events … " in shown
+    assert shown.isprintable()
+    assert not [word for word in ("OWNED", "hunter2", "s3cr3t", "person", "2026", "[2J") if word in shown]
+    assert "(status 400); check" in str(tested.value), "a test of the connection shows no word of an answer"

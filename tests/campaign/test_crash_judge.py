@@ -104,7 +104,7 @@ def test_a_server_that_closes_does_so_after_its_answer_and_without_a_word() -> N
         door.closes = True
         address = door.url.removeprefix("http://").split(":")
         with socket.create_connection((address[0], int(address[1])), timeout=10) as client:
-            client.sendall(b"GET /_sandbox/stats HTTP/1.1\r\nHost: a\r\n\r\n")
+            client.sendall(b"GET /_sandbox/stats HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
             received = b""
             while more := client.recv(65536):
                 received += more

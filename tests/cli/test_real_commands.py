@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import os
 import pty
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import airflow
@@ -85,6 +88,12 @@ def test_connections_of_the_metadata_database_are_found(
     done = subprocess.run([*OURS, *send], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert len(recorded(adjust_sandbox)) == 1
+    with closing(sqlite3.connect(airflow_db / "airflow.db")) as database:
+        [(owner, extra)] = database.execute(
+            "SELECT owner, extra FROM log WHERE event = 'cli_adjust_send' AND extra LIKE '%in_the_database%'"
+        )
+    assert owner == getpass.getuser()
+    assert S2S_TOKEN not in extra
 
 
 def test_a_reader_that_has_seen_enough_is_no_error(file_of: FileOf, airflow_db: Path) -> None:

@@ -6,14 +6,20 @@ Root both. Kim may read no runs, Lea no task instances, and Max no runs of Ada's
 
 from __future__ import annotations
 
+import json
 import re
+from datetime import timedelta
+from pathlib import Path
 from urllib.parse import urlencode
 
 import httpx
 import pytest
-from deliveries_page.conftest import ROWS, Visit, day
-from deliveries_page.made_ledger import DAGS
+import sqlalchemy as sa
+from deliveries_page.conftest import LAST, ROWS, Visit, day
+from deliveries_page.made_ledger import DAGS, fill
 from starlette.routing import Route
+
+from airflow_provider_adjust.s2s.ledger.schema import tries
 
 pytestmark = pytest.mark.airflow
 
@@ -150,3 +156,21 @@ def test_every_route_is_read_only() -> None:
 @pytest.mark.parametrize("path", ["/openapi.json", "/docs", "/redoc", "/static/../app.py", "/static/%2e%2e/app.py"])
 def test_other_paths_do_not_exist(visit: Visit, path: str) -> None:
     assert visit("root", path).status_code == 404
+
+
+@pytest.mark.parametrize("who", ["ada", "bob", "eve", "root", "kim", "max"])
+def test_what_the_command_line_sent_is_shown_to_those_who_may_read_all_dags(
+    visit: Visit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, who: str
+) -> None:
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "cli.db")}))
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'cli.db'}")
+    fill(engine, rows=1, days=1, last=LAST + timedelta(hours=1))
+    with engine.begin() as connection:
+        connection.execute(tries.update().values(dag_id="", run_id="2026-11-18 by anna 1f2e3d4c", task_id="send"))
+    engine.dispose()
+    shown = {view: "by anna" in visit(who, view).text for view in ("/runs", "/events")}
+    assert shown == dict.fromkeys(shown, who == "root")
+    assert total(visit(who, "/")) == (who == "root")
+    if who == "root":
+        assert "command line" in visit(who, "/runs").text
+        assert "/dags//runs" not in visit(who, "/runs").text + visit(who, "/events").text

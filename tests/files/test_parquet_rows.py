@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pytest
 from files.reading import read, read_bytes
 from pyarrow import parquet
 
@@ -41,24 +40,18 @@ def test_nanoseconds_are_read_as_microseconds_of_python(tmp_path: Path) -> None:
     assert type(first["created_at"]) is datetime
 
 
-@pytest.mark.parametrize(
-    ("names", "options", "words"),
-    [
-        (["revenue", "revenue"], {}, "repeated_parameter: the file night.parquet gives 'revenue' in two columns"),
-        (["REVENUE", "CURRENCY"], {}, "it has 'REVENUE', but names are lower case"),
-        (["alpha", "beta"], {}, "it has 'alpha', 'beta'; name them as Adjust does"),
-        (["revenue", "currency"], {"id_field": "order_id"}, "has no column 'order_id', which id_field names"),
-    ],
-)
-def test_a_schema_of_no_use_is_a_configuration_error(
-    tmp_path: Path, names: list[str], options: dict[str, Any], words: str
-) -> None:
+def test_the_columns_are_checked_once_before_the_first_row(tmp_path: Path) -> None:
     path = tmp_path / "night.parquet"
+    names = ["revenue", "revenue"]
     parquet.write_table(pa.Table.from_arrays([pa.array(["1"]), pa.array(["2"])], names=names), path)
-    rows, error = read_bytes(path, path.read_bytes(), **options)
-    assert rows == []
-    assert error.startswith("AdjustConfigurationError: ")
-    assert words in error
+    checked: list[tuple[Any, str]] = []
+    read_bytes(path, path.read_bytes(), check=lambda names, where: checked.append((names, where)))
+    assert checked == [(names, "the file night.parquet")]
+
+
+def test_a_schema_without_names_is_a_configuration_error(tmp_path: Path) -> None:
+    path = write(tmp_path / "night.parquet", {"0": [1], "1": [2]})
+    assert "look like values" in read_bytes(path, path.read_bytes())[1]
 
 
 def test_a_file_that_is_cut_off_is_a_configuration_error(tmp_path: Path) -> None:

@@ -8,13 +8,15 @@ from urllib.parse import quote
 
 import pytest
 from airflow.sdk import BaseHook, Connection
-from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, Connect, Said, purchase, reveals
+from airflow.sdk._shared.secrets_masker import redact
+from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, S2S_TOKEN, Connect, Said, purchase, reveals
 from table import table
 
 from airflow_provider_adjust import connection_form
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.s2s import RowOptions, SendOptions
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.events.keys import UNKEYED, DigestKeys
 from airflow_provider_adjust.sandbox import SandboxServer
 
 CONNECTION = "AIRFLOW_CONN_ADJUST_DEFAULT"
@@ -71,6 +73,7 @@ WRITTEN: dict[str, tuple[str, str, str | None, str | None, str | None]] = {
 @pytest.mark.parametrize("name", WRITTEN)
 def test_a_connection_is_read_however_it_is_written(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     written, *expected = WRITTEN[name]
+    monkeypatch.setenv("AIRFLOW__ADJUST__ALLOWED_HOSTS", "*.adjust.com, loopback, s2s.example.com:8443")
     monkeypatch.setenv(CONNECTION, written)
     settings = AdjustS2SHook().settings
     assert [settings.endpoint, settings.s2s_token, settings.app_token, settings.environment] == expected
@@ -105,6 +108,7 @@ def test_arguments_take_the_place_of_what_the_connection_says(connect: Connect) 
 def test_an_endpoint_is_https_and_http_on_this_machine_only(
     monkeypatch: pytest.MonkeyPatch, host: str | None, port: int | None, endpoint: str
 ) -> None:
+    monkeypatch.setenv("AIRFLOW__ADJUST__ALLOWED_HOSTS", "*.adjust.com, loopback, gateway.example.com")
     monkeypatch.setenv(CONNECTION, connection(host=host, port=port))
     settings = AdjustS2SHook().settings
     assert settings.endpoint == endpoint
@@ -201,7 +205,8 @@ def test_tokens_and_environment_that_cannot_be_are_refused_before_anything_is_se
     assert not reveals(refusal.value)
     works, message = AdjustS2SHook().test_connection()
     assert not works
-    assert message == str(refusal.value)
+    # Airflow tests under a name that it makes up.
+    assert message == str(refusal.value).removeprefix("connection 'adjust_default': ")
     assert adjust.stats()["requests"] == 0
 
 
@@ -279,3 +284,33 @@ def test_the_form_of_airflow_3_1_is_the_form_of_the_metadata() -> None:
     assert behaviour["relabeling"] == {"host": "Endpoint", "password": "S2S security token", "port": "Port"}
     assert AdjustS2SHook.hook_name == "Adjust S2S"
     assert (AdjustS2SHook.conn_name_attr, AdjustS2SHook.default_conn_name) == ("adjust_conn_id", "adjust_default")
+
+
+def test_the_keys_of_digests_are_those_of_the_connection_and_last_its_token(connect: Connect, said: Said) -> None:
+    connect(None, digest_key=" second-key , first-key,,")
+    settings = AdjustS2SHook().settings
+    assert settings.digest_secrets == (b"second-key", b"first-key", S2S_TOKEN.encode())
+    keys = AdjustS2SHook().route(RowOptions(**EVENT)).parser.digest_keys.all
+    assert keys == DigestKeys([b"second-key", b"first-key", S2S_TOKEN.encode()]).all
+    assert "-key" not in repr(settings)
+    assert redact("a line with first-key and second-key") == "a line with *** and ***"
+    connect(None)
+    assert AdjustS2SHook().settings.digest_secrets == (S2S_TOKEN.encode(),)
+    assert "digest_key" not in str(said)
+    connect(None, token=None)
+    assert AdjustS2SHook().route().parser.digest_keys.all == (UNKEYED,)
+    assert "so digests of what events hold have no key" in str(said)
+
+
+def test_an_event_without_an_id_is_not_sent_again_when_the_connection_gets_a_key(
+    adjust: SandboxServer, connect: Connect
+) -> None:
+    row = purchase(1, order_id=...)
+    options = RowOptions(event_token=EVENT_TOKEN)
+    [by_token] = AdjustS2SHook().send_events([row], options)
+    connect(adjust.url, digest_key="a-new-key")
+    [by_key] = AdjustS2SHook().send_events([row], options)
+    parser = AdjustS2SHook().route(options).parser
+    event = parser.parse(row)
+    assert event.event_id == by_key.event_id != by_token.event_id
+    assert by_token.event_id in {key.event_id(event.unkeyed_id or "") for key in parser.digest_keys.all}

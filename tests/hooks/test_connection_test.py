@@ -15,7 +15,7 @@ SURE = "Adjust refuses a wrong S2S token only once S2S authentication is enabled
 
 CONNECTION_TESTS: dict[str, tuple[dict[str, Any], dict[str, Any], bool, str]] = {
     # settings of the stand-in, changes to the connection; whether it works, and what the message says
-    "all is right": ({}, {}, True, f"S2S security token accepted; app token accepted. {SURE}"),
+    "all is right": ({}, {}, True, f"S2S security token not refused; app token accepted. {SURE}"),
     "wrong S2S token": ({}, {"token": "wrong"}, False, "the S2S security token is missing or wrong (status 401)"),
     "wrong S2S token, 202": (
         {"enforce": False}, {"token": "wrong"}, False, "the S2S security token is wrong (status 202)",
@@ -29,8 +29,8 @@ CONNECTION_TESTS: dict[str, tuple[dict[str, Any], dict[str, Any], bool, str]] = 
     ),
     "unknown app token": ({"app_tokens": ["other"]}, {}, False, "the app token is unknown to Adjust (status 404)"),
     "inactive app": ({"inactive_app_tokens": [APP_TOKEN]}, {}, False, "app_inactive (status 403)"),
-    "no app token": ({}, {"app_token": None}, True, "S2S security token accepted; no app token set, so none was"),
-    "no environment": ({}, {"environment": None}, True, "app token accepted"),
+    "no app token": ({}, {"app_token": None}, True, "S2S security token not refused; no app token set, so none was"),
+    "no environment": ({}, {"environment": None}, True, "No environment is set, so each task or row must name it."),
     "Adjust is busy": ({"fault_plan": ["503"]}, {}, False, "answers status 503; try again later"),
     "Adjust hangs up": ({"fault_plan": ["reset_before"]}, {}, False, "gave no readable answer"),
     "Adjust hangs": (
@@ -63,8 +63,8 @@ def test_the_connection_test_names_cause_and_remedy_and_records_nothing(
 @pytest.mark.parametrize(
     ("status", "words"),
     [
-        (200, "this is not Adjust's answer (not_adjust; status 200: text/html"),
-        (204, "this is not Adjust's answer (not_adjust; status 204"),
+        (200, "this is not Adjust's answer (not_adjust; status 200)"),
+        (204, "this is not Adjust's answer (not_adjust; status 204)"),
         (403, "check the firewall or proxy on the way"),
         (404, "check the connection's endpoint; Adjust's is https://s2s.adjust.com"),
         (405, "check the connection's endpoint; Adjust's is https://s2s.adjust.com"),

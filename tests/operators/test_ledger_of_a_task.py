@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from operators.adjust_account import Connect, purchase
+from operators.adjust_account import Connect, device, purchase, recorded
 from operators.sending import operator
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
@@ -105,3 +106,76 @@ def test_two_runs_over_one_window_send_each_event_once(adjust: SandboxServer, le
     second = operator(rows, ledger_conn_id="ledger", task_id="another").execute({})
     assert (first["delivered"], second["delivered"], second["skipped"]) == (5, 0, 5)
     assert adjust.stats()["recorded"] == 5
+
+
+# -- what another DAG has ------------------------------------------------------------------------------------------------
+
+
+def of(dag_id: str) -> Any:
+    """The context of a task of this DAG."""
+    return {"ti": SimpleNamespace(dag_id=dag_id, run_id="night", task_id="send", map_index=-1, try_number=1)}
+
+
+SAID = (
+    "1 events (1.25 EUR) were not sent, because the ledger has them from DAG team_b. If that is wrong, give this DAG a "
+    'ledger of its own; if it is right, set on_foreign_claim="allow"'
+)
+
+
+@pytest.mark.parametrize(
+    ("argument", "configured", "fails", "warns"),
+    [
+        (None, None, False, True),
+        (None, "allow", False, False),
+        (None, "error", True, False),
+        ("warn", "error", False, True),
+        ("error", None, True, False),
+        ("allow", "error", False, False),
+    ],
+)
+def test_what_another_dag_has_is_a_warning_or_a_failure_as_the_task_or_the_deployment_says(
+    adjust: SandboxServer,
+    connect: Connect,
+    ledger: sa.Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    argument: Any,
+    configured: str | None,
+    fails: bool,
+    warns: bool,
+) -> None:
+    operator([purchase(1)], ledger_conn_id="ledger").execute(of("team_b"))
+    if configured:
+        monkeypatch.setenv("AIRFLOW__ADJUST__ON_FOREIGN_CLAIM", configured)
+    task = operator([purchase(1), purchase(2)], ledger_conn_id="ledger", on_foreign_claim=argument)
+    if fails:
+        with pytest.raises(AirflowFailException) as failure:
+            task.execute(of("team_a"))
+        assert SAID in str(failure.value)
+        assert last_try(ledger).error == f"ClaimedByAnotherDag: {SAID}"
+    else:
+        assert task.execute(of("team_a"))["skipped"] == 1
+    assert ([each.getMessage() for each in caplog.records].count(SAID) == 1) is warns
+    assert recorded(adjust) == [device(1), device(2)]  # each once, and before the failure
+
+
+def test_a_failure_of_its_own_comes_first_and_what_another_dag_has_is_said_all_the_same(
+    adjust: SandboxServer, connect: Connect, ledger: sa.Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    operator([purchase(1)], ledger_conn_id="ledger").execute(of("team_b"))
+    rows = [purchase(1), purchase(2, created_at="some day")]
+    with pytest.raises(AirflowFailException, match="1 of 1 events were refused"):
+        operator(rows, ledger_conn_id="ledger", on_foreign_claim="error").execute(of("team_a"))
+    assert SAID in caplog.text
+
+
+def test_a_policy_that_does_not_exist_is_refused_before_anything_is_sent(
+    adjust: SandboxServer, connect: Connect, ledger: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__ADJUST__ON_FOREIGN_CLAIM", "ignore")
+    with pytest.raises(AirflowFailException, match=r"\[adjust\] on_foreign_claim is 'ignore'; it must be one of warn"):
+        operator([purchase(1)], ledger_conn_id="ledger").execute({})
+    monkeypatch.delenv("AIRFLOW__ADJUST__ON_FOREIGN_CLAIM")
+    with pytest.raises(AirflowFailException, match="on_foreign_claim is 'ignore'"):
+        operator([purchase(1)], ledger_conn_id="ledger", on_foreign_claim="ignore").execute({})
+    assert recorded(adjust) == []

@@ -108,15 +108,30 @@ def test_a_file_flows_to_an_event(adjust: SandboxServer, collected: Any, tmp_pat
     assert [info.context.__class__.__name__ for info in found.outputs] == ["AdjustS2SHook"]
 
 
-def test_a_query_flows_to_an_event_without_its_parameters(
-    adjust: SandboxServer, collected: Any, sqlite_warehouse: None
+@pytest.mark.parametrize(("limit", "parameters"), [(str(BELOW), None), ("%s", [BELOW])], ids=["written out", "bound"])
+def test_a_querys_tables_flow_to_an_event_by_name(
+    adjust: SandboxServer, collected: Any, postgres_warehouse: sa.URL, limit: str, parameters: Any
+) -> None:
+    pytest.importorskip("airflow.providers.openlineage")
+    send_query(limit, parameters).execute({})
+    found = collected.collected_assets
+    [uri] = uris(found.inputs)
+    assert uri.startswith("postgres://")
+    assert uri.endswith(f"/{postgres_warehouse.database}/public/purchases")
+    assert uris(found.outputs) == ADJUST
+    assert [info.context.__class__.__name__ for info in found.inputs] == ["PostgresHook"]
+    assert str(BELOW) not in str(found)
+    assert "gaid" not in str(found), "no part of the query's text"
+
+
+def test_a_query_without_named_tables_has_no_source(
+    adjust: SandboxServer, collected: Any, sqlite_warehouse: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     send_query("?", [BELOW]).execute({})
+    monkeypatch.setitem(sys.modules, "airflow.providers.openlineage.sqlparser", None)
+    send_query("?", [BELOW]).execute({})
     found = collected.collected_assets
-    assert uris(found.outputs) == ADJUST
-    assert [(info.key, info.value) for info in found.extra] == [("sql_job", {"sql": SQL.format(limit="?")})]
-    assert [info.context.__class__.__name__ for info in found.extra] == ["SqliteHook"]
-    assert str(BELOW) not in str(found.extra)
+    assert (uris(found.inputs), set(uris(found.outputs)), found.extra) == ([], set(ADJUST), [])
 
 
 def test_a_list_has_no_source(adjust: SandboxServer, collected: Any) -> None:
@@ -199,10 +214,20 @@ def test_openlineage_sees_the_table_and_the_event(
     assert namespace.startswith("postgres://")
     assert name == f"{postgres_warehouse.database}.public.purchases"
     assert names(found.outputs) == OUTPUT
-    assert "FROM purchases" in found.job_facets["sql"].query
-    assert parameters is None or str(BELOW) not in str(found)
+    assert not found.job_facets
     assert not found.run_facets
+    assert not found.inputs[0].facets
+    assert str(BELOW) not in str(found)
     assert not [secret for secret in reveals(found) if secret != APP_TOKEN]
+
+
+def test_a_query_that_openlineage_cannot_parse_is_not_quoted(adjust: SandboxServer, postgres_warehouse: sa.URL) -> None:
+    operator = send_query(str(BELOW), None)
+    operator.sql = "SELEKT ((( 'ms.person@mail.example' FROM WHERE ip = '203.0.113.77"
+    found = facets(operator)
+    assert names(found.outputs) == []
+    assert "person" not in str(found)
+    assert "203.0.113" not in str(found)
 
 
 def test_openlineage_sees_the_event_where_the_database_has_no_name_for_it(

@@ -25,7 +25,7 @@ from table import table
 from airflow_provider_adjust.s2s import RowOptions
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
-from airflow_provider_adjust.s2s.events import parser as event_parser
+from airflow_provider_adjust.s2s.events import columns as event_columns
 from airflow_provider_adjust.s2s.events.event import Event, Lane
 from airflow_provider_adjust.s2s.events.parser import EventParser, parse_event
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, UnreadableRow, renamed
@@ -1019,7 +1019,7 @@ def test_what_is_no_row_is_refused(given: Any, reason: str) -> None:
 
 
 def test_rows_of_ever_new_shapes_take_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_parser, "_MOST_SHAPES", 3)
+    monkeypatch.setattr(event_columns, "_MOST_SHAPES", 3)
     parser = EventParser()
     for names in itertools.permutations(row()):
         assert parser.parse({name: row()[name] for name in names}, now=NOW).params == parse().params
@@ -1361,6 +1361,7 @@ def test_what_identifies_a_person_or_an_app_is_personal() -> None:
         "callback_params",
         "partner_params",
         "primary_dedupe_token",
+        "install_receipt",
         "persistent_ios_uuid",
         "push_token",
     }

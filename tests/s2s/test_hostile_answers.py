@@ -26,9 +26,7 @@ from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.delivery.loop import Delivery
 from airflow_provider_adjust.s2s.delivery.sink import Sink
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.events.job import Job
-from airflow_provider_adjust.s2s.redaction import redact, redact_event_values
 from airflow_provider_adjust.s2s.transports import Completion, Failure, Target, Transport
 from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
 from airflow_provider_adjust.s2s.transports.curl import CurlTransport
@@ -221,9 +219,6 @@ STEERING = "\x00\x07\x1b[31m\x7f\x9b\u202e\u2066\u2028\ud800"
 @table("prefix", ["", "Event request failed (Device not found) "])
 def test_an_answer_forges_no_line(prefix: str) -> None:
     text = f"{prefix}x\r\n[2026-05-01] ERROR all is lost {STEERING}"
-    message = redact(text)
-    assert message.isprintable()
-    assert message.encode()
     verdict = classify(404, json.dumps({"error": text}))
     assert verdict.message.isprintable()
 
@@ -234,47 +229,6 @@ def test_an_answer_of_any_depth_is_judged_and_kept(depth: int, shape: str) -> No
     body = (shape % ("[" * depth + "]" * depth)).encode()
     assert classify(200, body).outcome in {Outcome.IN_DOUBT, Outcome.HALT}
     assert response_line(Receipt(Outcome.DELIVERED, "", "o-1", 1, answer=body)).isprintable()
-
-
-SENT = {
-    "gps_adid": "Device-Of-One-Person",
-    "ip_address": "203.0.113.77",
-    "user_agent": "Agent of one/1.0 (person)",
-    "callback_params": '{"customer":"Ms. Person","n":"7"}',
-    "app_token": "4w565xzmb54d",
-    "revenue": "1000.25",
-    "made_up": "Made up, too",
-}
-
-
-@table(
-    "echoed",
-    [
-        "Device-Of-One-Person",
-        "DEVICE-OF-ONE-PERSON",
-        "203.0.113.77",
-        "Agent of one/1.0 (person)",
-        "Agent+of+one%2F1.0+%28person%29",
-        "Ms. Person",
-        "4w565xzmb54d",
-        "Made up, too",
-        S2S_TOKEN,
-    ],
-)
-def test_an_answer_that_repeats_what_was_sent_is_not_quoted(echoed: str) -> None:
-    message = redact_event_values(f"no such thing as {echoed} here", SENT, EVENT, S2S_TOKEN)
-    assert message == "no such thing as *** here"
-
-
-def test_an_object_parameter_that_is_not_json_is_not_quoted_either() -> None:
-    for broken in ("{broken", "[" * 100_000, '["a", "list"]'):
-        params = {"callback_params": broken}
-        assert redact_event_values(f"cannot read {broken} here", params, EVENT, None) == "cannot read *** here"
-
-
-def test_what_is_no_secret_stays() -> None:
-    message = "revenue 1000.25 of 7 is refused"
-    assert redact_event_values(message, SENT, EVENT, None) == message
 
 
 @table("status", [400, 404, 401, 200, 500])
@@ -294,7 +248,7 @@ def test_a_delivery_repeats_no_echo(status: int) -> None:
             said.append(error)
         transport.close()
     shown = repr(said) + "".join(str(each) for each in said)
-    assert "***" in shown
+    assert "characters not shown" in shown
     assert [secret for secret in secrets if secret.lower() in shown.lower()] == []
 
 

@@ -189,7 +189,7 @@ def test_what_no_row_has_is_a_mistake_of_the_configuration(how: str, missing: st
     intake = _intake(id_field="order_no")
     items = getattr(intake, how)([row(**{"order_no": "A-1", missing: ...})] * rows)
     with pytest.raises(
-        AdjustConfigurationError, match=rf"no (column .)?{missing}.*rows read, all of them the same: {rows}\)"
+        AdjustConfigurationError, match=rf"(?s)no (column .)?{missing}.*rows read, all of them the same: {rows}\)"
     ):
         next(items)
     assert intake.read == 0
@@ -199,7 +199,7 @@ def test_a_column_that_id_field_names_wrongly_is_told_beside_those_that_there_ar
     with pytest.raises(AdjustConfigurationError) as caught:
         next(_intake(id_field="order_id").stream([{**row(), "order_no": "A-1"}]))
     assert "no column 'order_id', which id_field names" in str(caught.value)
-    assert "app_token, event_token, environment, created_at, gps_adid, order_no" in str(caught.value)
+    assert "'app_token', 'event_token', 'environment', 'created_at', 'gps_adid', 'order_no'" in str(caught.value)
 
 
 def test_a_stream_that_never_has_a_token_ends_long_before_its_end() -> None:
@@ -281,12 +281,36 @@ def test_a_row_goes_its_own_route() -> None:
     ]
 
 
-@table("value", ["windows", None, "", 5, ["ios"], {"os": "ios"}, ...], ids=repr)
+@table("value", ["windows", None, "", 5, ["ios"], {"os": "ios"}], ids=repr)
 def test_a_row_without_a_route_is_refused(value: Any) -> None:
     (receipt,) = Intake(ROUTES, route_by="os_name", now=lambda: NOW).sorted([row(os_name=value)])
     assert isinstance(receipt, Receipt)
     assert (receipt.outcome, receipt.reason) == (Outcome.INVALID, "unknown_route")
     assert "adjust_conn_id has android, ios" in receipt.detail
+
+
+def test_a_name_that_all_rows_have_is_a_mistake_of_the_configuration_and_else_of_the_row() -> None:
+    good, bad = row(), row(revenu="1")
+    with pytest.raises(AdjustConfigurationError, match=r"(?s)unknown columns: 'revenu' \(revenue\?\).*the same: 2\)"):
+        next(Intake({None: EventParser()}, now=lambda: NOW).stream([bad, bad]))
+    for rows in ([bad, good], [good, bad]):
+        items = list(Intake({None: EventParser()}, now=lambda: NOW).stream(rows))
+        assert [item.reason for item in items if isinstance(item, Receipt)] == ["unknown_parameter"]
+
+
+def test_what_is_left_out_is_known_once_for_all_routes() -> None:
+    parsers: dict[str | None, EventParser] = {
+        name: EventParser(RowOptions(ignore_columns="*"), ignored=("os_name",)) for name in ("android", "ios")
+    }
+    rows = [row(os_name=name, shop="x", **{name: 1}) for name in ("android", "ios")]
+    intake = Intake(parsers, route_by="os_name", now=lambda: NOW)
+    assert len([item for item in intake.stream(rows) if isinstance(item, Job)]) == 2
+    assert intake.left_out_columns == ["shop", "android", "ios"]
+
+
+def test_where_no_row_has_the_column_of_the_route_it_is_a_mistake_of_the_configuration() -> None:
+    with pytest.raises(AdjustConfigurationError, match="it has no column 'os_name', which route_by names"):
+        next(Intake(ROUTES, route_by="os_name", now=lambda: NOW).sorted([row()]))
 
 
 def test_what_is_no_row_has_no_route_either() -> None:

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
-from airflow_provider_adjust.s2s.redaction import escape, mask_values, quote, row_repr, safe_repr
+from airflow_provider_adjust.s2s.delivery.intake import row_digest
+from airflow_provider_adjust.s2s.events.event import Lane
+from airflow_provider_adjust.s2s.events.rows import RowList
+from airflow_provider_adjust.s2s.redaction import Unshown, escape, mask_values, quote, row_repr, safe_repr
+from airflow_provider_adjust.s2s.transports import Completion
 
 
 class Unspeakable:
@@ -63,6 +67,51 @@ def test_a_value_without_a_text_spoils_only_itself_in_the_text_of_its_row(row: A
     assert row_repr(row) == text
 
 
+class Handle:
+    """As drivers give for what they have no type for: its text is where it is in memory."""
+
+
+def _released(view: memoryview) -> memoryview:
+    view.release()
+    return view
+
+
+class NamedHandle:
+    def __repr__(self) -> str:
+        return f"<Handle of 'x' at {id(self):#X}>"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        Handle,
+        NamedHandle,
+        lambda: memoryview(b"0x12"),
+        lambda: bytearray(b"0x12"),
+        lambda: [Handle(), "0x1"],
+        lambda: {"a": (Handle(),)},
+        lambda: {1, Handle},
+        lambda: _released(memoryview(b"a")),
+    ],
+)
+def test_the_text_of_a_row_for_a_digest_has_no_address(made: Any) -> None:
+    first, second = made(), made()
+    assert row_repr({"a": first}) == row_repr({"a": second})
+    assert row_repr(first) == row_repr(second)
+    assert row_digest({"a": first}) == row_digest({"a": second})
+    # An object whose text another column spoils.
+    assert row_repr({"a": first, "b": Unspeakable()}) == row_repr({"a": second, "b": Unspeakable()})
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("at 0x1", "at 0x2"), (b"0x1", b"0x2"), (memoryview(b"a"), memoryview(b"b")), (["0x1"], ["0x2"])],
+)
+def test_a_text_that_looks_like_an_address_is_told_from_another(first: Any, second: Any) -> None:
+    handle = Handle()
+    assert row_repr({"a": first, "b": handle}) != row_repr({"a": second, "b": handle})
+
+
 DEVICE = "de71ce00-0000-4000-8000-000000000001"
 
 
@@ -85,3 +134,11 @@ DEVICE = "de71ce00-0000-4000-8000-000000000001"
 )
 def test_a_refusals_detail_shows_no_id_where_another_value_belongs(detail: str, shown: str) -> None:
     assert mask_values(detail) == shown
+
+
+def test_a_closed_repr_shows_the_named_attributes_alone() -> None:
+    rows = RowList([{"gps_adid": DEVICE}] * 3)
+    assert (repr(rows), rows.rows) == ("RowList(rows=3)", 3)
+    assert repr(Unshown({"Authorization": "Bearer x"})) == "Unshown()"
+    assert repr(Lane("gps_adid", DEVICE, "f0ob4r")) == "Lane(id_name='gps_adid', key='f0ob4r')"
+    assert repr(Completion("key", 200, b"echo")) == "Completion(key='key', status=200, failure=None, failure_name='')"

@@ -139,7 +139,7 @@ def test_a_client_that_gives_up_is_counted_and_its_event_may_be_recorded(
 def test_a_client_that_leaves_before_the_end_of_its_request(sandbox: SandboxServer) -> None:
     host, _, port = sandbox.url.removeprefix("http://").partition(":")
     with socket.create_connection((host, int(port))) as client:
-        client.sendall(b"POST /event HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\ns2s=1")
+        client.sendall(b"POST /event HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\ns2s=1")
     stats = wait_for(sandbox, "abandoned", 1)
     assert (stats["requests"], stats["recorded"]) == (1, 0)
 

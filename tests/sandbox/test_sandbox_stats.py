@@ -113,7 +113,8 @@ def test_settings_can_be_changed_over_http(sandbox: SandboxServer, send: Send) -
 )
 def test_an_invalid_setting_is_refused_and_changes_nothing(sandbox: SandboxServer, body: bytes, message: str) -> None:
     before = sandbox.config
-    answer = requests.post(f"{sandbox.url}/_sandbox/config", data=body, timeout=5)
+    json_type = {"Content-Type": "application/json; charset=utf-8"}
+    answer = requests.post(f"{sandbox.url}/_sandbox/config", data=body, headers=json_type, timeout=5)
     assert answer.status_code == 400
     assert message in answer.json()["error"]
     assert sandbox.config == before

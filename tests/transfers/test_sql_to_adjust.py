@@ -193,11 +193,37 @@ def test_a_database_error_on_the_way_delivers_what_was_read_then_fails(
 
 
 @both
+def test_columns_that_are_ignored_may_have_one_name(adjust: SandboxServer, warehouse: str) -> None:
+    """As with `SELECT *` over a join."""
+    sql = SQL.replace("total AS revenue", "total AS revenue, 1 AS id, 2 AS id")
+    assert operator(sql, ignore_columns="*").execute({})["delivered"] == 100
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"sql": SQL.replace("total AS revenue", "total AS currency")}, "more than one column named currency"),
-        ({"sql": 'SELECT 1 AS "A", 2 AS "A", 3 AS "B", 4 AS "B"'}, "more than one column named a, b; alias them apart"),
+        ({"sql": SQL.replace("total AS revenue", "total AS revenu")}, "unknown columns: 'revenu' .revenue.."),
+        ({"sql": SQL.replace("currency", "gaid AS country")}, "missing: currency, which revenue needs"),
+        ({"id_field": "order_no"}, "it has no column 'order_no', which id_field names .'order_id'.."),
+        ({"sql": f"SELECT * FROM ({SQL}) AS shown WHERE 1 = 0", "event_token": None}, "missing: event_token"),
+        ({"route_by": "app", "adjust_conn_id": {"a": "adjust_default"}}, "no column 'app', which route_by names"),
+    ],
+)
+@both
+def test_first_contact_is_one_error_before_anything_is_sent(
+    adjust: SandboxServer, warehouse: str, arguments: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(AirflowFailException, match=f"(?s)AdjustConfigurationError: the sql cannot be sent.*{words}"):
+        operator(**arguments).execute({})
+    assert adjust.stats()["requests"] == 0
+
+
+@both
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"sql": SQL.replace("total AS revenue", "total AS currency")}, "it gives 'currency' in two columns"),
+        ({"sql": 'SELECT 1 AS "A", 2 AS "A", 3 AS "B", 4 AS "B"'}, "unknown columns: 'a', 'b'"),
         ({"sql": ["SELECT 1", "SELECT 2"]}, "sql must be one SELECT, not a list of statements"),
         ({"sql_conn_id": "adjust_default"}, "is a AdjustS2SHook; it must be a database connection"),
         ({"environment": "staging"}, "environment is 'staging'"),

@@ -44,6 +44,13 @@ NO_URL = "must be a URL such as"
         ("https://metadata.google.internal", "metadata"),
         ("https://METADATA.google.internal.", "metadata"),
         ("https://metadata", "metadata"),
+        ("https://metadata.goog", "metadata"),
+        ("https://[fd00:ec2::23]", NO_TOKEN_THERE),
+        ("https://[fd20:ce::254]", NO_TOKEN_THERE),
+        ("https://169.254.169.254.nip.io", "metadata"),
+        ("https://app-169-254-169-254.sslip.io", "metadata"),
+        ("https://www.169.254.170.2.nip.io", "metadata"),
+        ("https://A9FEA9FE.nip.io", "metadata"),
         # Nowhere, or everywhere.
         ("https://0.0.0.0", NO_TOKEN_THERE),
         ("https://[::]", NO_TOKEN_THERE),
@@ -54,6 +61,8 @@ NO_URL = "must be a URL such as"
         ("http://s2s.adjust.com", HTTPS),
         ("http://10.0.0.1", HTTPS),
         ("http://[::ffff:10.0.0.1]", HTTPS),
+        ("http://[2002:7f00:1::]", HTTPS),
+        ("http://[64:ff9b::127.0.0.1]", HTTPS),
         # No HTTP at all.
         ("file:///etc/passwd", NO_URL),
         ("file://127.0.0.1/etc/passwd", NO_URL),

@@ -54,3 +54,27 @@ def test_the_connection_test_ends_although_the_answer_does_not(connect: Connect)
             over.set()
     assert not passed
     assert "gave no readable answer" in message
+
+
+def test_the_connection_test_shows_the_status_and_no_word_of_an_answer(connect: Connect) -> None:
+    """Whoever may name the endpoint could read by it what a service on this machine answers."""
+    for status in (200, 201, 204, 301, 400, 401, 403, 404, 429, 500, 502, 503):
+        for body in (
+            b"<html>nginx forbidden hunter2",
+            b'{"error": "forbidden hunter2"}',
+            b'{"forbidden": hunter2',
+            b"forbidden",
+        ):
+            head = b"HTTP/1.1 %d X\r\nContent-Type: text/forbidden\r\nContent-Length: %d\r\n\r\n" % (status, len(body))
+
+            def script(connection: Connection, answer: bytes = head + body) -> None:
+                connection.read()
+                connection.send(answer)
+
+            with RawServer(script) as server:
+                url = server.url.removesuffix("/event")
+                connect(url, api_token="an-api-token", report_endpoint=url)
+                _, message = AdjustS2SHook(timeout=(2, 2)).test_connection()
+            assert "forbidden" not in message, (status, body)
+            assert "hunter2" not in message
+            assert str(status) in message or "unreadable_answer" in message or "no_answer" in message, message

@@ -28,8 +28,8 @@ EXTRA_FIELDS = {
     "App token": "The app's token, in AppView > All apps > your app",
     "Environment": "Where events count: production for real revenue, sandbox for the testing console",
     "API token": "it is not the S2S security token above",
-    "Connect timeout": "Whole seconds to wait until Adjust accepts a connection.",
-    "Read timeout": "past it the event is in doubt",
+    "Connect timeout (seconds)": "How long to wait, in whole seconds, until Adjust accepts a connection.",
+    "Read timeout (seconds)": "past it the event is in doubt",
     "API endpoint": "Base URL of the Device API",
 }
 
@@ -97,7 +97,7 @@ def test_a_connection_made_in_the_form_is_tested_there_and_delivers(
     form.field("password").fill(S2S_TOKEN)
     form.save()
     said = press_test(page, airflow.url, "adjust_default")
-    assert "S2S security token accepted; app token accepted" in said
+    assert "S2S security token not refused; app token accepted" in said
     assert sandbox.stats()["recorded"] == 0
 
     seen = see_run(page, airflow.url, "adjust_quickstart", trigger(page, airflow.url, "adjust_quickstart"))

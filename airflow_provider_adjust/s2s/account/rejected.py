@@ -16,11 +16,12 @@ from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
 from airflow_provider_adjust.s2s.events.rows import renamed
 from airflow_provider_adjust.s2s.events.values import is_missing, is_nan, scalar_text
-from airflow_provider_adjust.s2s.redaction import safe_repr
+from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, safe_repr
 
 #: The key of a rejected line that holds the row.
 ROW_KEY = "row"
 _ENVELOPE = frozenset({"position", "event_id", "outcome", "reason", "detail", ROW_KEY})
+_RESPONSE = frozenset({"event_id", "response"})
 
 
 def rejected_line(receipt: Receipt, endpoint: Endpoint = EVENT, *, column_map: Mapping[str, str] | None = None) -> str:
@@ -45,7 +46,7 @@ def rejected_line(receipt: Receipt, endpoint: Endpoint = EVENT, *, column_map: M
     }
     try:
         return json.dumps({**entry, ROW_KEY: _plain_row(row, _plain, amounts)})
-    except Exception:  # a number of 5,000 digits, lists in lists without end
+    except VALUE_ERRORS:  # a number of 5,000 digits, lists in lists without end
         return json.dumps({**entry, ROW_KEY: _plain_row(row, _plain_or_text, amounts)})
 
 
@@ -57,6 +58,11 @@ def response_line(receipt: Receipt) -> str:
 def is_rejected_line(row: Any) -> bool:
     """Tell a line of a rejected file from a row."""
     return isinstance(row, Mapping) and row.keys() >= _ENVELOPE
+
+
+def is_response_line(row: Any) -> bool:
+    """Tell a line of a responses file from a row."""
+    return isinstance(row, Mapping) and row.keys() == _RESPONSE
 
 
 def _plain_row(row: Any, plain: Callable[[Any], Any], amounts: Collection[Any]) -> Any:
@@ -73,7 +79,7 @@ def _plain_or_text(value: Any) -> Any:
     try:
         json.dumps(plain := _plain(value))
         return plain
-    except Exception:
+    except VALUE_ERRORS:
         return safe_repr(value)
 
 

@@ -33,6 +33,9 @@ class DeliverySummary:
     left_out: Counter[str] = field(default_factory=Counter)
     revenue: dict[str, Decimal] = field(default_factory=dict)
     revenue_by_reason: dict[tuple[str, str], dict[str, Decimal]] = field(default_factory=dict)
+    #: Events that the ledger has from another DAG, so that they were not sent: how many by DAG, and their revenue.
+    claimed_by: Counter[str] = field(default_factory=Counter)
+    claimed_revenue: dict[str, Decimal] = field(default_factory=dict)
     #: The first row of each outcome and reason that Adjust does not have, with its detail: the error that all may share.
     first_details: dict[tuple[str, str], str] = field(default_factory=dict, compare=False)
     first_event_at: datetime | None = None
@@ -45,6 +48,8 @@ class DeliverySummary:
             self.reasons[key] += 1
             if receipt.is_undelivered and key not in self.first_details:
                 self.first_details[key] = _first_detail(receipt)
+        if receipt.claimed_by is not None:
+            self.claimed_by[receipt.claimed_by] += 1
         event = receipt.event
         if event is None:
             return
@@ -62,6 +67,8 @@ class DeliverySummary:
             elif receipt.is_undelivered:
                 affected = self.revenue_by_reason.setdefault(key, {})
                 affected[currency] = affected.get(currency, Decimal(0)) + amount
+            if receipt.claimed_by is not None:
+                self.claimed_revenue[currency] = self.claimed_revenue.get(currency, Decimal(0)) + amount
 
     @property
     def settled(self) -> int:
@@ -123,6 +130,8 @@ class DeliverySummary:
             "revenue_by_reason": [
                 [outcome, reason, _as_text(amounts)] for (outcome, reason), amounts in self.revenue_by_reason.items()
             ],
+            "claimed_by": dict(self.claimed_by),
+            "claimed_revenue": _as_text(self.claimed_revenue),
             "first_details": [[outcome, reason, detail] for (outcome, reason), detail in self.first_details.items()],
             "first_event_at": self.first_event_at.isoformat() if self.first_event_at else None,
             "last_event_at": self.last_event_at.isoformat() if self.last_event_at else None,
@@ -142,6 +151,9 @@ class DeliverySummary:
             revenue_by_reason={
                 (outcome, reason): _as_decimals(amounts) for outcome, reason, amounts in state["revenue_by_reason"]
             },
+            # A checkpoint of an earlier version has neither.
+            claimed_by=Counter(state.get("claimed_by", {})),
+            claimed_revenue=_as_decimals(state.get("claimed_revenue", {})),
             first_details={(outcome, reason): detail for outcome, reason, detail in state["first_details"]},
             first_event_at=datetime.fromisoformat(first) if first else None,
             last_event_at=datetime.fromisoformat(last) if last else None,

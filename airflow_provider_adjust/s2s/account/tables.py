@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
@@ -78,7 +78,7 @@ def missing_line(summary: DeliverySummary) -> str:
     for amounts in summary.revenue_by_reason.values():
         for currency, amount in amounts.items():
             total[currency] = total.get(currency, Decimal(0)) + amount
-    worth = f", {_money(total)}," if total else ""
+    worth = f", {money(total)}," if total else ""
     reasons = ", ".join(f"{summary.reasons[key]:,} {key[1]}" for key in summary.undelivered_reasons())
     return (
         f"{missing:,} of {summary.new:,} events{worth} were not delivered, although the task succeeds (max_rejected, "
@@ -91,7 +91,7 @@ def outcome_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
     rows = [("read", f"{summary.read:,}", "")]
     for outcome in FINAL_OUTCOMES:
         if count := summary.outcomes[outcome.value]:
-            note = _money(summary.revenue) if outcome is Outcome.DELIVERED else ""
+            note = money(summary.revenue) if outcome is Outcome.DELIVERED else ""
             if outcome is Outcome.SKIPPED and summary.known:
                 note = f"{summary.known:,} settled by earlier runs"
             rows.append((outcome.value, f"{count:,}", note))
@@ -104,7 +104,7 @@ def outcome_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
 def reason_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
     """Outcome and reason, count and affected revenue of each reason that is news, the most frequent first."""
     return [
-        (f"{outcome}: {reason}", f"{count:,}", _money(summary.revenue_by_reason.get((outcome, reason), {})))
+        (f"{outcome}: {reason}", f"{count:,}", money(summary.revenue_by_reason.get((outcome, reason), {})))
         for (outcome, reason), count in summary.reasons.most_common()
         if reason not in SETTLED_BEFORE
     ]
@@ -120,7 +120,7 @@ def advice_lines(summary: DeliverySummary, tolerated: frozenset[str] = frozenset
     keys = [key for key in summary.undelivered_reasons() if tolerated.isdisjoint(key)]
     lines = []
     for outcome, reason in keys[:_MOST_ADVICE]:
-        amounts = _money(summary.revenue_by_reason.get((outcome, reason), {}))
+        amounts = money(summary.revenue_by_reason.get((outcome, reason), {}))
         count = f"{summary.reasons[outcome, reason]:,} {reason}" + (f", {amounts}" if amounts else "")
         lines.append(f"{count}: {reason_of(reason).advice}")
         if first := summary.first_details.get((outcome, reason)):
@@ -130,7 +130,8 @@ def advice_lines(summary: DeliverySummary, tolerated: frozenset[str] = frozenset
     return lines
 
 
-def _money(amounts: dict[str, Decimal]) -> str:
+def money(amounts: Mapping[str, Decimal]) -> str:
+    """Amounts by currency, as text."""
     return ", ".join(f"{amount:,f} {currency}" for currency, amount in sorted(amounts.items()))
 
 

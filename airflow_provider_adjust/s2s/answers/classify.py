@@ -21,7 +21,7 @@ from typing import Any
 
 from airflow_provider_adjust.s2s.answers.outcome import NOT_FROM_ADJUST, Outcome, Verdict
 from airflow_provider_adjust.s2s.answers.reasons import BUSY_STATUSES, GATEWAY_STATUSES, reason_of
-from airflow_provider_adjust.s2s.redaction import redact
+from airflow_provider_adjust.s2s.answers.vocabulary import known_words, media_type
 from airflow_provider_adjust.s2s.transports import Completion, Failure
 from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
 
@@ -125,7 +125,7 @@ def _classify(
     return Verdict(
         outcome=outcome,
         reason=reason,
-        message=_stranger(text, response, message, content_type) if reason in NOT_FROM_ADJUST else redact(message),
+        message=_stranger(text, response, message, content_type) if reason in NOT_FROM_ADJUST else known_words(message),
         remedy=reason_of(reason).to_do if outcome is Outcome.HALT else "",
         retry_after=_wait(response, retry_after, now) if may_wait else None,
         slow_down=status in _SLOW_DOWN_STATUSES and outcome is Outcome.RETRY,
@@ -236,14 +236,11 @@ def _message(response: Any, text: str) -> str:
 
 
 def _stranger(text: str, response: Any, message: str, content_type: str | None) -> str:
-    """What answered in Adjust's place: the content type and the first words, without tags, tokens and ids."""
-    kind = (content_type or "").partition(";")[0].strip()
-    words = (message or text)[:_LONGEST_SEARCHED]
+    """What answered in Adjust's place: the content type, and the words that are known; of a web page those of its text."""
+    words = message or text
     if words.startswith("<"):
-        words = html.unescape(_TAG.sub(" ", words)).strip()
-    elif response is not None and not message:
-        words = words.replace('"', "")  # all that is quoted would be taken out
-    return redact(": ".join(filter(None, (kind, words))))
+        words = html.unescape(_TAG.sub(" ", words[:_LONGEST_SEARCHED])).strip()
+    return ": ".join(filter(None, (media_type(content_type), known_words(words))))
 
 
 def _wait(response: Any, header: str | None, now: Callable[[], datetime] | None) -> float | None:

@@ -32,8 +32,8 @@ NOT_FROM_ADJUST = frozenset(reason.code for reason in REASONS if reason.kind is 
 class Verdict:
     """What an answer means for the event that it answers.
 
-    ``reason`` is a short code to count by, ``message`` Adjust's own words without tokens and device ids, ``remedy`` what
-    to do about a halt. Where Adjust did not answer, ``message`` is the content type and the first words of what came.
+    ``reason`` is a short code to count by, ``message`` the known words of Adjust's message, ``remedy`` what to do
+    about a halt. Where Adjust did not answer, ``message`` is the content type and the known words of what came.
     ``retry_after`` is in seconds; ``slow_down`` asks all lanes to slow down.
     """
 
@@ -70,6 +70,9 @@ class Verdict:
 OnInDoubt = Literal["resend", "hold", "verify"]
 #: Whether an event id names one event of its event token, or one of the whole app.
 IdScope = Literal["event", "app"]
+#: What is done when events were not sent because the ledger has them from another DAG: the log says so, the delivery fails at
+#: its end, or nothing.
+OnForeignClaim = Literal["warn", "error", "allow"]
 #: The order in which outcomes are shown; together they count every row that was read.
 FINAL_OUTCOMES = (
     Outcome.DELIVERED,
@@ -83,8 +86,10 @@ FINAL_OUTCOMES = (
 )
 #: Outcomes that leave Adjust without the event.
 UNDELIVERED = frozenset({Outcome.REJECTED, Outcome.INVALID, Outcome.EXPIRED, Outcome.IN_DOUBT, Outcome.HELD})
+#: The reason of a skipped event that the ledger was made to forget, except for its id.
+ERASED = "erased"
 #: Reasons of skipped events that earlier runs have settled, as the ledger knows: they are not news of this run.
-SETTLED_BEFORE = frozenset({"delivered_before", "refused_before"})
+SETTLED_BEFORE = frozenset({"delivered_before", "refused_before", ERASED})
 #: The reason of a skipped event that Adjust has with another content. It counts as a refusal, since what the row says did
 #: not arrive.
 DIFFERS = "differs_from_delivered"

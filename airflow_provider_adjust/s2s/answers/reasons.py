@@ -230,6 +230,11 @@ _SKIPPED = (
         "Book the difference as an event of its own, or name more columns in id_field. Adjust cannot change an event.",
     ),
     ("refused_before", "The ledger knows that Adjust refused it in another run.", "Change the row to send it again."),
+    (
+        "erased",
+        "It was erased from the ledger, which keeps its id so that it is never sent again.",
+        "Remove its row from the source.",
+    ),
     ("dry_run", "It would be sent; a dry run sends nothing.", "Set dry_run=False to send."),
 )
 _ANY_STATUS = "http_<status>"

@@ -8,15 +8,18 @@ from airflow_provider_adjust.s2s.answers.classify import read_answer
 from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, Outcome, is_undelivered
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.redaction import shows
 
 
+@shows("outcome", "reason", "event_id", "position", "detail", "http_status", "attempts")
 class Receipt(NamedTuple):
     """How one event ended.
 
     ``position`` is its row's place in the input, from 1. ``reason`` is a short code, empty for a delivery; ``detail`` a
     sentence. ``answer`` is Adjust's last answer as it came. ``attempts`` counts requests, ``lost_answers`` those
     without a known answer, over all tries.
-    ``route`` names the connection that it went through, where there are several.
+    ``route`` names the connection that it went through, where there are several. ``claimed_by`` is the DAG whose record in
+    the ledger kept the event from being sent, if that is another one; empty for a sender outside Airflow.
     ``event`` and ``row`` hold the user's data, device ids included; they are not shown by ``repr``.
     """
 
@@ -32,6 +35,7 @@ class Receipt(NamedTuple):
     row: Any = None
     lost_answers: int = 0
     route: str | None = None
+    claimed_by: str | None = None
 
     @property
     def settled_before(self) -> bool:
@@ -54,10 +58,6 @@ class Receipt(NamedTuple):
     def with_row(self, row: Any) -> Receipt:
         """The same receipt with another row."""
         return self._replace(row=row)
-
-    def __repr__(self) -> str:
-        shown = (f"{name}={value!r}" for name, value in zip(self._fields[:6], self, strict=False))
-        return f"Receipt({', '.join(shown)}, attempts={self.attempts})"
 
 
 #: Outcomes that only an answer of Adjust's gives.

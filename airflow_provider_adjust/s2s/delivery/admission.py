@@ -14,7 +14,7 @@ from typing import Protocol
 
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.delivery.lanes import Pending, Schedule
-from airflow_provider_adjust.s2s.errors import LedgerUnavailable
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, LedgerUnavailable
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 
 
@@ -117,6 +117,7 @@ class Dispatcher:
         """The answers to the claims under way, however long they take; none where there are none.
 
         :raises LedgerUnavailable: the claims could not be written; their events are left over.
+        :raises AdjustConfigurationError: the ledger cannot tell what was sent; their events are left over.
         """
         if self._asked is None:
             return []
@@ -124,6 +125,9 @@ class Dispatcher:
         self._asked = None
         try:
             answers = answer.result()
+        except AdjustConfigurationError:
+            self._admitted.extend(batch)
+            raise
         except Exception as error:
             self._admitted.extend(batch)
             raise LedgerUnavailable.because(error) from error

@@ -9,19 +9,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from hashlib import blake2b
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.delivery.seconds import mark_shared_seconds
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent, StreamOutOfOrder
 from airflow_provider_adjust.s2s.events.event import Event
+from airflow_provider_adjust.s2s.events.first_contact import check_columns
 from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.keys import UNKEYED, DigestKey
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.events.rows import Row
-from airflow_provider_adjust.s2s.redaction import escape, quote, row_repr
+from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, escape, quote, row_repr, stable_repr
 
 Now = Callable[[], datetime]
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
@@ -56,7 +57,7 @@ class Intake:
         self._mark_seconds = mark_seconds
         self._now = now
         self._missing_defaults = {f"missing_{name}" for each in parsers.values() for name in each.endpoint.defaults}
-        self._lacks_id_column = next(iter(parsers.values())).lacks_id_column
+        self._parser = next(iter(parsers.values()))
         #: Rows that were handed on; each of them gets a receipt.
         self.read = 0
 
@@ -90,8 +91,9 @@ class Intake:
     def _in_order(self, rows: Iterable[Row]) -> Iterator[Job | Receipt]:
         count_equal = _EqualEvents(bounded=True)
         latest: Job | None = None
-        for position, row in enumerate(rows, start=1):
-            _, item = self._take(row, position, count_equal)
+        # No row is a local variable here, which a traceback could show.
+        taken = (self._take(row, position, count_equal) for position, row in enumerate(rows, start=1))
+        for _, item in taken:
             if isinstance(item, Job):
                 if latest is not None and item.event.occurred_at < latest.event.occurred_at:
                     raise StreamOutOfOrder(_out_of_order(item, latest))
@@ -112,18 +114,43 @@ class Intake:
             if not self._lacks_what_rows_share(item):
                 break
             if len(first) == enough:
-                raise _nothing_has_it(first)
+                raise self._nothing_has_it(first)
         else:
             if first:
-                raise _nothing_has_it(first)
+                raise self._nothing_has_it(first)
         yield from chain(first, items)
 
     def _lacks_what_rows_share(self, item: Job | Receipt) -> bool:
-        """Tell a row without a token, without an environment or without the column of its id."""
-        return isinstance(item, Receipt) and (
-            item.reason in self._missing_defaults
-            or (item.reason == "missing_event_id" and self._lacks_id_column(item.row))
-        )
+        """Tell a row without a token, an environment or the column of its id or route, and one with an unknown column."""
+        if not isinstance(item, Receipt):
+            return False
+        if item.reason == "unknown_route":
+            return isinstance(item.row, Mapping) and self._route_by not in item.row
+        if item.reason == "missing_event_id":
+            return self._parser.lacks_id_column(item.row)
+        return item.reason == "unknown_parameter" or item.reason in self._missing_defaults
+
+    def _nothing_has_it(self, items: Sequence[Job | Receipt]) -> AdjustConfigurationError:
+        """The error for rows that all lack something, or have an unknown column, as the first of them has it."""
+        first = cast("Receipt", items[0])
+        read = f"(rows read, all of them the same: {len(items):,})"
+        try:
+            check_columns(
+                list(first.row),
+                "the first row",
+                self._parser.options,
+                route_by=self._route_by,
+                endpoint=self._parser.endpoint,
+                all_columns=False,
+            )
+        except AdjustConfigurationError as error:
+            return AdjustConfigurationError(f"{error}\n  {read}")
+        return AdjustConfigurationError(f"{first.detail} {read}")
+
+    @property
+    def left_out_columns(self) -> list[str]:
+        """The columns that ``ignore_columns`` has left out so far."""
+        return list(dict.fromkeys(name for parser in self._parsers.values() for name in parser.left_out_columns))
 
     def _take(self, row: Row, position: int, count_equal: _EqualEvents) -> tuple[datetime, Job | Receipt]:
         """The row's time, and the job or the refusal that it becomes."""
@@ -134,7 +161,9 @@ class Intake:
             count_equal.check(event, position)
         except InvalidEvent as error:
             outcome = Outcome.EXPIRED if error.reason == "expired" else Outcome.INVALID
-            event_id = error.event_id or row_digest(row)
+            # A row that has no route has the first one's key.
+            digest_key = self._parsers.get(route, self._parser).digest_keys.newest
+            event_id = error.event_id or row_digest(row, digest_key)
             refusal = Receipt(outcome, error.reason, event_id, position, detail=error.detail, row=row, route=route)
             return error.occurred_at or _NO_TIME, refusal
         return event.occurred_at, Job(event, position, row, route)
@@ -190,19 +219,13 @@ class _EqualEvents:
             self._positions.clear()
 
 
-def row_digest(row: Any) -> str:
+def row_digest(row: Any, key: DigestKey = UNKEYED) -> str:
     """Name a row by what it holds, without revealing it."""
     try:
-        content = repr(sorted(row.items(), key=lambda item: str(item[0]))) if isinstance(row, Mapping) else repr(row)
-    except Exception:  # a value that has no text
+        content = stable_repr(sorted(row.items(), key=lambda item: str(item[0])) if isinstance(row, Mapping) else row)
+    except VALUE_ERRORS:  # a value that has no text
         content = row_repr(row)
-    return blake2b(content.encode("utf-8", "backslashreplace"), digest_size=16).hexdigest()
-
-
-def _nothing_has_it(items: Sequence[Job | Receipt]) -> AdjustConfigurationError:
-    first = items[0]
-    detail = first.detail if isinstance(first, Receipt) else ""
-    return AdjustConfigurationError(f"{detail} (rows read, all of them the same: {len(items):,})")
+    return key.row(content)
 
 
 def _out_of_order(job: Job, latest: Job) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from airflow_provider_adjust.s2s.answers.classify import judge
 from airflow_provider_adjust.s2s.answers.outcome import UNRESOLVED, Outcome, Recorded, Verdict
@@ -36,7 +35,6 @@ from airflow_provider_adjust.s2s.delivery.stops import nothing_settled, retry_af
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, LedgerUnavailable
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.ledger.records import repeated
-from airflow_provider_adjust.s2s.redaction import redact_event_values
 from airflow_provider_adjust.s2s.transports import Completion, Transport
 
 #: Events read ahead for each request that may be in flight: enough that busy devices do not starve the others.
@@ -238,7 +236,7 @@ class Delivery:
                 else:
                     self._submit(pending, now)
                 self._look_ahead()  # claim the next ones, while these are under way
-        except LedgerUnavailable as error:
+        except (LedgerUnavailable, AdjustConfigurationError) as error:
             self.stop(error)
 
     @property
@@ -324,8 +322,6 @@ class Delivery:
         self.in_flight -= 1
         self.server_clock.see(completion.date)
         verdict = judge(completion)
-        if answer is not None and verdict.message:
-            verdict = self._redacted(verdict, pending)
         self._pace.answered(verdict)
         outcome = verdict.outcome
         if outcome is Outcome.IN_DOUBT or (outcome is Outcome.HALT and verdict.leaves_in_doubt):
@@ -360,13 +356,6 @@ class Delivery:
             self._schedule.make_ready(pending)
         if self._halts.are_all and (error := self._halts.error()):
             self.stop(error)
-
-    def _redacted(self, verdict: Verdict, pending: Pending) -> Verdict:
-        """The verdict without the values of the event and the token that the answer repeats."""
-        s2s_token = self._routes[pending.job.route].target.s2s_token
-        event = pending.event
-        message = redact_event_values(verdict.message, event.params, event.endpoint, s2s_token)
-        return replace(verdict, message=message)
 
     def _settle(self, pending: Pending, verdict: Verdict, answer: bytes | None = None) -> None:
         self._settled += 1
@@ -439,7 +428,7 @@ class Delivery:
         """After a stop: what waited for a retry or for its turn has an outcome too."""
         try:
             self._take_claims()
-        except LedgerUnavailable as error:
+        except (LedgerUnavailable, AdjustConfigurationError) as error:
             self.stop(error)
         heads = [*self._delayed, *(self._lookup or ()), *self._dispatcher.drain()]
         heads += iter(self._schedule.take_closed, None)

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from airflow_provider_adjust.s2s.answers.outcome import IdScope, OnInDoubt
+from airflow_provider_adjust.s2s.answers.outcome import IdScope, OnForeignClaim, OnInDoubt
 from airflow_provider_adjust.s2s.events.options import option
 from airflow_provider_adjust.s2s.transports.base import TransportName
 
@@ -74,6 +74,12 @@ class SendOptions:
     id_scope: IdScope = option(
         "event",
         help="with a ledger, whether an event id names one event of an event token, or one of the whole app",
+    )
+    on_foreign_claim: OnForeignClaim | None = option(
+        None,
+        help="what to do at the end if events were not sent because the ledger has them from another DAG: warn in the log, "
+        "error to fail the task, or allow it; no event is sent twice for it. Where it is not set, [adjust] "
+        "on_foreign_claim in Airflow's configuration decides, which is warn by default",
     )
     transport: TransportName = option(
         "auto", help="curl (fast, needs the extra of that name), requests, or auto: curl where it is installed"

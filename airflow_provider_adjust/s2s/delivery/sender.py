@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 
+from airflow_provider_adjust.s2s.account.foreign import check_foreign_claims
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.delivery.intake import Intake, Now, utc_now
@@ -17,6 +18,7 @@ from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.sink import Lines, Sink
 from airflow_provider_adjust.s2s.errors import DeliveryStopped
 from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.keys import DigestKeys
 from airflow_provider_adjust.s2s.events.rows import Row
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.transports import Transport
@@ -56,10 +58,16 @@ class Sender:
     ) -> None:
         options = options or SendOptions()
         self._checkpoint = checkpoint
+        digest_keys = {name: route.parser.digest_keys for name, route in routes.items()}
+        if checkpoint:
+            checkpoint.attach(DigestKeys.joined(digest_keys.values()))
+        self._on_foreign_claim = options.on_foreign_claim or "warn"
         if ledger:
             ledger.attach(
                 {name: route.target.host for name, route in routes.items()},
                 longest_request=max(route.longest_request for route in routes.values()),
+                digest_keys=digest_keys,
+                ids_are_digests=any(route.parser.ids_are_digests for route in routes.values()),
             )
         self._intake = Intake(
             {name: route.parser for name, route in routes.items()},
@@ -83,6 +91,11 @@ class Sender:
         return self._intake.read
 
     @property
+    def in_flight(self) -> int:
+        """Requests under way."""
+        return self._delivery.in_flight
+
+    @property
     def slowed_to(self) -> int | None:
         """Requests that may be in flight now, where Adjust has asked to slow down."""
         return self._delivery.slowed_to
@@ -97,10 +110,19 @@ class Sender:
         """How far the worker's clock is behind the server's, negative where it is ahead; None up to two minutes."""
         return self._delivery.server_clock.difference
 
+    @property
+    def left_out_columns(self) -> list[str]:
+        """The columns that ``ignore_columns`` has left out of the rows so far."""
+        return self._intake.left_out_columns
+
     def send(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Receipt]:
-        """Send a list, sorted by time first, or a stream in time order; yield each receipt once the sink has taken it."""
+        """Send a list, sorted by time first, or a stream in time order; yield each receipt once the sink has taken it.
+
+        :raises ClaimedByAnotherDag: the ledger has events from another DAG, and ``on_foreign_claim`` is ``error``.
+        """
         for receipts in self.rounds(rows):
             yield from receipts
+        check_foreign_claims(self.sink.summary, self._on_foreign_claim)
 
     def rounds(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[list[Receipt]]:
         """``send``, by the receipts that are new: at least twice a second, also while there are none."""

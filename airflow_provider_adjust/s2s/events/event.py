@@ -12,8 +12,10 @@ from typing import NamedTuple
 from urllib.parse import quote_plus
 
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
+from airflow_provider_adjust.s2s.redaction import shows
 
 
+@shows("id_name", "key")
 class Lane(NamedTuple):
     """Within a lane events are sent one at a time, in chronological order (Adjust S2S events, event timestamp)."""
 
@@ -30,7 +32,8 @@ class Event:
     ``params`` is exactly what goes on the wire, before form encoding. ``occurred_at`` is in UTC and keeps the full
     precision, which decides the order; ``params["created_at_unix"]`` has whole seconds. ``event_id`` is what logs,
     ledger and receipts carry; it reveals no device. ``left_out`` names parameters that were not
-    sent, because Adjust would not take their value.
+    sent, because Adjust would not take their value. ``unkeyed_id`` is what the event id was made from with a key, where the
+    row has no id of its own; it is never kept.
     """
 
     params: dict[str, str] = field(repr=False)
@@ -39,6 +42,7 @@ class Event:
     lanes: tuple[Lane, ...] = field(repr=False)
     left_out: tuple[str, ...] = ()
     endpoint: Endpoint = field(default=EVENT, repr=False)
+    unkeyed_id: str | None = field(default=None, repr=False, compare=False)
 
     @property
     def body(self) -> str:

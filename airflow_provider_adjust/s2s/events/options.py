@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 OnBadOptional = Literal["refuse", "leave_out"]
 Amount = Decimal | float | str
+#: Of ``ignore_columns``: every column that neither Adjust nor another option knows.
+EVERY_UNKNOWN = "*"
 MaxRevenue = Amount | Mapping[str, Amount]
 
 
@@ -69,6 +71,11 @@ class RowOptions:
     extra_params: Sequence[str] = option(
         (), help="parameter names to send although the provider does not know them", metavar="NAME"
     )
+    ignore_columns: str | Sequence[str] = option(
+        (),
+        help="columns that are not sent, by name, or * for all that neither Adjust nor another option knows",
+        metavar="COLUMN",
+    )
     max_revenue: MaxRevenue | None = option(
         help="the largest amount that is sent, such as 500, or amounts by currency, such as EUR=500; a row above it is "
         "refused",
@@ -89,3 +96,14 @@ class RowOptions:
     def id_columns(self) -> tuple[str, ...]:
         """The columns that ``id_field`` names; none without it."""
         return (self.id_field,) if isinstance(self.id_field, str) else tuple(self.id_field or ())
+
+    @property
+    def ignored_columns(self) -> tuple[str, ...]:
+        """What ``ignore_columns`` names."""
+        return (self.ignore_columns,) if isinstance(self.ignore_columns, str) else tuple(self.ignore_columns or ())
+
+    @property
+    def column_names(self) -> frozenset[str]:
+        """Every name that the options give to a column of the source."""
+        named = (*self.id_columns, *(self.column_map or ()), *self.extra_params, *self.ignored_columns)
+        return frozenset({*named, "event"} - {EVERY_UNKNOWN})

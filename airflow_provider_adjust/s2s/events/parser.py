@@ -5,23 +5,22 @@ A row is a mapping of Adjust's parameter names to values, so the aliases of the 
 
 from __future__ import annotations
 
-import difflib
-from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
-from functools import lru_cache
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint, Parameter
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events import times, values
+from airflow_provider_adjust.s2s.events.columns import Columns
 from airflow_provider_adjust.s2s.events.event import Event, Lane, size_above
 from airflow_provider_adjust.s2s.events.identity import EventIds
+from airflow_provider_adjust.s2s.events.keys import DigestKeys
 from airflow_provider_adjust.s2s.events.max_revenue import RevenueLimit
 from airflow_provider_adjust.s2s.events.options import OnBadOptional, RowOptions
 from airflow_provider_adjust.s2s.events.rows import Row, UnreadableRow
-from airflow_provider_adjust.s2s.redaction import quote
+from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, quote
 
 if TYPE_CHECKING:
     from jsonschema import ValidationError
@@ -35,14 +34,23 @@ class EventParser:
 
     :param options: how the rows are read.
     :param ignored: columns that are not sent.
+    :param digest_keys: secrets that key every digest of what rows hold, the newest first: the event ids of rows without
+        ``id_field``, among others. The older ones recognise what they have made. Without one, digests have no key: who
+        reads them finds short values by trial.
     :raises AdjustConfigurationError: an option is unusable, whatever the row.
     """
 
     def __init__(
-        self, options: RowOptions | None = None, *, endpoint: Endpoint = EVENT, ignored: Sequence[str] = ()
+        self,
+        options: RowOptions | None = None,
+        *,
+        endpoint: Endpoint = EVENT,
+        ignored: Sequence[str] = (),
+        digest_keys: bytes | Sequence[bytes] = (),
     ) -> None:
-        options = options or RowOptions()
+        self.options = options = options or RowOptions()
         self.endpoint = endpoint
+        self.digest_keys = DigestKeys(digest_keys)
         self._zone: tzinfo = times.load_timezone(options.timezone)
         self._event_tokens = dict(options.event_tokens or {})
         self._event_id_param = options.event_id_param
@@ -53,13 +61,9 @@ class EventParser:
             )
         self._leaves_out_bad = options.on_bad_optional == "leave_out"
         self._ids = EventIds(options, endpoint)
-        self._columns = Columns(
-            endpoint,
-            names=dict(options.column_map or {}),
-            extra=tuple(options.extra_params),
-            ignored=(*ignored, *self._ids.names),
-            has_event_names=bool(options.event_tokens),
-        )
+        #: Rows have no id of their own.
+        self.ids_are_digests = not self._ids.names
+        self._columns = Columns(options, endpoint, own=ignored)
         self._defaults = dict(endpoint.constants)
         for name in endpoint.defaults:
             default = getattr(options, name, None)
@@ -109,13 +113,18 @@ class EventParser:
         except InvalidEvent as error:
             error.event_id = event_id
             raise
-        except Exception as error:
+        except VALUE_ERRORS as error:
             # A value that cannot be read (a number of 5,000 digits, an object that raises) refuses its own row only.
             raise InvalidEvent(
                 "unreadable_row",
                 f"a value of the row cannot be read ({type(error).__name__}); cast it to text or to a number",
                 event_id=event_id,
             ) from None
+
+    @property
+    def left_out_columns(self) -> Collection[str]:
+        """The columns that ``ignore_columns`` has left out of the rows so far."""
+        return self._columns.left_out.keys()
 
     def lacks_id_column(self, row: Any) -> bool:
         """Tell whether the row does not even have the columns that ``id_field`` names."""
@@ -132,7 +141,7 @@ class EventParser:
             if normalise is not None:
                 try:
                     text = normalise(parameter, value)
-                except Exception:
+                except VALUE_ERRORS:
                     if not (self._leaves_out_bad and parameter.optional):
                         raise
                     text = None
@@ -152,15 +161,17 @@ class EventParser:
         check_rules(params, self.endpoint)
         self._revenue_limit.check(params)
 
+        unkeyed_id = None
         if event_id is None:
-            event_id = _digest(params)
-            equal_before = count_equal(event_id, occurred_at) if count_equal else 0
+            unkeyed_id = _digest(params)
+            equal_before = count_equal(unkeyed_id, occurred_at) if count_equal else 0
             if equal_before:
-                event_id = _digest({"first": event_id, "ordinal": str(equal_before)})
+                unkeyed_id = _digest({"first": unkeyed_id, "ordinal": str(equal_before)})
+            event_id = self.digest_keys.newest.event_id(unkeyed_id)
         if self._event_id_param is not None:
             self._add_event_id(params, event_id)
         self._check_size(params)
-        return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out), self.endpoint)
+        return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out), self.endpoint, unkeyed_id)
 
     def _event_token_of(self, event: Any) -> str:
         """The token of an event's name; empty where the name is the word null."""
@@ -231,7 +242,13 @@ class EventParser:
         return tuple([Lane(name, text, key, app) for name, text in params.items() if name in device_ids])
 
 
-def parse_event(row: Row, options: RowOptions | None = None, *, now: datetime | None = None) -> Event:
+def parse_event(
+    row: Row,
+    options: RowOptions | None = None,
+    *,
+    now: datetime | None = None,
+    digest_keys: bytes | Sequence[bytes] = (),
+) -> Event:
     """Turn one row into an event, or raise ``InvalidEvent`` with a reason and the remedy.
 
     .. code-block:: python
@@ -244,114 +261,17 @@ def parse_event(row: Row, options: RowOptions | None = None, *, now: datetime | 
     :param row: a mapping of Adjust's parameter names to values; None, NaN and empty text leave a parameter out.
     :param options: how the row is read.
     :param now: the time from which age is measured; the clock's by default.
+    :param digest_keys: as those of ``EventParser``.
     :raises InvalidEvent: the row is not an event that Adjust would take.
     :raises AdjustConfigurationError: an option is unusable, whatever the row.
     """
-    return EventParser(options).parse(row, now=now)
+    return EventParser(options, digest_keys=digest_keys).parse(row, now=now)
 
 
 def _digest(params: Mapping[str, str]) -> str:
+    """A digest without a key, which does not leave the process."""
     canonical = "\x1e".join(f"{name}\x1f{params[name]}" for name in sorted(params))
     return blake2b(canonical.encode(), digest_size=16).hexdigest()
-
-
-#: Row shapes kept in memory. A query has one shape; a file of JSON lines may have many.
-_MOST_SHAPES = 1024
-#: Characters of an unknown name that are compared with the known ones.
-_LONGEST_NAME = 100
-
-
-class Column(NamedTuple):
-    """How the values of a column are read."""
-
-    name: str
-    kind: str
-    parameter: Parameter
-    normalise: values.Normalise | None
-
-
-class Columns:
-    """Decides what the columns of a row mean, once for each shape of row.
-
-    :param names: Adjust's names by the row's.
-    :param extra: names that are sent although the endpoint does not know them.
-    :param ignored: columns that are not sent.
-    :param has_event_names: a column ``event`` holds the name of an event in ``event_tokens``.
-    """
-
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        *,
-        names: Mapping[str, str],
-        extra: Collection[str],
-        ignored: Collection[str],
-        has_event_names: bool,
-    ) -> None:
-        self._endpoint = endpoint
-        self._names = names
-        self._extra = frozenset(extra) - endpoint.parameters.keys()
-        self._ignored = frozenset(ignored) - endpoint.parameters.keys()
-        self._has_event_names = has_event_names
-        self._shapes: dict[tuple[Any, ...], list[Column]] = {}
-
-    def of(self, row: Row) -> list[Column]:
-        """The row's columns, in its order.
-
-        :raises InvalidEvent: a column has a name that Adjust does not know, or two columns have one.
-        """
-        given = tuple(row)
-        shape = self._shapes.get(given)
-        if shape is None:
-            shape = [self._column(column) for column in given]
-            counts = Counter(column.name for column in shape)
-            if len(counts) < len(shape):
-                repeated, _ = counts.most_common(1)[0]
-                raise InvalidEvent("repeated_parameter", f"two columns give {repeated}; keep one")
-            if len(self._shapes) >= _MOST_SHAPES:
-                self._shapes.clear()
-            self._shapes[given] = shape
-        return shape
-
-    def _column(self, column: Any) -> Column:
-        name = self._names.get(column, column)
-        parameter = self._endpoint.parameters.get(name)
-        if parameter is not None:
-            return Column(name, parameter.kind, parameter, values.NORMALISERS.get(parameter.kind))
-        if not isinstance(name, str):
-            raise InvalidEvent("unknown_parameter", f"a column is named by a {type(name).__name__}; names are text")
-        if name in self._extra:
-            return Column(name, "text", _unknown_parameter(name), values.text)
-        if name == "event" and self._has_event_names:
-            return Column(name, "event", _unknown_parameter(name), None)
-        if name in self._ignored:
-            return Column(name, "ignored", _unknown_parameter(name), None)
-        raise InvalidEvent("unknown_parameter", _did_you_mean(name[:_LONGEST_NAME], self._endpoint))
-
-
-@lru_cache(maxsize=1024)
-def _unknown_parameter(name: str) -> Parameter:
-    return Parameter(
-        name=name,
-        kind="text",
-        description="",
-        source="",
-        choices=(),
-        letter_case=None,
-        hyphens=True,
-        personal=True,
-        optional=True,
-    )
-
-
-@lru_cache(maxsize=1024)
-def _did_you_mean(name: str, endpoint: Endpoint) -> str:
-    by_lower_case = {known.lower(): known for known in endpoint.parameters}
-    near = difflib.get_close_matches(name.lower(), by_lower_case, n=1)
-    meant = (
-        f"did you mean {by_lower_case[near[0]]} (names are case-sensitive)?" if near else "rename or drop the column."
-    )
-    return f"Adjust knows no parameter {quote(name)}; {meant} To send it as it is, name it in extra_params"
 
 
 _WHERE_TO_SET = {

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from airflow_provider_adjust.s2s.redaction import shows
+
 Row = Mapping[str, Any]
 
 
@@ -15,6 +17,15 @@ class ResubmittedRow(dict[str, Any]):
     def __init__(self, row: Row, event_id: str) -> None:
         super().__init__(row)
         self.event_id = event_id
+
+
+@shows("rows")
+class RowList(list[Any]):
+    """Rows that a traceback with local variables does not show."""
+
+    @property
+    def rows(self) -> int:
+        return len(self)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt, Outcome
+from airflow_provider_adjust.s2s.answers.outcome import ERASED, OnInDoubt, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import TOO_MANY_RESENDS, Receipt, receipt_for
 from airflow_provider_adjust.s2s.events.job import Claim, Job
+from airflow_provider_adjust.s2s.events.keys import DigestKey
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow
-from airflow_provider_adjust.s2s.ledger.records import content_digest, differs, is_other_purchase, repeated
+from airflow_provider_adjust.s2s.ledger.records import Content, differs, is_other_purchase, repeated
 from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUSES
 from airflow_provider_adjust.s2s.ledger.tries import Holder, TaskInstanceId
 
@@ -29,10 +30,14 @@ class Decisions:
     retry_unknown_devices: timedelta | None
     now: Callable[[], datetime]
 
-    def decide(self, job: Job, record: Any, holder: Holder, reason: str) -> Claim | Receipt:
+    def decide(
+        self, job: Job, record: Any, holder: Holder, reason: str, content: Content, key: DigestKey
+    ) -> Claim | Receipt:
         """What an earlier claim means for the event.
 
         :param reason: the code of the record's reason.
+        :param content: how the event compares with the record.
+        :param key: the key of this try's digests.
         """
         status = STATUSES[record.status]
         if record.try_id == self.try_id:
@@ -42,17 +47,20 @@ class Decisions:
             if status == SENDING:
                 return Claim(sent_before=record.lost_answers > 0, lost_answers=record.lost_answers)
             return receipt_for(job, Outcome(status), reason, _BY_AN_EARLIER_TRY, http_status=record.http_status)
+        if reason == ERASED:
+            return _erased(job)
         is_own = holder.is_of(self.task_instance)
-        is_same = record.content is None or record.content == content_digest(job.event)
         if status in {Outcome.DELIVERED.value, Outcome.DUPLICATE.value}:
             if is_other_purchase(job.event, record):
-                return differs(job, record, holder)
+                return differs(job, record, holder, key)
             if is_own:
                 # The result covers all tries of this task instance.
                 return receipt_for(job, Outcome(status), reason, _BY_AN_EARLIER_TRY, http_status=record.http_status)
-            return receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {holder}")
+            return self._claimed(
+                receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {holder}"), holder
+            )
         if status == Outcome.REJECTED.value:
-            if record.content is None or not is_same or self._offers_again(job, reason):
+            if record.content is None or content is Content.OTHER or self._offers_again(job, reason):
                 return Claim()
             if isinstance(job.row, ResubmittedRow):
                 return Claim()  # somebody has seen the refusal, and sends the event again
@@ -61,7 +69,9 @@ class Decisions:
                 return receipt_for(job, Outcome.REJECTED, reason, detail, http_status=record.http_status)
             return receipt_for(job, Outcome.SKIPPED, "refused_before", f"{reason}: {detail}")
         if status == SENDING and holder.is_alive:
-            return receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {holder}")
+            return self._claimed(
+                receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {holder}"), holder
+            )
         if self.on_in_doubt == "hold":
             return receipt_for(
                 job,
@@ -69,9 +79,12 @@ class Decisions:
                 "no_answer",
                 f"it was sent {holder}, and no answer came; check in Adjust whether it was recorded",
             )
-        if self.on_in_doubt == "verify" and not is_same:
+        if self.on_in_doubt == "verify" and content is not Content.SAME:
             detail = (
                 f"it was sent {holder} with other content, and no answer came, so it cannot be looked up by this row"
+                if content is Content.OTHER
+                else f"it was sent {holder}, and no answer came; whether this row is the one that was sent shows only under "
+                "the earlier digest_key: put it last in the connection's digest_key"
             )
             return receipt_for(job, Outcome.IN_DOUBT, "not_verified", detail, lost_answers=record.lost_answers)
         # Of a try that was killed it is not known whether it sent the event. An older ledger did not count.
@@ -80,20 +93,32 @@ class Decisions:
             return receipt_for(job, *TOO_MANY_RESENDS, lost_answers=lost_answers)
         return Claim(sent_before=True, lost_answers=lost_answers)
 
+    def _claimed(self, receipt: Receipt, holder: Holder) -> Receipt:
+        """The receipt with the DAG that has the event, if that is another one."""
+        is_foreign = holder.id != 0 and holder.dag_id != self.task_instance.dag_id
+        return receipt._replace(claimed_by=holder.dag_id) if is_foreign else receipt
+
     def _offers_again(self, job: Job, reason: str) -> bool:
         limit = self.retry_unknown_devices
         return limit is not None and reason == "device_not_found" and self.now() - job.event.occurred_at <= limit
 
-    def decide_for_app(self, job: Job, record: Any, holder: Holder, event_key: str) -> Receipt | None:
+    def decide_for_app(self, job: Job, record: Any, holder: Holder, event_key: str, reason: str) -> Receipt | None:
         """What it means that the app has the id under another event token; None if that one was refused."""
         if record.try_id == self.try_id:
             return repeated(job, record.position)
+        if reason == ERASED:
+            return _erased(job)
         where = f"the app has this id as an event {event_key}, sent {holder} (id_scope is app)"
         status = STATUSES[record.status]
         if status in {Outcome.DELIVERED.value, Outcome.DUPLICATE.value}:
-            return receipt_for(job, Outcome.SKIPPED, "delivered_before", where)
+            return self._claimed(receipt_for(job, Outcome.SKIPPED, "delivered_before", where), holder)
         if status == SENDING and holder.is_alive:
-            return receipt_for(job, Outcome.HELD, "sent_elsewhere", where)
+            return self._claimed(receipt_for(job, Outcome.HELD, "sent_elsewhere", where), holder)
         if status == Outcome.REJECTED.value:
             return None
         return receipt_for(job, Outcome.IN_DOUBT, "no_answer", f"{where}, and no answer came; check in Adjust")
+
+
+def _erased(job: Job) -> Receipt:
+    """However it had ended: who had it erased does not want it sent."""
+    return receipt_for(job, Outcome.SKIPPED, ERASED, "it was erased from the ledger, which keeps its id only")

@@ -16,20 +16,25 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.answers.outcome import IdScope, OnInDoubt, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.errors import LedgerUnavailable
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Claim, Job
+from airflow_provider_adjust.s2s.events.keys import DigestKeys
 from airflow_provider_adjust.s2s.ledger.decisions import Decisions
 from airflow_provider_adjust.s2s.ledger.lease import LEASE, Lease, wait_for_earlier_tries
 from airflow_provider_adjust.s2s.ledger.migration import prepare
-from airflow_provider_adjust.s2s.ledger.records import event_key, repeated, to_row
+from airflow_provider_adjust.s2s.ledger.older_keys import TryKeys, by_present_id, found_under_older_ids
+from airflow_provider_adjust.s2s.ledger.records import Content, compare_content, event_key, repeated, to_row
 from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, events
 from airflow_provider_adjust.s2s.ledger.statements import (
+    Moved,
     Numbers,
     Scope,
     delete,
@@ -90,6 +95,7 @@ class _Batch:
     answers: dict[int, Claim | Receipt] = field(default_factory=dict)
     dead: dict[int, Holder] = field(default_factory=dict)
     under_another_key: int = 0
+    not_compared: int = 0
 
 
 class Ledger:
@@ -137,6 +143,9 @@ class Ledger:
         self._others: dict[Scope, tuple[float, dict[int, str]]] = {}
         #: Events with an id that the app already has under another event token.
         self.known_under_another_key = 0
+        #: Events with an id that the ledger has under a digest key that is not known: taken for unchanged.
+        self.not_compared = 0
+        self._keys = TryKeys(task_instance)
         self._flushing: Future[None] | None = None
         self._written_at = clock()
         prepare(engine)
@@ -149,10 +158,26 @@ class Ledger:
         self._totals = Totals(self._try_id)
         self._decisions = Decisions(self._try_id, task_instance, on_in_doubt, max_resends, retry_unknown_devices, now)
 
-    def attach(self, destinations: Mapping[str | None, str], longest_request: float = 0.0) -> None:
-        """Say where each route's events go, and how many seconds a request may take at most."""
+    def attach(
+        self,
+        destinations: Mapping[str | None, str],
+        longest_request: float = 0.0,
+        *,
+        digest_keys: Mapping[str | None, DigestKeys] | None = None,
+        ids_are_digests: bool = False,
+    ) -> None:
+        """Say where each route's events go, how many seconds a request may take at most, and which keys digests have.
+
+        :raises LedgerUnavailable: the database failed.
+        """
         self._destinations = destinations
         self._lease.longest_request = longest_request
+        self._keys.attach(digest_keys or {})
+        note = partial(self._keys.note, self._engine, self._try_id, ids_are_digests=ids_are_digests)
+        try:
+            self._writer.submit(retry_while_away, note, patience=lambda: self._patience).result()
+        except Exception as error:
+            raise LedgerUnavailable.because(error) from error
 
     def hurry(self) -> None:
         """The task is being killed: wait for the database no longer than a killed task lives. For a signal handler."""
@@ -180,6 +205,7 @@ class Ledger:
         batch = self._write(settled, lambda connection: self._claim_in(connection, jobs, places), places)
         self._ended_holders.update(batch.dead)
         self.known_under_another_key += batch.under_another_key
+        self.not_compared += batch.not_compared
         answers = [batch.answers[id(job)] for job in jobs]
         # Only now: what a lost race has undone is not this task's to settle.
         for job, place, each in zip(jobs, places, answers, strict=True):
@@ -240,38 +266,46 @@ class Ledger:
     def _claim_scope(self, connection: sa.Connection, scope: Scope, jobs: dict[str, Job], batch: _Batch) -> None:
         scope_id = self._numbers.scope(scope)
         others = self._other_scopes(connection, scope)
-        elsewhere = known_in(connection, others, list(jobs)) if others else {}
+        older = self._keys.older_ids(connection, scope_id, jobs)
+        elsewhere = by_present_id(known_in(connection, others, [*jobs, *older]), older) if others else {}
         if self._id_scope == "app" and elsewhere:
             known_holders = self._holders(connection, {record.try_id for record in elsewhere.values()}, batch)
             for key, record in elsewhere.items():
                 holder = known_holders.get(record.try_id, _UNKNOWN_HOLDER)
-                if ending := self._decisions.decide_for_app(jobs[key], record, holder, others[record.scope_id]):
+                reason = self._numbers.code(connection, record.reason)
+                if ending := self._decisions.decide_for_app(jobs[key], record, holder, others[record.scope_id], reason):
                     batch.answers[id(jobs.pop(key))] = ending
         if not jobs:
             return
         mine = self._claim_columns()
-        known = insert_new(connection, scope_id, [to_row(key, job) for key, job in jobs.items()], mine)
+        older = {event_id: key for event_id, key in older.items() if key in jobs}
+        known = found_under_older_ids(connection, scope_id, older) if older else {}
+        rows = {key: to_row(key, job, self._keys.of(job.route).newest) for key, job in jobs.items()}
+        known |= insert_new(connection, scope_id, [row for key, row in rows.items() if key not in known], mine)
         batch.under_another_key += sum(key in elsewhere and key not in known for key in jobs)
         found = self._holders(connection, {record.try_id for record in known.values()}, batch)
-        moved: dict[str, int] = {}
+        moved: list[Moved] = []
         for key, job in jobs.items():
             if key not in known:
                 batch.answers[id(job)] = Claim()
                 continue
-            record = known[key]
-            answer = self._decisions.decide(
-                job,
-                record,
-                found.get(record.try_id, _UNKNOWN_HOLDER),
-                self._numbers.code(connection, record.reason),
-            )
+            record, keys = known[key], self._keys.of(job.route)
+            holder = found.get(record.try_id, _UNKNOWN_HOLDER)
+            content = compare_content(job.event, record, holder, keys)
+            batch.not_compared += content is Content.UNKNOWN
+            reason = self._numbers.code(connection, record.reason)
+            answer = self._decisions.decide(job, record, holder, reason, content, keys.newest)
             batch.answers[id(job)] = answer
             if isinstance(answer, Claim):
-                values = {**to_row(key, job), **mine, "lost_answers": answer.lost_answers}
-                update(connection, scope_id, [key], values)
+                if record.event_id != key:
+                    delete(connection, scope_id, [key])  # of two ids, the one that counted less
+                values = {**rows[key], **mine, "lost_answers": answer.lost_answers}
+                update(connection, scope_id, [record.event_id], values)
             elif answer.outcome in _SETTLED and record.try_id != self._try_id:
-                # It counts in this try's result, so another row with this id is a repeated one.
-                moved[key] = job.position
+                # It counts in this try's result, so another row with this id is a repeated one. The digest has to be under
+                # a key of the try that has the event.
+                is_known = self._keys.as_text() == holder.digest_keys
+                moved.append(Moved(record.event_id, job.position, record.content if is_known else rows[key]["content"]))
                 if answer.outcome is not Outcome.REJECTED:
                     self._by_earlier_try.add(job.position)
         move(connection, scope_id, moved, self._try_id)
@@ -370,7 +404,7 @@ class Ledger:
                 }
                 if update(connection, scope_id, keys, values, mine) < len(keys):
                     # Taken over by another try; or lost, as by a database that fell back to a copy: then written anew.
-                    rows = [to_row(key, each) for key, each in ended.items()]
+                    rows = [to_row(key, each, self._keys.of(each.route).newest) for key, each in ended.items()]
                     insert_new(connection, scope_id, rows, {"try_id": self._try_id, **values})
             else:
                 # Held: it surely did not reach Adjust, so nothing is known of it.

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.schema import CreateColumn
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.ledger.names import refuse_folding
@@ -21,8 +22,10 @@ from airflow_provider_adjust.s2s.ledger.schema import (
     refuse_unfit,
     retry_once,
     set_up,
+    tries,
     versions,
 )
+from airflow_provider_adjust.s2s.ledger.sqlite_file import make_file
 
 _LOCK = "adjust_ledger"
 #: The number of Postgres' advisory lock; any that nobody else takes.
@@ -40,10 +43,11 @@ def prepare(engine: sa.Engine) -> None:
 
     Tasks that begin at once wait for the one that does it.
 
-    :raises AdjustConfigurationError: the database cannot hold a ledger, or takes different names for equal ones; or a newer
-        version of the provider has changed it.
+    :raises AdjustConfigurationError: the database cannot hold a ledger, or takes different names for equal ones; its file is
+        a link; or a newer version of the provider has changed it.
     """
     refuse_unfit(engine)
+    make_file(engine)
     set_up(engine)
     retry_once(lambda: _prepare(engine))
     with engine.connect() as connection:
@@ -120,6 +124,7 @@ def _to_present_shape(connection: sa.Connection, version: int | None) -> None:
         connection.exec_driver_sql(f"ALTER TABLE adjust_delivery RENAME TO {_OLD}")
         tables.add(_OLD)
     metadata.create_all(connection)
+    _add_columns(connection)
     if "adjust_delivery" not in views:
         create_view(connection)
     if _OLD in tables:
@@ -128,6 +133,15 @@ def _to_present_shape(connection: sa.Connection, version: int | None) -> None:
         connection.execute(versions.insert().values(version=VERSION))
     else:
         connection.execute(versions.update().values(version=VERSION))
+
+
+def _add_columns(connection: sa.Connection) -> None:
+    """Add what an older table of tries does not have."""
+    present = {column["name"] for column in sa.inspect(connection).get_columns(tries.name)}
+    for column in (tries.c.digest_keys, tries.c.ids_are_digests):
+        if column.name not in present:
+            definition = CreateColumn(column).compile(dialect=connection.dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {tries.name} ADD COLUMN {definition}")
 
 
 def _drop_old(connection: sa.Connection) -> None:

@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 
 import sqlalchemy as sa
 
-from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.answers.outcome import ERASED, Outcome
 from airflow_provider_adjust.s2s.ledger.migration import prepare
-from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events, totals, tries
+from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events, reasons, totals, tries
 from airflow_provider_adjust.s2s.ledger.statements import delete
 
 #: Events that one transaction deletes; some databases take no longer list in a statement.
@@ -19,6 +19,8 @@ BATCH_SIZE = 1000
 _FIRST = datetime(1970, 1, 1)
 _SETTLED = [STATUS_NUMBERS[outcome.value] for outcome in (Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED)]
 _columns = events.c
+#: The number of the reason that erased events have.
+_ERASED = sa.select(reasons.c.id).where(reasons.c.code == ERASED).scalar_subquery()
 
 
 def prune(
@@ -31,8 +33,8 @@ def prune(
 ) -> int:
     """Delete settled events that happened before that; return how many.
 
-    Adjust takes no event older than 58 days, so what is older cannot be sent twice. Events in doubt stay. Totals of days
-    as old go, too, and tries that began before that and have neither events nor totals left.
+    Adjust takes no event older than 58 days, so what is older cannot be sent twice. Events in doubt stay, unless they were
+    erased so long ago. Totals of days as old go, too, and tries that began before that and have neither events nor totals left.
 
     :param batch_size: events that one transaction deletes.
     :param is_stopped: asked before each batch. What is deleted by then stays so, and the rest goes another time.
@@ -58,7 +60,8 @@ def _prune_batch(
 
     The next batch begins where this one ended: a search from the start would read everything that was deleted before.
     """
-    is_old = (_columns.occurred_at < before, _columns.status.in_(_SETTLED))
+    is_over = sa.or_(_columns.status.in_(_SETTLED), _columns.reason == _ERASED)
+    is_old = (_columns.occurred_at < before, is_over)
     oldest = (
         sa.select(_columns.scope_id, _columns.event_id, _columns.occurred_at)
         .where(_columns.occurred_at >= since, *is_old)

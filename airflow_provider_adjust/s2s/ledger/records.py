@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from enum import Enum
 from hashlib import blake2b
 from typing import Any
 
@@ -10,6 +11,7 @@ from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.keys import DigestKey, DigestKeys
 from airflow_provider_adjust.s2s.ledger.tries import Holder
 
 _LONGEST_ID = 255
@@ -36,9 +38,10 @@ def is_other_purchase(event: Event, record: Any) -> bool:
     return then is not None and now is not None and abs(then - now) > _AMOUNT_NOISE * max(Decimal(1), abs(now))
 
 
-def differs(job: Job, record: Any, holder: Holder) -> Receipt:
+def differs(job: Job, record: Any, holder: Holder, key: DigestKey) -> Receipt:
     """An event that was delivered with another time or amount: the digests of both contents tell which rows are meant."""
-    then, now = (f"{digest & 0xFFFFFFFFFFFFFFFF:016x}" for digest in (record.content or 0, content_digest(job.event)))
+    digests = record.content or 0, content_digest(job.event, key)
+    then, now = (f"{digest & 0xFFFFFFFFFFFFFFFF:016x}" for digest in digests)
     detail = (
         f"it was delivered {holder} with another time or amount (digest {then} then, {now} now); Adjust has what was "
         "delivered then and cannot change it"
@@ -46,13 +49,13 @@ def differs(job: Job, record: Any, holder: Holder) -> Receipt:
     return receipt_for(job, Outcome.SKIPPED, DIFFERS, detail)
 
 
-def to_row(key: str, job: Job | Receipt) -> dict[str, Any]:
+def to_row(key: str, job: Job | Receipt, digest_key: DigestKey) -> dict[str, Any]:
     """What the table keeps of the event itself."""
     event = job.event
     assert event is not None  # noqa: S101 - only what was claimed is kept
     return {
         "event_id": key,
-        "content": content_digest(event),
+        "content": content_digest(event, digest_key),
         "occurred_at": event.occurred_at.replace(tzinfo=None),
         "revenue": event.revenue,
         "currency": event.params.get("currency"),
@@ -60,15 +63,33 @@ def to_row(key: str, job: Job | Receipt) -> dict[str, Any]:
     }
 
 
-def content_digest(event: Event) -> int:
+def content_digest(event: Event, key: DigestKey) -> int:
     """Tell a corrected event from the one that was sent, without revealing its content."""
-    digest = blake2b(repr(sorted(event.params.items())).encode(), digest_size=16).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
+    text = repr(sorted(event.params.items()))
+    if event.unkeyed_id is not None and event.event_id in text:
+        # It is sent along, and under another key it was another one.
+        text = text.replace(event.event_id, key.event_id(event.unkeyed_id))
+    return key.content(text)
+
+
+class Content(Enum):
+    """How an event compares with what the ledger has under its id. Of a key that is not known any more, nobody can say."""
+
+    SAME = "same"
+    OTHER = "other"
+    UNKNOWN = "unknown"
+
+
+def compare_content(event: Event, record: Any, holder: Holder, keys: DigestKeys) -> Content:
+    """Compare under every key that may have made the record's digest."""
+    if record.content is None or any(record.content == content_digest(event, key) for key in keys.all):
+        return Content.SAME
+    return Content.OTHER if keys.may_have_made(holder.digest_keys) else Content.UNKNOWN
 
 
 def event_key(event_id: str) -> str:
     """The event's id as the table holds it; one that is too long for a key, or that not every database takes or tells
-    apart (it has a NUL, no UTF-8, or a blank at its end), becomes a digest."""
+    apart (it has a NUL, no UTF-8, or a blank at its end), becomes a digest. It has no key: ids are shown as they are."""
     if len(event_id) <= _LONGEST_ID and event_id.isprintable() and not event_id.endswith(" "):
         return event_id
     return blake2b(event_id.encode("utf-8", "backslashreplace"), digest_size=32).hexdigest()

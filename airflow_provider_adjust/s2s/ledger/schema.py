@@ -75,7 +75,8 @@ reasons = sa.Table(
     sa.UniqueConstraint("code", name="uq_adjust_reason"),
 )
 #: One row for each try of a sending task, also where it sent nothing. ``lease_until`` is how long its claims are its own
-#: unless it renews them. ``is_latest``: no later try of the same task instance has begun.
+#: unless it renews them. ``is_latest``: no later try of the same task instance has begun. ``digest_keys`` has the ids of the
+#: keys with which it made digests, with commas; an older provider had none. ``ids_are_digests``: rows had no id of their own.
 tries = sa.Table(
     "adjust_try",
     metadata,
@@ -94,6 +95,8 @@ tries = sa.Table(
     sa.Column("read", sa.BigInteger, nullable=False),
     sa.Column("error", sa.String(500), nullable=False),
     sa.Column("rejected_path", sa.String(1000), nullable=False),
+    sa.Column("digest_keys", sa.String(2000), nullable=False, server_default=""),
+    sa.Column("ids_are_digests", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Index("ix_adjust_try_run", "dag_id", "run_id"),
     sa.Index("ix_adjust_try_started", "started_at"),
 )
@@ -134,8 +137,9 @@ events = sa.Table(
 )
 #: One row: which of the shapes the tables have.
 versions = sa.Table("adjust_ledger_version", metadata, sa.Column("version", sa.Integer, primary_key=True))
-#: 1 and 2: one wide table, ``adjust_delivery``. 3: the tables above, and a view of that name.
-VERSION = 3
+#: 1 and 2: one wide table, ``adjust_delivery``. 3: the tables above, and a view of that name. 4: a try says which keys made
+#: its digests.
+VERSION = 4
 
 #: The status that a claimed event has until it is settled.
 SENDING = "sending"

@@ -6,7 +6,7 @@ quarter.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
@@ -70,7 +70,7 @@ class Numbers:
             with engine.begin() as connection:
                 return (
                     {scope: _scope_number(connection, scope) for scope in new_scopes},
-                    {code: _reason_number(connection, code) for code in new_reasons},
+                    {code: reason_number(connection, code) for code in new_reasons},
                 )
 
         found_scopes, found_reasons = retry_on_conflict(work)
@@ -111,7 +111,8 @@ def siblings(connection: sa.Connection, scope: Scope, *, lock: bool) -> dict[int
     return {number: key for number, key in found if key != scope.event_key}
 
 
-def _reason_number(connection: sa.Connection, code: str) -> int:
+def reason_number(connection: sa.Connection, code: str) -> int:
+    """The number of a reason; one is given to what has none."""
     found = connection.scalar(sa.select(reasons.c.id).where(reasons.c.code == code))
     if found is None:
         found = connection.execute(reasons.insert().values(code=code)).inserted_primary_key[0]  # type: ignore[index]
@@ -158,12 +159,15 @@ def locked(connection: sa.Connection, scope_id: int, ids: list[str]) -> dict[str
     return {record.event_id: record for record in connection.execute(query.with_for_update())}
 
 
-def known_in(connection: sa.Connection, scope_ids: Collection[int], ids: Sequence[str]) -> dict[str, Any]:
-    """The records of those events that one of the scopes has, by event id; of several, one that was delivered."""
+def known_in(connection: sa.Connection, scope_ids: Collection[int], ids: Sequence[str]) -> Sequence[Any]:
+    """The records of those events that one of the scopes has."""
     query = sa.select(events).where(_columns.scope_id.in_(scope_ids), _id_in(connection, ids))
-    # Last come those that count most: what is delivered, then what may be.
-    found = sorted(connection.execute(query).all(), key=lambda record: _BY_WEIGHT.index(STATUSES[record.status]))
-    return {record.event_id: record for record in found}
+    return connection.execute(query).all()
+
+
+def by_weight(records: Iterable[Any]) -> list[Any]:
+    """The records, those last that count most: what is delivered, then what may be."""
+    return sorted(records, key=lambda record: _BY_WEIGHT.index(STATUSES[record.status]))
 
 
 def update(
@@ -178,25 +182,31 @@ def update(
     return connection.execute(sa.update(events).where(*where).values(values)).rowcount
 
 
-def move(connection: sa.Connection, scope_id: int, positions: Mapping[str, int], try_id: int) -> None:
-    """Give settled events to another try, with the positions of their rows in its input."""
-    if not positions:
+class Moved(NamedTuple):
+    """A settled event that becomes another try's: the position of its row there, and the digest of its content."""
+
+    event_id: str
+    position: int
+    content: int | None
+
+
+def move(connection: sa.Connection, scope_id: int, moved: Sequence[Moved], try_id: int) -> None:
+    """Give settled events to another try."""
+    if not moved:
         return
+    common = {"scope": scope_id, "mine": try_id}
     if connection.dialect.name == "postgresql":
-        connection.execute(
-            _MOVE_ARRAYS, {"scope": scope_id, "mine": try_id, "ids": [*positions], "places": [*positions.values()]}
-        )
+        ids, places, contents = map(list, zip(*moved, strict=True))
+        connection.execute(_MOVE_ARRAYS, {**common, "ids": ids, "places": places, "contents": contents})
     else:
-        rows = [
-            {"scope": scope_id, "mine": try_id, "id": key, "place": position} for key, position in positions.items()
-        ]
+        rows = [{**common, "id": each.event_id, "place": each.position, "digest": each.content} for each in moved]
         connection.execute(_MOVE, rows)
 
 
 _MOVE = (
     sa.update(events)
     .where(_columns.scope_id == sa.bindparam("scope"), _columns.event_id == sa.bindparam("id"))
-    .values(try_id=sa.bindparam("mine"), position=sa.bindparam("place"))
+    .values(try_id=sa.bindparam("mine"), position=sa.bindparam("place"), content=sa.bindparam("digest"))
 )
 
 
@@ -204,12 +214,13 @@ def _move_arrays() -> Any:
     arrays = [
         sa.bindparam("ids", type_=postgresql.ARRAY(_columns.event_id.type)),
         sa.bindparam("places", type_=postgresql.ARRAY(_columns.position.type)),
+        sa.bindparam("contents", type_=postgresql.ARRAY(_columns.content.type)),
     ]
-    each = sa.func.unnest(*arrays).table_valued("event_id", "place").render_derived()
+    each = sa.func.unnest(*arrays).table_valued("event_id", "place", "digest").render_derived()
     return (
         sa.update(events)
         .where(_columns.scope_id == sa.bindparam("scope"), _columns.event_id == each.c.event_id)
-        .values(try_id=sa.bindparam("mine"), position=each.c.place)
+        .values(try_id=sa.bindparam("mine"), position=each.c.place, content=each.c.digest)
     )
 
 

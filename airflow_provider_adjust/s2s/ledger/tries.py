@@ -57,10 +57,18 @@ def begin_try(connection: sa.Connection, task: TaskInstanceId, lease: float) -> 
             read=0,
             error="",
             rejected_path="",
+            digest_keys="",
+            ids_are_digests=False,
         )
     )
     number: int = made.inserted_primary_key[0]  # type: ignore[index]
     return number
+
+
+def note_keys(connection: sa.Connection, try_id: int, digest_keys: str, *, ids_are_digests: bool) -> None:
+    """Write down with which keys the try makes digests."""
+    values = {"digest_keys": digest_keys, "ids_are_digests": ids_are_digests}
+    connection.execute(sa.update(tries).where(_columns.id == try_id).values(values))
 
 
 def renew(connection: sa.Connection, try_id: int, lease: float) -> bool:
@@ -98,6 +106,7 @@ class Holder(NamedTuple):
     map_index: int
     try_number: int
     is_alive: bool
+    digest_keys: str = ""
 
     def is_of(self, task: TaskInstanceId) -> bool:
         """Whether it is a try of the task instance."""
@@ -124,6 +133,7 @@ def holders(connection: sa.Connection, ids: Collection[int]) -> dict[int, Holder
         _columns.map_index,
         _columns.try_number,
         _columns.ended_at.is_(None),
+        _columns.digest_keys,
     ).where(_columns.id.in_(ids))
     return {record[0]: Holder(*record) for record in connection.execute(query)}
 

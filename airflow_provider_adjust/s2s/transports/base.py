@@ -11,6 +11,8 @@ from enum import Enum
 from typing import Any, Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
+from airflow_provider_adjust.s2s.redaction import shows
+
 #: ``curl`` needs the extra of that name; ``auto`` is curl where it is installed.
 TransportName = Literal["auto", "curl", "requests"]
 
@@ -36,6 +38,7 @@ class Failure(Enum):
     TLS = "the server's certificate or TLS settings were refused"
 
 
+@shows("key", "status", "failure", "failure_name")
 class Completion(NamedTuple):
     """The end of one request: an answer, or a failure. ``key`` is what was submitted.
 

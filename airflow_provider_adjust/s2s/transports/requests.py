@@ -18,6 +18,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
+from airflow_provider_adjust.s2s.redaction import shows
 from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES, Completion, Failure, Target
 from airflow_provider_adjust.s2s.transports.kept import Keeping, WatchedSockets
 from airflow_provider_adjust.s2s.transports.settings import new_session, request_settings
@@ -26,6 +27,7 @@ from airflow_provider_adjust.s2s.transports.settings import new_session, request
 _CHUNK = 8192
 
 
+@shows("pool")
 class _Connections(NamedTuple):
     """A target's pool, and what every request to it says."""
 

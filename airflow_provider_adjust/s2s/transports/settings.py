@@ -16,6 +16,7 @@ import requests
 from requests.adapters import HTTPAdapter
 
 from airflow_provider_adjust import __version__
+from airflow_provider_adjust.s2s.redaction import Unshown, shows
 from airflow_provider_adjust.s2s.transports.base import Target
 
 
@@ -56,6 +57,7 @@ def new_session() -> requests.Session:
     return session
 
 
+@shows("verify")
 class RequestSettings(NamedTuple):
     """URL, headers, proxy and TLS settings for a target. ``verify`` is a CA bundle's path, or True for the default."""
 
@@ -66,7 +68,7 @@ class RequestSettings(NamedTuple):
 
     @property
     def headers(self) -> dict[str, str]:
-        return {name: value for name, value in self.request.headers.items() if name != "Content-Length"}
+        return Unshown({name: value for name, value in self.request.headers.items() if name != "Content-Length"})
 
 
 def request_settings(session: requests.Session, target: Target) -> RequestSettings:

@@ -1,0 +1,40 @@
+"""The options of ``airflow adjust erase``: the names of each, and the keywords of ``argparse``'s ``add_argument``."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+ERASE_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
+    (("--event-id",), {"action": "append", "metavar": "ID", "help": "the event's id; may be repeated"}),
+    (
+        ("--device",),
+        {
+            "metavar": "FILE",
+            "help": "a file of lines PARAMETER=VALUE, such as gps_adid=..., or - for stdin: the device's lines in --files, "
+            "and the events that they name",
+        },
+    ),
+    (("--app-token",), {"metavar": "TOKEN", "help": "events of this app only"}),
+    (("--event-token",), {"metavar": "TOKEN", "help": "events of this event token only"}),
+    (("--ledger-conn-id",), {"metavar": "CONNECTION", "help": "the ledger's database"}),
+    (
+        ("--adjust-conn-id", "--connection"),
+        {
+            "metavar": "CONNECTION",
+            "help": "the connection whose digest keys make the ids of a device's events that have none of their own",
+        },
+    ),
+    (
+        ("--files",),
+        {
+            "action": "append",
+            "metavar": "PATH",
+            "help": "a folder of rejected files and responses files, or one such file; local or s3://...; may be repeated",
+        },
+    ),
+    (("--yes",), {"action": "store_true", "help": "erase; without it, nothing is changed"}),
+    (
+        ("--output",),
+        {"choices": ("table", "json"), "default": "table", "help": "how the report is written (default: table)"},
+    ),
+)

@@ -1,0 +1,152 @@
+"""Removes the lines of rejected files and responses files that are about an event or a device."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from airflow.sdk import ObjectStoragePath
+
+from airflow_provider_adjust.files.private import is_local
+from airflow_provider_adjust.s2s.account.rejected import ROW_KEY, is_rejected_line
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+
+#: A shorter value is found under its parameter's name only: elsewhere it may be anything.
+_LONG_ENOUGH = 8
+
+
+@dataclass(frozen=True)
+class Device:
+    """A device by one of its ids, under the name of Adjust's parameter."""
+
+    parameter: str
+    value: str = field(repr=False)
+
+    @classmethod
+    def parse(cls, line: str) -> Device:
+        """Read ``parameter=value``.
+
+        :raises AdjustConfigurationError: the line is something else.
+        """
+        name, equals, value = line.partition("=")
+        if not (name.strip() and equals and value.strip()):
+            raise AdjustConfigurationError("a line of --device must be PARAMETER=VALUE, such as gps_adid=...")
+        return cls(name.strip(), value.strip())
+
+    def is_in(self, entry: Any) -> bool:
+        """Whether a line, or what is in it, has the id: under its name, or as a word of any text if it is long."""
+        if isinstance(entry, Mapping):
+            named = entry.get(self.parameter)
+            if isinstance(named, str | int) and str(named).strip().casefold() == self.value.casefold():
+                return True
+            return any(map(self.is_in, entry.values()))
+        if isinstance(entry, list):
+            return any(map(self.is_in, entry))
+        if len(self.value) < _LONG_ENOUGH or not isinstance(entry, str | int):
+            return False
+        return re.search(rf"(?<!\w){re.escape(self.value)}(?!\w)", str(entry), re.IGNORECASE) is not None
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Whose lines are removed: events by their ids, or devices.
+
+    A line of a row that names another app or event token is not the event's; a row that names none may be.
+    """
+
+    event_ids: Collection[str] = ()
+    devices: Collection[Device] = ()
+    app_token: str | None = None
+    event_token: str | None = None
+
+    def is_in(self, line: bytes) -> bool:
+        """Whether the line is about one of them."""
+        entry = _read(line)
+        if not isinstance(entry, Mapping):
+            # One that was cut off can only be searched.
+            text = line.decode("utf-8", "replace")
+            return any(f'"event_id": {json.dumps(each)}' in text for each in self.event_ids) or self._has_device(text)
+        return (entry.get("event_id") in self.event_ids and self._may_be_of_the_app(entry)) or self._has_device(entry)
+
+    def _has_device(self, entry: Any) -> bool:
+        return any(device.is_in(entry) for device in self.devices)
+
+    def _may_be_of_the_app(self, entry: Mapping[str, Any]) -> bool:
+        row = entry.get(ROW_KEY)
+        given = row if isinstance(row, Mapping) else {}
+        wanted = {"app_token": self.app_token, "event_token": self.event_token}
+        return all(given.get(name, token) == token for name, token in wanted.items() if token is not None)
+
+
+def found_lines(path: ObjectStoragePath, subject: Subject) -> Iterator[bytes]:
+    """The lines of a file that are about the subject."""
+    with path.open("rb") as file:  # type: ignore[no-untyped-call]
+        yield from filter(subject.is_in, file)
+
+
+def event_of(line: bytes) -> tuple[str | None, Any]:
+    """The event id of a line, and the row of a rejected one; None where it has none."""
+    entry = _read(line)
+    if not isinstance(entry, Mapping):
+        return None, None
+    event_id = entry.get("event_id")
+    return event_id if isinstance(event_id, str) else None, entry[ROW_KEY] if is_rejected_line(entry) else None
+
+
+def remove_lines(path: ObjectStoragePath, subject: Subject) -> None:
+    """Write the file without the subject's lines, in one step: a reader sees the old file or the new one.
+
+    A local file is readable by its owner only, afterwards.
+    """
+    with path.open("rb") as file:  # type: ignore[no-untyped-call]
+        kept = (line for line in file if not subject.is_in(line))
+        if is_local(path):
+            _replace(path.path, kept)
+            return
+        whole = b"".join(kept)
+    with path.open("wb") as file:  # type: ignore[no-untyped-call]
+        file.write(whole)
+
+
+def files_of(paths: Iterable[ObjectStoragePath]) -> Iterator[ObjectStoragePath]:
+    """The ``.jsonl`` files among the paths and in their folders.
+
+    :raises AdjustConfigurationError: a path does not exist.
+    """
+    for path in paths:
+        if path.is_dir():
+            yield from files_of(sorted(path.iterdir(), key=lambda each: each.name))
+        elif path.suffix == ".jsonl":
+            yield path
+        elif not path.exists():
+            raise AdjustConfigurationError(f"--files names {path}, which does not exist")
+
+
+def is_link(path: ObjectStoragePath) -> bool:
+    """Whether the file is a link: what it leads to would stay."""
+    return is_local(path) and os.path.islink(path.path)
+
+
+def _replace(path: str, lines: Iterable[bytes]) -> None:
+    number, name = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".adjust-erase-")
+    try:
+        with os.fdopen(number, "wb") as file:
+            file.writelines(lines)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(name, path)
+    except BaseException:
+        os.unlink(name)
+        raise
+
+
+def _read(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError):
+        return None

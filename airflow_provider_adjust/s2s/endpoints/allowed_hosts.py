@@ -1,0 +1,133 @@
+"""The hosts that may get a token or a device id. Whoever may edit a connection could otherwise send both to any host.
+
+The list is the caller's: the hook reads it from Airflow's option ``[adjust] allowed_hosts``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from urllib.parse import urlsplit
+
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+
+#: This machine: 127.0.0.0/8, ::1 and localhost, on any port.
+LOOPBACK = "loopback"
+
+_LABEL = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
+_NAME = rf"{_LABEL}(?:\.{_LABEL})*"
+#: The name of a host as a rule may have it: no point at its end, nothing that a resolver and a parser read differently.
+_HOST = re.compile(_NAME)
+_ENTRY = re.compile(
+    rf"(?:(?P<wildcard>\*\.)?(?P<name>{_NAME})|\[(?P<ipv6>[0-9a-f:.]+)\])(?::(?P<port>[1-9][0-9]{{0,4}}))?"
+)
+_PORTS = {"https": 443, "http": 80}
+_HIGHEST_PORT = 65_535
+
+
+@dataclass(frozen=True, slots=True)
+class _Rule:
+    """One entry. ``port`` is None for any port."""
+
+    host: str
+    wildcard: bool
+    port: int | None
+
+    @classmethod
+    def parse(cls, entry: str) -> _Rule | None:
+        """The rule of an entry; None if it is not one."""
+        match = _ENTRY.fullmatch(entry)
+        if match is None:
+            return None
+        host, port = match["name"] or match["ipv6"], match["port"]
+        address = parse_address(host)
+        if (match["ipv6"] or host.rpartition(".")[2].isdecimal()) and (address is None or match["wildcard"]):
+            return None
+        if match["wildcard"] and "." not in host:
+            return None  # a wildcard over a whole top-level domain
+        if port and int(port) > _HIGHEST_PORT:
+            return None
+        return cls(str(address or host), bool(match["wildcard"]), int(port) if port else None)
+
+    def accepts(self, host: str, port: int | None) -> bool:
+        if self.port is not None and self.port != port:
+            return False
+        return host.endswith(f".{self.host}") if self.wildcard else host == self.host
+
+
+@dataclass(frozen=True, slots=True)
+class AllowedHosts:
+    """The hosts that may get a token or a device id.
+
+    .. code-block:: python
+
+        AllowedHosts.parse(["*.adjust.com", "gateway.example.com:8443"]).check(url, "the endpoint")
+
+    An entry is a host's name or address; ``*.`` and a domain, for every name below the domain and not for the domain
+    itself; or ``loopback``. With ``:port`` it means that port alone.
+
+    :param option: what the messages call the list.
+    """
+
+    rules: tuple[_Rule, ...]
+    loopback: bool
+    option: str
+
+    @classmethod
+    def parse(cls, entries: Iterable[str], option: str = "allowed_hosts") -> AllowedHosts:
+        """Read the entries.
+
+        :raises AdjustConfigurationError: an entry is not a host, or a wildcard that means too much.
+        """
+        rules = []
+        written = [entry.strip().lower() for entry in entries if entry.strip()]
+        for entry in written:
+            if entry == LOOPBACK:
+                continue
+            rule = _Rule.parse(entry)
+            if rule is None:
+                raise AdjustConfigurationError(
+                    f"{option}: {entry[:60]!r} is not a host; write s2s.adjust.com, *.adjust.com, host:8443 or {LOOPBACK}"
+                )
+            rules.append(rule)
+        return cls(tuple(rules), LOOPBACK in written, option)
+
+    def check(self, url: str, where: str) -> None:
+        """Refuse a URL whose host is not in the list.
+
+        :param where: what the message calls the URL, such as "the endpoint".
+        :raises AdjustConfigurationError: no token may go there.
+        """
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port or _PORTS.get(parts.scheme)
+        except ValueError:
+            host, port = "", None
+        if "@" in url or not url.isprintable() or " " in url or not self._accepts(host, port):
+            # A name without a point may be a token that was pasted into the wrong field.
+            shown = repr(host[:80]) if "." in host or ":" in host else "this host"
+            raise AdjustConfigurationError(
+                f"{where}: no token may go to {shown}: {self.option} does not name it; whoever runs Airflow can add it"
+            )
+
+    def _accepts(self, host: str, port: int | None) -> bool:
+        address = parse_address(host)
+        if host == "localhost" or (address is not None and address.is_loopback):
+            return self.loopback
+        if address is None and not _HOST.fullmatch(host):
+            return False
+        return any(rule.accepts(str(address or host), port) for rule in self.rules)
+
+
+def parse_address(host: str) -> IPv4Address | IPv6Address | None:
+    """The host as an address, or None. An IPv4 address that is mapped into IPv6 is the same destination.
+
+    Addresses that hold another one for a tunnel (6to4, Teredo, NAT64) lead elsewhere, so they are what they are.
+    """
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return None
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address

@@ -1,0 +1,133 @@
+"""What the columns of a row mean: a parameter of Adjust's, the id, the route, or nothing that is sent."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Collection, Iterable
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from airflow_provider_adjust.s2s.endpoints.endpoint import Endpoint, Parameter
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
+from airflow_provider_adjust.s2s.events import values
+from airflow_provider_adjust.s2s.events.options import EVERY_UNKNOWN, RowOptions
+from airflow_provider_adjust.s2s.events.rows import Row
+from airflow_provider_adjust.s2s.redaction import quote
+
+#: Row shapes kept in memory. A query has one shape; a file of JSON lines may have many.
+_MOST_SHAPES = 1024
+#: Characters of an unknown name that are compared with the known ones.
+LONGEST_NAME = 100
+
+
+class Column(NamedTuple):
+    """How the values of a column are read.
+
+    ``kind`` is that of the parameter, or ``event`` for the name of an event, ``own`` for what the provider reads and does not
+    send, ``ignored`` for what nobody reads.
+    """
+
+    name: str
+    kind: str
+    parameter: Parameter
+    normalise: values.Normalise | None
+
+
+class Columns:
+    """Decides what the columns of a row mean, once for each shape of row.
+
+    :param own: columns that the caller reads itself, such as that of the route; they are not sent.
+    :raises AdjustConfigurationError: a column is both mapped and ignored.
+    """
+
+    def __init__(self, options: RowOptions, endpoint: Endpoint, *, own: Collection[str] = ()) -> None:
+        self._endpoint = endpoint
+        self._names = dict(options.column_map or {})
+        ids = (self._names.get(column, column) for column in options.id_columns)
+        self._extra = frozenset(options.extra_params) - endpoint.parameters.keys()
+        self._own = frozenset((*own, *ids)) - endpoint.parameters.keys()
+        self._has_event_names = bool(options.event_tokens)
+        self._ignored = frozenset(options.ignored_columns)
+        self._ignores_unknown = EVERY_UNKNOWN in self._ignored
+        if both := sorted(self._ignored & self._names.keys()):
+            raise AdjustConfigurationError(
+                f"ignore_columns and column_map both name {quote(both[0])}; remove it from one of them"
+            )
+        self._shapes: dict[tuple[Any, ...], list[Column]] = {}
+        #: The columns that ignore_columns has left out so far, in the order in which they were met.
+        self.left_out: dict[str, None] = {}
+
+    def of(self, row: Row) -> list[Column]:
+        """The row's columns, in its order.
+
+        :raises InvalidEvent: a column has a name that Adjust does not know, or two columns have one.
+        """
+        given = tuple(row)
+        shape = self._shapes.get(given)
+        if shape is None:
+            shape = [self.meaning(column) for column in given]
+            counts = Counter(column.name for column in shape if column.kind != "ignored")
+            if counts and (most := counts.most_common(1)[0])[1] > 1:
+                raise InvalidEvent("repeated_parameter", f"two columns give {most[0]}; keep one")
+            self.left_out.update(dict.fromkeys(column.name for column in shape if column.kind == "ignored"))
+            if len(self._shapes) >= _MOST_SHAPES:
+                self._shapes.clear()
+            self._shapes[given] = shape
+        return shape
+
+    def meaning(self, column: Any) -> Column:
+        """How the values of a column are read.
+
+        :raises InvalidEvent: its name is not known.
+        """
+        if column in self._ignored:
+            return _not_sent(column, "ignored")
+        name = self._names.get(column, column)
+        parameter = self._endpoint.parameters.get(name)
+        if parameter is not None:
+            return Column(name, parameter.kind, parameter, values.NORMALISERS.get(parameter.kind))
+        if not isinstance(name, str):
+            raise InvalidEvent("unknown_parameter", f"a column is named by a {type(name).__name__}; names are text")
+        if name in self._extra:
+            return Column(name, "text", _unknown_parameter(name), values.text)
+        if name == "event" and self._has_event_names:
+            return _not_sent(name, "event")
+        if name in self._own:
+            return _not_sent(name, "own")
+        if self._ignores_unknown and name == column:
+            return _not_sent(name, "ignored")
+        raise InvalidEvent("unknown_parameter", _did_you_mean(name[:LONGEST_NAME], self._endpoint))
+
+
+def _not_sent(name: str, kind: str) -> Column:
+    return Column(name, kind, _unknown_parameter(name), None)
+
+
+@lru_cache(maxsize=1024)
+def _unknown_parameter(name: str) -> Parameter:
+    return Parameter(
+        name=name,
+        kind="text",
+        description="",
+        source="",
+        choices=(),
+        letter_case=None,
+        hyphens=True,
+        personal=True,
+        optional=True,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _did_you_mean(name: str, endpoint: Endpoint) -> str:
+    near = nearest_names(name, endpoint.parameters, most=1)
+    meant = f"did you mean {near[0]} (names are case-sensitive)?" if near else "rename or drop the column."
+    return f"Adjust knows no parameter {quote(name)}; {meant} To send it as it is, name it in extra_params"
+
+
+def nearest_names(name: str, known: Iterable[str], *, most: int, cutoff: float = 0.6) -> list[str]:
+    """The known names that are spelled most like this one, the nearest first."""
+    by_lower_case = {each.lower(): each for each in known}
+    near = difflib.get_close_matches(name[:LONGEST_NAME].lower(), by_lower_case, n=most, cutoff=cutoff)
+    return [by_lower_case[each] for each in near]

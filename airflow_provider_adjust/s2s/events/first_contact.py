@@ -1,0 +1,242 @@
+"""First contact: the columns of a source are checked as a whole before a row of it is sent.
+
+A column that is misspelled, missing or there twice would refuse every row for the same reason. So it is one error that says
+what was read and what to write instead.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
+from airflow_provider_adjust.s2s.events.columns import Column, Columns, nearest_names
+from airflow_provider_adjust.s2s.events.options import EVERY_UNKNOWN, RowOptions
+from airflow_provider_adjust.s2s.redaction import quote
+
+#: What warehouses call Adjust's parameters, in lower case and without underscores.
+_ALSO_CALLED = {
+    "gps_adid": {"gaid", "aaid", "googleadid", "googleadvertisingid"},
+    "created_at": {
+        "timestamp",
+        "ts",
+        "eventtime",
+        "eventts",
+        "eventtimestamp",
+        "purchasedat",
+        "purchasetime",
+        "occurredat",
+    },
+    "revenue": {"amount", "price"},
+    "ip_address": {"ip", "ipaddr"},
+    "user_agent": {"ua"},
+}
+_TIMES = frozenset({"created_at", "created_at_unix"})
+_MONEY = frozenset({"money", "currency"})
+_MOST_NEAR = 3
+#: How alike two names must be so that one is suggested for the other.
+_ALIKE = 0.75
+_MOST_SHOWN = 40
+#: A longer name is not offered for pasting.
+_LONGEST_PASTED = 100
+
+
+def check_columns(
+    names: Sequence[Any],
+    source: str,
+    options: RowOptions,
+    *,
+    route_by: str | None = None,
+    endpoint: Endpoint = EVENT,
+    all_columns: bool = True,
+) -> None:
+    """Refuse a source of which the columns cannot be sent.
+
+    :param names: the columns' names, in their order.
+    :param source: what has them, for the message: ``the sql``, ``the file purchases.csv``.
+    :param options: how the rows are read.
+    :param route_by: the column that names a row's connection.
+    :param all_columns: no row has a column beside these, so what is missing is known.
+    :raises AdjustConfigurationError: columns are unknown, missing or there twice. It lists them all.
+    """
+    contact = _Contact(names, options, route_by, endpoint)
+    problems = [*contact.unknown(), *contact.nameless(), *contact.repeated(), *contact.unnamed("id_field", "route_by")]
+    if all_columns:
+        problems += [*contact.unnamed("column_map", "ignore_columns"), *contact.missing()]
+    if problems:
+        lines = [f"{source} cannot be sent, and nothing was:", *problems, *contact.remedies()]
+        raise AdjustConfigurationError("\n  ".join(lines))
+
+
+def column_meanings(
+    names: Sequence[Any], options: RowOptions, *, route_by: str | None = None, endpoint: Endpoint = EVENT
+) -> list[str]:
+    """What becomes of each column, in words."""
+    contact = _Contact(names, options, route_by, endpoint)
+    return [contact.in_words(name) for name in names]
+
+
+def near_money(names: Collection[Any], endpoint: Endpoint = EVENT) -> dict[str, str]:
+    """The names that are nearly those of money parameters, each with the parameter's."""
+    money = [name for name, parameter in endpoint.parameters.items() if parameter.kind in _MONEY]
+    found = {}
+    for name in names:
+        letters = re.sub(r"[^a-z]", "", str(name).lower())
+        for known in money:
+            if known in letters or difflib.SequenceMatcher(None, letters, known).ratio() >= _ALIKE:
+                found[str(name)] = known
+    return found
+
+
+class _Contact:
+    """What is wrong with the columns, one sentence for each kind of mistake."""
+
+    def __init__(self, names: Sequence[Any], options: RowOptions, route_by: str | None, endpoint: Endpoint) -> None:
+        self._names = names
+        self._options = options
+        self._route_by = route_by
+        self._endpoint = endpoint
+        self._columns = Columns(options, endpoint, own=() if route_by is None else (route_by,))
+        self._map = dict(options.column_map or {})
+        known = {name: meaning for name in names if (meaning := self._meaning(name)) is not None}
+        self._unknown = [name for name in dict.fromkeys(names) if name not in known and name != ""]
+        #: The parameters that columns give, each with its columns.
+        self._given: dict[str, list[Any]] = {}
+        for name in names:
+            if name in known and known[name].kind not in {"ignored", "own"}:
+                self._given.setdefault(known[name].name, []).append(name)
+        self._suggested = self._suggestions()
+
+    def unknown(self) -> Iterator[str]:
+        if self._unknown:
+            described = [f"{quote(name)}{self._near(name)}" for name in self._unknown[:_MOST_SHOWN]]
+            yield f"unknown columns: {_listed(described, len(self._unknown))}"
+
+    def nameless(self) -> Iterator[str]:
+        if "" in self._names and self._meaning("") is None:
+            yield (
+                f"column {list(self._names).index('') + 1} has no name; drop it (a data frame's index: write with "
+                "index=False) or name it"
+            )
+
+    def repeated(self) -> Iterator[str]:
+        for parameter, columns in self._given.items():
+            if len(columns) > 1:
+                how_many = "two" if len(columns) == 2 else f"{len(columns):,}"
+                yield (
+                    f"repeated_parameter: it gives {quote(parameter)} in {how_many} columns, "
+                    f"{' and '.join(map(quote, columns[:_MOST_SHOWN]))}; which one counts is not known, so keep one"
+                )
+        for name, count in Counter(self._names).items():
+            if count > 1 and self._names_own(name):
+                yield f"repeated_parameter: it gives {quote(name)} in two columns or more; keep one"
+
+    def unnamed(self, *arguments: str) -> Iterator[str]:
+        """The columns that the arguments name and the source does not have."""
+        named: dict[str, Sequence[str]] = {
+            "id_field": self._options.id_columns,
+            "route_by": () if self._route_by is None else (self._route_by,),
+            "column_map": list(self._map),
+            "ignore_columns": [each for each in self._options.ignored_columns if each != EVERY_UNKNOWN],
+        }
+        for argument in arguments:
+            for column in named[argument]:
+                if column not in self._names:
+                    near = nearest_names(column, map(str, self._names), most=1)
+                    yield f"it has no column {quote(column)}, which {argument} names{f' ({quote(near[0])}?)' if near else ''}"
+
+    def missing(self) -> Iterator[str]:
+        """What no row can have. Whether a row has a value in a column is seen when it is read."""
+        given = self._given
+        key = self._endpoint.key
+        if self._options.event_tokens and "event" not in given:
+            yield "missing: event, the column of the names in event_tokens"
+        elif key and key not in given and "event" not in given and not getattr(self._options, key, None):
+            yield f"missing: {key}; set it in the operator, or select it"
+        if self._endpoint.time == "required" and _TIMES.isdisjoint(given):
+            yield "missing: created_at or created_at_unix"
+        rules = self._endpoint.rules
+        if rules.one_of and rules.one_of.isdisjoint(given):
+            yield "missing: a device id, such as gps_adid, idfa, idfv or adid"
+        for name, needed in rules.dependents:
+            if name in given and needed not in given:
+                yield f"missing: {needed}, which {name} needs"
+
+    def remedies(self) -> Iterator[str]:
+        """What was read, and what to write in the operator."""
+        read = [quote(name) for name in self._names[:_MOST_SHOWN]]
+        yield f"columns read: {_listed(read, len(self._names)) or 'none'}"
+        if self._suggested:
+            pasted = {name: to for name, to in self._map.items() if name in self._names} | self._suggested
+            yield f"if that is meant: column_map={_dict_text(pasted)}"
+        left = [name for name in map(str, self._unknown) if name not in self._suggested and len(name) < _LONGEST_PASTED]
+        if left:
+            ignored = [*self._options.ignored_columns, *left[:_MOST_SHOWN]]
+            yield f"if they are not for Adjust: ignore_columns={_list_text(ignored)}"
+            yield "the docs list the names that Adjust knows, under Events"
+
+    def in_words(self, name: Any) -> str:
+        meaning = self._meaning(name)
+        if meaning is None:
+            return f"unknown{self._near(name)}"
+        if name in self._options.id_columns:
+            return "the event id" if meaning.kind == "own" else f"the event id, and sent as {meaning.name}"
+        words = {"ignored": "not sent", "own": "the route, not sent", "event": "the event's name"}
+        return words.get(meaning.kind, f"sent as {meaning.name}")
+
+    def _meaning(self, name: Any) -> Column | None:
+        try:
+            return self._columns.meaning(name)
+        except InvalidEvent:
+            return None
+
+    def _names_own(self, name: Any) -> bool:
+        meaning = self._meaning(name)
+        return meaning is not None and meaning.kind == "own"
+
+    def _near(self, name: Any) -> str:
+        near = self._candidates(name)
+        return f" ({' or '.join(near)}?)" if near else ""
+
+    def _candidates(self, name: Any, cutoff: float = 0.6) -> list[str]:
+        """What may be meant by an unknown name, the likeliest first."""
+        plain = str(self._map.get(name, name)).lower().replace("_", "")
+        also = [parameter for parameter, names in _ALSO_CALLED.items() if plain in names]
+        known = [*self._endpoint.parameters.keys() - self._endpoint.constants.keys(), *self._options.extra_params]
+        near = nearest_names(str(self._map.get(name, name)), sorted(known), most=_MOST_NEAR, cutoff=cutoff)
+        return list(dict.fromkeys([*also, *near]))[:_MOST_NEAR]
+
+    def _suggestions(self) -> dict[Any, str]:
+        """A parameter for each unknown column for which one is likely, none of them twice."""
+        taken = set(self._given)
+        found: dict[Any, str] = {}
+        for name in self._unknown:
+            for candidate in self._candidates(name, _ALIKE):
+                if candidate not in taken and not (candidate in _TIMES and taken & _TIMES):
+                    found[name] = candidate
+                    taken.add(candidate)
+                    break
+        return found
+
+
+def _listed(shown: Sequence[str], count: int) -> str:
+    more = f" and {count - len(shown):,} more" if count > len(shown) else ""
+    return ", ".join(shown) + more
+
+
+def _dict_text(pairs: Mapping[Any, str]) -> str:
+    return "{" + ", ".join(f'{_text(name)}: "{parameter}"' for name, parameter in pairs.items()) + "}"
+
+
+def _list_text(names: Sequence[str]) -> str:
+    return "[" + ", ".join(map(_text, names)) + "]"
+
+
+def _text(name: Any) -> str:
+    """The name as Python source, however hostile."""
+    shown = quote(name, _LONGEST_PASTED)
+    return f'"{name}"' if shown == f"'{name}'" and '"' not in name else shown

@@ -1,0 +1,112 @@
+"""Under which keys a ledger's digests were made, so that an event is recognised after its key was changed.
+
+A try writes down the ids of its keys. An event whose id is a digest is looked for under its present id, and under those of
+the older keys with which any try of the ledger has made ids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from typing import Any
+
+import sqlalchemy as sa
+
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.keys import DigestKey, DigestKeys, key_ids
+from airflow_provider_adjust.s2s.ledger.schema import database_now, events, scopes, tries
+from airflow_provider_adjust.s2s.ledger.statements import by_weight, locked, retry_on_conflict
+from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId, note_keys
+
+_NO_KEYS = DigestKeys()
+
+
+class TryKeys:
+    """The keys of one try, by route, and which of the older ones may have made ids in the ledger."""
+
+    def __init__(self, task: TaskInstanceId) -> None:
+        self._task = task
+        self._by_route: dict[str | None, DigestKeys] = {}
+        self._in_use: dict[tuple[int, str | None], tuple[DigestKey, ...]] = {}
+
+    def attach(self, by_route: Mapping[str | None, DigestKeys]) -> None:
+        """Say which keys the connection of each route has."""
+        self._by_route = dict(by_route)
+
+    def of(self, route: str | None) -> DigestKeys:
+        """The keys of the route's connection."""
+        return self._by_route.get(route, _NO_KEYS)
+
+    def as_text(self) -> str:
+        """The ids of the keys that make digests, for the try's record."""
+        return ",".join(sorted({keys.newest.id for keys in self._by_route.values()}))
+
+    def note(self, engine: sa.Engine, try_id: int, *, ids_are_digests: bool) -> None:
+        """Write down with which keys the try makes digests."""
+
+        def work() -> None:
+            with engine.begin() as connection:
+                note_keys(connection, try_id, self.as_text(), ids_are_digests=ids_are_digests)
+
+        retry_on_conflict(work)
+
+    def older_ids(self, connection: sa.Connection, scope_id: int, jobs: Mapping[str, Job]) -> dict[str, str]:
+        """The ids that the events may have in the ledger under older keys; for each the present one.
+
+        :raises AdjustConfigurationError: earlier tries made ids with a key that this one does not have.
+        """
+        older: dict[str, str] = {}
+        for key, job in jobs.items():
+            unkeyed_id = job.event.unkeyed_id
+            if unkeyed_id is not None:
+                for digest_key in self._older_in_use(connection, scope_id, job):
+                    older[digest_key.event_id(unkeyed_id)] = key
+        return older
+
+    def _older_in_use(self, connection: sa.Connection, scope_id: int, job: Job) -> tuple[DigestKey, ...]:
+        place = scope_id, job.route
+        if place not in self._in_use:
+            keys = self.of(job.route)
+            self._refuse_unknown(connection, scope_id, keys, job.event.endpoint.max_age)
+            made = connection.scalars(sa.select(tries.c.digest_keys).where(tries.c.ids_are_digests).distinct())
+            used = frozenset[str]().union(*map(key_ids, made))
+            self._in_use[place] = tuple(key for key in keys.all[1:] if key.id in used)
+        return self._in_use[place]
+
+    def _refuse_unknown(
+        self, connection: sa.Connection, scope_id: int, keys: DigestKeys, max_age: timedelta | None
+    ) -> None:
+        """With another key, an event would have another id, and be sent a second time."""
+        task = tries.c.dag_id == self._task.dag_id, tries.c.task_id == self._task.task_id
+        query = sa.select(tries.c.digest_keys).where(*task, tries.c.ids_are_digests).distinct()
+        if max_age is not None:
+            # What Adjust would not take any more cannot be sent twice.
+            query = query.where(tries.c.started_at >= database_now(connection) - max_age)
+        known = self.as_text()
+        unknown = [made for made in connection.scalars(query) if made != known and not keys.may_have_made(made)]
+        has_event = sa.exists().where(events.c.try_id == tries.c.id, events.c.scope_id == scope_id)
+        found = connection.scalars(query.where(tries.c.digest_keys.in_(unknown), has_event)).first()
+        if found is not None:
+            raise AdjustConfigurationError(
+                f"earlier tries made event ids with the digest key {found}, which the connection does not have, so every "
+                "event would be sent again: put the earlier digest_key, or S2S token, last in the connection's digest_key"
+            )
+
+
+def found_under_older_ids(connection: sa.Connection, scope_id: int, older: Mapping[str, str]) -> dict[str, Any]:
+    """The records of those events that the table has under an older id, locked, by their present id.
+
+    If it has both, as after keys were changed back and forth, it is the one that counts most.
+    """
+    # Two tasks with their keys in another order would each insert an id that the other one does not see yet.
+    connection.execute(sa.select(scopes.c.id).where(scopes.c.id == scope_id).with_for_update())
+    found = locked(connection, scope_id, [*older, *set(older.values())])
+    under_older = {older[event_id] for event_id in found if event_id in older}
+    present = by_present_id(found.values(), older)
+    return {key: present[key] for key in under_older}
+
+
+def by_present_id(records: Iterable[Any], older: Mapping[str, str]) -> dict[str, Any]:
+    """The records by their events' present ids; of several, the one that counts most."""
+    return {older.get(record.event_id, record.event_id): record for record in by_weight(records)}
