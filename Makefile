@@ -19,6 +19,7 @@ UV := $(VENV)/bin/uv
 # The releases that the tests, the demo and CI use, by the digests of their files; scripts/pin_dependencies.py writes them.
 # Only pyproject.toml binds a user of the provider.
 LOCKED := requirements/locked.txt
+CONSTRAINTS := requirements/constraints.txt
 # $(call install,PYTHON,GROUPS AND EXTRAS,THE PACKAGE): a file whose digest is not among LOCKED's is refused. The package is
 # this source tree, which has no digest; what builds it has one.
 install = $(UV) pip install --quiet --python $(1) --require-hashes -c $(LOCKED) -r pyproject.toml $(2) && \
@@ -167,6 +168,7 @@ $(FAB)/.installed: pyproject.toml $(LOCKED) | $(UV)
 	$(call install,$(FAB)/bin/python,--group fab,--editable .)
 	@touch $@
 
+# Not all of these drivers are among those of LOCKED, so only the others are held to their releases.
 $(WAREHOUSES)/.installed: pyproject.toml $(CONSTRAINTS) | $(UV)
 	$(UV) venv --quiet --clear --python $(PY) $(WAREHOUSES)
 	$(UV) pip install --quiet --python $(WAREHOUSES)/bin/python -c $(CONSTRAINTS) -e . --group test --group warehouses \
