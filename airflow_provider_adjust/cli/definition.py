@@ -50,7 +50,9 @@ class Option(NamedTuple):
 class Command:
     """``run`` is the path of a function of the parsed arguments and the terminal, which returns an exit code.
 
-    Airflow's audit log has every command that changes something outside: all but those that are not ``audited``.
+    Airflow's audit log has every command that changes something outside: all but those that are not ``audited``. A command
+    that only shows rows ``ends_with_reader``: once nobody reads its output it may stop, and that is no error. Any other does
+    its work to the end, and its exit code says how that went.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Command:
     run: str
     options: Sequence[Option]
     audited: bool = True
+    ends_with_reader: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,14 +121,21 @@ _CHECKING = (
 
 _SENDING = (
     _option(
-        "--adjust-conn-id", default=DEFAULT_CONN_ID, metavar="CONNECTION", help=f"the connection ({DEFAULT_CONN_ID})"
+        "--adjust-conn-id",
+        default=DEFAULT_CONN_ID,
+        metavar="CONNECTION",
+        help=f"the connection (default: {DEFAULT_CONN_ID})",
     ),
     *_PARSING,
     _option("--dry-run", action="store_true", help="read the connection, check and order the rows, send nothing"),
     _option("--ledger-conn-id", metavar="CONNECTION", help="the ledger's database: what it has is not sent again"),
     _option("--rejected-path", metavar="FILE", help="where to list what was not delivered, a .jsonl file"),
     _option(
-        "--max-rejected", type=float, default=0, metavar="NUMBER", help="refused events that are allowed: 5 or 0.02"
+        "--max-rejected",
+        type=float,
+        default=0,
+        metavar="NUMBER",
+        help="refused events that are allowed: 5 or 0.02 (default: 0)",
     ),
     _option(
         "--tolerate",
@@ -163,6 +173,7 @@ ADJUST = Group(
             "airflow_provider_adjust.cli.check.preview",
             (_FILE, *_CHECKING, _SHOWN),
             audited=False,
+            ends_with_reader=True,
         ),
         Command(
             "check-query",

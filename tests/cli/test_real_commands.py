@@ -47,7 +47,7 @@ def test_both_command_lines_say_the_same(launcher: list[str], file_of: FileOf, a
     done = subprocess.run([*launcher, "validate", str(path), *EVENT], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert done.stdout.startswith("Refused\nreason ")
-    assert "valid         1\n" in done.stdout
+    assert "valid         1  1.25 EUR\n" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
     assert not reveals(done.stdout + done.stderr)
 
@@ -171,7 +171,7 @@ def test_ctrl_c_lets_what_is_in_flight_end_and_sends_nothing_more(
         finally:
             process.kill()
     assert process.returncode == 3
-    assert "DeliveryStopped: received SIGINT" in err
+    assert "Error: received SIGINT" in err
     said = re.search(r"delivered +(\d+)", out)
     assert said
     assert 0 < int(said[1]) == adjust.stats()["recorded"] < 2000
