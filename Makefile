@@ -8,12 +8,16 @@ VENV := .venv
 PY := $(VENV)/bin/python
 # What `pip install airflow-provider-adjust[curl]` installs, without the development tools.
 RUNTIME := .venv-runtime
-# The FAB auth manager needs an older python-dateutil than the other tests have.
+# Only here is the FAB auth manager, since Airflow lists what is installed.
 FAB := .venv-fab
 UV := $(VENV)/bin/uv
-# The releases that the tests, the demo and CI use; scripts/pin_dependencies.py writes them. Only pyproject.toml binds a user
-# of the provider.
-CONSTRAINTS := requirements/constraints.txt
+# The releases that the tests, the demo and CI use, by the digests of their files; scripts/pin_dependencies.py writes them.
+# Only pyproject.toml binds a user of the provider.
+LOCKED := requirements/locked.txt
+# $(call install,PYTHON,GROUPS AND EXTRAS,THE PACKAGE): a file whose digest is not among LOCKED's is refused. The package is
+# this source tree, which has no digest; what builds it has one.
+install = $(UV) pip install --quiet --python $(1) --require-hashes -c $(LOCKED) -r pyproject.toml $(2) && \
+	$(UV) pip install --quiet --python $(1) --build-constraints $(LOCKED) --no-deps $(3)
 
 # The first that runs and is new enough: a `python3.12` on the path may be a version manager's shim with no Python behind.
 NEW_ENOUGH := import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))
@@ -123,36 +127,38 @@ fuzz: $(VENV)/.installed-fuzz ## Search for rows, files and answers that break t
 	$(PY) scripts/fuzz.py jsonl --seconds $(FUZZ_SECONDS)
 	$(PY) scripts/fuzz.py classify --seconds $(FUZZ_SECONDS)
 
-release: $(VENV)/.installed-dev $(VENV)/.installed-release $(RUNTIME)/.installed ## Build sdist and wheel in dist/, check the licences, write build/sbom.cdx.json
+release: $(VENV)/.installed-dev $(VENV)/.installed-release $(RUNTIME)/.installed ## Build sdist and wheel in dist/, check licences and vulnerabilities, write build/sbom.cdx.json
 	rm -rf dist
-	$(PY) -m build --installer uv
+	$(UV) build --quiet --python $(PY) --build-constraints $(LOCKED) --require-hashes
 	$(PY) -m twine check --strict dist/*
 	$(VENV)/bin/pip-licenses --python=$(RUNTIME)/bin/python
+	$(PY) scripts/bundled_libraries.py $(RUNTIME)
 	mkdir -p build
 	$(VENV)/bin/cyclonedx-py environment $(RUNTIME)/bin/python --pyproject pyproject.toml --mc-type library \
-		--output-reproducible --output-format JSON --output-file - | $(PY) scripts/bill_of_materials.py > build/sbom.cdx.json
+		--output-reproducible --output-format JSON --output-file - | $(PY) scripts/bill_of_materials.py $(RUNTIME) > build/sbom.cdx.json
+	$(PY) scripts/vulnerabilities.py $(RUNTIME)
 
 clean: ## Remove the virtual environments and everything built
 	rm -rf $(VENV) $(RUNTIME) $(FAB) .demo .ui dist build mutants htmlcov .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps make a second call instant, and are stale as soon as a dependency may have changed.
-$(VENV)/.installed-%: pyproject.toml $(CONSTRAINTS) | $(UV)
-	$(UV) pip install --quiet --python $(PY) -c $(CONSTRAINTS) -e . --group $*
+$(VENV)/.installed-%: pyproject.toml $(LOCKED) | $(UV)
+	$(call install,$(PY),--group $*,--editable .)
 	@touch $@
 
-$(RUNTIME)/.installed: pyproject.toml $(CONSTRAINTS) | $(UV)
+$(RUNTIME)/.installed: pyproject.toml $(LOCKED) | $(UV)
 	$(UV) venv --quiet --clear --python $(PY) $(RUNTIME)
-	$(UV) pip install --quiet --python $(RUNTIME)/bin/python -c $(CONSTRAINTS) '.[curl]'
+	$(call install,$(RUNTIME)/bin/python,--extra curl,.)
 	@touch $@
 
-$(FAB)/.installed: pyproject.toml $(CONSTRAINTS) | $(UV)
+$(FAB)/.installed: pyproject.toml $(LOCKED) | $(UV)
 	$(UV) venv --quiet --clear --python $(PY) $(FAB)
-	$(UV) pip install --quiet --python $(FAB)/bin/python -c <(grep -v '^python-dateutil' $(CONSTRAINTS)) -e . --group fab
+	$(call install,$(FAB)/bin/python,--group fab,--editable .)
 	@touch $@
 
 $(UV):
 	@test -n "$(PYTHON)" || { echo "No Python >= 3.11 with its venv module found. Name one: make PYTHON=/path/to/python3" >&2; exit 1; }
 	@"$(PYTHON)" -c '$(NEW_ENOUGH)' || { echo "$(PYTHON) is not a Python >= 3.11 with its venv module." >&2; exit 1; }
 	"$(PYTHON)" -m venv $(VENV)
-	$(PY) -m pip install --quiet --disable-pip-version-check uv
+	$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r requirements/uv.txt

@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 from airflow_provider_adjust.reconcile.poll import PollResult
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events.times import load_timezone, read_time
 from airflow_provider_adjust.s2s.events.values import is_missing
-from airflow_provider_adjust.sql_rows import Parameters, sql_hook
+from airflow_provider_adjust.sql_rows import Parameters, sql_hook, stream_rows
 
 #: The count, and the time of the last load.
 _MOST_COLUMNS = 2
+#: One, and one that is too many.
+_MOST_ROWS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +38,8 @@ class ReadyQuery:
         :raises AdjustConfigurationError: its result is not one row of a count and, at most, a time.
         """
         hook = sql_hook(self.sql_conn_id, self.hook_params)
-        found, *rest = self._row(hook.run(self.sql, parameters=self.parameters, handler=_first_rows))
+        with stream_rows(hook, self.sql, self.parameters, _MOST_ROWS) as rows:
+            found, *rest = self._row(list(islice(rows.values, _MOST_ROWS)))
         count = _count(found)
         if count < self.min_events:
             return PollResult(False, f"{count:,} events are there; waiting for {self.min_events:,}")
@@ -47,9 +51,7 @@ class ReadyQuery:
             )
         return PollResult(True, f"{count:,} events are ready", count)
 
-    def _row(self, records: Sequence[Any] | None) -> Sequence[Any]:
-        if records is None:
-            raise AdjustConfigurationError("the sql returns no rows and no columns; it must be one SELECT")
+    def _row(self, records: Sequence[Sequence[Any]]) -> Sequence[Any]:
         if len(records) > 1:
             raise AdjustConfigurationError(
                 "the sql returns more than one row; it must return one: the count of the events and, for settle_for, the "
@@ -57,8 +59,7 @@ class ReadyQuery:
             )
         if not records:
             return (0,)
-        # A connection's cursor may give mappings.
-        row = tuple(records[0].values() if isinstance(records[0], Mapping) else records[0])
+        [row] = records
         if len(row) > _MOST_COLUMNS:
             raise AdjustConfigurationError(
                 f"the sql returns {len(row):,} columns; it must return one row of the count of the events and, for "
@@ -76,11 +77,6 @@ class ReadyQuery:
         except InvalidEvent as error:
             raise AdjustConfigurationError(error.detail) from None
         return datetime.now(UTC) - loaded_at
-
-
-def _first_rows(cursor: Any) -> list[Any] | None:
-    """The first row and, if there is one, the second; None where the statement has no result."""
-    return None if cursor.description is None else list(cursor.fetchmany(2))
 
 
 def _count(value: Any) -> int:

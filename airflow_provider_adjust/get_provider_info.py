@@ -114,7 +114,7 @@ def get_provider_info() -> dict[str, Any]:
         # to, and would then report a plugin in both places as loaded twice.
         "config": {
             "adjust": {
-                "description": "Where tokens may go, and the page `Adjust deliveries` in Airflow's UI.",
+                "description": "Where tokens may go, files of events, and the page `Adjust deliveries` in Airflow's UI.",
                 "options": {
                     "allowed_hosts": {
                         "description": (
@@ -147,6 +147,27 @@ def get_provider_info() -> dict[str, Any]:
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "adjust_ledger",
+                        "default": "",
+                    },
+                    "files_folder": {
+                        "description": (
+                            "The folder for rejected files, responses files and other files of events: a path or a URL, such "
+                            "as `s3://aws_default@bucket/adjust`. A path that a task or a DAG's parameter gives without a "
+                            "root is below it. `{AIRFLOW_HOME}` is replaced."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "/srv/airflow/adjust_files",
+                        "default": "{AIRFLOW_HOME}/adjust_files",
+                    },
+                    "retain_files_for": {
+                        "description": (
+                            "How many days rejected files and responses files are kept. A task that sends deletes older ones "
+                            "in the folders that it writes to, unless it has a `retain_for` of its own. Empty: for ever."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "30",
                         "default": "",
                     },
                 },

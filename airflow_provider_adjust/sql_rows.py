@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import pkgutil
-import uuid
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook
 
 from airflow_provider_adjust.airflow_versions import AirflowException
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.redaction import escape
+from airflow_provider_adjust.s2s.events.options import RowOptions
+from airflow_provider_adjust.s2s.redaction import escape, quote
+from airflow_provider_adjust.sources.drivers import source_of
+from airflow_provider_adjust.sources.names import match_names
+from airflow_provider_adjust.sources.source import Source
+from airflow_provider_adjust.sources.statement import one_select
+
+log = logging.getLogger(__name__)
 
 Parameters = Iterable[Any] | Mapping[str, Any] | None
-
+#: What drivers give for bytes. The first has no value of its own in a fingerprint: its text is an address.
+_BYTES_OF_DRIVERS: Final = frozenset({memoryview, bytearray})
 
 #: The hook that queries, for connection types with another hook of their own.
 _HOOKS_THAT_QUERY: Final = {
@@ -52,65 +61,118 @@ def sql_hook(sql_conn_id: str, hook_params: Mapping[str, Any] | None, *, argumen
     return hook
 
 
+def known_names(options: RowOptions, route_by: str | None = None) -> tuple[Collection[str], Collection[str]]:
+    """The names that a sending task knows: those that its arguments give to columns, and then Adjust's."""
+    return options.column_names | {*filter(None, [route_by])}, EVENT.parameters.keys()
+
+
 @contextmanager
-def stream_rows(hook: DbApiHook, sql: str, parameters: Parameters, fetch_size: int) -> Iterator[QueryRows]:
-    """Rows as mappings, fetched ``fetch_size`` at a time for as long as the context lasts."""
-    with closing(hook.get_conn()) as connection, closing(_open_cursor(hook, connection)) as cursor:
-        if parameters is None:
-            cursor.execute(sql)
-        else:
-            cursor.execute(sql, parameters)
-        yield QueryRows(cursor, fetch_size)
+def stream_rows(
+    hook: DbApiHook,
+    sql: str,
+    parameters: Parameters,
+    fetch_size: int,
+    known_names: Sequence[Collection[str]] = (),
+) -> Iterator[QueryRows]:
+    """Rows as mappings, fetched ``fetch_size`` at a time for as long as the context lasts.
+
+    :param known_names: the names of columns that the reader knows, for databases that fold their case.
+    :raises AdjustConfigurationError: it is not one SELECT, or it returns no columns or some that cannot be read.
+    """
+    statement = one_select(sql)
+    connection = hook.get_conn()
+    source = source_of(connection)
+    cursor = None
+    try:
+        source.set_session(connection)
+        cursor = source.open_cursor(connection)
+        # Without parameters, a % stands for itself. Airflow's own hooks take empty ones as none.
+        cursor.execute(statement, *([parameters] if parameters else []))
+        yield QueryRows(source, connection, cursor, fetch_size, known_names)
+    finally:
+        # An error here would hide why the reading failed, and after the last row nothing depends on it.
+        _close_all([connection, cursor] if source.closes_connection_first else [cursor, connection])
 
 
-def _open_cursor(hook: DbApiHook, connection: Any) -> Any:
-    """A server-side cursor where the driver has one: others fetch the whole result on execute."""
-    if hook.conn_type in {"postgres", "redshift"} and type(connection).__module__.startswith("psycopg"):
-        return connection.cursor(name=f"adjust_{uuid.uuid4().hex}")
-    if type(connection).__module__.startswith("MySQLdb"):
-        from MySQLdb.cursors import SSCursor
-
-        return connection.cursor(SSCursor)
-    return connection.cursor()
+def _close_all(those: Iterable[Any]) -> None:
+    for each in those:
+        try:
+            if each is not None:
+                each.close()
+        except Exception as error:
+            log.debug("A %s could not be closed (%s)", type(each).__name__, type(error).__name__)
 
 
 class QueryRows(Iterator[dict[str, Any]]):
     """The rows of a query, once, as mappings. Its columns are known before the first row is taken.
 
-    ``description`` is the cursor's: a sequence for each column, with its name and its type. Of two columns with one name, a
-    row has the last: who reads the rows checks ``columns`` first.
+    ``description`` is the cursor's: a sequence for each column, with its name and its type. ``values`` are the rows without
+    the columns' names. Of two columns with one name, a mapping has the last: who reads the rows checks ``columns`` first.
+
+    :raises AdjustConfigurationError: there are no columns, or some that cannot be read.
     """
 
-    def __init__(self, cursor: Any, fetch_size: int) -> None:
+    def __init__(
+        self, source: Source, connection: Any, cursor: Any, fetch_size: int, known_names: Sequence[Collection[str]] = ()
+    ) -> None:
+        self._source = source
+        self._cursor = cursor
+        self._fetch_size = min(fetch_size, source.largest_batch(connection) or fetch_size)
+        self._fetched = 0
         # A server-side cursor knows its columns only once it has fetched.
-        first = cursor.fetchmany(fetch_size)
+        first = self._fetch()
         self.description: Sequence[Any] = tuple(cursor.description or ())
-        self.columns = _folded(self.description)
-        self._rows = self._read(cursor, fetch_size, first)
+        self.columns = _matched(self.description, known_names)
+        used = set().union(*known_names)
+        for name, column in zip(self.columns, self.description, strict=True):
+            if name in used and (problem := source.problem_of(column)):
+                raise AdjustConfigurationError(f"the column {quote(name)} of the sql {problem}")
+        self.values = self._read(first)
 
     def __next__(self) -> dict[str, Any]:
-        return next(self._rows)
+        return dict(zip(self.columns, next(self.values), strict=True))
 
-    def _read(self, cursor: Any, fetch_size: int, batch: Any) -> Iterator[dict[str, Any]]:
+    def _read(self, batch: Sequence[Any]) -> Iterator[Sequence[Any]]:
+        own_names = [column[0] for column in self.description]
+        readers = [self._source.value_reader(column) for column in self.description]
+        reads = any(readers)
         while batch:
             for record in batch:
-                yield dict(zip(self.columns, record, strict=True))
-            batch = cursor.fetchmany(fetch_size)
+                # An Airflow connection may ask its driver for mappings.
+                values = [record[name] for name in own_names] if isinstance(record, Mapping) else record
+                if reads:
+                    values = [read(value) if read else value for read, value in zip(readers, values, strict=True)]
+                if not _BYTES_OF_DRIVERS.isdisjoint(map(type, values)):
+                    values = [bytes(value) if type(value) in _BYTES_OF_DRIVERS else value for value in values]
+                yield values
+            batch = self._fetch()
+
+    def _fetch(self) -> Sequence[Any]:
+        try:
+            batch: Sequence[Any] = self._cursor.fetchmany(self._fetch_size)
+        except (ValueError, TypeError, OverflowError) as error:
+            # Not the database but the driver: a date before Christ, for one. Its message may hold the value.
+            raise AdjustConfigurationError(
+                f"the driver cannot read a value in the {self._fetch_size:,} rows of the sql after row {self._fetched:,} "
+                f"({type(error).__name__}); cast the column to text, or leave such rows out"
+            ) from None
+        self._fetched += len(batch)
+        return batch
 
 
-def _folded(description: Iterable[Any] | None) -> list[str]:
+def _matched(description: Iterable[Any] | None, known_names: Sequence[Collection[str]]) -> list[str]:
     names = [str(column[0]) for column in description or ()]
     if not names:
         raise AdjustConfigurationError("the sql returns no rows and no columns; it must be one SELECT")
-    return [name.lower() for name in names] if all(name == name.upper() for name in names) else names
+    return match_names(names, known_names)
 
 
-def column_names(description: Iterable[Any] | None) -> list[str]:
-    """The result's columns. Where all are upper case, the database has folded unquoted aliases (Snowflake, Oracle).
+def column_names(description: Iterable[Any] | None, known_names: Sequence[Collection[str]] = ()) -> list[str]:
+    """The result's columns, in the spelling that their reader knows.
 
     :raises AdjustConfigurationError: there is no result, or two columns have one name.
     """
-    names = _folded(description)
+    names = _matched(description, known_names)
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise AdjustConfigurationError(

@@ -7,7 +7,6 @@ connections ``warehouse``, ``adjust_default``, and ``adjust_ledger``, any databa
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,8 +14,6 @@ from airflow.sdk import Asset, Param, dag, task
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
-
-REJECTED_FOLDER = os.environ.get("ADJUST_REJECTED_FOLDER", "file:///tmp/adjust_rejected")
 
 WAREHOUSE_PURCHASES = Asset("warehouse_purchases")
 ADJUST_PURCHASES = Asset("adjust_purchases", uri="adjust://4w565xzmb54d/f0ob4r")
@@ -74,7 +71,7 @@ def adjust_asset_scheduled() -> None:
         ledger_conn_id="adjust_ledger",
         max_rejected=0.05,
         # By the run's id: a run that an asset triggers has no date.
-        rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ run_id }}.jsonl",
+        rejected_path="rejected/{{ dag.dag_id }}/{{ run_id }}.jsonl",
         outlets=[ADJUST_PURCHASES],
     )
 

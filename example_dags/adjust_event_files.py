@@ -1,21 +1,22 @@
 """Events from a file in object storage: exported by one task, streamed by the next.
 
-It needs the connection ``adjust_default``. The folder may be any that Airflow reaches, such as
-``s3://aws_default@bucket/events`` with the Amazon provider.
+It needs the connection ``adjust_default``. The files are below the folder that ``[adjust] files_folder`` in Airflow's
+configuration names, which may be any that Airflow reaches, such as ``s3://aws_default@bucket/adjust`` with the Amazon
+provider.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime, timedelta
 
-from airflow.sdk import ObjectStoragePath, dag, task
+from airflow.sdk import dag, task
 
+from airflow_provider_adjust.files.folder import file_below
+from airflow_provider_adjust.files.private import open_private
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 
-EVENTS_FOLDER = os.environ.get("ADJUST_EVENTS_FOLDER", "file:///tmp/adjust_events")
-EVENTS_FILE = EVENTS_FOLDER + "/{{ run_id }}.jsonl"
+EVENTS_FILE = "events/{{ run_id }}.jsonl"
 
 
 @dag(
@@ -27,12 +28,11 @@ EVENTS_FILE = EVENTS_FOLDER + "/{{ run_id }}.jsonl"
 )
 def adjust_event_files() -> None:
     @task
-    def export_purchases(path: str) -> None:
+    def export_purchases(name: str) -> None:
         """Write one JSON object a line, in time order: the file is streamed, whatever its size."""
         first = datetime.now(UTC) - timedelta(hours=1)
-        file = ObjectStoragePath(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("wt") as lines:
+        # They hold device ids: the file is for its owner alone.
+        with open_private(file_below(name)) as lines:
             for number in range(100):
                 purchase = {
                     "order_id": f"order-{number}",
@@ -50,8 +50,8 @@ def adjust_event_files() -> None:
         column_map={"gaid": "gps_adid", "total": "revenue"},
         event_token="f0ob4r",
         id_field="order_id",
-        rejected_path=EVENTS_FOLDER + "/rejected/{{ run_id }}.jsonl",
-        responses_path=EVENTS_FOLDER + "/responses/{{ run_id }}.jsonl",
+        rejected_path="rejected/{{ run_id }}.jsonl",
+        responses_path="responses/{{ run_id }}.jsonl",
     )
 
     export_purchases(EVENTS_FILE) >> send_purchases

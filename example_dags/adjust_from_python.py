@@ -8,15 +8,14 @@ into the folder; replace it with your own.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from airflow.sdk import ObjectStoragePath, dag, task
 
-FOLDER = os.environ.get("ADJUST_NOTIFICATIONS_FOLDER", "file:///tmp/adjust_notifications")
-REJECTED_FOLDER = os.environ.get("ADJUST_REJECTED_FOLDER", "file:///tmp/adjust_rejected")
+from airflow_provider_adjust.files.folder import file_below
+from airflow_provider_adjust.files.private import open_private
 
 
 @dag(
@@ -33,10 +32,9 @@ def adjust_from_python() -> None:
         start = datetime.now(UTC) - timedelta(hours=2)
         paths = []
         for app, device_id in (("ios", "idfa"), ("android", "gps_adid")):
-            folder = ObjectStoragePath(FOLDER)
-            folder.mkdir(parents=True, exist_ok=True)
-            path = folder / f"{app}.jsonl"
-            with path.open("w") as file:
+            # Below the folder that [adjust] files_folder names. They hold device ids: the file is for its owner alone.
+            path = file_below(f"notifications/{app}.jsonl")
+            with open_private(path) as file:
                 for number in range(60):
                     notification = {
                         "type": "DID_RENEW" if number % 3 else "EXPIRED",
@@ -45,13 +43,13 @@ def adjust_from_python() -> None:
                         "device": {device_id: f"00000000-0000-4000-8000-{number % 20 + 1:012}"},
                     }
                     file.write(json.dumps(notification) + "\n")
-            paths.append(str(path))
+            paths.append(path)
         return paths
 
     @task.adjust_events(
         event_token="f0ob4r",
         id_field="transaction_id",
-        rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ run_id }}.jsonl",
+        rejected_path="rejected/{{ dag.dag_id }}/{{ run_id }}.jsonl",
     )
     def send_renewals(path: str) -> Iterator[dict[str, Any]]:
         """Yield a row for each renewal. The notifications are in time order, and so the rows are."""

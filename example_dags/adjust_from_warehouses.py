@@ -6,7 +6,6 @@ docs/examples.md shows one of each. Keep the one that is yours.
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
@@ -14,8 +13,6 @@ from airflow.sdk import dag
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
-
-REJECTED_FOLDER = os.environ.get("ADJUST_REJECTED_FOLDER", "file:///tmp/adjust_rejected")
 
 
 class Warehouse(NamedTuple):
@@ -60,7 +57,7 @@ def nightly_delivery(name: str, warehouse: Warehouse) -> None:
             depends_on_past=True,
             id_field="order_id",
             max_rejected=0.05,
-            rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
+            rejected_path="rejected/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
         )
 
     adjust_from_warehouse()

@@ -14,7 +14,6 @@ connections ``warehouse``, ``adjust_default``, and ``adjust_ledger``, any databa
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import dag, task
@@ -22,8 +21,6 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_adjust.s2s import EVENT
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
-
-REJECTED_FOLDER = os.environ.get("ADJUST_REJECTED_FOLDER", "file:///tmp/adjust_rejected")
 
 
 @dag(
@@ -61,7 +58,7 @@ def adjust_guarded_backfill() -> None:
         event_id_param="event_id",
         ledger_conn_id="adjust_ledger",
         max_rejected=0.05,
-        rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
+        rejected_path="rejected/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
     )
 
     guard() >> [send_purchases, refuse()]

@@ -8,7 +8,6 @@ event that is older than one it already has. It needs the connections ``warehous
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -20,8 +19,6 @@ try:
     from airflow.sdk import CronPartitionTimetable, PartitionedAssetTimetable
 except ImportError:  # Airflow 3.1 has no partitions: there is no DAG in this file then
     CronPartitionTimetable = PartitionedAssetTimetable = None
-
-REJECTED_FOLDER = os.environ.get("ADJUST_REJECTED_FOLDER", "file:///tmp/adjust_rejected")
 
 WAREHOUSE_DAY = Asset("warehouse_purchases_by_day")
 # Airflow knows a URI under one name only, so each DAG that fills it gives it the same.
@@ -72,7 +69,7 @@ if CronPartitionTimetable is not None:
             # A day that is loaded again is sent again, but for the events that were delivered before.
             ledger_conn_id="adjust_ledger",
             max_rejected=0.05,
-            rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ dag_run.partition_key or params.day }}.jsonl",
+            rejected_path="rejected/{{ dag.dag_id }}/{{ dag_run.partition_key or params.day }}.jsonl",
             outlets=[ADJUST_PURCHASES],
         )
 

@@ -1,19 +1,20 @@
 """Send a mended rejected file to Adjust, once a person has seen what is in it.
 
-Trigger it with the path of the file, local or on object storage. Mend the file before, and delete the lines that must
-not be sent: whatever is in it when ``send_mended`` starts is sent. It needs the connection ``adjust_default``.
+Trigger it with the file's name below the folder that ``[adjust] files_folder`` in Airflow's configuration names: whoever
+may trigger it cannot have another file read. Mend the file before, and delete the lines that must not be sent: whatever
+is in it when ``send_mended`` starts is sent. It needs the connection ``adjust_default``.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from datetime import timedelta
 from typing import Any
 
 from airflow.sdk import ObjectStoragePath, Param, dag, task
 
+from airflow_provider_adjust.files.folder import NAME_PATTERN, file_below
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 
 try:
@@ -22,8 +23,6 @@ except ImportError:
     # A standard provider without the human-in-the-loop operators, or none at all: nobody is asked, and the file is sent
     # as soon as it has been counted.
     ApprovalOperator = None
-
-REJECTED_FOLDER = os.environ.get("ADJUST_REJECTED_FOLDER", "file:///tmp/adjust_rejected")
 
 # Counts and reasons only: the request is kept in Airflow's database, which is no place for device ids.
 WHAT_IS_IN_IT = """\
@@ -45,13 +44,15 @@ Events `in_doubt` may have reached Adjust already, and would count twice.
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     params={
         "rejected_file": Param(
-            "file:///tmp/adjust_rejected/mended.jsonl",
+            "rejected/mended.jsonl",
             type="string",
-            minLength=1,
+            pattern=NAME_PATTERN,
             title="Mended rejected file",
-            description="For example file:///tmp/adjust_rejected/adjust_revenue_sync/20261118T000000.jsonl",
+            description="Its name below the configured folder, such as rejected/adjust_revenue_sync/20261118T000000.jsonl",
         )
     },
+    # The worker checks the name again, and that no link leads to another place.
+    user_defined_macros={"file_below": file_below},
     tags=["adjust"],
 )
 def adjust_resend_rejected() -> None:
@@ -74,17 +75,17 @@ def adjust_resend_rejected() -> None:
             {"outcome": outcome, "reason": reason, "events": count} for (outcome, reason), count in counts.most_common()
         ]
 
-    count = count_lines("{{ params.rejected_file }}")
+    count = count_lines("{{ file_below(params.rejected_file) }}")
 
     # The arguments are those of the task that wrote the file; each event keeps the id that it had.
     send = AdjustSendEventsOperator(
         task_id="send_mended",
-        events="{{ params.rejected_file }}",
+        events="{{ file_below(params.rejected_file) }}",
         event_token="f0ob4r",
         id_field="order_id",
         event_id_param="event_id",
         # By the run's id: a run that is triggered by hand need not have a date.
-        rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ run_id }}.jsonl",
+        rejected_path="rejected/{{ dag.dag_id }}/{{ run_id }}.jsonl",
     )
 
     if ApprovalOperator is None:

@@ -8,7 +8,6 @@ against a local stand-in for Adjust.
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -19,8 +18,6 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
-
-REJECTED_FOLDER = os.environ.get("ADJUST_REJECTED_FOLDER", "file:///tmp/adjust_rejected")
 
 
 @dag(
@@ -54,7 +51,8 @@ def adjust_revenue_sync() -> None:
         # What it has is not sent again by a backfill or a cleared task; it feeds the page "Adjust deliveries".
         ledger_conn_id="adjust_ledger",
         max_rejected=0.05,
-        rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
+        # Below the folder that [adjust] files_folder in Airflow's configuration names.
+        rejected_path="rejected/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
     )
 
     warehouse_total = SQLExecuteQueryOperator(

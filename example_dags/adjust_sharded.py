@@ -13,7 +13,6 @@ connections ``warehouse`` (an embedded SQLite file or Postgres: each has its own
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -25,8 +24,6 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
-
-REJECTED_FOLDER = os.environ.get("ADJUST_REJECTED_FOLDER", "file:///tmp/adjust_rejected")
 
 # Twice as many shards as run at once: where one shard is larger, the others do not wait for it.
 SHARDS = 8
@@ -69,7 +66,7 @@ def adjust_sharded() -> None:
         ledger_conn_id="adjust_ledger",
         # Counted in each shard by itself, and a shard of the demo's night has only some sixty purchases.
         max_rejected=0.2,
-        rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
+        rejected_path="rejected/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
     ).expand(parameters=[{"shard": shard, "shards": SHARDS} for shard in range(SHARDS)])
 
     warehouse_total = SQLExecuteQueryOperator(

@@ -6,15 +6,12 @@ security token each.
 
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime, timedelta
 
 from airflow.sdk import dag
 from airflow.timetables.interval import CronDataIntervalTimetable
 
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
-
-REJECTED_FOLDER = os.environ.get("ADJUST_REJECTED_FOLDER", "file:///tmp/adjust_rejected")
 
 
 @dag(
@@ -39,7 +36,7 @@ def adjust_two_apps() -> None:
         depends_on_past=True,
         id_field="order_id",
         max_rejected=0.05,
-        rejected_path=REJECTED_FOLDER + "/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
+        rejected_path="rejected/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
     )
 
 

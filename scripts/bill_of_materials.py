@@ -1,36 +1,46 @@
 """Complete the software bill of materials that cyclonedx-py makes of an installation: `make release`.
 
-It reads the bill and adds what an environment does not show: this package's own version, and the chart library in the
-wheel. The bill depends neither on the day nor on the machine, so the same releases give the same bill.
+    cyclonedx-py environment .venv-runtime/bin/python ... | python scripts/bill_of_materials.py .venv-runtime
+
+It reads the bill and adds what an environment does not show: this package's own version, the chart library in the wheel,
+and the libraries that other wheels bring inside themselves. The bill does not depend on the day, so the same releases on the
+same platform give the same bill.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from bundled_libraries import components, site_packages_of
 
 import airflow_provider_adjust
 
 CHART_LIBRARY = Path("deliveries_page/static/uplot/uPlot.iife.min.js")
 
 
-def completed(bill: dict[str, Any], package: Path, version: str) -> dict[str, Any]:
-    """Return the bill with the root's version and with the chart library among what the root depends on."""
+def completed(
+    bill: dict[str, Any], package: Path, version: str, bundled: Iterable[tuple[str, dict[str, Any]]] = ()
+) -> dict[str, Any]:
+    """Return the bill with the root's version, the chart library below the root, and what is bundled below its wheel."""
     root = bill["metadata"]["component"]
     root |= {"version": version, "purl": f"pkg:pypi/{root['name']}@{version}"}
-    chart_library = _chart_library(package / CHART_LIBRARY)
-    bill["components"].append(chart_library)
-    [of_root] = [entry for entry in bill["dependencies"] if entry["ref"] == root["bom-ref"]]
-    of_root["dependsOn"].append(chart_library["bom-ref"])
-    bill["dependencies"].append({"ref": chart_library["bom-ref"]})
+    needs = {entry["ref"]: entry for entry in bill["dependencies"]}
+    for wheel, component in [(root["bom-ref"], _chart_library(package / CHART_LIBRARY)), *bundled]:
+        bill["components"].append(component)
+        needs[wheel].setdefault("dependsOn", []).append(component["bom-ref"])
+        bill["dependencies"].append({"ref": component["bom-ref"]})
     return bill
 
 
 def _chart_library(source: Path) -> dict[str, Any]:
-    found = re.match(r"/\*! https://github\.com/leeoniya/uPlot \(v([\d.]+)\) \*/", source.read_text(encoding="utf-8"))
+    content = source.read_bytes()
+    found = re.match(r"/\*! https://github\.com/leeoniya/uPlot \(v([\d.]+)\) \*/", content.decode())
     if found is None:
         raise SystemExit(f"{source} does not begin with uPlot's version")
     return {
@@ -40,6 +50,7 @@ def _chart_library(source: Path) -> dict[str, Any]:
         "version": found[1],
         "purl": f"pkg:npm/uplot@{found[1]}",
         "licenses": [{"license": {"id": "MIT", "acknowledgement": "declared"}}],
+        "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(content).hexdigest()}],
     }
 
 
@@ -50,7 +61,10 @@ def main() -> None:
     from cyclonedx.validation.json import JsonStrictValidator
 
     bill = completed(
-        json.load(sys.stdin), Path(airflow_provider_adjust.__file__).parent, airflow_provider_adjust.__version__
+        json.load(sys.stdin),
+        Path(airflow_provider_adjust.__file__).parent,
+        airflow_provider_adjust.__version__,
+        components(site_packages_of(Path(sys.argv[1]))),
     )
     text = json.dumps(bill, indent=2) + "\n"
     if wrong := JsonStrictValidator(SchemaVersion.from_version(bill["specVersion"])).validate_str(text):

@@ -68,7 +68,8 @@ def find_python(version: str) -> Path | None:
 
 
 def build_wheel(place: Path) -> Path:
-    must(UV, "build", "--quiet", "--wheel", "--python", sys.executable, "--out-dir", place, ROOT, cwd=place)
+    digests = ("--build-constraints", ROOT / "requirements" / "locked.txt", "--require-hashes")
+    must(UV, "build", "--quiet", "--wheel", "--python", sys.executable, *digests, "--out-dir", place, ROOT, cwd=place)
     [wheel] = place.glob("*.whl")
     return wheel
 

@@ -29,7 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".demo"
 WAREHOUSE = HOME / "warehouse.db"
 LEDGER = HOME / "ledger.db"
-REJECTED = HOME / "rejected"
+FILES = HOME / "files"
+REJECTED = FILES / "rejected"
 S2S_TOKEN = "demo-s2s-security-token"  # noqa: S105 - accepted by the stand-in only
 APP_TOKEN = "4w565xzmb54d"  # noqa: S105 - the example in Adjust's documentation
 EVENT_TOKEN = "f0ob4r"  # noqa: S105 - the example in Adjust's documentation
@@ -51,7 +52,7 @@ def airflow_environment(sandbox_url: str) -> dict[str, str]:
         "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(adjust),
         "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(WAREHOUSE)}),
         "AIRFLOW_CONN_ADJUST_LEDGER": json.dumps({"conn_type": "sqlite", "host": str(LEDGER)}),
-        "ADJUST_REJECTED_FOLDER": REJECTED.as_uri(),
+        "AIRFLOW__ADJUST__FILES_FOLDER": str(FILES),
     }
     return own_environment(HOME / "airflow", free_port(), **settings)
 

@@ -1,5 +1,4 @@
-"""Write the tables of the docs that come from the code: an event's parameters, the operators' options, the reasons,
-the configuration.
+"""Write the tables of the docs that come from the code or the constraints: parameters, options, configuration, releases.
 
 `python scripts/generate_docs.py` rewrites the tables; with `--check` it writes nothing and exits with 1 when one is not
 up to date.
@@ -13,6 +12,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from warehouses import table as warehouses_table
 
 from airflow_provider_adjust.get_provider_info import get_provider_info
 from airflow_provider_adjust.option_arguments import argument_fields
@@ -121,6 +122,7 @@ TABLES = (
     ("failures.md", "skipped", lambda: reasons_table(Kind.SKIPPED)),
     ("operators.md", "row options", lambda: options_table(RowOptions)),
     ("operators.md", "sending options", lambda: options_table(SendOptions)),
+    ("warehouses.md", "warehouses", warehouses_table),
 )
 
 

@@ -37,7 +37,7 @@ def adjust_ui(home: Path, *, port: int | None = None) -> Iterator[tuple[LocalAir
     home.mkdir(parents=True)
     load(f"sqlite:///{home}/warehouse.db", last_night())
     environment = {
-        "ADJUST_REJECTED_FOLDER": (home / "rejected").as_uri(),
+        "AIRFLOW__ADJUST__FILES_FOLDER": str(home / "files"),
         "AIRFLOW__ADJUST__LEDGER_CONN_IDS": "adjust_ledger",
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
     }

@@ -21,8 +21,11 @@ OPTIONAL = {
     "flask_appbuilder",
     "flask_babel",
     "openlineage",
+    "psycopg",
+    "psycopg2",
     "pyarrow",
     "pycurl",
+    "pymysql",
     "pytest",
     "wtforms",
 }

@@ -55,7 +55,7 @@ class Demo:
             "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(adjust),
             "AIRFLOW_CONN_ADJUST_LEDGER": json.dumps({"conn_type": "sqlite", "host": str(self.folder / "ledger.db")}),
             "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(self.folder / "warehouse.db")}),
-            "ADJUST_REJECTED_FOLDER": (self.folder / "rejected").as_uri(),
+            "AIRFLOW__ADJUST__FILES_FOLDER": str(self.folder),
         }
 
     def day(self, days_ago: int) -> datetime:

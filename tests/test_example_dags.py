@@ -115,7 +115,7 @@ def test_a_night_is_accounted_for_to_the_cent_whatever_the_warehouse(
             "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(adjust),
             "AIRFLOW_CONN_ADJUST_LEDGER": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}),
             "AIRFLOW_CONN_WAREHOUSE": json.dumps(connection),
-            "ADJUST_REJECTED_FOLDER": (tmp_path / "rejected").as_uri(),
+            "AIRFLOW__ADJUST__FILES_FOLDER": str(tmp_path),
         }
         done = airflow_command("dags", "test", dag_id, end.isoformat(), env=environment)
         stats = sandbox.stats()

@@ -29,8 +29,7 @@ def test_renewals_are_sent_app_by_app(
         }
         environment = os.environ | {
             "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(connection),
-            "ADJUST_NOTIFICATIONS_FOLDER": (tmp_path / "notifications").as_uri(),
-            "ADJUST_REJECTED_FOLDER": (tmp_path / "rejected").as_uri(),
+            "AIRFLOW__ADJUST__FILES_FOLDER": str(tmp_path),
         }
         done = airflow_command("dags", "test", "adjust_from_python", env=environment)
         stats = sandbox.stats()

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import airflow
+import jsonschema
 import pytest
 from operators.adjust_account import (
     EVENT_TOKEN,
@@ -29,7 +30,9 @@ from operators.adjust_account import (
 from packaging.version import Version
 from warm_airflow import airflow_command
 
+from airflow_provider_adjust.files.folder import file_below
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.sandbox import SandboxServer
 
 __all__ = ["adjust", "connect"]
@@ -67,9 +70,10 @@ def jsonl(lines: list[dict[str, Any]]) -> str:
 
 
 @pytest.fixture
-def mended(adjust: SandboxServer, tmp_path: Path) -> Path:
+def mended(adjust: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A rejected file that the sending operator wrote, three of four lines mended, the device of the fourth unknown."""
     path = tmp_path / "mended.jsonl"
+    monkeypatch.setenv("AIRFLOW__ADJUST__FILES_FOLDER", str(tmp_path))
     adjust.configure(unknown_devices=[device(4)])
     AdjustSendEventsOperator(
         task_id="send",
@@ -155,7 +159,7 @@ def test_the_request_shows_counts_and_reasons_and_no_device_ids(mended: Path) ->
     approve = load_dag().get_task("approve")
     counts = count(mended)
     approve.render_template_fields(
-        {"ti": SimpleNamespace(xcom_pull=lambda task_id: counts), "params": {"rejected_file": mended.as_uri()}}
+        {"ti": SimpleNamespace(xcom_pull=lambda task_id: counts), "params": {"rejected_file": mended.name}}
     )
     assert approve.subject == "Send 4 mended events to Adjust?"
     table = [line for line in approve.body.splitlines() if line.startswith("|")]
@@ -165,7 +169,7 @@ def test_the_request_shows_counts_and_reasons_and_no_device_ids(mended: Path) ->
         "| invalid | invalid_revenue | 2 |",
         "| rejected | device_not_found | 1 |",
     ]
-    assert mended.as_uri() in approve.body
+    assert mended.name in approve.body
     assert not reveals(approve.body)
 
 
@@ -176,13 +180,113 @@ def test_what_is_in_the_file_is_sent_and_nothing_else(adjust: SandboxServer, men
     mended.write_text("".join(line for line in lines if json.loads(line)["event_id"] != "o-2"))
     send = load_dag().get_task("send_mended")
     send.render_template_fields(
-        {"params": {"rejected_file": mended.as_uri()}, "dag": SimpleNamespace(dag_id=DAG_ID), "run_id": "by_hand"}
+        {"params": {"rejected_file": mended.name}, "dag": SimpleNamespace(dag_id=DAG_ID), "run_id": "by_hand"}
     )
     result = send.execute({})
     assert (result["read"], result["delivered"], result["rejected_path"]) == (3, 3, None)
     sent = [json.loads(text or "{}")["event_id"] for text in recorded(adjust, "callback_params")]
     assert sorted(sent) == ["o-1", "o-3", "o-4", "o-5"]
     assert adjust.stats()["repeated_event_ids"] == 0
+
+
+# --- Names that lead elsewhere ----------------------------------------------------------------------------------------
+
+#: What somebody who may trigger the DAG could give, to have another file read and sent.
+HOSTILE = [
+    "",
+    "/etc/passwd",
+    "//etc/passwd",
+    "../mended.jsonl",
+    "rejected/../../mended.jsonl",
+    "..",
+    ".",
+    "rejected/./mended.jsonl",
+    "rejected//mended.jsonl",
+    "rejected/",
+    "~/mended.jsonl",
+    "~root/mended.jsonl",
+    "file:///etc/passwd",
+    "file:/etc/passwd",
+    "FILE:etc/passwd",
+    "s3://other_conn@bucket/mended.jsonl",
+    "s3:bucket",
+    "gs+x://bucket/mended.jsonl",
+    "simplecache::file:///etc/passwd",
+    "rejected/a::file:///etc/passwd",
+    "zip://a.jsonl::rejected/a.zip",
+    "..\\mended.jsonl",
+    "rejected/*.jsonl",
+    "rejected/mended.jsonl?versionId=1",
+    "rejected/mended.jsonl#x",
+    "mended.jsonl\n",
+    "mended\x00.jsonl",
+    "mended\u202e.jsonl",
+    "{{ var.value.secret }}",
+]
+
+
+def param() -> dict[str, Any]:
+    schema: dict[str, Any] = load_dag().params.get_param("rejected_file").schema
+    return schema
+
+
+def test_a_name_that_leads_or_might_lead_to_another_place_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__ADJUST__FILES_FOLDER", str(tmp_path / "files"))
+    dag, schema = load_dag(), param()
+    for name in HOSTILE:
+        if not name.endswith("\n"):  # Python's $ matches before a last line end
+            with pytest.raises(jsonschema.ValidationError):
+                jsonschema.validate(name, schema)
+        if name.startswith("{{"):
+            continue  # a value is not rendered again: it is a name with odd characters
+        for task in (dag.get_task("count_lines"), dag.get_task("send_mended")):
+            given = task.op_args[0] if hasattr(task, "op_args") else task.events
+            with pytest.raises(AdjustConfigurationError, match=r"give a name below \[adjust\] files_folder"):
+                task.render_template(given, {"params": {"rejected_file": name}}, dag.get_template_env())
+
+
+def test_a_link_that_leads_outside_the_folder_is_refused_and_one_within_it_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "files"
+    (folder / "rejected").mkdir(parents=True)
+    monkeypatch.setenv("AIRFLOW__ADJUST__FILES_FOLDER", str(folder))
+    (tmp_path / "outside.jsonl").write_text("")
+    (folder / "file.jsonl").symlink_to(tmp_path / "outside.jsonl")
+    (folder / "nowhere.jsonl").symlink_to(tmp_path / "not there")
+    (folder / "folder").symlink_to(tmp_path)
+    (folder / "sibling").symlink_to(tmp_path / "files2")
+    for name in (
+        "file.jsonl",
+        "nowhere.jsonl",
+        "folder/outside.jsonl",
+        "folder/new/mended.jsonl",
+        "sibling/mended.jsonl",
+    ):
+        with pytest.raises(AdjustConfigurationError, match="a link that leads outside"):
+            file_below(name)
+    (folder / "within").symlink_to(folder / "rejected")
+    assert file_below("within/mended.jsonl") == f"{folder}/within/mended.jsonl"
+
+
+def test_names_below_the_folder_are_taken_on_this_machine_and_on_object_storage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ["mended.jsonl", "rejected/adjust_revenue_sync/20261118T000000.jsonl", "a b/ümlaut=1/x.jsonl"]
+    names.append("rejected/manual__2026-11-18T00:00:00+00:00.map2.try2.jsonl")
+    for folder in (str(tmp_path), tmp_path.as_uri(), "s3://aws_default@bucket/adjust"):
+        monkeypatch.setenv("AIRFLOW__ADJUST__FILES_FOLDER", f"{folder}/")
+        for name in names:
+            assert file_below(name) == f"{folder}/{name}"
+            jsonschema.validate(name, param())
+
+
+def test_a_folder_that_would_be_another_one_on_each_worker_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__ADJUST__FILES_FOLDER", "adjust_rejected")
+    with pytest.raises(AdjustConfigurationError, match="begins with /"):
+        file_below("mended.jsonl")
 
 
 # --- The whole of it --------------------------------------------------------------------------------------------------
@@ -227,7 +331,7 @@ RunUntilAsked = Callable[[Path], tuple[Future[str], Request]]
 @pytest.fixture
 def run_until_asked(adjust: SandboxServer, airflow_db: Path, api: Any, tmp_path: Path) -> Iterator[RunUntilAsked]:
     """Run the DAG on a real Airflow until it waits for an answer."""
-    environment = os.environ | {"ADJUST_REJECTED_FOLDER": (tmp_path / "rejected").as_uri()}
+    environment = os.environ | {"AIRFLOW__ADJUST__FILES_FOLDER": str(tmp_path)}
 
     def waiting() -> list[str]:
         query = """SELECT run_id FROM task_instance JOIN hitl_detail ON hitl_detail.ti_id = task_instance.id
@@ -236,7 +340,7 @@ def run_until_asked(adjust: SandboxServer, airflow_db: Path, api: Any, tmp_path:
             return [run_id for (run_id,) in database.execute(query, [DAG_ID])]
 
     def test_dag(path: Path) -> str:
-        conf = json.dumps({"rejected_file": path.as_uri()})
+        conf = json.dumps({"rejected_file": path.name})
         done = airflow_command("dags", "test", DAG_ID, "--conf", conf, env=environment, timeout=HOW_LONG)
         return done.stdout + done.stderr
 

@@ -145,7 +145,7 @@ def test_the_example_of_postgres_runs_as_it_is(
         last_midnight().isoformat(),
         AIRFLOW_CONN_POSTGRES_DEFAULT=json.dumps(shop),
         AIRFLOW_CONN_ADJUST_DEFAULT=account(sandbox),
-        ADJUST_REJECTED_FOLDER=tmp_path.as_uri(),
+        AIRFLOW__ADJUST__FILES_FOLDER=str(tmp_path),
     )
     assert sandbox.stats()["recorded"] == 24
 
@@ -186,7 +186,7 @@ def test_events_of_a_file_are_sent_and_what_was_not_is_listed(
     airflow_db: Path, sandbox: SandboxServer, tmp_path: Path
 ) -> None:
     dags_test(
-        "adjust_event_files", AIRFLOW_CONN_ADJUST_DEFAULT=account(sandbox), ADJUST_EVENTS_FOLDER=tmp_path.as_uri()
+        "adjust_event_files", AIRFLOW_CONN_ADJUST_DEFAULT=account(sandbox), AIRFLOW__ADJUST__FILES_FOLDER=str(tmp_path)
     )
     assert sandbox.stats()["recorded"] == 100
     assert sandbox.stats()["revenue"] == {"EUR": "199.00"}
@@ -208,7 +208,7 @@ def test_each_row_goes_to_the_app_of_its_platform(airflow_db: Path, tmp_path: Pa
             AIRFLOW_CONN_WAREHOUSE=json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}),
             AIRFLOW_CONN_ADJUST_IOS=account(ios, "iosapp000001", "s2s-token-ios"),
             AIRFLOW_CONN_ADJUST_ANDROID=account(android, "androidapp01", "s2s-token-android"),
-            ADJUST_REJECTED_FOLDER=(tmp_path / "rejected").as_uri(),
+            AIRFLOW__ADJUST__FILES_FOLDER=str(tmp_path),
         )
         for sandbox, platform in ((ios, "ios"), (android, "android")):
             events = sandbox.events()

@@ -42,6 +42,7 @@ NEVER_REACHES = {
     "connection_form": {"airflow", "s2s", "hooks", "assets", *ABOVE_HOOKS},
     "adjust_api": {"airflow", "sandbox", "deliveries_page", "reconcile", *SENDING, *ABOVE_HOOKS},
     "reconcile": {"airflow", "sandbox", "deliveries_page", *SENDING, *ABOVE_HOOKS},
+    "sources": {"airflow", "sandbox", "deliveries_page", "reconcile", "adjust_api", *SENDING, *ABOVE_HOOKS},
     "hooks": {"sandbox", "deliveries_page", "lineage", *ABOVE_HOOKS},
     "triggers": {"sensors", "lineage", *SENDING},
     "sensors": {"lineage", *SENDING},
@@ -59,7 +60,7 @@ REACHES_ONLY = {
     "get_provider_info": {"connection_form"},
     "connection_form": set[str](),
 }
-NO_AIRFLOW = ("s2s", "adjust_api", "reconcile", "sandbox", "get_provider_info", "connection_form")
+NO_AIRFLOW = ("s2s", "adjust_api", "reconcile", "sandbox", "sources", "get_provider_info", "connection_form")
 #: A file has one idea and fits in a head; in a thin room it is smaller still.
 LONGEST = 450
 THIN = {"decorators": 200, "links": 200, "notifications": 200, "cli": 240, "triggers": 120}

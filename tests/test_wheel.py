@@ -45,7 +45,8 @@ def uv() -> str:
 @pytest.fixture(scope="module")
 def wheel(uv: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dist")
-    run(uv, "build", "--wheel", "--python", sys.executable, "--out-dir", out, REPOSITORY, cwd=out)
+    digests = ("--build-constraints", REPOSITORY / "requirements" / "locked.txt", "--require-hashes")
+    run(uv, "build", "--wheel", "--python", sys.executable, *digests, "--out-dir", out, REPOSITORY, cwd=out)
     [built] = out.glob("*.whl")
     return built
 

@@ -222,5 +222,30 @@ ADJUST = Group(
                 ),
             ),
         ),
+        Group(
+            "files",
+            "Maintain rejected files and responses files",
+            (
+                Command(
+                    "prune",
+                    "Delete old rejected files and responses files, and no other file",
+                    "airflow_provider_adjust.cli.files.prune",
+                    (
+                        _option(
+                            "folder",
+                            nargs="?",
+                            help="where to look, also in the folders below it (default: [adjust] files_folder)",
+                        ),
+                        _option(
+                            "--older-than-days",
+                            type=int,
+                            metavar="DAYS",
+                            help="how long ago a file must have been changed, at least a day (default: [adjust] "
+                            "retain_files_for)",
+                        ),
+                    ),
+                ),
+            ),
+        ),
     ),
 )

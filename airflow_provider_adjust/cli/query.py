@@ -19,7 +19,7 @@ from airflow_provider_adjust.cli.terminal import Terminal
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, AdjustError
 from airflow_provider_adjust.s2s.events.first_contact import check_columns, column_meanings
 from airflow_provider_adjust.s2s.redaction import escape, mask_values, quote
-from airflow_provider_adjust.sql_rows import sql_hook, stream_rows
+from airflow_provider_adjust.sql_rows import known_names, sql_hook, stream_rows
 
 _JINJA = re.compile(r"\{\{|\{%|\{#")
 #: As the operator fetches them.
@@ -42,7 +42,7 @@ def check_query(options: Namespace, terminal: Terminal) -> int:
         hook = sql_hook(options.sql_conn_id, hook_params, argument="CONN")
     with (
         _database_errors(options.sql_conn_id),
-        stream_rows(hook, sql, parameters, min(options.limit + 1, _FETCH_SIZE)) as rows,
+        stream_rows(hook, sql, parameters, min(options.limit + 1, _FETCH_SIZE), known_names(parser.options)) as rows,
     ):
         names, description = rows.columns, rows.description
         found = list(islice(rows, options.limit + 1))

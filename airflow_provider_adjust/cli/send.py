@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import ExitStack, closing
@@ -17,6 +18,7 @@ from airflow_provider_adjust.cli.rows import connection_must_exist, given, hook_
 from airflow_provider_adjust.cli.signals import stopped_by_signals
 from airflow_provider_adjust.cli.terminal import Terminal
 from airflow_provider_adjust.delivery_run import DeliveryRun, exit_stack_preserving_error, left_out_lines
+from airflow_provider_adjust.files.private import is_local, local_path
 from airflow_provider_adjust.files.receipt_files import ReceiptFile
 from airflow_provider_adjust.routes import destination, open_ledger
 from airflow_provider_adjust.s2s.account.budget import FailureBudget
@@ -88,6 +90,6 @@ def _rejected_path(path: str | None) -> ObjectStoragePath | None:
     target = path_of(path)
     if target.suffix != ".jsonl":
         raise AdjustConfigurationError(f"{target.name!r} must end in .jsonl")
-    if target.exists():
+    if os.path.lexists(local_path(target)) if is_local(target) else target.exists():
         raise AdjustConfigurationError(f"{path} exists already; name a file that is new, so that no reject is lost")
     return target

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode
 
-from fastapi import FastAPI, HTTPException, Query, Request, Response
+from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse
@@ -28,8 +28,21 @@ from airflow_provider_adjust.deliveries_page.ledgers import LedgerReadError, Led
 from airflow_provider_adjust.deliveries_page.rendering import render, root_of
 from airflow_provider_adjust.deliveries_page.summary import summarise
 
-app = FastAPI(title="Adjust deliveries", docs_url=None, redoc_url=None, openapi_url=None)
 budget = Budget()
+
+
+async def _refuse_if_full() -> None:
+    """The first of all dependencies: to find out who asks costs more than to refuse."""
+    budget.refuse_if_full()
+
+
+app = FastAPI(
+    title="Adjust deliveries",
+    docs_url=None,
+    redoc_url=None,
+    openapi_url=None,
+    dependencies=[Depends(_refuse_if_full)],
+)
 
 
 class _Files(StaticFiles):

@@ -26,6 +26,7 @@ PATIENCE = 5.0
 #: Seconds after which who was refused may try again.
 RETRY_AFTER_S = 5
 
+_FULL = "Too many people are looking at deliveries just now"
 _T = TypeVar("_T")
 
 
@@ -61,6 +62,14 @@ class Budget:
         with self._lock:
             return self._taken.total()
 
+    def refuse_if_full(self) -> None:
+        """Before anything is spent on a request that could not be answered.
+
+        :raises PageFull: all places are taken.
+        """
+        if self.taken() >= self._most:
+            raise PageFull(_FULL)
+
     async def run(self, user_id: str, work: Callable[[], _T]) -> _T:
         """Do the work in one of the page's threads.
 
@@ -71,7 +80,7 @@ class Budget:
 
         def in_time() -> _T:
             if self._clock() > too_late:
-                raise PageFull("Too many people are looking at deliveries just now")
+                raise PageFull(_FULL)
             return work()
 
         try:
@@ -88,7 +97,7 @@ class Budget:
             if self._taken[user_id] >= self._per_user:
                 raise PageFull(f"You have {self._per_user} requests under way")
             if self._taken.total() >= self._most:
-                raise PageFull("Too many people are looking at deliveries just now")
+                raise PageFull(_FULL)
             self._taken[user_id] += 1
 
     def _leave(self, user_id: str) -> None:

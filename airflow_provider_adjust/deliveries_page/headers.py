@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -9,6 +10,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Any, Receive, Send], Awaitable[None]]
+
+log = logging.getLogger(__name__)
 
 HEADERS = {
     "Content-Security-Policy": (
@@ -26,27 +29,33 @@ CACHE = ("Cache-Control", "no-store")
 
 
 async def with_headers(app: App, scope: Any, receive: Receive, send: Send) -> None:
-    """Answer by the application, and with a bare 500 if it fails before it has answered."""
-    started = False
+    """Answer by the application, and with a bare 500 if it fails before it has answered.
+
+    What it raises is logged and goes no further once the answer is complete: Airflow's middlewares would cut that off.
+    """
+    started = complete = False
 
     async def send_with_headers(message: Message) -> None:
-        nonlocal started
+        nonlocal started, complete
         if message["type"] == "http.response.start":
             started = True
-            message["headers"] = _complete(message.get("headers", ()))
+            message["headers"] = _with_ours(message.get("headers", ()))
         await send(message)
+        complete = message["type"] == "http.response.body" and not message.get("more_body", False)
 
     try:
         await app(scope, receive, send_with_headers)
     except Exception:
-        if scope["type"] == "http" and not started:
+        if scope["type"] != "http" or (started and not complete):
+            raise
+        log.exception("The page of deliveries has failed")
+        if not started:
             plain = [(b"content-type", b"text/plain; charset=utf-8")]
             await send_with_headers({"type": "http.response.start", "status": 500, "headers": plain})
             await send_with_headers({"type": "http.response.body", "body": b"Internal Server Error"})
-        raise  # Airflow logs it
 
 
-def _complete(headers: Any) -> list[tuple[bytes, bytes]]:
+def _with_ours(headers: Any) -> list[tuple[bytes, bytes]]:
     ours = {name.lower().encode(): value.encode() for name, value in HEADERS.items()}
     kept = [(name, value) for name, value in headers if name.lower() not in ours]
     name, value = (part.lower().encode() for part in CACHE)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from airflow.sdk import BaseHook
 
 from airflow_provider_adjust.deliveries_page.limits import (
     STATEMENT_TIMEOUT_S,
@@ -19,7 +21,12 @@ from airflow_provider_adjust.deliveries_page.limits import (
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.ledger.names import refuse_folding
 from airflow_provider_adjust.s2s.ledger.schema import VERSION, versions
+from airflow_provider_adjust.s2s.ledger.sqlite_file import is_missing
 from airflow_provider_adjust.sql_rows import sql_hook
+
+_lock = threading.Lock()
+#: By the id of the connection: what the connection was, and the engine that was made of it.
+_engines: dict[str, tuple[str, sa.Engine]] = {}
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +50,8 @@ def open_session(conn_id: str) -> Iterator[LedgerSession]:
         ones, or no task has used the ledger yet.
     """
     engine = _engine(conn_id)
+    if is_missing(engine):
+        raise _no_ledger_yet(conn_id)
     try:
         with engine.connect() as connection:
             restrict(connection)
@@ -54,10 +63,19 @@ def open_session(conn_id: str) -> Iterator[LedgerSession]:
 
 
 def _engine(conn_id: str) -> sa.Engine:
-    """An engine without a pool: the page opens few connections at once, and none outlives its answer or a fork."""
+    """The engine of the connection as it is now. It is kept, since it knows the compiled queries.
+
+    It has no pool: the page opens few connections at once, and none outlives its answer or a fork.
+    """
     try:
-        engine: sa.Engine = sql_hook(conn_id, None).get_sqlalchemy_engine(engine_kwargs={"poolclass": sa.pool.NullPool})
-        limit_connecting(engine)
+        uri = BaseHook.get_connection(conn_id).get_uri()
+        with _lock:
+            known_uri, engine = _engines.get(conn_id, (None, None))
+        if engine is None or known_uri != uri:
+            engine = sql_hook(conn_id, None).get_sqlalchemy_engine(engine_kwargs={"poolclass": sa.pool.NullPool})
+            limit_connecting(engine)
+            with _lock:
+                _engines[conn_id] = (uri, engine)
         return engine
     except Exception as error:  # whatever the hook of another provider may raise
         raise _read_error(conn_id, error) from None
@@ -78,12 +96,16 @@ def _read_error(conn_id: str, error: Exception) -> LedgerReadError:
     )
 
 
+def _no_ledger_yet(conn_id: str) -> LedgerReadError:
+    return LedgerReadError(
+        f"The database of the connection {conn_id!r} has no ledger yet. "
+        "The first task that runs with it as ledger_conn_id creates one."
+    )
+
+
 def _check_shape(connection: sa.Connection, conn_id: str) -> None:
     if not sa.inspect(connection).has_table(versions.name):
-        raise LedgerReadError(
-            f"The database of the connection {conn_id!r} has no ledger yet. "
-            "The first task that runs with it as ledger_conn_id creates one."
-        )
+        raise _no_ledger_yet(conn_id)
     version = connection.scalar(sa.select(versions.c.version))
     if version is not None and version > VERSION:
         raise LedgerReadError(

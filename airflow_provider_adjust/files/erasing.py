@@ -12,6 +12,7 @@ from typing import Any
 
 from airflow.sdk import ObjectStoragePath
 
+from airflow_provider_adjust.files.private import is_local
 from airflow_provider_adjust.s2s.account.rejected import ROW_KEY, is_rejected_line
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
@@ -104,7 +105,7 @@ def remove_lines(path: ObjectStoragePath, subject: Subject) -> None:
     """
     with path.open("rb") as file:  # type: ignore[no-untyped-call]
         kept = (line for line in file if not subject.is_in(line))
-        if _is_local(path):
+        if is_local(path):
             _replace(path.path, kept)
             return
         whole = b"".join(kept)
@@ -128,11 +129,7 @@ def files_of(paths: Iterable[ObjectStoragePath]) -> Iterator[ObjectStoragePath]:
 
 def is_link(path: ObjectStoragePath) -> bool:
     """Whether the file is a link: what it leads to would stay."""
-    return _is_local(path) and os.path.islink(path.path)
-
-
-def _is_local(path: ObjectStoragePath) -> bool:
-    return path.protocol in {"", "file"}
+    return is_local(path) and os.path.islink(path.path)
 
 
 def _replace(path: str, lines: Iterable[bytes]) -> None:

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 from airflow.sdk import ObjectStoragePath
 
+from airflow_provider_adjust.files.folder import path_of
+from airflow_provider_adjust.files.private import TEXT, is_local, local_path, new_file, open_own
 from airflow_provider_adjust.s2s.answers.outcome import UNRESOLVED
 from airflow_provider_adjust.s2s.answers.reasons import IN_FUTURE
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
@@ -20,7 +22,8 @@ log = logging.getLogger(__name__)
 class ReceiptFile:
     """A JSON Lines file, created on the first write. Without a path it discards the lines.
 
-    A file that is there already is another run's, and stays as it is: this one gets a number in its name.
+    A file that is there already is another run's, and stays as it is: this one gets a number in its name. On this machine
+    the file is for its owner alone, and no link is followed.
     """
 
     def __init__(self, path: ObjectStoragePath | None) -> None:
@@ -32,11 +35,11 @@ class ReceiptFile:
     def of_try(cls, path: str | None, ti: Any) -> Self:
         """The file of this try of this task instance: neither a retry nor a mapped sibling overwrites what is there.
 
-        :raises AdjustConfigurationError: the path's name has another ending.
+        :raises AdjustConfigurationError: the path's name has another ending, or leads outside the configured folder.
         """
         if not path:
             return cls(None)
-        target = ObjectStoragePath(path)
+        target = path_of(path)
         if target.suffix != ".jsonl":
             raise AdjustConfigurationError(
                 f"{target.name!r} must end in .jsonl, as rejected_path and responses_path do"
@@ -47,6 +50,11 @@ class ReceiptFile:
         return cls(target.with_name(f"{target.stem}{marks}{target.suffix}") if marks else target)
 
     @property
+    def folder(self) -> ObjectStoragePath | None:
+        """The folder that the file is or would be in; None without a path."""
+        return None if self._path is None else self._path.parent
+
+    @property
     def written_to(self) -> str | None:
         """Where the lines are; None while there are none."""
         return None if self._file is None else str(self._path)
@@ -55,8 +63,10 @@ class ReceiptFile:
         if self._path is None:
             return
         if self._file is None:
-            self._path = _new_file(self._path)
-            self._file = self._path.open("w", encoding="utf-8")  # type: ignore[no-untyped-call]
+            wanted = self._path
+            self._path, self._file = new_file(wanted)
+            if self._path != wanted:
+                log.warning("%s exists, so what would overwrite it is written to %s", wanted, self._path.name)
         self._file.write(line + "\n")
         self.lines += 1
 
@@ -74,11 +84,19 @@ class ReceiptFile:
         path = ObjectStoragePath(earlier)
         if self._path is None:
             return
-        if not path.exists():
+        try:
+            opened: Any = open_own(local_path(path)) if is_local(path) else path.open("r", **TEXT)  # type: ignore[no-untyped-call]
+        except FileNotFoundError:
             log.warning("What an earlier try listed in %s is no longer there", earlier)
             return
+        except OSError as error:
+            if not is_local(path):
+                raise
+            # A link, or a file of somebody else's: what is in it may be forged.
+            log.warning("What an earlier try listed in %s is not taken over: %s", earlier, error.strerror or error)
+            return
         whole = 0
-        with path.open("r", encoding="utf-8", errors="replace") as file:  # type: ignore[no-untyped-call]
+        with opened as file:
             for line in islice(file, lines):
                 ending = _ending(line)
                 whole += ending is not None
@@ -102,21 +120,6 @@ class ReceiptFile:
     ) -> None:
         if self._file is not None:
             self._file.close()
-
-
-def _new_file(path: ObjectStoragePath) -> ObjectStoragePath:
-    """The path, or, if it is taken, the first with a number that is not: ``night.jsonl``, ``night.2.jsonl``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    free, number = path, 1
-    while free.is_file():  # a device, such as /dev/stdout, is no run's
-        number += 1
-        free = path.with_name(f"{path.stem}.{number}{path.suffix}")
-    if number > 1:
-        log.warning("%s exists, so what would overwrite it is written to %s", path, free.name)
-    # On object storage a file appears when it is closed. An empty one takes the name until then.
-    if not free.exists():
-        free.touch()
-    return free
 
 
 def _ending(line: str) -> tuple[str, str] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_adjust import connection_form
@@ -94,7 +94,7 @@ def _problem(text: str, url: SplitResult) -> str | None:
 
 
 def _host_problem(host: str) -> str | None:
-    address = parse_address(host)
+    address = _innermost(host)
     if address is None:
         if not _HOST.fullmatch(host):
             return _NO_URL
@@ -114,6 +114,19 @@ def _host_problem(host: str) -> str | None:
     ):
         return "is a link-local, metadata, multicast or reserved address; no token goes there"
     return None
+
+
+def _innermost(host: str) -> IPv4Address | IPv6Address | None:
+    """The host as an address, or None. An IPv4 address that IPv6 wraps, in whatever way, is unwrapped."""
+    address = parse_address(host)
+    if not isinstance(address, IPv6Address):
+        return address
+    teredo = address.teredo
+    packed = int(address)
+    embedded = address.sixtofour or (teredo[1] if teredo else None)
+    if embedded is None and packed >> 32 in {0, 0x64FF9B << 64} and packed >> 32 << 32 != packed and packed > 1:
+        embedded = IPv4Address(packed & 0xFFFFFFFF)  # ::a.b.c.d, and NAT64's 64:ff9b::a.b.c.d
+    return embedded or address
 
 
 def _is_loopback(host: str) -> bool:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import Outcome, is_undelivered
+from airflow_provider_adjust.s2s.ledger.sqlite_file import is_missing
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId, TryCounts, counts_of
 from airflow_provider_adjust.sql_rows import sql_hook
 
@@ -30,6 +31,8 @@ def result_in_ledger(context: Mapping[str, Any]) -> dict[str, Any] | None:
         if not conn_id:
             return None
         engine = sql_hook(conn_id, None, argument="ledger_conn_id").get_sqlalchemy_engine()
+        if is_missing(engine):
+            return None
         ti = context["ti"]
         task = TaskInstanceId(ti.dag_id, ti.run_id, ti.task_id, getattr(ti, "map_index", -1), ti.try_number)
         counts = _read_in_time(engine, task)

@@ -18,7 +18,9 @@ from airflow.sdk import Asset, BaseOperator, Context
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.delivery_run import DeliveryRun, exit_stack_preserving_error
+from airflow_provider_adjust.files.folder import retain_files_for
 from airflow_provider_adjust.files.receipt_files import ReceiptFile
+from airflow_provider_adjust.files.retention import check_retention, prune_files
 from airflow_provider_adjust.lineage import Destinations, run_lineage
 from airflow_provider_adjust.links.adjust_links import (
     AdjustDashboardLink,
@@ -32,7 +34,7 @@ from airflow_provider_adjust.s2s.account.budget import FailureBudget
 from airflow_provider_adjust.s2s.account.tables import missing_line, summary_report
 from airflow_provider_adjust.s2s.checkpoint import STATE_KEY, Checkpoint
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
-from airflow_provider_adjust.s2s.errors import AdjustError, FinalError
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, AdjustError, FinalError
 from airflow_provider_adjust.s2s.events.first_contact import check_columns
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.options import RowOptions
@@ -67,9 +69,12 @@ class AdjustDeliveryOperator(BaseOperator):
     :param route_by: the column that names a row's connection, for several apps in one query.
     :param max_rejected: how many events may be refused before the task fails: a count, or a share below 1.
     :param tolerate: outcomes or reasons that do not count as failures.
-    :param rejected_path: where to write what was not delivered, as JSON Lines; local or object storage. The try number
-        and the map index are added to the name where there is more than one. (templated)
+    :param rejected_path: where to write what was not delivered, as JSON Lines; local or object storage. A name that does
+        not begin at the root is below ``[adjust] files_folder``. The try number and the map index are added to the name
+        where there is more than one. (templated)
     :param responses_path: where to write Adjust's answers, as JSON Lines of event id and answer. (templated)
+    :param retain_for: delete rejected files and responses files in the folders of ``rejected_path`` and ``responses_path``
+        that are older, at least a day; None: as ``[adjust] retain_files_for`` says, which keeps them by default.
     :param ledger_conn_id: a database connection in which to remember what was delivered, so that no run sends it again.
         (templated)
     :param retry_unknown_devices: how old an event may be that Adjust refused as ``device_not_found`` and that is offered
@@ -101,6 +106,7 @@ class AdjustDeliveryOperator(BaseOperator):
         tolerate: Sequence[str] = ("duplicate",),
         rejected_path: str | None = None,
         responses_path: str | None = None,
+        retain_for: timedelta | None = None,
         ledger_conn_id: str | None = None,
         retry_unknown_devices: timedelta | None = None,
         durable: bool = True,
@@ -118,6 +124,9 @@ class AdjustDeliveryOperator(BaseOperator):
         self.tolerate = tolerate
         self.rejected_path = rejected_path
         self.responses_path = responses_path
+        # It is not a template, so a value that is too short fails the import of the DAG.
+        check_retention(retain_for, argument="retain_for")
+        self.retain_for = retain_for
         self.ledger_conn_id = ledger_conn_id
         self.retry_unknown_devices = retry_unknown_devices
         self.durable = durable
@@ -255,6 +264,8 @@ class AdjustDeliveryOperator(BaseOperator):
         ti = context.get("ti")
         rejected = stack.enter_context(ReceiptFile.of_try(self.rejected_path, ti))
         responses = stack.enter_context(ReceiptFile.of_try(self.responses_path, ti))
+        if not self.send_nothing:
+            stack.callback(self._prune_files, rejected, responses)
         # A ledger knows more than a checkpoint: it tells events apart, also after the input has changed.
         needs_checkpoint = self.durable and ledger is None and not self.send_nothing
         return stack.enter_context(
@@ -270,6 +281,21 @@ class AdjustDeliveryOperator(BaseOperator):
                 ledger=ledger,
             )
         )
+
+    def _prune_files(self, *files: ReceiptFile) -> None:
+        """Delete what was written there long ago. An error is a warning: the delivery has ended."""
+        folders = [file.folder for file in files if file.folder is not None]
+        try:
+            retain_for = self.retain_for or retain_files_for()
+        except AdjustConfigurationError as error:
+            self.log.warning("No old file is deleted: %s", error)
+            return
+        if retain_for is None or self._killed or not folders:
+            return
+        if deleted := prune_files(folders, older_than=retain_for).deleted:
+            self.log.info(
+                "%s rejected and responses files of more than %d days ago were deleted", f"{deleted:,}", retain_for.days
+            )
 
     @property
     def _memory(self) -> str:

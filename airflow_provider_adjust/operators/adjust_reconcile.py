@@ -24,7 +24,7 @@ from airflow_provider_adjust.reconcile.comparison import (
 )
 from airflow_provider_adjust.reconcile.expectations import read_expectations
 from airflow_provider_adjust.reconcile.ledger_totals import ledger_totals
-from airflow_provider_adjust.reconcile.totals import Days, EventTotals, LedgerTotals, merged, read_totals
+from airflow_provider_adjust.reconcile.totals import COLUMNS, Days, EventTotals, LedgerTotals, merged, read_totals
 from airflow_provider_adjust.routes import ledger_engine, named_ledger_errors
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.times import load_timezone
@@ -143,8 +143,8 @@ class AdjustReconcileOperator(BaseOperator):
     def _warehouse_totals(self) -> list[EventTotals]:
         """The query's totals, completed by a total of 0 for each event token on each other day of the period."""
         hook = sql_hook(self.sql_conn_id, self.hook_params)
-        with stream_rows(hook, self.sql, self.parameters, _FETCH_SIZE) as rows:
-            column_names(rows.description)  # which refuses two with one name
+        with stream_rows(hook, self.sql, self.parameters, _FETCH_SIZE, [COLUMNS]) as rows:
+            column_names(rows.description, [COLUMNS])  # which refuses two with one name
             found = merged(read_totals(row, "the sql") for row in rows)
         if not found:
             raise AdjustConfigurationError(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import Context, ObjectStoragePath
 
 from airflow_provider_adjust.files.event_files import read_rows
+from airflow_provider_adjust.files.folder import path_of
 from airflow_provider_adjust.files.head import CheckColumns, any_columns
 from airflow_provider_adjust.files.json_rows import load_json
 from airflow_provider_adjust.lineage import file_lineage, report_file
@@ -32,9 +33,10 @@ class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
 
     :param events: a list of rows; a data frame of pandas or polars; a template or JSON text of a list
         (``"{{ ti.xcom_pull('load') | tojson }}"``); the output of an upstream task; or the path of a ``.jsonl``, ``.json``,
-        ``.csv`` or ``.parquet`` file or of a folder of such files, local or on object storage, ``.gz`` included. A list and
-        a ``.json`` file are sorted by time; the other files must come in time order. A rejected file of an earlier run is
-        read whole and sorted, and its events keep their ids. (templated)
+        ``.csv`` or ``.parquet`` file or of a folder of such files, local or on object storage, ``.gz`` included; a name
+        that does not begin at the root is below ``[adjust] files_folder``. A list and a ``.json`` file are sorted by time;
+        the other files must come in time order. A rejected file of an earlier run is read whole and sorted, and its events
+        keep their ids. (templated)
 
     The other arguments are those of
     :class:`~airflow_provider_adjust.operators.adjust_delivery.AdjustDeliveryOperator`.
@@ -127,7 +129,7 @@ def _is_path(events: Any) -> bool:
 
 
 def _path(events: Any) -> ObjectStoragePath | None:
-    return ObjectStoragePath(str(events)) if isinstance(events, ObjectStoragePath) or _is_path(events) else None
+    return path_of(events) if isinstance(events, ObjectStoragePath) or _is_path(events) else None
 
 
 def corrected_row(row: Any) -> Any:

@@ -13,6 +13,8 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.redaction import quote
 
 _PERIOD = re.compile(r"(\d{4}-\d\d-\d\d):(\d{4}-\d\d-\d\d)", re.ASCII)
+#: What a row may hold.
+COLUMNS = frozenset({"day", "period", "event_token", "events", "revenue", "currency"})
 
 
 @dataclass(frozen=True, slots=True, order=True)

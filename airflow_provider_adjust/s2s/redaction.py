@@ -72,14 +72,36 @@ def safe_repr(value: Any) -> str:
         return f"<{type(value).__name__}>"
 
 
+#: Where an object is in memory, which is another place in each process.
+_PLACE = re.compile(r"0[xX][0-9A-Fa-f]+")
+
+
+def stable_repr(value: Any) -> str:
+    """``repr`` without addresses, so that it is the same in each process."""
+    text = repr(value)
+    return _without_address(value) if "0x" in text.lower() else text
+
+
 def row_repr(row: Any) -> str:
     """What a row holds, for a digest; a value without a text is shown by its type."""
     try:
-        return repr(row)
+        return stable_repr(row)
     except VALUE_ERRORS:
         if not isinstance(row, dict):
-            return safe_repr(row)
-        return repr({safe_repr(name): safe_repr(value) for name, value in row.items()})
+            return _PLACE.sub("0x", safe_repr(row))
+        return repr({safe_repr(name): _PLACE.sub("0x", safe_repr(value)) for name, value in row.items()})
+
+
+def _without_address(value: Any) -> str:
+    """``repr`` without addresses; text and bytes keep what looks like one."""
+    if isinstance(value, bytearray | memoryview):
+        return repr(bytes(value))
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{name!r}: {_without_address(each)}' for name, each in value.items())}}}"
+    if type(value) in {list, tuple}:
+        return f"[{', '.join(map(_without_address, value))}]"
+    text = repr(value)
+    return text if isinstance(value, str | bytes) else _PLACE.sub("0x", text)
 
 
 def quote(value: Any, longest: int = 40) -> str:

@@ -10,9 +10,8 @@ from airflow.sdk import Context
 
 from airflow_provider_adjust.lineage import query_lineage, report_query
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.rows import Row
-from airflow_provider_adjust.sql_rows import Parameters, sql_hook, stream_rows
+from airflow_provider_adjust.sql_rows import Parameters, known_names, sql_hook, stream_rows
 
 if TYPE_CHECKING:
     from airflow_provider_adjust.lineage import Lineage
@@ -62,14 +61,13 @@ class SqlToAdjustOperator(AdjustDeliveryOperator):
         self.fetch_size = fetch_size
 
     def rows(self, context: Context, stack: ExitStack) -> Iterable[Row]:
-        if not isinstance(self.sql, str):
-            raise AdjustConfigurationError("sql must be one SELECT, not a list of statements")
         hook = sql_hook(self.sql_conn_id, self.hook_params)
-        rows = stack.enter_context(stream_rows(hook, self.sql, self.parameters, self.fetch_size))
+        known = known_names(self.row_options(), self.route_by)
+        rows = stack.enter_context(stream_rows(hook, self.sql, self.parameters, self.fetch_size, known))
         self.check_columns(rows.columns, "the sql")
-        report_query(hook, self.sql, self.sql_conn_id, has_parameters=self.parameters is not None)
+        report_query(hook, self.sql, self.sql_conn_id, has_parameters=bool(self.parameters))
         return rows
 
     def source_lineage(self) -> Lineage | None:
         hook = sql_hook(self.sql_conn_id, self.hook_params)
-        return query_lineage(hook, self.sql, self.sql_conn_id, has_parameters=self.parameters is not None)
+        return query_lineage(hook, self.sql, self.sql_conn_id, has_parameters=bool(self.parameters))

@@ -118,7 +118,7 @@ def airflow(deployment: Deployment, tmp_path: Path, adjust_sandbox: SandboxServe
         AIRFLOW_CONN_WAREHOUSE=json.dumps(postgres),
         AIRFLOW_CONN_ADJUST_LEDGER=json.dumps(postgres),
         AIRFLOW_CONN_ADJUST_DEFAULT=json.dumps(adjust),
-        ADJUST_REJECTED_FOLDER=(tmp_path / "rejected").as_uri(),
+        AIRFLOW__ADJUST__FILES_FOLDER=str(tmp_path),
     ) as command:
         yield command
 

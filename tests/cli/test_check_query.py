@@ -132,7 +132,7 @@ def test_a_file_with_parameters_and_templates_that_are_not_rendered(cli: Cli, tm
         (("nowhere", SQL), "there is no connection 'nowhere'"),
         (("adjust_default", SQL), "must be a database connection"),
         (("warehouse", "SELECT x FROM gone"), "the query on 'warehouse' failed, OperationalError: no such table: gone"),
-        (("warehouse", "DELETE FROM purchases WHERE 1 = 0"), "the sql returns no rows and no columns"),
+        (("warehouse", "DELETE FROM purchases WHERE 1 = 0"), "the sql begins with DELETE; it must be one SELECT"),
     ],
 )
 def test_what_cannot_be_used_is_said_in_a_line(

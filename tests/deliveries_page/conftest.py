@@ -97,6 +97,7 @@ def shown_ledger(ledger_engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> s
     url = ledger_engine.url
     if url.get_backend_name() == "mysql":
         # Airflow's provider for MySQL needs a compiler to install.
+        monkeypatch.setenv("AIRFLOW_CONN_OTHER", json.dumps({"conn_type": "mysql", "host": url.query["unix_socket"]}))
         hook = SimpleNamespace(get_sqlalchemy_engine=lambda engine_kwargs: sa.create_engine(url, **engine_kwargs))
         monkeypatch.setattr(ledgers, "sql_hook", lambda conn_id, params: hook)
     elif url.get_backend_name() == "postgresql":

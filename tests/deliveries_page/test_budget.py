@@ -65,9 +65,12 @@ def test_whoever_comes_when_all_places_are_taken_is_refused_at_once(gate: Gate) 
             await refusal(budget.run("fay", gate.work("fay"))) == "Too many people are looking at deliveries just now"
         )
         assert budget.taken() == 3
+        with pytest.raises(PageFull):
+            budget.refuse_if_full()
         gate.opened.set()
         assert await asyncio.gather(*taken) == ["ada", "bob", "eve"]
         await all_free(budget)
+        budget.refuse_if_full()
 
     asyncio.run(scene())
     assert sorted(gate.done) == ["ada", "bob", "eve"]

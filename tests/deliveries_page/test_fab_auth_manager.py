@@ -32,7 +32,7 @@ DAG_FILE = f"""
 from airflow.sdk import DAG
 
 for dag_id, role in (("{PURCHASES}", "Purchases"), ("{SUBSCRIPTIONS}", "Subscriptions")):
-    with DAG(dag_id, schedule=None, access_control={{role: {{"can_read"}}}}):
+    with DAG(dag_id, schedule=None, access_control={{role: {{"can_read"}}, "Names": {{"can_read"}}}}):
         pass
 """
 #: What each has for a role, and which DAGs they see by it.
@@ -40,6 +40,7 @@ USERS = {
     "ada": ("Purchases", {PURCHASES}),
     "bob": ("Subscriptions", {SUBSCRIPTIONS}),
     "eve": ("Newcomer", set()),
+    "dan": ("Names", set()),
     "vic": ("Viewer", {PURCHASES, SUBSCRIPTIONS}),
     "root": ("Admin", {PURCHASES, SUBSCRIPTIONS}),
 }
@@ -62,7 +63,10 @@ def fab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Standalone]:
         "AIRFLOW_CONN_LEDGER": dumps({"conn_type": "sqlite", "host": str(folder / "ledger.db")}),
     }
     with lone_api_server(folder, folder / "dags", **settings) as airflow:
-        airflow.command("roles", "create", "Purchases", "Subscriptions", "Newcomer")
+        airflow.command("roles", "create", "Purchases", "Subscriptions", "Newcomer", "Names")
+        # Eve has none of these, and Dan the DAG alone.
+        for role in ("Purchases", "Subscriptions"):
+            airflow.command("roles", "add-perms", role, "-r", "DAG Runs", "Task Instances", "-a", "can_read")
         airflow.command("dags", "reserialize")
         names = ("--firstname", "Root", "--lastname", "Root", "--email", "root@example.com")
         airflow.command("users", "create", "-u", "root", "-p", "password of root", "-r", "Admin", *names)

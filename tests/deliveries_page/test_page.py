@@ -258,11 +258,16 @@ def test_an_unreadable_ledger_is_named_without_any_part_of_its_connection(
 def test_a_database_without_a_ledger_is_not_changed(
     visit: Visit, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    use_ledger(monkeypatch, {"conn_type": "sqlite", "host": str(tmp_path / "empty.db")})
-    response = visit("root")
-    assert response.status_code == 503
-    assert "has no ledger yet" in response.text
-    assert sa.inspect(sa.create_engine(f"sqlite:///{tmp_path / 'empty.db'}")).get_table_names() == []
+    path = tmp_path / "empty.db"
+    use_ledger(monkeypatch, {"conn_type": "sqlite", "host": str(path)})
+    for exists in (False, True):
+        if exists:
+            path.touch()
+        response = visit("root")
+        assert response.status_code == 503
+        assert "has no ledger yet" in response.text
+        assert path.exists() is exists, "the first task makes the file, for its owner alone"
+    assert sa.inspect(sa.create_engine(f"sqlite:///{path}")).get_table_names() == []
 
 
 def test_a_ledger_of_a_newer_provider_is_not_read(visit: Visit, other_ledger: sa.Engine) -> None:

@@ -81,11 +81,3 @@ def test_the_retry_of_a_run_with_a_number_carries_over_from_its_own_file(tmp_pat
     with ReceiptFile.of_try(path, SimpleNamespace(map_index=-1, try_number=2)) as retry:
         retry.carry_over(first.written_to or "", 1)
     assert (tmp_path / "night.try2.jsonl").read_text() == line("own") + "\n"
-
-
-def test_a_device_is_written_to_as_it_is(tmp_path: Path) -> None:
-    path = tmp_path / "night.jsonl"
-    path.symlink_to("/dev/null")
-    with ReceiptFile.of_try(str(path), None) as file:
-        file.write(line("1"))
-    assert [each.name for each in tmp_path.iterdir()] == ["night.jsonl"]

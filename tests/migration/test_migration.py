@@ -46,7 +46,7 @@ def try_once(tmp_path: Path, adjust_sandbox: SandboxServer, monkeypatch: pytest.
     monkeypatch.setenv("AIRFLOW_CONN_ADJUST_DEFAULT", json.dumps(adjust))
     warehouse_connection = {"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}
     monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps(warehouse_connection))
-    monkeypatch.setenv("REJECTED", tmp_path.as_uri())
+    monkeypatch.setenv("AIRFLOW__ADJUST__FILES_FOLDER", str(tmp_path))
 
     try:
         from airflow.dag_processing.dagbag import DagBag

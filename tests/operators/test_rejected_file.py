@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import time
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from operators.adjust_account import device, purchase, recorded, reveals
-from operators.sending import jsonl, lines, send, unknown
+from airflow.sdk import ObjectStoragePath
+from operators.adjust_account import Said, device, purchase, recorded, reveals
+from operators.sending import jsonl, lines, operator, send, unknown
 
+from airflow_provider_adjust.airflow_versions import AirflowFailException
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.sandbox import SandboxServer
 
 
@@ -103,3 +109,69 @@ def test_adjusts_answers_are_written_by_event_id(adjust: SandboxServer, tmp_path
     answers = {line["event_id"]: line["response"] for line in lines(path)}
     assert answers == {f"o-{number}": {"status": "OK"} for number in range(2, 10)}
     assert not reveals(path.read_text())
+
+
+def old(path: Path, days: int) -> Path:
+    """A responses file, as this project writes it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('{"event_id": "o-1", "response": {"status": "OK"}}\n')
+    moment = time.time() - days * 86_400
+    os.utime(path, (moment, moment))
+    return path
+
+
+def test_old_files_are_deleted_where_the_task_writes_and_nowhere_else(
+    adjust: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__ADJUST__FILES_FOLDER", str(tmp_path))
+    paths = {"rejected_path": "rejected/a/night.jsonl", "responses_path": "responses/night.jsonl"}
+    month = timedelta(days=30)
+    for option, given, wanted in (
+        ("", {}, [True, True, True]),
+        ("10", {"dry_run": True}, [True, True, True]),
+        ("", {"retain_for": month}, [True, False, True]),
+        ("10", {}, [False, False, True]),
+        ("10", {"retain_for": month}, [True, False, True]),
+        ("a month", {}, [True, True, True]),
+    ):
+        monkeypatch.setenv("AIRFLOW__ADJUST__RETAIN_FILES_FOR", option)
+        files = [
+            old(tmp_path / name, days)
+            for name, days in (("rejected/a/20.jsonl", 20), ("responses/40.jsonl", 40), ("rejected/b/40.jsonl", 40))
+        ]
+        send([purchase(1)], **paths, **given)
+        assert [path.exists() for path in files] == wanted, (option, given)
+    assert (tmp_path / "responses" / "night.jsonl").exists()
+
+
+def test_a_task_does_not_fail_for_files_that_cannot_be_deleted(
+    adjust: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: Said
+) -> None:
+    old(tmp_path / "40.jsonl", 40)
+
+    def unlink(path: ObjectStoragePath) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(ObjectStoragePath, "unlink", unlink)
+    send([purchase(1)], responses_path=str(tmp_path / "night.jsonl"), retain_for=timedelta(days=30))
+    assert "40.jsonl could not be deleted (PermissionError)" in str(said)
+
+
+def test_a_retention_that_a_retry_would_miss_fails_the_import_of_the_dag() -> None:
+    with pytest.raises(AdjustConfigurationError, match="at least one day"):
+        operator([], retain_for=timedelta(hours=1))
+
+
+def test_names_without_a_root_are_below_the_configured_folder(
+    adjust: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__ADJUST__FILES_FOLDER", str(tmp_path / "files"))
+    monkeypatch.chdir(tmp_path)
+    result = send(unknown(adjust, 1), max_rejected=1, rejected_path="rejected/night.jsonl")
+    assert result["rejected_path"] == str(tmp_path / "files" / "rejected" / "night.jsonl")
+    adjust.configure(unknown_devices=[])
+    assert send("rejected/night.jsonl")["delivered"] == 1
+    for name in ("../night.jsonl", "~/night.jsonl", "./night.jsonl"):
+        for given in ({"rejected_path": name}, {"responses_path": name}, {"events": name}):
+            with pytest.raises(AirflowFailException, match="give a name below"):
+                operator(**({"events": [purchase(1)]} | given)).execute({})

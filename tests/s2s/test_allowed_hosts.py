@@ -90,6 +90,11 @@ def test_what_an_entry_names_is_allowed(url: str, entry: str) -> None:
         ("https://10.1.2.30", "10.1.2.3"),
         ("https://10.1.2.3.evil.host", "10.1.2.3"),
         ("https://[2001:db8::2]", "[2001:db8::1]"),
+        # A tunnel's address leads to the tunnel, and not to the address that it holds.
+        ("https://[2002:a01:203::]", "10.1.2.3"),
+        ("https://[64:ff9b::10.1.2.3]", "10.1.2.3"),
+        ("https://[2002:7f00:1::]", "loopback"),
+        ("https://[64:ff9b::127.0.0.1]", "loopback"),
         ("http://127.0.0.1", "*.adjust.com"),
         ("http://localhost", "localhost"),
         ("http://127.0.0.1", "127.0.0.1"),

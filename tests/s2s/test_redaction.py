@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from airflow_provider_adjust.s2s.delivery.intake import row_digest
 from airflow_provider_adjust.s2s.events.event import Lane
 from airflow_provider_adjust.s2s.events.rows import RowList
 from airflow_provider_adjust.s2s.redaction import Unshown, escape, mask_values, quote, row_repr, safe_repr
@@ -64,6 +65,51 @@ def test_a_value_in_a_message_is_quoted_and_short(value: Any, text: str) -> None
 )
 def test_a_value_without_a_text_spoils_only_itself_in_the_text_of_its_row(row: Any, text: str) -> None:
     assert row_repr(row) == text
+
+
+class Handle:
+    """As drivers give for what they have no type for: its text is where it is in memory."""
+
+
+def _released(view: memoryview) -> memoryview:
+    view.release()
+    return view
+
+
+class NamedHandle:
+    def __repr__(self) -> str:
+        return f"<Handle of 'x' at {id(self):#X}>"
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        Handle,
+        NamedHandle,
+        lambda: memoryview(b"0x12"),
+        lambda: bytearray(b"0x12"),
+        lambda: [Handle(), "0x1"],
+        lambda: {"a": (Handle(),)},
+        lambda: {1, Handle},
+        lambda: _released(memoryview(b"a")),
+    ],
+)
+def test_the_text_of_a_row_for_a_digest_has_no_address(made: Any) -> None:
+    first, second = made(), made()
+    assert row_repr({"a": first}) == row_repr({"a": second})
+    assert row_repr(first) == row_repr(second)
+    assert row_digest({"a": first}) == row_digest({"a": second})
+    # An object whose text another column spoils.
+    assert row_repr({"a": first, "b": Unspeakable()}) == row_repr({"a": second, "b": Unspeakable()})
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("at 0x1", "at 0x2"), (b"0x1", b"0x2"), (memoryview(b"a"), memoryview(b"b")), (["0x1"], ["0x2"])],
+)
+def test_a_text_that_looks_like_an_address_is_told_from_another(first: Any, second: Any) -> None:
+    handle = Handle()
+    assert row_repr({"a": first, "b": handle}) != row_repr({"a": second, "b": handle})
 
 
 DEVICE = "de71ce00-0000-4000-8000-000000000001"

@@ -101,6 +101,10 @@ def test_the_result_is_small_and_of_jsons_types() -> None:
         "adjusted": 0,
         "by_reason": {"device_not_found": 2, "missing_device_id": 1},
         "revenue": {"USD": "1000"},
+        "not_delivered": [
+            {"outcome": "rejected", "reason": "device_not_found", "events": 2, "revenue": {}},
+            {"outcome": "invalid", "reason": "missing_device_id", "events": 1, "revenue": {}},
+        ],
         "first_event_at": "2026-05-01T12:00:00+00:00",
         "last_event_at": "2026-05-01T12:00:00+00:00",
         "seconds": 1.235,
@@ -339,6 +343,12 @@ def test_advice_is_on_six_reasons_at_most(reasons: int, last: str) -> None:
     lines = advice_lines(_summary(*(_receipt("invalid", f"reason_{number}") for number in range(reasons))))
     assert len([line for line in lines if line.startswith("1 reason_")]) == 6
     assert lines[-1].startswith(last)
+
+
+def test_the_advice_goes_without_the_first_row_where_a_checkpoint_had_no_room_for_it() -> None:
+    summary = _summary(_receipt("expired", "expired"))
+    summary.first_details.clear()
+    assert advice_lines(summary) == [f"1 expired: {reason_of('expired').advice}"]
 
 
 def test_a_failure_advises_on_nothing_that_is_tolerated() -> None:

@@ -221,7 +221,8 @@ def test_a_query_that_hangs_holds_up_neither_the_timeout_nor_other_triggers(
         ("SELECT shop, COUNT(*) FROM purchases GROUP BY shop", "the sql returns more than one row; it must return one"),
         ("SELECT loaded_at, shop FROM purchases", "the sql returns more than one row"),
         ("SELECT 1, loaded_at, shop FROM purchases LIMIT 1", "the sql returns 3 columns; it must return one row"),
-        ("CREATE TABLE more (x)", "the sql returns no rows and no columns; it must be one SELECT"),
+        ("CREATE TABLE more (x)", "the sql begins with CREATE; it must be one SELECT"),
+        ("PRAGMA user_version = 1", "the sql returns no rows and no columns; it must be one SELECT"),
     ],
 )
 def test_a_query_of_another_shape_is_refused(warehouse: Path, sql: str, words: str, deferrable: bool) -> None:

@@ -63,7 +63,7 @@ def test_the_hooks_arguments_reach_it(adjust: SandboxServer, warehouse: str, mon
     get_conn = hook_class.get_conn
     monkeypatch.setattr(hook_class, "get_conn", lambda hook: hooks.append(hook) or get_conn(hook))
     operator(hook_params={"log_sql": False}).execute({})
-    assert [hook.log_sql for hook in hooks] == [False]
+    assert {hook.log_sql for hook in hooks} == {False}
 
 
 @pytest.mark.parametrize(

@@ -61,6 +61,8 @@ NO_URL = "must be a URL such as"
         ("http://s2s.adjust.com", HTTPS),
         ("http://10.0.0.1", HTTPS),
         ("http://[::ffff:10.0.0.1]", HTTPS),
+        ("http://[2002:7f00:1::]", HTTPS),
+        ("http://[64:ff9b::127.0.0.1]", HTTPS),
         # No HTTP at all.
         ("file:///etc/passwd", NO_URL),
         ("file://127.0.0.1/etc/passwd", NO_URL),

@@ -21,6 +21,7 @@ from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, safe_repr
 #: The key of a rejected line that holds the row.
 ROW_KEY = "row"
 _ENVELOPE = frozenset({"position", "event_id", "outcome", "reason", "detail", ROW_KEY})
+_RESPONSE = frozenset({"event_id", "response"})
 
 
 def rejected_line(receipt: Receipt, endpoint: Endpoint = EVENT, *, column_map: Mapping[str, str] | None = None) -> str:
@@ -57,6 +58,11 @@ def response_line(receipt: Receipt) -> str:
 def is_rejected_line(row: Any) -> bool:
     """Tell a line of a rejected file from a row."""
     return isinstance(row, Mapping) and row.keys() >= _ENVELOPE
+
+
+def is_response_line(row: Any) -> bool:
+    """Tell a line of a responses file from a row."""
+    return isinstance(row, Mapping) and row.keys() == _RESPONSE
 
 
 def _plain_row(row: Any, plain: Callable[[Any], Any], amounts: Collection[Any]) -> Any:

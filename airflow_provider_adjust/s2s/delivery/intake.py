@@ -22,7 +22,7 @@ from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.keys import UNKEYED, DigestKey
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.events.rows import Row
-from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, escape, quote, row_repr
+from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, escape, quote, row_repr, stable_repr
 
 Now = Callable[[], datetime]
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
@@ -222,7 +222,7 @@ class _EqualEvents:
 def row_digest(row: Any, key: DigestKey = UNKEYED) -> str:
     """Name a row by what it holds, without revealing it."""
     try:
-        content = repr(sorted(row.items(), key=lambda item: str(item[0]))) if isinstance(row, Mapping) else repr(row)
+        content = stable_repr(sorted(row.items(), key=lambda item: str(item[0])) if isinstance(row, Mapping) else row)
     except VALUE_ERRORS:  # a value that has no text
         content = row_repr(row)
     return key.row(content)

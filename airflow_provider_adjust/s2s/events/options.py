@@ -101,3 +101,9 @@ class RowOptions:
     def ignored_columns(self) -> tuple[str, ...]:
         """What ``ignore_columns`` names."""
         return (self.ignore_columns,) if isinstance(self.ignore_columns, str) else tuple(self.ignore_columns or ())
+
+    @property
+    def column_names(self) -> frozenset[str]:
+        """Every name that the options give to a column of the source."""
+        named = (*self.id_columns, *(self.column_map or ()), *self.extra_params, *self.ignored_columns)
+        return frozenset({*named, "event"} - {EVERY_UNKNOWN})

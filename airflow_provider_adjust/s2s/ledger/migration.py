@@ -25,6 +25,7 @@ from airflow_provider_adjust.s2s.ledger.schema import (
     tries,
     versions,
 )
+from airflow_provider_adjust.s2s.ledger.sqlite_file import make_file
 
 _LOCK = "adjust_ledger"
 #: The number of Postgres' advisory lock; any that nobody else takes.
@@ -42,10 +43,11 @@ def prepare(engine: sa.Engine) -> None:
 
     Tasks that begin at once wait for the one that does it.
 
-    :raises AdjustConfigurationError: the database cannot hold a ledger, or takes different names for equal ones; or a newer
-        version of the provider has changed it.
+    :raises AdjustConfigurationError: the database cannot hold a ledger, or takes different names for equal ones; its file is
+        a link; or a newer version of the provider has changed it.
     """
     refuse_unfit(engine)
+    make_file(engine)
     set_up(engine)
     retry_once(lambda: _prepare(engine))
     with engine.connect() as connection:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 from datetime import UTC, datetime
 
 from airflow.sdk import dag
@@ -33,7 +32,7 @@ def purchases_with_provider():
         depends_on_past=True,
         id_field="order_id",
         max_rejected=1,
-        rejected_path=os.environ.get("REJECTED", "file:///tmp/adjust_rejected") + "/{{ ts_nodash }}.jsonl",
+        rejected_path="rejected/{{ ts_nodash }}.jsonl",
         retries=2,
     )
 

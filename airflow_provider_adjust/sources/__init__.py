@@ -1,0 +1,1 @@
+"""How the rows of a query are streamed through each database driver."""

@@ -1,0 +1,94 @@
+"""Postgres, and what speaks its protocol: psycopg 2 and 3. Redshift is one that does."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from contextlib import closing
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+from airflow_provider_adjust.sources.source import Source
+
+#: Redshift gives the version of the Postgres that it comes from, 8.0.2.
+_OLDEST_POSTGRES = 8_01_00
+#: The most rows that a Redshift of one node hands on at a time.
+REDSHIFT_BATCH = 1000
+#: A slow reader is idle within a transaction. LOCAL: behind a pooler, the session is not ours.
+_BE_PATIENT = "SET LOCAL idle_in_transaction_session_timeout = 0"
+#: Every digit of a number in JSON counts.
+_load_json = partial(json.loads, parse_float=Decimal)
+_TYPES_OF_TIME = ("timestamptz", "timestamp", "date")
+
+
+def cursor_name() -> str:
+    """A name for a server-side cursor that no other has."""
+    return f"adjust_{uuid.uuid4().hex}"
+
+
+def _set_session(connection: Any) -> None:
+    """Have the server wait for a slow reader, where it can."""
+    try:
+        with closing(connection.cursor()) as cursor:
+            cursor.execute(_BE_PATIENT)
+    except Exception:
+        # Redshift does not know it. The transaction, in which nothing has been done, has ended with the error.
+        connection.rollback()
+
+
+def _cursor_of_psycopg3(connection: Any) -> Any:
+    from psycopg.rows import tuple_row
+    from psycopg.types.json import set_json_loads
+
+    cursor = connection.cursor(name=cursor_name(), row_factory=tuple_row)
+    set_json_loads(_load_json, cursor)
+    for name in _TYPES_OF_TIME:
+        loader = cursor.adapters.get_loader(cursor.adapters.types[name].oid, 0)
+        cursor.adapters.register_loader(name, _or_text(loader))
+    return cursor
+
+
+def _or_text(loader_class: Any) -> Any:
+    """A loader that gives the text of a time that Python has no value for, such as ``infinity``: it refuses its row."""
+    from psycopg import DataError
+    from psycopg.adapt import Loader
+
+    class LoaderOrText(Loader):
+        def __init__(self, oid: int, context: Any = None) -> None:
+            super().__init__(oid, context)
+            self._load: Callable[[Any], Any] = loader_class(oid, context).load
+
+        def load(self, data: Any) -> Any:
+            try:
+                return self._load(data)
+            except DataError:
+                return bytes(data).decode()
+
+    return LoaderOrText
+
+
+def _cursor_of_psycopg2(connection: Any) -> Any:
+    from psycopg2 import extras
+    from psycopg2.extensions import cursor as plain_cursor
+
+    cursor = connection.cursor(name=cursor_name(), cursor_factory=plain_cursor)
+    extras.register_default_json(cursor, loads=_load_json)
+    extras.register_default_jsonb(cursor, loads=_load_json)
+    return cursor
+
+
+def _largest_batch(connection: Any) -> int | None:
+    version = connection.info.server_version
+    return REDSHIFT_BATCH if version < _OLDEST_POSTGRES else None
+
+
+def _source(open_cursor: Callable[[Any], Any]) -> Source:
+    return Source(
+        set_session=_set_session, open_cursor=open_cursor, largest_batch=_largest_batch, closes_connection_first=True
+    )
+
+
+PSYCOPG2 = _source(_cursor_of_psycopg2)
+PSYCOPG3 = _source(_cursor_of_psycopg3)
