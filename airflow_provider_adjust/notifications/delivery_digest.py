@@ -6,52 +6,22 @@ It looks like the report on one delivery. Like that, it has no rows, no device i
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 from airflow_provider_adjust.notifications import formats
-from airflow_provider_adjust.notifications.digest_ledger import Counts, DagCounts, Key, missing_of, worst
+from airflow_provider_adjust.notifications.digest_ledger import DagCounts
+from airflow_provider_adjust.notifications.digest_lines import VERDICTS, DigestLine, lines_of, sum_of, weight_of
 from airflow_provider_adjust.s2s.account.tables import money
-from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.reasons import reason_of
-from airflow_provider_adjust.s2s.ledger.tries import FAILED, LOST, RUNNING
 
-#: The worst first.
-VERDICTS = ("MISSING", "FAILED", "KILLED", "INCOMPLETE", "RUNNING", "OK")
-_BY_STATE = {FAILED: "FAILED", LOST: "KILLED", RUNNING: "RUNNING"}
 #: Reasons of one line about which it is said what to do.
 _MOST_REASONS = 3
 _NOT_RUN = "No try began in the window. See whether the DAG is paused, waits for its data, or failed before it sent"
 _HEAD = ("verdict", "dag", "environment", "events", "revenue", "missing", "missing revenue")
-
-
-@dataclass(frozen=True)
-class DigestLine:
-    """One DAG in one environment; ``environment`` is empty where no row of the DAG names one."""
-
-    verdict: str
-    dag_id: str
-    environment: str = ""
-    delivered: int = 0
-    revenue: dict[str, Decimal] = field(default_factory=dict)
-    #: Events and revenue that Adjust does not have, by outcome and reason, the largest revenue first.
-    missing: dict[tuple[str, str], tuple[int, dict[str, Decimal]]] = field(default_factory=dict)
-    error: str = ""
-
-    @property
-    def missing_events(self) -> int:
-        return sum(count for count, _ in self.missing.values())
-
-    @property
-    def missing_revenue(self) -> dict[str, Decimal]:
-        return _sum(amounts for _, amounts in self.missing.values())
-
-    @property
-    def name(self) -> str:
-        return f"{self.dag_id} ({self.environment})" if self.environment else self.dag_id
 
 
 @dataclass(frozen=True)
@@ -75,8 +45,8 @@ class DeliveryDigest:
         """
         lines = [DigestLine("MISSING", dag_id) for dag_id in missing]
         for dag in dags:
-            lines += _lines(dag)
-        lines.sort(key=_weight)
+            lines += lines_of(dag)
+        lines.sort(key=weight_of)
         return cls(start, end, lines, **links)
 
     @property
@@ -184,7 +154,7 @@ class DeliveryDigest:
             lines = [line for line in self.lines if line.environment == where]
             count, amounts = (
                 sum(getattr(line, events) for line in lines),
-                _sum(getattr(line, revenue) for line in lines),
+                sum_of(getattr(line, revenue) for line in lines),
             )
             if count and events == "delivered":
                 told[where] = _with(f"{count:,} events delivered", money(amounts))
@@ -195,60 +165,8 @@ class DeliveryDigest:
         return ", ".join(f"{text} ({where or 'environment unknown'})" for where, text in told.items())
 
 
-def _lines(dag: DagCounts) -> Iterator[DigestLine]:
-    counts, environments = _placed(dag.counts)
-    state = worst(dag.states)
-    error = next((each for each in dag.errors if each), "")
-    for environment in environments:
-        delivered = {
-            key: count
-            for key, count in counts.events.items()
-            if key.environment == environment and key.outcome == Outcome.DELIVERED.value
-        }
-        missing = missing_of(counts, environment)
-        yield DigestLine(
-            _BY_STATE[state] if state else "INCOMPLETE" if missing else "OK",
-            dag.dag_id,
-            environment,
-            sum(delivered.values()),
-            _sum({key.currency: counts.revenue[key]} for key in delivered if key in counts.revenue),
-            missing,
-            error if state in (FAILED, LOST) else "",
-        )
-
-
-def _placed(counts: Counts) -> tuple[Counts, list[str]]:
-    """The counts by environment: rows that could not be read are the DAG's only environment's, if it has one only."""
-    environments = sorted({key.environment for key in counts.events})
-    named = [each for each in environments if each]
-    if len(named) != 1 or len(environments) == 1:
-        return counts, environments or [""]
-    placed = Counts()
-    for key, count in counts.events.items():
-        placed.add(Key(named[0], *key[1:]), count, counts.revenue.get(key))
-    return placed, named
-
-
-def _weight(line: DigestLine) -> tuple[Any, ...]:
-    return (
-        VERDICTS.index(line.verdict),
-        line.environment == "sandbox",
-        -max(line.missing_revenue.values(), default=Decimal(0)),
-        -line.missing_events,
-        line.name,
-    )
-
-
 def _with(text: str, more: str) -> str:
     return f"{text}, {more}" if more else text
-
-
-def _sum(amounts: Iterable[dict[str, Decimal]]) -> dict[str, Decimal]:
-    total: dict[str, Decimal] = {}
-    for each in amounts:
-        for currency, amount in each.items():
-            total[currency] = total.get(currency, Decimal(0)) + amount
-    return total
 
 
 def _as_text(amounts: dict[str, Decimal]) -> dict[str, str]:

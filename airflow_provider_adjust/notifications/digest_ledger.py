@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from airflow_provider_adjust.s2s.answers.outcome import Outcome, is_undelivered
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.ledger.schema import (
     SENDING,
     STATUS_NUMBERS,
@@ -25,7 +25,7 @@ from airflow_provider_adjust.s2s.ledger.schema import (
     totals,
     tries,
 )
-from airflow_provider_adjust.s2s.ledger.tries import FAILED, LOST, RUNNING
+from airflow_provider_adjust.s2s.ledger.tries import LOST, RUNNING
 
 #: How far back a DAG is looked for that is not named: one that sent then is expected to send again.
 SEEN_WITHIN = timedelta(days=7)
@@ -173,25 +173,6 @@ def _folded(its_tries: Sequence[Counts]) -> Counts:
 
 
 _SETTLED = frozenset(outcome.value for outcome in Outcome if outcome is not Outcome.HELD)
-
-
-def missing_of(counts: Counts, environment: str) -> dict[tuple[str, str], tuple[int, dict[str, Decimal]]]:
-    """Events and revenue that Adjust does not have, by outcome and reason, the largest revenue first, then the most events."""
-    found: dict[tuple[str, str], tuple[int, dict[str, Decimal]]] = {}
-    for key, count in counts.events.items():
-        if key.environment == environment and is_undelivered(key.outcome, key.reason):
-            before, amounts = found.get((key.outcome, key.reason), (0, {}))
-            if (amount := counts.revenue.get(key)) is not None:
-                amounts = amounts | {key.currency: amounts.get(key.currency, Decimal(0)) + amount}
-            found[key.outcome, key.reason] = (before + count, amounts)
-    return dict(
-        sorted(found.items(), key=lambda item: (max(item[1][1].values(), default=Decimal(0)), item[1][0]), reverse=True)
-    )
-
-
-def worst(states: Collection[str]) -> str | None:
-    """The state that a DAG's line is about; None where all went well."""
-    return next((state for state in (FAILED, LOST, RUNNING) if state in states), None)
 
 
 def _in_cents(amount: Decimal | None) -> Decimal | None:
