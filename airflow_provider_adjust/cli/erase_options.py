@@ -1,4 +1,4 @@
-"""The options of ``airflow adjust erase`` and ``airflow adjust ledger prune``: the names of each, and the keywords of ``argparse``'s ``add_argument``."""
+"""The options of ``airflow adjust erase`` and ``ledger prune``: the names of each, and the keywords of ``add_argument``."""
 
 from __future__ import annotations
 
