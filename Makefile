@@ -10,10 +10,16 @@ PY := $(VENV)/bin/python
 RUNTIME := .venv-runtime
 # Only here is the FAB auth manager, since Airflow lists what is installed.
 FAB := .venv-fab
+# Every driver of a database that PyPI has, beside those of the group `warehouses`, and Airflow's hooks for them.
+WAREHOUSES := .venv-warehouses
+MORE_DRIVERS := airflow-clickhouse-plugin airflow-provider-duckdb apache-airflow-providers-jdbc \
+	apache-airflow-providers-odbc duckdb fakesnow mysql-connector-python 'psycopg[binary]'
+HEADERS := gcc, pkg-config, libmariadb-dev
 UV := $(VENV)/bin/uv
 # The releases that the tests, the demo and CI use, by the digests of their files; scripts/pin_dependencies.py writes them.
 # Only pyproject.toml binds a user of the provider.
 LOCKED := requirements/locked.txt
+CONSTRAINTS := requirements/constraints.txt
 # $(call install,PYTHON,GROUPS AND EXTRAS,THE PACKAGE): a file whose digest is not among LOCKED's is refused. The package is
 # this source tree, which has no digest; what builds it has one.
 install = $(UV) pip install --quiet --python $(1) --require-hashes -c $(LOCKED) -r pyproject.toml $(2) && \
@@ -41,7 +47,7 @@ COVERAGE ?=
 SCREENSHOTS ?=
 SUITE ?= slow
 
-.PHONY: help demo ui test test-slow test-all lint docs bench faults crashes fuzz release clean \
+.PHONY: help demo ui test test-slow test-warehouses test-all lint docs bench faults crashes fuzz release clean \
 	suite.slow suite.celery suite.fab suite.mutants suite.thorough screenshots.
 ENOUGH_KILLED := import json, sys; \
 	found = json.load(open("mutants/mutmut-cicd-stats.json")); \
@@ -51,7 +57,7 @@ ENOUGH_KILLED := import json, sys; \
 COVERAGE_ARGS := --cov-branch --cov-report=term-missing:skip-covered
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-demo ## See the provider deliver to a local stand-in for Adjust
 	$(PY) scripts/demo.py
@@ -91,6 +97,11 @@ suite.mutants: $(VENV)/.installed-mutants
 	HYPOTHESIS_PROFILE=mutants $(VENV)/bin/mutmut run
 	$(VENV)/bin/mutmut export-cicd-stats
 	$(PY) -c '$(ENOUGH_KILLED)'
+
+# What the system does not have skips its tests, which say so. Debian's names: mariadb-server, unixodbc, odbc-mariadb,
+# odbc-postgresql, default-jre-headless, libpostgresql-jdbc-java.
+test-warehouses: $(WAREHOUSES)/.installed ## Read through every database driver: real servers, and stand-ins for clouds
+	$(WAREHOUSES)/bin/python -m pytest tests/sources $(PYTEST_ARGS)
 
 test-all: $(VENV)/.installed-dev ## Test the wheel on every Airflow and Python (COMPATIBILITY_ARGS="--only 3.1" for one)
 	$(PY) scripts/compatibility.py $(COMPATIBILITY_ARGS)
@@ -139,7 +150,7 @@ release: $(VENV)/.installed-dev $(VENV)/.installed-release $(RUNTIME)/.installed
 	$(PY) scripts/vulnerabilities.py $(RUNTIME)
 
 clean: ## Remove the virtual environments and everything built
-	rm -rf $(VENV) $(RUNTIME) $(FAB) .demo .ui dist build mutants htmlcov .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(RUNTIME) $(FAB) $(WAREHOUSES) .demo .ui dist build mutants htmlcov .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps make a second call instant, and are stale as soon as a dependency may have changed.
@@ -155,6 +166,13 @@ $(RUNTIME)/.installed: pyproject.toml $(LOCKED) | $(UV)
 $(FAB)/.installed: pyproject.toml $(LOCKED) | $(UV)
 	$(UV) venv --quiet --clear --python $(PY) $(FAB)
 	$(call install,$(FAB)/bin/python,--group fab,--editable .)
+	@touch $@
+
+# Not all of these drivers are among those of LOCKED, so only the others are held to their releases.
+$(WAREHOUSES)/.installed: pyproject.toml $(CONSTRAINTS) | $(UV)
+	$(UV) venv --quiet --clear --python $(PY) $(WAREHOUSES)
+	$(UV) pip install --quiet --python $(WAREHOUSES)/bin/python -c $(CONSTRAINTS) -e . --group test --group warehouses \
+		$(MORE_DRIVERS) || { echo "mysqlclient is built here and needs headers; Debian has them in $(HEADERS)" >&2; exit 1; }
 	@touch $@
 
 $(UV):
