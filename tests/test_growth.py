@@ -28,8 +28,11 @@ from effort import examples
 
 import airflow_provider_adjust
 from airflow_provider_adjust.adjust_api.reports import read_report
+from airflow_provider_adjust.cli.definition import ADJUST
+from airflow_provider_adjust.cli.words import Words
 from airflow_provider_adjust.files.csv_quoting import Quoting
 from airflow_provider_adjust.files.csv_rows import csv_rows
+from airflow_provider_adjust.files.erasing import as_a_word
 from airflow_provider_adjust.files.head import check_is_head
 from airflow_provider_adjust.files.json_rows import json_lines, json_list
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
@@ -42,6 +45,7 @@ from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustError
 from airflow_provider_adjust.s2s.events.event import form_encoded
 from airflow_provider_adjust.s2s.events.first_contact import check_columns
+from airflow_provider_adjust.s2s.ledger.erase import mention_of
 from airflow_provider_adjust.sql_rows import column_names
 
 PACKAGE = Path(airflow_provider_adjust.__file__).parent
@@ -55,7 +59,10 @@ SEARCHING = ("search", "sub", "subn", "split", "findall", "finditer")
 BOUNDED = {"airflow_provider_adjust.s2s.answers.classify._TAG.sub": classify._LONGEST_SEARCHED}
 #: Functions that make patterns from their arguments, and objects that hold such patterns.
 MADE: dict[str, list[Any]] = {
+    "cli/words.py": [Words(ADJUST.commands[2])._names.sub],  # type: ignore[arg-type,union-attr] # the command that sends
     "files/csv_quoting.py": [Quoting(None), Quoting("\\"), Quoting("^")],
+    "files/erasing.py": [as_a_word("order-1").search],
+    "s2s/ledger/erase.py": [mention_of("order-1").sub],
 }
 
 Find = Callable[[str], object]

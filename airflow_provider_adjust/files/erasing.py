@@ -49,7 +49,12 @@ class Device:
             return any(map(self.is_in, entry))
         if len(self.value) < _LONG_ENOUGH or not isinstance(entry, str | int):
             return False
-        return re.search(rf"(?<!\w){re.escape(self.value)}(?!\w)", str(entry), re.IGNORECASE) is not None
+        return as_a_word(self.value).search(str(entry)) is not None
+
+
+def as_a_word(value: str) -> re.Pattern[str]:
+    """Finds the value where no letter or digit touches it."""
+    return re.compile(rf"(?<!\w){re.escape(value)}(?!\w)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,8 @@ _MOST_NEAR = 3
 #: How alike two names must be so that one is suggested for the other.
 _ALIKE = 0.75
 _MOST_SHOWN = 40
+#: Columns among which the nearest name is searched.
+_MOST_COMPARED = 1_000
 #: A longer name is not offered for pasting.
 _LONGEST_PASTED = 100
 
@@ -146,7 +148,7 @@ class _Contact:
         for argument in arguments:
             for column in named[argument]:
                 if column not in self._names:
-                    near = nearest_names(column, map(str, self._names), most=1)
+                    near = nearest_names(column, map(str, self._names[:_MOST_COMPARED]), most=1)
                     yield f"it has no column {quote(column)}, which {argument} names{f' ({quote(near[0])}?)' if near else ''}"
 
     def missing(self) -> Iterator[str]:
@@ -217,7 +219,8 @@ class _Contact:
         """A parameter for each unknown column for which one is likely, none of them twice."""
         taken = set(self._given)
         found: dict[Any, str] = {}
-        for name in self._unknown:
+        # What was read is shown as far as this, and a comparison with every known name takes its time.
+        for name in self._unknown[:_MOST_SHOWN]:
             for candidate in self._candidates(name, _ALIKE):
                 if candidate not in taken and not (candidate in _TIMES and taken & _TIMES):
                     found[name] = candidate

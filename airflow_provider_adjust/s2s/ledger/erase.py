@@ -154,6 +154,11 @@ def _blank(status: str, erased: int, try_id: int, now: datetime) -> dict[str, An
     }
 
 
+def mention_of(event_id: str) -> re.Pattern[str]:
+    """Finds the event as messages name it."""
+    return re.compile(rf"\bevent {re.escape(escape(event_id, _LONGEST_SHOWN_ID))}(?![\w-])")
+
+
 def _erase_from_errors(connection: sa.Connection, event_ids: Sequence[str]) -> int:
     """An error may name the event that it is about."""
     count = 0
@@ -161,7 +166,7 @@ def _erase_from_errors(connection: sa.Connection, event_ids: Sequence[str]) -> i
     for number, error in connection.execute(names_one).all():
         text = error
         for event_id in event_ids:
-            text = re.sub(rf"\bevent {re.escape(escape(event_id, _LONGEST_SHOWN_ID))}(?![\w-])", "event ***", text)
+            text = mention_of(event_id).sub("event ***", text)
         if text != error:
             connection.execute(sa.update(tries).where(tries.c.id == number).values(error=text))
             count += 1
