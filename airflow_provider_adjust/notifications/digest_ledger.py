@@ -32,6 +32,8 @@ SEEN_WITHIN = timedelta(days=7)
 #: What tries send outside of a DAG: the command line, plain Python.
 _NO_DAG = ""
 _ARRIVED = frozenset({Outcome.DELIVERED.value, Outcome.DUPLICATE.value})
+#: No parameter: Postgres would not know the expression that is selected for the one that is grouped by.
+_EMPTY: sa.ColumnElement[str] = sa.literal_column("''")
 _BY_EARLIER_TRY = "by_earlier_try"
 _LOST_ANSWER = "no_answer"
 
@@ -131,7 +133,7 @@ def _seen(connection: sa.Connection, end: datetime) -> set[str]:
 def _counts(connection: sa.Connection, ids: Sequence[int]) -> dict[int, Counts]:
     """The counts of each try. What a try was sending when it ended is in doubt."""
     found: dict[int, Counts] = defaultdict(Counts)
-    environment = sa.func.coalesce(scopes.c.environment, "")
+    environment = sa.func.coalesce(scopes.c.environment, _EMPTY)
     for start in range(0, len(ids), 500):
         some = ids[start : start + 500]
         keys = (
@@ -139,13 +141,13 @@ def _counts(connection: sa.Connection, ids: Sequence[int]) -> dict[int, Counts]:
             environment,
             totals.c.outcome,
             totals.c.reason,
-            sa.func.coalesce(totals.c.currency, ""),
+            sa.func.coalesce(totals.c.currency, _EMPTY),
         )
         sums = sa.select(*keys, sa.func.sum(totals.c.events), sa.func.sum(totals.c.revenue))
         sums = sums.join(scopes, scopes.c.id == totals.c.scope_id, isouter=True).where(totals.c.try_id.in_(some))
         for try_id, *key, count, amount in connection.execute(sums.group_by(*keys)):
             found[try_id].add(Key(*key), int(count), _in_cents(amount))
-        open_keys = (events.c.try_id, environment, sa.func.coalesce(events.c.currency, ""))
+        open_keys = (events.c.try_id, environment, sa.func.coalesce(events.c.currency, _EMPTY))
         open_sums = sa.select(*open_keys, sa.func.count(), sa.func.sum(events.c.revenue))
         open_sums = open_sums.join(scopes, scopes.c.id == events.c.scope_id).join(tries, tries.c.id == events.c.try_id)
         is_left = (tries.c.ended_at.is_not(None)) | (tries.c.lease_until <= database_now(connection))
