@@ -74,6 +74,8 @@ class DagCounts:
     counts: Counts = field(default_factory=Counts)
     states: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    #: The environments of a DAG that has counted nothing.
+    set_up_for: set[str] = field(default_factory=set)
 
 
 class _Try(NamedTuple):
@@ -81,6 +83,7 @@ class _Try(NamedTuple):
     task: tuple[str, str, str, int]
     state: str
     error: str
+    environment: str
 
 
 def read_window(
@@ -91,10 +94,14 @@ def read_window(
     :param start: in UTC, without an offset, as ``end``, which is no longer in the window.
     :param dag_ids: the DAGs; None for all. Named ones are expected, else those that the ledger has from the last 7 days.
     """
-    if not sa.inspect(connection).has_table(tries.name):
+    inspector = sa.inspect(connection)
+    if not inspector.has_table(tries.name):
         return [], sorted(dag_ids or ())  # nothing was ever sent
-    found = list(_tries(connection, start, end, dag_ids))
-    counted = _counts(connection, [each.id for each in found])
+    # A ledger of an older shape, until the next task that sends, has no such column.
+    has_environment = "environment" in {column["name"] for column in inspector.get_columns(tries.name)}
+    set_up_for = tries.c.environment if has_environment else _EMPTY
+    found = list(_tries(connection, start, end, dag_ids, set_up_for))
+    counted = _counts(connection, [each.id for each in found], set_up_for)
     by_task: dict[tuple[str, str, str, int], list[_Try]] = defaultdict(list)
     for each in found:
         by_task[each.task].append(each)
@@ -104,23 +111,37 @@ def read_window(
         dag.counts.take(_folded([counted[each.id] for each in its_tries]))
         dag.states.append(its_tries[-1].state)
         dag.errors.append(its_tries[-1].error)
+        dag.set_up_for.add(its_tries[-1].environment)
     expected = set(dag_ids) if dag_ids is not None else _seen(connection, end)
     return sorted(dags.values(), key=lambda dag: dag.dag_id), sorted(expected - dags.keys())
 
 
 def _tries(
-    connection: sa.Connection, start: datetime, end: datetime, dag_ids: Collection[str] | None
+    connection: sa.Connection,
+    start: datetime,
+    end: datetime,
+    dag_ids: Collection[str] | None,
+    set_up_for: sa.ColumnElement[str],
 ) -> Iterator[_Try]:
     """The tries in their order. One whose lease has run out is lost, although nobody has written it down."""
     now = database_now(connection)
     columns = tries.c
-    query = sa.select(tries).where(columns.started_at >= start, columns.started_at < end, columns.dag_id != _NO_DAG)
+    task_columns = (columns.dag_id, columns.run_id, columns.task_id, columns.map_index)
+    selected = (
+        columns.id,
+        *task_columns,
+        columns.state,
+        columns.error,
+        columns.lease_until,
+        set_up_for.label("set_up_for"),
+    )
+    query = sa.select(*selected).where(columns.started_at >= start, columns.started_at < end, columns.dag_id != _NO_DAG)
     if dag_ids is not None:
         query = query.where(columns.dag_id.in_(dag_ids))
     for row in connection.execute(query.order_by(columns.id)):
         is_lost = row.state == RUNNING and row.lease_until <= now
         task = (row.dag_id, row.run_id, row.task_id, row.map_index)
-        yield _Try(row.id, task, LOST if is_lost else row.state, row.error)
+        yield _Try(row.id, task, LOST if is_lost else row.state, row.error, row.set_up_for)
 
 
 def _seen(connection: sa.Connection, end: datetime) -> set[str]:
@@ -130,10 +151,11 @@ def _seen(connection: sa.Connection, end: datetime) -> set[str]:
     return set(connection.scalars(query)) - {_NO_DAG}
 
 
-def _counts(connection: sa.Connection, ids: Sequence[int]) -> dict[int, Counts]:
+def _counts(connection: sa.Connection, ids: Sequence[int], set_up_for: sa.ColumnElement[str]) -> dict[int, Counts]:
     """The counts of each try. What a try was sending when it ended is in doubt."""
     found: dict[int, Counts] = defaultdict(Counts)
-    environment = sa.func.coalesce(scopes.c.environment, _EMPTY)
+    # A row that could not be read is of no scope: it has the environment that its try was set up for.
+    environment = sa.func.coalesce(scopes.c.environment, set_up_for, _EMPTY)
     for start in range(0, len(ids), 500):
         some = ids[start : start + 500]
         keys = (
@@ -144,7 +166,11 @@ def _counts(connection: sa.Connection, ids: Sequence[int]) -> dict[int, Counts]:
             sa.func.coalesce(totals.c.currency, _EMPTY),
         )
         sums = sa.select(*keys, sa.func.sum(totals.c.events), sa.func.sum(totals.c.revenue))
-        sums = sums.join(scopes, scopes.c.id == totals.c.scope_id, isouter=True).where(totals.c.try_id.in_(some))
+        sums = (
+            sums.join(tries, tries.c.id == totals.c.try_id)
+            .join(scopes, scopes.c.id == totals.c.scope_id, isouter=True)
+            .where(totals.c.try_id.in_(some))
+        )
         for try_id, *key, count, amount in connection.execute(sums.group_by(*keys)):
             found[try_id].add(Key(*key), int(count), _in_cents(amount))
         open_keys = (events.c.try_id, environment, sa.func.coalesce(events.c.currency, _EMPTY))

@@ -44,6 +44,8 @@ class DigestLine:
 
 def lines_of(dag: DagCounts) -> Iterator[DigestLine]:
     counts, environments = _placed(dag.counts)
+    if not counts.events:
+        environments = sorted(dag.set_up_for)
     state = _worst(dag.states)
     error = next((each for each in dag.errors if each), "")
     for environment in environments:

@@ -256,6 +256,20 @@ def test_a_ledger_or_a_recipient_that_cannot_be_used_fails_the_task(engine: sa.E
         digest(slack_conn_id="slack_api")
 
 
+def test_what_was_not_read_is_of_the_environment_that_its_try_was_set_up_for(engine: sa.Engine) -> None:
+    unread = bad("not_a_row", 3, outcome="invalid", scope_id=None, day=None)
+    add_try(engine, "rows", [good(1), unread], environment="sandbox")
+    add_try(engine, "nothing", [], environment="production", state="failed", error="SourceUnavailable: it is away")
+    assert lines(digest()) == [
+        ("FAILED", "nothing", "production", 0, 0),
+        ("INCOMPLETE", "rows", "sandbox", 0, 3),
+        ("OK", "rows", "production", 1, 0),
+    ]
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE adjust_try DROP COLUMN environment")  # an older ledger
+    assert lines(digest())[1:] == [("INCOMPLETE", "rows", "production", 1, 3)]
+
+
 def test_a_task_that_runs_now_is_running(engine: sa.Engine) -> None:
     metadata.drop_all(engine)
     task = TaskInstanceId("dag", "run", "send", -1, 1)
