@@ -1,12 +1,8 @@
-"""What the ledger knows of the tries of a window, per DAG and environment, for the daily digest.
-
-A task instance may have several tries. What one of them delivered counts once: a later try that reads the row again counts it
-as settled by an earlier try. What was refused counts in each try that read it, so there the last reading counts.
-"""
+"""What the ledger knows of the tries of a window, per DAG and environment, for the daily digest."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,6 +11,7 @@ from typing import NamedTuple
 
 import sqlalchemy as sa
 
+from airflow_provider_adjust.notifications.digest_counts import Counts, Key, folded
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.ledger.schema import (
     SENDING,
@@ -31,39 +28,9 @@ from airflow_provider_adjust.s2s.ledger.tries import LOST, RUNNING
 SEEN_WITHIN = timedelta(days=7)
 #: What tries send outside of a DAG: the command line, plain Python.
 _NO_DAG = ""
-_ARRIVED = frozenset({Outcome.DELIVERED.value, Outcome.DUPLICATE.value})
 #: No parameter: Postgres would not know the expression that is selected for the one that is grouped by.
 _EMPTY: sa.ColumnElement[str] = sa.literal_column("''")
-_BY_EARLIER_TRY = "by_earlier_try"
 _LOST_ANSWER = "no_answer"
-
-
-class Key(NamedTuple):
-    """What is counted together. A row that could not be read has no environment."""
-
-    environment: str
-    outcome: str
-    reason: str
-    currency: str
-
-
-@dataclass
-class Counts:
-    """Events and revenue by key."""
-
-    events: Counter[Key] = field(default_factory=Counter)
-    revenue: dict[Key, Decimal] = field(default_factory=dict)
-
-    def add(self, key: Key, count: int, amount: Decimal | None) -> None:
-        self.events[key] += count
-        if amount is not None and key.currency:
-            self.revenue[key] = self.revenue.get(key, Decimal(0)) + amount
-
-    def take(self, other: Counts, outcomes: Collection[str] | None = None) -> None:
-        """Add the other's, or those of the outcomes only."""
-        for key, count in other.events.items():
-            if outcomes is None or key.outcome in outcomes:
-                self.add(key, count, other.revenue.get(key))
 
 
 @dataclass
@@ -108,7 +75,7 @@ def read_window(
     dags: dict[str, DagCounts] = {}
     for task, its_tries in by_task.items():
         dag = dags.setdefault(task[0], DagCounts(task[0]))
-        dag.counts.take(_folded([counted[each.id] for each in its_tries]))
+        dag.counts.take(folded([counted[each.id] for each in its_tries]))
         dag.states.append(its_tries[-1].state)
         dag.errors.append(its_tries[-1].error)
         dag.set_up_for.add(its_tries[-1].environment)
@@ -184,23 +151,6 @@ def _counts(connection: sa.Connection, ids: Sequence[int], set_up_for: sa.Column
             lost = Key(where, Outcome.IN_DOUBT.value, _LOST_ANSWER, currency)
             found[try_id].add(lost, int(count), _in_cents(amount))
     return found
-
-
-def _folded(its_tries: Sequence[Counts]) -> Counts:
-    """The tries of one task instance as one: what arrived adds up, and of the rest the last reading of a row counts."""
-    whole = Counts()
-    for counts in its_tries:
-        before, whole = whole, Counts()
-        # With a checkpoint a try reads on where the last one stopped, and its counts are of other rows.
-        reads_again = counts.events.total() >= before.events.total() or any(
-            key.reason == _BY_EARLIER_TRY for key in counts.events
-        )
-        whole.take(counts)
-        whole.take(before, _ARRIVED if reads_again else _SETTLED)
-    return whole
-
-
-_SETTLED = frozenset(outcome.value for outcome in Outcome if outcome is not Outcome.HELD)
 
 
 def _in_cents(amount: Decimal | None) -> Decimal | None:
