@@ -22,7 +22,7 @@ from airflow_provider_adjust.operators.adjust_delivery_digest import AdjustDeliv
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
-from airflow_provider_adjust.s2s.ledger.schema import metadata, tries
+from airflow_provider_adjust.s2s.ledger.schema import drop_all, metadata, tries
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -92,10 +92,12 @@ def postgres(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> Iterator[sa.
     known = {"host": address.host or address.query["host"], "login": address.username, "schema": address.database}
     monkeypatch.setenv("AIRFLOW_CONN_ADJUST_LEDGER", json.dumps({"conn_type": "postgres", **known}))
     engine = sa.create_engine(address.set(drivername="postgresql+psycopg"))
-    metadata.drop_all(engine)
-    metadata.create_all(engine)
+    with engine.begin() as connection:
+        drop_all(connection)
+        metadata.create_all(connection)
     yield engine
-    metadata.drop_all(engine)
+    with engine.begin() as connection:
+        drop_all(connection)
     engine.dispose()
 
 
