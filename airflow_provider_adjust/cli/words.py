@@ -12,10 +12,8 @@ from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 
 #: A remedy as Python source, as first contact offers it for pasting.
 _PASTED = re.compile(r"\b(column_map|ignore_columns|id_field)=([{\[\"].*)$", re.MULTILINE)
-_PHRASES = (
-    (re.compile(r"\bset it in the operator\b"), "set it by its flag"),
-    (re.compile(r"\bthe operator\b"), "the command line"),
-)
+_TO_SET = re.compile(r"\b(\w+); set it in the operator\b")
+_OPERATOR = re.compile(r"\bthe operator\b")
 #: Where a message names an argument otherwise than the command's flag.
 _ALSO_CALLED = {"older_than_days": "older_than"}
 
@@ -41,8 +39,8 @@ class Words:
         if self._names is None:
             return text
         text = _PASTED.sub(self._as_flags, text)
-        for phrase, words in _PHRASES:
-            text = phrase.sub(words, text)
+        text = _TO_SET.sub(lambda found: f"{found[1]}; give --{found[1].replace('_', '-')}", text)
+        text = _OPERATOR.sub("the command line", text)
         return self._names.sub(lambda found: self._flags[found[0]], text)
 
     def _as_flags(self, found: re.Match[str]) -> str:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_adjust.notifications.digest_ledger import Counts, DagCounts, Key
+from airflow_provider_adjust.notifications.digest_counts import Counts, Key
+from airflow_provider_adjust.notifications.digest_ledger import DagCounts
 from airflow_provider_adjust.s2s.answers.outcome import Outcome, is_undelivered
 from airflow_provider_adjust.s2s.ledger.tries import FAILED, LOST, RUNNING
 
@@ -44,6 +45,8 @@ class DigestLine:
 
 def lines_of(dag: DagCounts) -> Iterator[DigestLine]:
     counts, environments = _placed(dag.counts)
+    if not counts.events:
+        environments = sorted(dag.set_up_for)
     state = _worst(dag.states)
     error = next((each for each in dag.errors if each), "")
     for environment in environments:

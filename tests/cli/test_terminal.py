@@ -85,7 +85,7 @@ def test_messages_name_flags_and_leave_what_is_quoted() -> None:
         # Adjust's parameters, which are columns, and an argument that the command does not have.
         ("the event has no event_token, app_token", "the event has no event_token, app_token"),
         ("route_by needs a mapping", "route_by needs a mapping"),
-        ("missing: event_token; set it in the operator, or select it", "missing: event_token; set it by its flag, or select it"),
+        ("missing: event_token; set it in the operator, or select it", "missing: event_token; give --event-token, or select it"),
         ("in the connection, the operator or the row", "in the connection, the command line or the row"),
         ('meant: column_map={"a b": "idfa", "x": "adid"}', "meant: --column-map 'a b=idfa' --column-map x=adid"),
         ('  drop: ignore_columns=["a", "b"]\n  more', "  drop: --ignore-columns a --ignore-columns b\n  more"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -16,11 +17,12 @@ from notifications.conftest import Inbox, Slack, inbox, slack
 from operators.adjust_account import EVENT_TOKEN, device, purchase, reveals
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
+from airflow_provider_adjust.notifications.digest_ledger import read_window
 from airflow_provider_adjust.operators.adjust_delivery_digest import AdjustDeliveryDigestOperator
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
-from airflow_provider_adjust.s2s.ledger.schema import metadata, tries
+from airflow_provider_adjust.s2s.ledger.schema import drop_all, metadata, tries
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -81,6 +83,36 @@ def good(events: int, revenue: str = "1.25", **more: Any) -> dict[str, Any]:
 def bad(reason: str, events: int, revenue: str | None = None, outcome: str = "rejected", **more: Any) -> dict[str, Any]:
     money = {} if revenue is None else {"revenue": Decimal(revenue), "currency": "USD"}
     return {"outcome": outcome, "reason": reason, "events": events} | money | more
+
+
+@pytest.fixture
+def postgres(monkeypatch: pytest.MonkeyPatch, postgres_url: str) -> Iterator[sa.Engine]:
+    """The same on Postgres, with the driver that has parameters on the server's side."""
+    address = sa.make_url(postgres_url)
+    known = {"host": address.host or address.query["host"], "login": address.username, "schema": address.database}
+    monkeypatch.setenv("AIRFLOW_CONN_ADJUST_LEDGER", json.dumps({"conn_type": "postgres", **known}))
+    engine = sa.create_engine(address.set(drivername="postgresql+psycopg"))
+    with engine.begin() as connection:
+        drop_all(connection)
+        metadata.create_all(connection)
+    yield engine
+    with engine.begin() as connection:
+        drop_all(connection)
+    engine.dispose()
+
+
+def test_the_queries_run_on_postgres(postgres: sa.Engine) -> None:
+    add_try(postgres, "partly", [good(5), bad("not_a_row", 2, outcome="invalid", scope_id=None, day=None)])
+    row = {"app_token": "a", "event_token": "t", "environment": "sandbox", "event_id": "1", "dag_id": "lost"}
+    with postgres.begin() as connection:
+        more = {"status": "sending", "occurred_at": NIGHT, "revenue": Decimal(4), "currency": "USD"}
+        write_deliveries(connection, [row | more])
+    found = [("KILLED", "lost", "sandbox", 0, 1), ("INCOMPLETE", "partly", "production", 5, 2)]
+    assert lines(digest()) == found
+    with postgres.connect() as connection:
+        start, end = (CONTEXT[name].replace(tzinfo=None) for name in ("data_interval_start", "data_interval_end"))
+        dags, missing = read_window(connection, start, end, None)
+    assert ([dag.dag_id for dag in dags], missing) == (["lost", "partly"], [])
 
 
 def test_each_dag_and_environment_has_a_line_and_the_worst_comes_first(engine: sa.Engine) -> None:
@@ -224,6 +256,20 @@ def test_real_deliveries_are_told_and_reveal_nothing(
 def test_a_ledger_or_a_recipient_that_cannot_be_used_fails_the_task(engine: sa.Engine) -> None:
     with pytest.raises(AirflowFailException, match="slack_conn_id needs slack_channel"):
         digest(slack_conn_id="slack_api")
+
+
+def test_what_was_not_read_is_of_the_environment_that_its_try_was_set_up_for(engine: sa.Engine) -> None:
+    unread = bad("not_a_row", 3, outcome="invalid", scope_id=None, day=None)
+    add_try(engine, "rows", [good(1), unread], environment="sandbox")
+    add_try(engine, "nothing", [], environment="production", state="failed", error="SourceUnavailable: it is away")
+    assert lines(digest()) == [
+        ("FAILED", "nothing", "production", 0, 0),
+        ("INCOMPLETE", "rows", "sandbox", 0, 3),
+        ("OK", "rows", "production", 1, 0),
+    ]
+    with engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE adjust_try DROP COLUMN environment")  # an older ledger
+    assert lines(digest())[1:] == [("INCOMPLETE", "rows", "production", 1, 3)]
 
 
 def test_a_task_that_runs_now_is_running(engine: sa.Engine) -> None:

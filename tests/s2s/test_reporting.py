@@ -56,6 +56,18 @@ def _counted(**outcomes: int) -> DeliverySummary:
 # --- counts -----------------------------------------------------------------------------------------------------------
 
 
+def test_a_dry_run_adds_up_what_it_would_send_by_currency() -> None:
+    dry = [_receipt("skipped", "dry_run", revenue="2.50", currency="USD")] * 2
+    summary = _summary(*dry, _receipt("skipped", "delivered_before"))
+    assert DeliverySummary.from_state(summary.as_state()) == summary
+    assert "skipped       3  1 settled by earlier runs" in summary_table(summary)
+    summary = _summary(*dry, _receipt("skipped", "dry_run", revenue="1.005", currency="EUR"))
+    assert "skipped       3  1.005 EUR, 5.00 USD" in summary_table(summary)
+    before = summary.as_state()
+    del before["unsent_revenue"]  # an older version's checkpoint
+    assert DeliverySummary.from_state(before).unsent_revenue == {}
+
+
 def test_a_summary_counts_outcomes_reasons_revenue_and_times() -> None:
     summary = _summary(
         _receipt("delivered", revenue="0.10", currency="USD", created_at=NOW - timedelta(hours=2)),
