@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from re import _constants as kinds  # type: ignore[attr-defined]
 from re import _parser as parser  # type: ignore[attr-defined]
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 from airflow.sdk import Connection
@@ -59,10 +59,10 @@ SEARCHING = ("search", "sub", "subn", "split", "findall", "finditer")
 BOUNDED = {"airflow_provider_adjust.s2s.answers.classify._TAG.sub": classify._LONGEST_SEARCHED}
 #: Functions that make patterns from their arguments, and objects that hold such patterns.
 MADE: dict[str, list[Any]] = {
-    "cli/words.py": [Words(ADJUST.commands[2])._names.sub],  # type: ignore[arg-type,union-attr] # the command that sends
+    "cli/words.py": [SimpleNamespace(names=Words(ADJUST.commands[2])._names.sub)],  # type: ignore[arg-type,union-attr] # the command that sends
     "files/csv_quoting.py": [Quoting(None), Quoting("\\"), Quoting("^")],
-    "files/erasing.py": [as_a_word("order-1").search],
-    "s2s/ledger/erase.py": [mention_of("order-1").sub],
+    "files/erasing.py": [SimpleNamespace(word=as_a_word("order-1").search)],
+    "s2s/ledger/erase.py": [SimpleNamespace(mention=mention_of("order-1").sub)],
 }
 
 Find = Callable[[str], object]
