@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import pkgutil
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 from own_warehouses import CONNECTION, DRIVERS, MODULES, POSTGRES_HOOK, Warehouse, is_installed, warehouse_of
+
+from airflow_provider_adjust import sql_rows
 
 
 def needs(*modules: str) -> pytest.MarkDecorator:
@@ -28,5 +31,7 @@ def warehouse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     # What a hook is made from is put back at the end.
     monkeypatch.setitem(os.environ, CONNECTION, "")
     monkeypatch.setattr(f"{POSTGRES_HOOK}.USE_PSYCOPG3", pkgutil.resolve_name(POSTGRES_HOOK).USE_PSYCOPG3)
+    if driver.hook.endswith(":PyMySqlHook"):
+        monkeypatch.setitem(cast("dict[str, str]", sql_rows._HOOKS_THAT_QUERY), "mysql", driver.hook)
     with warehouse_of(driver, request.getfixturevalue(f"{driver.server}_url")) as made:
         yield made
