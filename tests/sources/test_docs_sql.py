@@ -36,6 +36,8 @@ DIALECTS = {
     "SQL Server and ODBC": "tsql",
 }
 
+PLACEHOLDER = re.compile(r"%\(\w+\)s|%s|\?|[:$](since|until)\b")
+
 Parameters = Mapping[str, str] | Sequence[str]
 
 
@@ -85,7 +87,7 @@ def inserts(target: str, time: str = "'{:%F %T.%f}+00:00'", *, backslash: str = 
         return "NULL" if value is None else "'" + value.replace("'", "''").replace("\\", backslash) + "'"
 
     return [
-        f"INSERT INTO {target} VALUES ({text(order_id)}, {time.format(SINCE + timedelta(seconds=seconds))}, {amount!r}, "  # noqa: S608
+        f"INSERT INTO {target} VALUES ({text(order_id)}, {time.format(SINCE + timedelta(seconds=seconds))}, {amount!r}, "
         f"{text(currency)}, {text(device)}, {text(shop)}, {text(coupon)})"
         for order_id, seconds, amount, currency, device, shop, coupon in PURCHASES
     ]
@@ -106,7 +108,9 @@ def check(hook: DbApiHook, query: str, parameters: Parameters | None, *, digits:
         seconds, revenue, currency, device, callback_params = SENT[event.event_id]
         params = event.params
         assert int(params["created_at_unix"]) == int(SINCE.timestamp()) + seconds, event.event_id
-        assert params["revenue"] == revenue if digits else Decimal(params["revenue"]) == Decimal(revenue), event.event_id
+        assert params["revenue"] == revenue if digits else Decimal(params["revenue"]) == Decimal(revenue), (
+            event.event_id
+        )
         assert (params["currency"], params["gps_adid"]) == (currency, device), event.event_id
         assert json.loads(params["callback_params"]) == callback_params, event.event_id
 
@@ -167,7 +171,7 @@ def duckdb_hook(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> DbApiHook:
     """A DuckDB with the purchases."""
     import duckdb
 
-    path = str(tmp_path / "shop.duckdb")
+    path = str(tmp_path / "warehouse.duckdb")
     with duckdb.connect(path) as connection:
         connection.execute("CREATE SCHEMA shop")
         connection.execute(
@@ -186,11 +190,13 @@ def test_the_query_of_duckdb(duckdb_hook: DbApiHook) -> None:
 
 
 @needs("duckdb", "duckdb_provider", "pytz")
-def test_the_query_of_bigquery_on_duckdb(duckdb_hook: DbApiHook) -> None:
-    """Translated, with the values put in as BigQuery's hook does. BigQuery's NUMERIC prints no zeros at the end."""
-    query = query_of("BigQuery") % {name: f"'{value}'" for name, value in IN_TOKYO.items()}
-    [translated] = sqlglot.transpile(query, read="bigquery", write="duckdb")
-    check(duckdb_hook, translated, None, digits=False)
+@pytest.mark.parametrize("section", ["BigQuery", "Databricks", "Trino"])
+def test_the_query_of_a_warehouse_that_needs_an_account_on_duckdb(duckdb_hook: DbApiHook, section: str) -> None:
+    """Translated, with the values in it. BigQuery's NUMERIC prints no zeros at the end."""
+    values = iter(IN_TOKYO.values())
+    query = PLACEHOLDER.sub(lambda _: f"'{next(values)}'", query_of(section))
+    [translated] = sqlglot.transpile(query, read=DIALECTS[section], write="duckdb")
+    check(duckdb_hook, translated, None, digits=section != "BigQuery")
 
 
 @pytest.fixture
@@ -218,6 +224,36 @@ def test_the_query_of_snowflake_on_fakesnow(snowflake_hook: DbApiHook) -> None:
     check(snowflake_hook, query_of("Snowflake"), IN_TOKYO)
 
 
+class ChDbHook(DbApiHook):
+    """ClickHouse's engine within this process. Airflow's own hook needs a server, and puts the values in as the test does."""
+
+    conn_name_attr = "folder"
+
+    def get_conn(self) -> Any:
+        from chdb import dbapi
+
+        return dbapi.connect(path=self.get_conn_id())
+
+
+@needs("chdb")
+def test_the_query_of_clickhouse_on_chdb(tmp_path: Path) -> None:
+    """Also where the table's index is a time of another precision than the interval's. Its decimals print no zeros."""
+    hook = ChDbHook(str(tmp_path))
+    connection = hook.get_conn()
+    query = query_of("ClickHouse") % {name: f"'{value}'" for name, value in IN_TOKYO.items()}
+    connection.cursor().execute("CREATE DATABASE shop")
+    for kind in ("DateTime64(6)", "DateTime64(3, 'America/New_York')", "DateTime"):
+        for statement in (
+            "DROP TABLE IF EXISTS shop.purchases",
+            f"CREATE TABLE shop.purchases (order_id String, purchased_at {kind}, amount Float64, currency String,"
+            " gps_adid UUID, shop String, coupon Nullable(String)) ENGINE = MergeTree ORDER BY purchased_at",
+            *inserts("shop.purchases", "toDateTime64('{:%F %T.%f}', 6, 'UTC')", backslash="\\\\"),
+        ):
+            connection.cursor().execute(statement)
+        check(hook, query, None, digits=False)
+    connection.close()
+
+
 # -- all of them ---------------------------------------------------------------------------------------------------------
 
 
@@ -227,9 +263,9 @@ def test_every_query_has_its_dialect() -> None:
 
 @table(("section", "dialect"), DIALECTS.items())
 def test_every_query_is_of_its_dialect_and_in_the_order_of_time(section: str, dialect: str) -> None:
-    query = re.sub(r"%\(\w+\)s|%s|\?|[:$](since|until)\b", f"'{SINCE.isoformat()}'", query_of(section))
+    query = PLACEHOLDER.sub(f"'{SINCE.isoformat()}'", query_of(section))
     [statement] = sqlglot.parse(query, read=dialect)
-    assert statement is not None
+    assert isinstance(statement, sqlglot.exp.Select)
     assert not list(statement.find_all(sqlglot.exp.Command)), "sqlglot calls a command what it cannot parse"
     columns = [column.removesuffix("_unix") for column in statement.named_selects]
     assert columns == ["order_id", "created_at", "revenue", "currency", "gps_adid", "callback_params"]
