@@ -135,8 +135,8 @@ def test_the_query_of_postgres(warehouse: Warehouse) -> None:
 
 
 @drivers("psycopg2", "psycopg3", "redshift_connector")
-def test_the_query_of_redshift_on_postgres(warehouse: Warehouse) -> None:
-    """Redshift has functions that Postgres lacks; here they are made of Postgres' own."""
+def test_the_query_of_redshift_on_postgres(warehouse: Warehouse, caplog: pytest.LogCaptureFixture) -> None:
+    """Redshift has functions that Postgres lacks; here they are made of Postgres' own. The placeholders suit its cursor."""
     fill_postgres(warehouse)
     warehouse.run(
         "ALTER TABLE shop.purchases ALTER COLUMN gps_adid TYPE TEXT",
@@ -148,6 +148,7 @@ def test_the_query_of_redshift_on_postgres(warehouse: Warehouse) -> None:
         "CREATE FUNCTION shop.json_serialize(given JSON) RETURNS TEXT LANGUAGE SQL AS 'SELECT given #>> ''{}'''"
     )
     check(warehouse.hook(), query, list(IN_TOKYO.values()))
+    assert "cannot be read through a cursor" not in caplog.text
 
 
 @drivers("pymysql", "mysqlclient", "mysql-connector")
