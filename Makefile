@@ -10,6 +10,9 @@ PY := $(VENV)/bin/python
 RUNTIME := .venv-runtime
 # Only here is the FAB auth manager, since Airflow lists what is installed.
 FAB := .venv-fab
+# The drivers of databases that PyPI has. fakesnow, a stand-in for Snowflake, contradicts the pins: its test is skipped.
+WAREHOUSES := .venv-warehouses
+HEADERS := gcc, pkg-config, libmariadb-dev
 UV := $(VENV)/bin/uv
 # The releases that the tests, the demo and CI use, by the digests of their files; scripts/pin_dependencies.py writes them.
 # Only pyproject.toml binds a user of the provider.
@@ -41,7 +44,7 @@ COVERAGE ?=
 SCREENSHOTS ?=
 SUITE ?= slow
 
-.PHONY: help demo ui test test-slow test-all lint docs bench faults crashes fuzz release clean \
+.PHONY: help demo ui test test-slow test-warehouses test-all lint docs bench faults crashes fuzz release clean \
 	suite.slow suite.celery suite.fab suite.mutants suite.thorough screenshots.
 ENOUGH_KILLED := import json, sys; \
 	found = json.load(open("mutants/mutmut-cicd-stats.json")); \
@@ -51,7 +54,7 @@ ENOUGH_KILLED := import json, sys; \
 COVERAGE_ARGS := --cov-branch --cov-report=term-missing:skip-covered
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.installed-demo ## See the provider deliver to a local stand-in for Adjust
 	$(PY) scripts/demo.py
@@ -91,6 +94,11 @@ suite.mutants: $(VENV)/.installed-mutants
 	HYPOTHESIS_PROFILE=mutants $(VENV)/bin/mutmut run
 	$(VENV)/bin/mutmut export-cicd-stats
 	$(PY) -c '$(ENOUGH_KILLED)'
+
+# What the system does not have skips its tests, which say so. Debian's names: mariadb-server, unixodbc, odbc-mariadb,
+# odbc-postgresql, default-jre-headless, libpostgresql-jdbc-java.
+test-warehouses: $(WAREHOUSES)/.installed ## Read through every database driver: real servers, and stand-ins for clouds
+	$(WAREHOUSES)/bin/python -m pytest tests/sources $(PYTEST_ARGS)
 
 test-all: $(VENV)/.installed-dev ## Test the wheel on every Airflow and Python (COMPATIBILITY_ARGS="--only 3.1" for one)
 	$(PY) scripts/compatibility.py $(COMPATIBILITY_ARGS)
@@ -139,7 +147,7 @@ release: $(VENV)/.installed-dev $(VENV)/.installed-release $(RUNTIME)/.installed
 	$(PY) scripts/vulnerabilities.py $(RUNTIME)
 
 clean: ## Remove the virtual environments and everything built
-	rm -rf $(VENV) $(RUNTIME) $(FAB) .demo .ui dist build mutants htmlcov .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) $(RUNTIME) $(FAB) $(WAREHOUSES) .demo .ui dist build mutants htmlcov .coverage .hypothesis .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The stamps make a second call instant, and are stale as soon as a dependency may have changed.
@@ -155,6 +163,12 @@ $(RUNTIME)/.installed: pyproject.toml $(LOCKED) | $(UV)
 $(FAB)/.installed: pyproject.toml $(LOCKED) | $(UV)
 	$(UV) venv --quiet --clear --python $(PY) $(FAB)
 	$(call install,$(FAB)/bin/python,--group fab,--editable .)
+	@touch $@
+
+$(WAREHOUSES)/.installed: pyproject.toml $(LOCKED) | $(UV)
+	$(UV) venv --quiet --clear --python $(PY) $(WAREHOUSES)
+	$(call install,$(WAREHOUSES)/bin/python,--group drivers,--editable .) || \
+		{ echo "mysqlclient is built here and needs headers; Debian has them in $(HEADERS)" >&2; exit 1; }
 	@touch $@
 
 $(UV):

@@ -126,7 +126,7 @@ class QueryRows(Iterator[dict[str, Any]]):
         used = set().union(*known_names)
         for name, column in zip(self.columns, self.description, strict=True):
             if name in used and (problem := source.problem_of(column)):
-                raise AdjustConfigurationError(f"the column {quote(name)} of the sql {problem}")
+                raise AdjustConfigurationError(f"the column {quote(name)} of the sql {escape(problem, 120)}")
         self.values = self._read(first)
 
     def __next__(self) -> dict[str, Any]:

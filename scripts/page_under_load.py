@@ -174,8 +174,11 @@ def api_server(home: Path, ledger: dict[str, Any], users: int) -> Iterator[tuple
                 client.post("/auth/token", json={"username": name, "password": "password"}).json()["access_token"]
                 for name in names
             ]
-            # The first request to a part of Airflow imports it.
-            client.get("/adjust/", headers={"Authorization": f"Bearer {tokens[0]}"}).raise_for_status()
+            # The first request to a part of Airflow imports it, and the first one to a view compiles its template.
+            for path, status in (("/adjust/", 200), ("/adjust/?last_day=x", 422)):
+                answer = client.get(path, headers={"Authorization": f"Bearer {tokens[0]}"})
+                if answer.status_code != status:
+                    raise RuntimeError(f"{path} answers {answer.status_code}: {answer.text[-1000:]}")
             for path in PROBES.values():
                 client.get(path).raise_for_status()
         yield url, tokens

@@ -34,7 +34,7 @@ class Warehouse(NamedTuple):
 
     title: str
     packages: tuple[str, ...]
-    #: The driver that the hook uses, which the provider brings or the packages name.
+    #: The driver that the hook uses, which the provider brings.
     driver: str
     hook: str
 
@@ -48,7 +48,7 @@ WAREHOUSES = {
     ),
     "redshift": Warehouse(
         "Amazon Redshift",
-        ("apache-airflow-providers-amazon", "redshift-connector"),
+        ("apache-airflow-providers-amazon",),
         "redshift-connector",
         "airflow.providers.amazon.aws.hooks.redshift_sql.RedshiftSQLHook",
     ),

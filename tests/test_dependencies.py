@@ -15,6 +15,7 @@ FOLDER = Path(airflow_provider_adjust.__path__[0])
 #: Imported only where a user has installed them.
 OPTIONAL = {
     "MySQLdb",
+    "airflow.providers.common.compat",  # the OpenLineage provider brings it
     "airflow.providers.openlineage",
     "airflow.providers.slack",
     "airflow.providers.smtp",

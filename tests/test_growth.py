@@ -30,7 +30,7 @@ import airflow_provider_adjust
 from airflow_provider_adjust.adjust_api.reports import read_report
 from airflow_provider_adjust.files.csv_quoting import Quoting
 from airflow_provider_adjust.files.csv_rows import csv_rows
-from airflow_provider_adjust.files.head import check_columns
+from airflow_provider_adjust.files.head import check_is_head
 from airflow_provider_adjust.files.json_rows import json_lines, json_list
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
 from airflow_provider_adjust.hooks.base_url import base_url
@@ -41,6 +41,7 @@ from airflow_provider_adjust.s2s.answers.reasons import reason_of
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustError
 from airflow_provider_adjust.s2s.events.event import form_encoded
+from airflow_provider_adjust.s2s.events.first_contact import check_columns
 from airflow_provider_adjust.sql_rows import column_names
 
 PACKAGE = Path(airflow_provider_adjust.__file__).parent
@@ -315,7 +316,8 @@ READING: dict[str, Callable[[str], Any]] = {
     "a name twice in JSON": lambda text: json_lines(io.StringIO(_twice(len(text))), "x"),
     "a name twice in a head": lambda text: check_columns(["created_at", *_names(len(text)), "7"], "x", RowOptions()),
     "columns": lambda text: column_names([(part,) for part in text.split(" ")] * 2),
-    "head": lambda text: check_columns(["created_at", *text, *text], "x", RowOptions()),
+    "head": lambda text: check_is_head([*text, *text], "x", RowOptions()),
+    "columns that are unknown": lambda text: check_columns(["created_at", *text, *text], "x", RowOptions()),
     "a report": lambda text: read_report(text.encode("utf-8", "replace"), ["day"], ["events"]),
     "form_encoded": lambda text: form_encoded({"a": text.encode("utf-8", "replace").decode()}),
     "Days": lambda text: Days.parse(text, "x"),

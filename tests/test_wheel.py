@@ -179,9 +179,9 @@ def test_the_ui_gets_the_form_and_what_a_dag_imports_needs_no_package_beyond_the
     assert shown["form"]["hook_name"] == "Adjust S2S"
     assert {name for name, field in standard.items() if field and field["hidden"]} == {"url_schema", "login"}
     assert (standard["host"]["title"], standard["host"]["placeholder"]) == ("Endpoint", "https://s2s.adjust.com")
-    # Airflow masks the standard password by itself; the other secret is one only by its declared format.
+    # Airflow masks the standard password by itself; the other secrets are secret only by their declared format.
     assert standard["password"]["title"] == "S2S security token"
-    assert shown["sensitive"] == ["api_token"]
+    assert shown["sensitive"] == ["api_token", "digest_key"]
     assert extra["api_token"]["schema"]["format"] == "password"
     assert extra["environment"]["schema"]["enum"] == ["production", "sandbox"]
     assert extra["environment"]["value"] is None

@@ -25,6 +25,7 @@ from airflow_provider_adjust.deliveries_page.budget import RETRY_AFTER_S, Budget
 from airflow_provider_adjust.deliveries_page.configuration import PREFIX, ledger_conn_ids
 from airflow_provider_adjust.deliveries_page.filters import Filters, InvalidCursor, Name
 from airflow_provider_adjust.deliveries_page.ledgers import LedgerReadError, LedgerSession, open_session
+from airflow_provider_adjust.deliveries_page.nights import Night, last_nights
 from airflow_provider_adjust.deliveries_page.rendering import render, root_of
 from airflow_provider_adjust.deliveries_page.summary import summarise
 
@@ -69,8 +70,28 @@ async def show_deliveries(request: Request, reader: CurrentReader, given: QueryF
         with open_session(_ledger(filters)) as ledger:
             dag_ids = _readable(ledger, reader)
             counts = queries.counts(ledger.connection, dag_ids, filters, now)
+            nights: list[Night] = (
+                [] if filters.is_about_runs else last_nights(ledger.connection, _chosen(dag_ids, filters), now)
+            )
         cut = len(counts) >= queries.MAX_COUNTS
-        return render(request, "deliveries.html", filters, dag_ids=dag_ids, summary=summarise(counts), cut=cut)
+        environments = sorted({each.environment for each in (*counts, *nights)} - {""})
+        # Never added up: test events are no revenue.
+        shown = filters.environment or (
+            "production" if "production" in environments else environments[0] if environments else None
+        )
+        counts = [each for each in counts if each.environment in {shown, ""}]
+        return render(
+            request,
+            "deliveries.html",
+            filters,
+            dag_ids=dag_ids,
+            summary=summarise(counts),
+            cut=cut,
+            nights=[night for night in nights if night.environment in {shown, ""}],
+            environments=environments,
+            shown_environment=shown,
+            now=now,
+        )
 
     return await budget.run(reader.user_id, answer)
 
@@ -124,6 +145,10 @@ def _to_deliveries(request: Request, reader: Reader, filters: Filters) -> Respon
                 filters = filters.model_copy(update={"ledger": conn_id})
                 break
     return RedirectResponse(f"{root_of(request)}/?{urlencode(filters.query())}", status_code=303)
+
+
+def _chosen(dag_ids: list[str], filters: Filters) -> list[str]:
+    return dag_ids if filters.dag_id is None else [each for each in dag_ids if each == filters.dag_id]
 
 
 def _with_days(given: Filters) -> tuple[Filters, datetime]:

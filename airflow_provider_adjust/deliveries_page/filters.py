@@ -59,6 +59,12 @@ class Filters(BaseModel):
                 raise ValueError(f"first_day and last_day span more than {MAX_DAYS} days")
         return self
 
+    @property
+    def is_about_runs(self) -> bool:
+        """Whether one run, one task or one kind of event is chosen, so that the last nights are beside the point."""
+        chosen = (self.run_id, self.task_id, self.app_token, self.event_token, self.status, self.reason)
+        return any(each is not None for each in chosen)
+
     def with_default_days(self, today: date) -> Filters:
         """The same filters with both days set. A filter on one run needs no days, since its events may be of any day."""
         first, last = self.first_day, self.last_day

@@ -35,9 +35,11 @@ _PLACE = (_event.occurred_at, _event.try_id, _event.position)
 #: Events of one place that a cursor can pass; only an older ledger has more than one.
 _MOST_PASSED = 1_000_000
 #: What Adjust has counts for each try; of what is missing, the last try knows.
-_COUNTS = sa.or_(
+COUNTED = sa.or_(
     totals.c.outcome.in_(("delivered", "duplicate")), sa.and_(_try.is_latest, totals.c.outcome != "skipped")
 )
+#: A row that could not be read is of no scope: it has the environment that its try was set up for.
+ENVIRONMENT = sa.func.coalesce(scopes.c.environment, _try.environment, "")
 #: A row that could not be read has no day of its own: it counts on the day on which its try began.
 _DAY = sa.func.coalesce(totals.c.day, sa.func.date(_try.started_at, type_=sa.Date), type_=sa.Date)
 
@@ -112,7 +114,11 @@ def has_senders_outside_dags(connection: sa.Connection) -> bool:
 
 def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, now: datetime) -> list[Count]:
     """Events and revenue per day, kind of event, status and reason, the latest first; at most ``MAX_COUNTS``."""
-    kind = [sa.func.coalesce(scopes.c[name], "").label(name) for name in ("app_token", "environment", "event_key")]
+    kind = (
+        sa.func.coalesce(scopes.c.app_token, "").label("app_token"),
+        ENVIRONMENT.label("shown_environment"),
+        sa.func.coalesce(scopes.c.event_key, "").label("event_key"),
+    )
     query = (
         sa.select(
             _try.dag_id,
@@ -126,31 +132,31 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
         )
         .join(tries, _try.id == totals.c.try_id)
         .join(scopes, scopes.c.id == totals.c.scope_id, isouter=True)
-        .where(_COUNTS, *_conditions(dag_ids, filters, _DAY))
+        .where(COUNTED, *_conditions(dag_ids, filters, _DAY))
         .group_by(
             _try.dag_id,
             "shown_day",
             "app_token",
-            "environment",
+            "shown_environment",
             "event_key",
             "shown_status",
             totals.c.reason,
             totals.c.currency,
         )
-        .order_by(sa.desc("shown_day"), "app_token", "environment", "event_key")
+        .order_by(sa.desc("shown_day"), "app_token", "shown_environment", "event_key")
         .limit(MAX_COUNTS)
     )
     if filters.status is not None:
         query = query.where(totals.c.outcome == filters.status)
     if filters.reason is not None:
         query = query.where(totals.c.reason == filters.reason)
-    found = [*_only(dag_ids, connection.execute(query)), *_unsettled(connection, dag_ids, filters, now)]
+    found = [*of_dags(dag_ids, connection.execute(query)), *_unsettled(connection, dag_ids, filters, now)]
     return [
         Count(
             dag_id=each.dag_id,
             day=_as_date(each.shown_day),
             app_token=each.app_token,
-            environment=each.environment,
+            environment=each.shown_environment,
             event_token=each.event_key,
             status=each.shown_status,
             reason=each.reason,
@@ -168,12 +174,12 @@ def _unsettled(connection: sa.Connection, dag_ids: Collection[str], filters: Fil
         return []
     e = event_table.c
     day = sa.func.date(e.occurred_at, type_=sa.Date)
-    status = sa.case((_is_alive(now), "sending"), else_="in_doubt")
+    status = sa.case((is_alive(now), "sending"), else_="in_doubt")
     query = (
         sa.select(
             day.label("shown_day"),
             scopes.c.app_token,
-            scopes.c.environment,
+            scopes.c.environment.label("shown_environment"),
             scopes.c.event_key,
             status.label("shown_status"),
             sa.literal_column("''").label("reason"),
@@ -199,7 +205,7 @@ def _unsettled(connection: sa.Connection, dag_ids: Collection[str], filters: Fil
             *_TASK,
         )
     )
-    return [each for each in _only(dag_ids, connection.execute(query)) if filters.status in {None, each.shown_status}]
+    return [each for each in of_dags(dag_ids, connection.execute(query)) if filters.status in {None, each.shown_status}]
 
 
 def runs(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, now: datetime) -> Page[Run]:
@@ -213,7 +219,7 @@ def runs(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, 
             *(
                 sa.func.sum(
                     sa.case(
-                        (sa.and_(totals.c.outcome == name, _COUNTS, of_status, of_reason), totals.c.events), else_=0
+                        (sa.and_(totals.c.outcome == name, COUNTED, of_status, of_reason), totals.c.events), else_=0
                     )
                 ).label(name)
                 for name in settled
@@ -230,11 +236,11 @@ def runs(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, 
         .limit(PAGE_SIZE + 1)
     )
     if filters.status is not None or filters.reason is not None:
-        query = query.where(of_status, of_reason, _COUNTS)
+        query = query.where(of_status, of_reason, COUNTED)
     if filters.after is not None:
         query = query.where(sa.tuple_(*_TASK) < sa.tuple_(*decode_cursor(filters.after, (str, str, str, int))))
     found = connection.execute(query).all()
-    shown = _only(dag_ids, found[:PAGE_SIZE])
+    shown = of_dags(dag_ids, found[:PAGE_SIZE])
     open_events = _unsettled_by_task(connection, dag_ids, filters, now)
     ends = _ends(connection, [record.last_try for record in shown], now)
     items = [
@@ -271,19 +277,19 @@ def _unsettled_by_task(
 
 def _ends(connection: sa.Connection, ids: Collection[int], now: datetime) -> dict[int, tuple[str, str]]:
     """How each try ended: its state and its error. If its lease ran out, it was killed."""
-    state = sa.case((sa.and_(_try.ended_at.is_(None), ~_is_alive(now)), LOST), else_=_try.state)
+    state = sa.case((sa.and_(_try.ended_at.is_(None), ~is_alive(now)), LOST), else_=_try.state)
     query = sa.select(_try.id, state, _try.error).where(_try.id.in_(ids))
     return {number: (state, error) for number, state, error in connection.execute(query)}
 
 
-def _is_alive(now: datetime) -> sa.ColumnElement[bool]:
+def is_alive(now: datetime) -> sa.ColumnElement[bool]:
     return sa.and_(_try.ended_at.is_(None), _try.lease_until >= now)
 
 
 def events(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, now: datetime) -> Page[EventRow]:
     """Events one by one, the earliest first."""
     status = sa.case(
-        (sa.and_(_event.status == STATUS_NUMBERS["sending"], ~_is_alive(now)), STATUS_NUMBERS["in_doubt"]),
+        (sa.and_(_event.status == STATUS_NUMBERS["sending"], ~is_alive(now)), STATUS_NUMBERS["in_doubt"]),
         else_=_event.status,
     )
     query = (
@@ -336,7 +342,7 @@ def events(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
             task_id=each.task_id,
             map_index=each.map_index,
         )
-        for each in _only(dag_ids, found[:PAGE_SIZE])
+        for each in of_dags(dag_ids, found[:PAGE_SIZE])
     ]
     return Page(items, _after(found, place, passed))
 
@@ -345,9 +351,9 @@ def _has_status(status: str, now: datetime) -> sa.ColumnElement[bool]:
     """Whether an event is shown with that status. Those that are not sent are not in the table."""
     is_open = _event.status == STATUS_NUMBERS["sending"]
     if status == "sending":
-        return sa.and_(is_open, _is_alive(now))
+        return sa.and_(is_open, is_alive(now))
     if status == "in_doubt":
-        return sa.or_(_event.status == STATUS_NUMBERS[status], sa.and_(is_open, ~_is_alive(now)))
+        return sa.or_(_event.status == STATUS_NUMBERS[status], sa.and_(is_open, ~is_alive(now)))
     return _event.status == STATUS_NUMBERS[status] if status in STATUS_NUMBERS else sa.false()
 
 
@@ -371,13 +377,13 @@ def _may_be_shown(dag_ids: Collection[str]) -> sa.ColumnElement[bool]:
     return _try.dag_id.in_(sorted(dag_ids))
 
 
-def _only(dag_ids: Collection[str], found: Iterable[Any]) -> list[Any]:
+def of_dags(dag_ids: Collection[str], found: Iterable[Any]) -> list[Any]:
     """The rows of these DAGs: what a user may read is not left to the database's way to compare names."""
     return [row for row in found if row.dag_id in dag_ids]
 
 
 _TASK_FILTERS = ("dag_id", "run_id", "task_id", "map_index")
-_KIND_FILTERS = ("app_token", "event_token", "environment")
+_KINDS = {"app_token": scopes.c.app_token, "event_token": scopes.c.event_key, "environment": ENVIRONMENT}
 
 
 def _conditions(
@@ -397,9 +403,9 @@ def _selected(dag_ids: Collection[str], filters: Filters) -> Iterable[sa.ColumnE
     for name in _TASK_FILTERS:
         if (value := getattr(filters, name)) is not None:
             yield _try[name] == value
-    for name in _KIND_FILTERS:
+    for name in _KINDS:
         if (value := getattr(filters, name)) is not None:
-            yield scopes.c["event_key" if name == "event_token" else name] == value
+            yield _KINDS[name] == value
 
 
 def _day_conditions(filters: Filters, moment: sa.ColumnElement[Any]) -> Iterable[sa.ColumnElement[bool]]:

@@ -25,6 +25,15 @@ STATUSES = {
     "sending": "Being sent",
     "held": "Held",
 }
+#: What became of a night, in words.
+VERDICTS = {
+    "arrived": "Arrived",
+    "partly": "Partly arrived",
+    "nothing": "Nothing came",
+    "failed": "Failed",
+    "killed": "Killed",
+    "running": "Still running",
+}
 #: Statuses of which the ledger has the events one by one.
 LISTED = ("delivered", "duplicate", "rejected", "in_doubt", "sending")
 _templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
@@ -47,6 +56,7 @@ def render(request: Request, template: str, filters: Filters, *, status: int = 2
         "ledgers": ledger_conn_ids(),
         "statuses": STATUSES,
         "listed": LISTED,
+        "verdicts": VERDICTS,
     }
     return _templates.TemplateResponse(request, template, context | found, status_code=status)
 
@@ -73,6 +83,14 @@ def moment(value: datetime) -> str:
     return f"{value:%Y-%m-%d %H:%M:%S}"
 
 
+def ago(value: datetime, now: datetime) -> str:
+    """How long ago a time is, in the largest unit that fits."""
+    minutes = max(0, int((now - value).total_seconds() // 60))
+    if minutes < 120:
+        return f"{minutes} min ago"
+    return f"{minutes // 60} h ago" if minutes < 48 * 60 else f"{minutes // (24 * 60)} days ago"
+
+
 def run_path(run: Any) -> str:
     """The path of the task instance in Airflow's UI."""
     dag_id, run_id, task_id = (quote(part, safe="") for part in (run.dag_id, run.run_id, run.task_id))
@@ -80,4 +98,4 @@ def run_path(run: Any) -> str:
     return f"/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}"
 
 
-_templates.env.filters |= {"number": number, "money": money, "moment": moment, "run_path": run_path}
+_templates.env.filters |= {"number": number, "money": money, "moment": moment, "run_path": run_path, "ago": ago}

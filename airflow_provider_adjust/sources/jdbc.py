@@ -6,8 +6,8 @@ from typing import Any
 
 from airflow_provider_adjust.sources.source import ReadValue, Source
 
-#: Java's own types with a text that says all there is, times and UUIDs for two.
-_WITH_A_TEXT = frozenset({"java.time", "java.util.UUID", "java.math"})
+#: Java's own classes with a text that says all there is.
+_WITH_A_TEXT = ("java.time.", "java.math.", "java.util.UUID")
 
 
 def _value_reader(column: Any) -> ReadValue:
@@ -15,8 +15,8 @@ def _value_reader(column: Any) -> ReadValue:
 
 
 def _from_java(value: Any) -> Any:
-    module = type(value).__module__
-    return str(value) if module in _WITH_A_TEXT or f"{module}.{type(value).__name__}" in _WITH_A_TEXT else value
+    # A class of Java has its package in its name; one of Python has not.
+    return str(value) if type(value).__name__.startswith(_WITH_A_TEXT) else value
 
 
 JDBC = Source(value_reader=_value_reader)

@@ -262,7 +262,7 @@ def test_events_are_recognised_that_a_ledger_without_keys_has(ledger_engine: sa.
     send(rows, (), engine=ledger_engine, run="1")
     # As shape 3 was: its tries had no keys.
     with ledger_engine.begin() as connection:
-        for name in ("digest_keys", "ids_are_digests"):
+        for name in ("digest_keys", "ids_are_digests", "environment"):
             connection.exec_driver_sql(f"ALTER TABLE adjust_try DROP COLUMN {name}")
         connection.execute(versions.update().values(version=3))
     prepare(ledger_engine)
@@ -398,7 +398,7 @@ def test_keys_that_cannot_be_written_down_end_the_delivery(
     def fail(*_: Any, **__: Any) -> None:
         raise sa.exc.ProgrammingError("UPDATE", {}, Exception("no such table"))
 
-    monkeypatch.setattr("airflow_provider_adjust.s2s.ledger.older_keys.note_keys", fail)
+    monkeypatch.setattr("airflow_provider_adjust.s2s.ledger.older_keys.note_setup", fail)
     with pytest.raises(LedgerUnavailable):
         ledger.attach({}, digest_keys={None: DigestKeys(NEW)})
     ledger.close()

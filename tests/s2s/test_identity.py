@@ -46,6 +46,12 @@ def test_the_options_know_the_columns() -> None:
     assert RowOptions(id_field=list(CONTRACT)).id_columns == CONTRACT
 
 
+def test_the_options_know_every_name_that_they_give_to_a_column() -> None:
+    options = RowOptions(id_field="a", column_map={"b": "revenue"}, extra_params=["c"], ignore_columns=["d", "*"])
+    assert options.column_names == {"a", "b", "c", "d", "event"}
+    assert RowOptions(ignore_columns="*").column_names == {"event"}
+
+
 def test_columns_that_identify_may_be_renamed() -> None:
     options = {"id_field": CONTRACT, "column_map": {"contract_id": "contract", "period": "month"}}
     event = parse(options, contract_id=77, period=11)

@@ -1,31 +1,13 @@
-"""Airflow's hook for each driver that is installed here, to real servers of the tests' own."""
+"""The drivers of databases that are installed here, as marks and a fixture; see `scripts/own_warehouses.py`."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
+import os
 import pkgutil
-import struct
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
-import sqlalchemy as sa
-from airflow.providers.common.sql.hooks.sql import DbApiHook
-from own_mariadb import DATABASE
-from own_postgres import socket_folder
-from sources.proxy import Proxy, proxy_to
-
-CONN_ID = "warehouse"
-CONNECTION = "AIRFLOW_CONN_WAREHOUSE"
-#: Seconds after which a server has noticed that a connection has ended.
-_SOON = 20
-_MYSQL_HOOK = "airflow.providers.mysql.hooks.mysql"
-_POSTGRES_HOOK = "airflow.providers.postgres.hooks.postgres"
-_REDSHIFT_HOOK = "airflow.providers.amazon.aws.hooks.redshift_sql"
+from own_warehouses import CONNECTION, DRIVERS, MODULES, POSTGRES_HOOK, Warehouse, is_installed, warehouse_of
 
 
 def needs(*modules: str) -> pytest.MarkDecorator:
@@ -34,160 +16,17 @@ def needs(*modules: str) -> pytest.MarkDecorator:
     return pytest.mark.skipif(bool(missing), reason=f"not installed: {', '.join(missing)}; see make test-warehouses")
 
 
-def is_installed(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:
-        return False
-
-
-class PyMySqlHook(DbApiHook):
-    """Airflow has no hook that connects by PyMySQL; users write their own."""
-
-    conn_name_attr = "mysql_conn_id"
-    conn_type = "mysql"
-
-    def get_conn(self) -> Any:
-        import pymysql
-        from pymysql import cursors
-
-        given = self.get_connection(self.get_conn_id())
-        # As Airflow's own hook reads the connection's extra.
-        cursor = cursors.DictCursor if given.extra_dejson.get("cursor") == "dictcursor" else cursors.Cursor
-        return pymysql.connect(
-            host=given.host or "", user=given.login, database=given.schema, port=given.port or 0, cursorclass=cursor
-        )
-
-
-@dataclass(frozen=True)
-class Driver:
-    """A driver and the server that it is tried with."""
-
-    server: str
-    hook: str
-    connection: dict[str, Any]
-    #: What the driver's module is named, where several are installed and Airflow's hook chooses.
-    psycopg: int | None = None
-    rewrite: Callable[[bytes], bytes] = field(default=bytes)
-
-
-def _plain_start(packet: bytes) -> bytes:
-    """The first packet of Postgres' protocol without what only Redshift knows."""
-    known = {b"user", b"database", b"application_name", b"client_encoding"}
-    words = packet[8:].split(b"\0")
-    pairs = [(name, value) for name, value in zip(words[::2], words[1::2], strict=False) if name in known]
-    body = packet[4:8] + b"".join(name + b"\0" + value + b"\0" for name, value in pairs) + b"\0"
-    return struct.pack("!i", len(body) + 4) + body
-
-
-DRIVERS = {
-    "pymysql": Driver("mariadb", "sources.driver_hooks:PyMySqlHook", {"conn_type": "mysql"}),
-    "mysqlclient": Driver("mariadb", f"{_MYSQL_HOOK}:MySqlHook", {"conn_type": "mysql"}),
-    "mysql-connector": Driver(
-        "mariadb", f"{_MYSQL_HOOK}:MySqlHook", {"conn_type": "mysql", "extra": {"client": "mysql-connector-python"}}
-    ),
-    "psycopg2": Driver("postgres", f"{_POSTGRES_HOOK}:PostgresHook", {"conn_type": "postgres"}, psycopg=2),
-    "psycopg3": Driver("postgres", f"{_POSTGRES_HOOK}:PostgresHook", {"conn_type": "postgres"}, psycopg=3),
-    "redshift_connector": Driver(
-        "postgres",
-        f"{_REDSHIFT_HOOK}:RedshiftSQLHook",
-        {"conn_type": "redshift", "password": "x", "extra": {"ssl": False}},
-        rewrite=_plain_start,
-    ),
-}
-_MODULES = {
-    "pymysql": ("pymysql",),
-    "mysqlclient": ("MySQLdb", _MYSQL_HOOK),
-    "mysql-connector": ("mysql.connector", _MYSQL_HOOK),
-    "psycopg2": ("psycopg2",),
-    "psycopg3": ("psycopg",),
-    "redshift_connector": ("redshift_connector", _REDSHIFT_HOOK),
-}
-
-
 def drivers(*names: str) -> pytest.MarkDecorator:
     """The fixture `warehouse` for each of the drivers."""
-    given = [pytest.param(name, marks=needs(*_MODULES[name])) for name in names]
+    given = [pytest.param(name, marks=needs(*MODULES[name])) for name in names]
     return pytest.mark.parametrize("warehouse", given, indirect=True)
-
-
-class Warehouse:
-    """A server, a proxy before it, and a hook that connects through the proxy."""
-
-    def __init__(self, driver: Driver, url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.driver = driver
-        self.proxy = proxy
-        self._monkeypatch = monkeypatch
-        self._engine = sa.create_engine(url, poolclass=sa.pool.NullPool, isolation_level="AUTOCOMMIT")
-
-    def hook(self, **extra: Any) -> DbApiHook:
-        """Airflow's hook, to a connection with that extra."""
-        mysql = self.driver.server == "mariadb"
-        given: dict[str, Any] = {
-            "host": "127.0.0.1",
-            "port": self.proxy.port,
-            "login": "root" if mysql else "postgres",
-            "schema": DATABASE if mysql else "postgres",
-            **self.driver.connection,
-        }
-        given["extra"] = {**given.get("extra", {}), **extra}
-        self._monkeypatch.setenv(CONNECTION, json.dumps(given))
-        if self.driver.psycopg is not None:
-            self._monkeypatch.setattr(f"{_POSTGRES_HOOK}.USE_PSYCOPG3", self.driver.psycopg == 3)
-        hook: DbApiHook = pkgutil.resolve_name(self.driver.hook)(CONN_ID)
-        return hook
-
-    def run(self, *statements: str) -> list[Any]:
-        """The rows of the last statement, which an administrator runs."""
-        rows: list[Any] = []
-        with self._engine.connect() as connection:
-            for statement in statements:
-                result = connection.execute(sa.text(statement))
-                rows = list(result) if result.returns_rows else []
-        return rows
-
-    def sessions(self) -> set[int]:
-        """The server's sessions, without the one that asks."""
-        return {number for (number,) in self.run(_SESSIONS[self.driver.server])}
-
-    def kill(self, session: int) -> None:
-        self.run(f"KILL {session}" if self.driver.server == "mariadb" else f"SELECT pg_terminate_backend({session})")
-
-    @contextmanager
-    def nothing_left(self) -> Iterator[Callable[[], int]]:
-        """Nothing of what the context opens is left on the server. Yields what returns the one session it has."""
-        before = self.sessions()
-
-        def session() -> int:
-            [number] = self.sessions() - before
-            return number
-
-        yield session
-        end = time.monotonic() + _SOON
-        while self.sessions() - before:
-            assert time.monotonic() < end, "a session is left"
-
-    def wait(self, condition: str) -> None:
-        """Ask the server until it says yes."""
-        end = time.monotonic() + _SOON
-        while not self.run(condition)[0][0]:
-            assert time.monotonic() < end, f"never true: {condition}"
-
-
-_SESSIONS = {
-    "mariadb": "SELECT id FROM information_schema.processlist WHERE id <> CONNECTION_ID()",
-    # With the locks and prepared transactions that would outlive a session.
-    "postgres": "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()",
-}
 
 
 @pytest.fixture
 def warehouse(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
     driver = DRIVERS[request.param]
-    url = sa.make_url(request.getfixturevalue(f"{driver.server}_url"))
-    servers = {
-        "mariadb": lambda: str(url.query["unix_socket"]),
-        "postgres": lambda: f"{socket_folder(str(url))}/.s.PGSQL.5432",
-    }
-    with proxy_to(servers[driver.server](), driver.rewrite) as proxy:
-        yield Warehouse(driver, str(url), proxy, monkeypatch)
+    # What a hook is made from is put back at the end.
+    monkeypatch.setitem(os.environ, CONNECTION, "")
+    monkeypatch.setattr(f"{POSTGRES_HOOK}.USE_PSYCOPG3", pkgutil.resolve_name(POSTGRES_HOOK).USE_PSYCOPG3)
+    with warehouse_of(driver, request.getfixturevalue(f"{driver.server}_url")) as made:
+        yield made

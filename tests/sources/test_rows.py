@@ -141,10 +141,10 @@ def test_a_struct_of_bigquery_is_refused_before_its_first_row_where_it_is_used()
 
 
 def test_javas_times_and_ids_are_their_text() -> None:
-    def java(module: str, name: str) -> Any:
-        return type(name, (), {"__module__": module, "__str__": lambda self: "2026-05-01T12:30Z"})()
+    def java(name: str) -> Any:
+        return type(name, (), {"__str__": lambda self: "2026-05-01T12:30Z"})()
 
-    time, other = java("java.time", "OffsetDateTime"), java("org.h2.jdbc", "JdbcClob")
+    time, other = java("java.time.OffsetDateTime"), java("org.h2.jdbc.JdbcClob")
     assert rows_of(["a", "b"], [(time, other)], (), _of_module("jaydebeapi")) == [
         {"a": "2026-05-01T12:30Z", "b": other}
     ]

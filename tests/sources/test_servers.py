@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from operators.adjust_account import EVENT_TOKEN, START, TaskStateStore, recorded
 from operators.sending import has_task_state_store
-from sources.driver_hooks import CONN_ID, Warehouse, drivers
+from own_warehouses import CONN_ID, Warehouse
+from sources.driver_hooks import drivers
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.sandbox import SandboxServer

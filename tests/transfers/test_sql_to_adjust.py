@@ -141,6 +141,33 @@ def test_only_columns_that_are_all_upper_case_are_folded(columns: list[str], nam
 
 
 @both
+def test_columns_match_in_their_own_case_and_then_in_any(adjust: SandboxServer, warehouse: str) -> None:
+    """As of Snowflake, where one alias is in quotes and the others are not."""
+    sql = """
+        SELECT order_id AS "ORDER_ID", gaid AS "GAID", bought_at AS "CREATED_AT", total AS "Revenue", currency AS "CURRENCY",
+               'x' AS "shopName", 'one' AS "ROUTE", 'n' AS "loaded_AT"
+        FROM purchases ORDER BY bought_at
+    """
+    for id_field, gaid, route in [
+        ("order_id", "gaid", "route"),
+        ("ORDER_ID", "GAID", "ROUTE"),
+        ("Order_Id", "Gaid", "Route"),
+    ]:
+        adjust.reset()
+        result = operator(
+            sql,
+            id_field=id_field,
+            column_map={gaid: "gps_adid"},
+            route_by=route,
+            adjust_conn_id={"one": "adjust_default"},
+            extra_params=["shopName"],
+            ignore_columns=["LOADED_AT"],
+        ).execute({})
+        assert result["delivered"] == 100
+        assert set(recorded(adjust, "shopName")) == {"x"}
+
+
+@both
 def test_a_query_out_of_order_names_order_by_and_leaves_what_came_before(
     adjust: SandboxServer, warehouse: str, said: Said
 ) -> None:

@@ -68,6 +68,9 @@ class Sender:
                 longest_request=max(route.longest_request for route in routes.values()),
                 digest_keys=digest_keys,
                 ids_are_digests=any(route.parser.ids_are_digests for route in routes.values()),
+                environment=",".join(
+                    sorted({route.parser.defaults.get("environment", "") for route in routes.values()})
+                ),
             )
         self._intake = Intake(
             {name: route.parser for name, route in routes.items()},

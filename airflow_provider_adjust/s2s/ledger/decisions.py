@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +17,19 @@ from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUSES
 from airflow_provider_adjust.s2s.ledger.tries import Holder, TaskInstanceId
 
 _BY_AN_EARLIER_TRY = "by an earlier try"
+
+
+@dataclass(slots=True)
+class Batch:
+    """The answers to a batch of claims, by the identity of the job, and what is learnt by the way.
+
+    It holds only once the transaction is committed: one that is undone may have ended a try that lives on.
+    """
+
+    answers: dict[int, Claim | Receipt] = field(default_factory=dict)
+    dead: dict[int, Holder] = field(default_factory=dict)
+    under_another_key: int = 0
+    not_compared: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,6 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -27,7 +26,7 @@ from airflow_provider_adjust.s2s.errors import LedgerUnavailable
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.keys import DigestKeys
-from airflow_provider_adjust.s2s.ledger.decisions import Decisions
+from airflow_provider_adjust.s2s.ledger.decisions import Batch, Decisions
 from airflow_provider_adjust.s2s.ledger.lease import LEASE, Lease, wait_for_earlier_tries
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.older_keys import TryKeys, by_present_id, found_under_older_ids
@@ -83,19 +82,6 @@ class _Place(NamedTuple):
 
     scope: Scope
     key: str
-
-
-@dataclass(slots=True)
-class _Batch:
-    """The answers to a batch of claims, by the identity of the job, and what is learnt by the way.
-
-    It holds only once the transaction is committed: one that is undone may have ended a try that lives on.
-    """
-
-    answers: dict[int, Claim | Receipt] = field(default_factory=dict)
-    dead: dict[int, Holder] = field(default_factory=dict)
-    under_another_key: int = 0
-    not_compared: int = 0
 
 
 class Ledger:
@@ -165,6 +151,7 @@ class Ledger:
         *,
         digest_keys: Mapping[str | None, DigestKeys] | None = None,
         ids_are_digests: bool = False,
+        environment: str = "",
     ) -> None:
         """Say where each route's events go, how many seconds a request may take at most, and which keys digests have.
 
@@ -173,7 +160,8 @@ class Ledger:
         self._destinations = destinations
         self._lease.longest_request = longest_request
         self._keys.attach(digest_keys or {})
-        note = partial(self._keys.note, self._engine, self._try_id, ids_are_digests=ids_are_digests)
+        setup: dict[str, Any] = {"ids_are_digests": ids_are_digests, "environment": environment}
+        note = partial(self._keys.note, self._engine, self._try_id, **setup)
         try:
             self._writer.submit(retry_while_away, note, patience=lambda: self._patience).result()
         except Exception as error:
@@ -247,8 +235,8 @@ class Ledger:
             self._by_earlier_try.discard(receipt.position)
         return result
 
-    def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job], places: Sequence[_Place]) -> _Batch:
-        batch = _Batch()
+    def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job], places: Sequence[_Place]) -> Batch:
+        batch = Batch()
         by_scope: dict[Scope, list[tuple[str, Job]]] = defaultdict(list)
         for job, place in zip(jobs, places, strict=True):
             by_scope[place.scope].append((place.key, job))
@@ -263,7 +251,7 @@ class Ledger:
             self._claim_scope(connection, scope, first, batch)
         return batch
 
-    def _claim_scope(self, connection: sa.Connection, scope: Scope, jobs: dict[str, Job], batch: _Batch) -> None:
+    def _claim_scope(self, connection: sa.Connection, scope: Scope, jobs: dict[str, Job], batch: Batch) -> None:
         scope_id = self._numbers.scope(scope)
         others = self._other_scopes(connection, scope)
         older = self._keys.older_ids(connection, scope_id, jobs)
@@ -318,7 +306,7 @@ class Ledger:
             self._others[scope] = time.monotonic(), siblings(connection, scope, lock=False)
         return self._others[scope][1]
 
-    def _holders(self, connection: sa.Connection, ids: set[int], batch: _Batch) -> dict[int, Holder]:
+    def _holders(self, connection: sa.Connection, ids: set[int], batch: Batch) -> dict[int, Holder]:
         unknown = {each for each in ids if each not in self._ended_holders and each != self._try_id}
         found = holders(connection, unknown)
         batch.dead.update({number: each for number, each in found.items() if not each.is_alive})

@@ -138,7 +138,7 @@ def _to_present_shape(connection: sa.Connection, version: int | None) -> None:
 def _add_columns(connection: sa.Connection) -> None:
     """Add what an older table of tries does not have."""
     present = {column["name"] for column in sa.inspect(connection).get_columns(tries.name)}
-    for column in (tries.c.digest_keys, tries.c.ids_are_digests):
+    for column in (tries.c.digest_keys, tries.c.ids_are_digests, tries.c.environment):
         if column.name not in present:
             definition = CreateColumn(column).compile(dialect=connection.dialect)
             connection.exec_driver_sql(f"ALTER TABLE {tries.name} ADD COLUMN {definition}")

@@ -17,7 +17,7 @@ from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.keys import DigestKey, DigestKeys, key_ids
 from airflow_provider_adjust.s2s.ledger.schema import database_now, events, scopes, tries
 from airflow_provider_adjust.s2s.ledger.statements import by_weight, locked, retry_on_conflict
-from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId, note_keys
+from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId, note_setup
 
 _NO_KEYS = DigestKeys()
 
@@ -42,12 +42,12 @@ class TryKeys:
         """The ids of the keys that make digests, for the try's record."""
         return ",".join(sorted({keys.newest.id for keys in self._by_route.values()}))
 
-    def note(self, engine: sa.Engine, try_id: int, *, ids_are_digests: bool) -> None:
-        """Write down with which keys the try makes digests."""
+    def note(self, engine: sa.Engine, try_id: int, *, ids_are_digests: bool, environment: str) -> None:
+        """Write down with which keys the try makes digests, and where it sends."""
 
         def work() -> None:
             with engine.begin() as connection:
-                note_keys(connection, try_id, self.as_text(), ids_are_digests=ids_are_digests)
+                note_setup(connection, try_id, self.as_text(), ids_are_digests=ids_are_digests, environment=environment)
 
         retry_on_conflict(work)
 

@@ -77,6 +77,7 @@ reasons = sa.Table(
 #: One row for each try of a sending task, also where it sent nothing. ``lease_until`` is how long its claims are its own
 #: unless it renews them. ``is_latest``: no later try of the same task instance has begun. ``digest_keys`` has the ids of the
 #: keys with which it made digests, with commas; an older provider had none. ``ids_are_digests``: rows had no id of their own.
+#: ``environment`` is where it sends, with commas if there are several; empty if each row names it, or before that was known.
 tries = sa.Table(
     "adjust_try",
     metadata,
@@ -97,6 +98,7 @@ tries = sa.Table(
     sa.Column("rejected_path", sa.String(1000), nullable=False),
     sa.Column("digest_keys", sa.String(2000), nullable=False, server_default=""),
     sa.Column("ids_are_digests", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("environment", _text(32), nullable=False, server_default=""),
     sa.Index("ix_adjust_try_run", "dag_id", "run_id"),
     sa.Index("ix_adjust_try_started", "started_at"),
 )

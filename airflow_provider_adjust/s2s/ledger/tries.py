@@ -59,15 +59,18 @@ def begin_try(connection: sa.Connection, task: TaskInstanceId, lease: float) -> 
             rejected_path="",
             digest_keys="",
             ids_are_digests=False,
+            environment="",
         )
     )
     number: int = made.inserted_primary_key[0]  # type: ignore[index]
     return number
 
 
-def note_keys(connection: sa.Connection, try_id: int, digest_keys: str, *, ids_are_digests: bool) -> None:
-    """Write down with which keys the try makes digests."""
-    values = {"digest_keys": digest_keys, "ids_are_digests": ids_are_digests}
+def note_setup(
+    connection: sa.Connection, try_id: int, digest_keys: str, *, ids_are_digests: bool, environment: str
+) -> None:
+    """Write down with which keys the try makes digests, and where it sends."""
+    values = {"digest_keys": digest_keys, "ids_are_digests": ids_are_digests, "environment": environment}
     connection.execute(sa.update(tries).where(_columns.id == try_id).values(values))
 
 
