@@ -19,7 +19,7 @@ from airflow_provider_adjust.s2s.account.budget import FailureBudget
 from airflow_provider_adjust.s2s.account.foreign import check_foreign_claims
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.account.tables import progress_line
-from airflow_provider_adjust.s2s.answers.outcome import OnForeignClaim, Outcome
+from airflow_provider_adjust.s2s.answers.outcome import DRY_RUN, OnForeignClaim, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
@@ -240,7 +240,7 @@ def counted_unsent(items: Iterable[Job | Receipt], summary: DeliverySummary) -> 
         if isinstance(item, Receipt):
             summary.add(item)
         else:
-            summary.add(Receipt(Outcome.SKIPPED, "dry_run", item.event.event_id, item.position, event=item.event))
+            summary.add(Receipt(Outcome.SKIPPED, DRY_RUN, item.event.event_id, item.position, event=item.event))
         yield item
 
 

@@ -60,7 +60,12 @@ def _hook(conn_id: str, options: RowOptions) -> AdjustS2SHook:
 
 
 def destination_line(route: Route, memory: str) -> str:
-    """Where a route's events go, for the first line of a log: a rehearsal and a real night must not look the same.
+    """The first line of a log: a rehearsal and a real night must not look the same."""
+    return f"Sending to {destination(route, memory)}"
+
+
+def destination(route: Route, memory: str) -> str:
+    """Where a route's events go: URL, app, event token, environment, connection.
 
     :param memory: what keeps the events from being sent again, in words.
     """
@@ -77,7 +82,7 @@ def destination_line(route: Route, memory: str) -> str:
         parts.append(f"{name} {given[key]}" if key in given else f"the {name} that each row names")
     environment = given.get("environment")
     parts.append(f"environment {environment}" if environment else "the environment that each row names")
-    return f"Sending to {route.target.url}: {', '.join(parts)}; connection {route.connection}, {memory}"
+    return f"{route.target.url}: {', '.join(parts)}; connection {route.connection}, {memory}"
 
 
 def task_instance_id(ti: Any, task_id: str) -> TaskInstanceId:

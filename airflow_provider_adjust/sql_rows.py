@@ -151,6 +151,8 @@ class QueryRows(Iterator[dict[str, Any]]):
         try:
             batch: Sequence[Any] = self._cursor.fetchmany(self._fetch_size)
         except (ValueError, TypeError, OverflowError) as error:
+            if type(error).__module__ != "builtins":
+                raise  # a library's own, such as an answer from a gateway that is not JSON; a retry may help
             # Not the database but the driver: a date before Christ, for one. Its message may hold the value.
             raise AdjustConfigurationError(
                 f"the driver cannot read a value in the {self._fetch_size:,} rows of the sql after row {self._fetched:,} "

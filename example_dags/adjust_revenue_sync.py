@@ -1,7 +1,8 @@
 """Send each day's purchases from a warehouse to Adjust, and account for every cent.
 
-It needs two connections: ``warehouse``, any database (an embedded SQLite file or Postgres, the SQL is the same), and
-``adjust_default``. ``make demo`` runs it on real purchases against a local stand-in for Adjust.
+It needs three connections: ``warehouse``, any database (an embedded SQLite file or Postgres, the SQL is the same),
+``adjust_ledger``, any database that keeps what was sent, and ``adjust_default``. ``make demo`` runs it on real purchases
+against a local stand-in for Adjust.
 """
 
 from __future__ import annotations
@@ -47,6 +48,8 @@ def adjust_revenue_sync() -> None:
         depends_on_past=True,
         id_field="order_id",
         event_id_param="event_id",
+        # What it has is not sent again by a backfill or a cleared task; it feeds the page "Adjust deliveries".
+        ledger_conn_id="adjust_ledger",
         max_rejected=0.05,
         # Below the folder that [adjust] files_folder in Airflow's configuration names.
         rejected_path="rejected/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",

@@ -28,6 +28,7 @@ from airflow_provider_adjust.sandbox import SandboxServer
 ROOT = Path(__file__).resolve().parent.parent
 HOME = ROOT / ".demo"
 WAREHOUSE = HOME / "warehouse.db"
+LEDGER = HOME / "ledger.db"
 FILES = HOME / "files"
 REJECTED = FILES / "rejected"
 S2S_TOKEN = "demo-s2s-security-token"  # noqa: S105 - accepted by the stand-in only
@@ -50,6 +51,7 @@ def airflow_environment(sandbox_url: str) -> dict[str, str]:
         "AIRFLOW__LOGGING__LOGGING_LEVEL": "INFO",
         "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(adjust),
         "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(WAREHOUSE)}),
+        "AIRFLOW_CONN_ADJUST_LEDGER": json.dumps({"conn_type": "sqlite", "host": str(LEDGER)}),
         "AIRFLOW__ADJUST__FILES_FOLDER": str(FILES),
     }
     return own_environment(HOME / "airflow", free_port(), **settings)

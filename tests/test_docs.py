@@ -22,6 +22,7 @@ from table import table
 from airflow_provider_adjust.adjust_api import errors as report_errors
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
+from airflow_provider_adjust.operators.adjust_delivery_digest import AdjustDeliveryDigestOperator
 from airflow_provider_adjust.operators.adjust_prune_ledger import AdjustPruneLedgerOperator
 from airflow_provider_adjust.operators.adjust_reconcile import AdjustReconcileOperator
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
@@ -317,6 +318,7 @@ OPERATORS: list[tuple[str, Any]] = [
     ("AdjustDeviceEventSensor", AdjustDeviceEventSensor),
     ("Common parameters of the sensors", AdjustWaitingSensor),
     ("AdjustReconcileOperator", AdjustReconcileOperator),
+    ("AdjustDeliveryDigestOperator", AdjustDeliveryDigestOperator),
 ]
 
 

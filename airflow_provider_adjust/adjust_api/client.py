@@ -56,7 +56,14 @@ for _name in ("httpcore.http11", "httpcore.connection", "httpcore.proxy"):
 
 
 class ApiUnreachable(Exception):
-    """No complete response came. The message is the error's type alone: its text may hold the URL, and so a device id."""
+    """No complete response came. The message is the error's type alone: its text may hold the URL, and so a device id.
+
+    :param was_slow: a connection stood, and the response did not come in time.
+    """
+
+    def __init__(self, kind: str, *, was_slow: bool = False) -> None:
+        super().__init__(kind)
+        self.was_slow = was_slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +125,8 @@ class ApiClient:
                     body = await self._read(response)
                     return ApiResponse(response.status_code, body, response.headers.get("Retry-After"))
         except _FAILURES as error:
-            raise ApiUnreachable(type(error).__name__) from None
+            was_slow = isinstance(error, TimeoutError | httpx.ReadTimeout)
+            raise ApiUnreachable(type(error).__name__, was_slow=was_slow) from None
         finally:
             _reading.reset(is_reading)
 

@@ -168,9 +168,15 @@ def _response_of(attempt: RetryCallState) -> ApiResponse | BaseException:
 def _give_up(attempt: RetryCallState) -> NoReturn:
     response, number = _response_of(attempt), attempt.attempt_number
     tried = "once" if number == 1 else f"{number} times"
+    if isinstance(response, ApiUnreachable) and response.was_slow:
+        raise ReportUnavailable(
+            f"the Report Service gave no answer in time ({response}), asked {tried}; a longer report_timeout in the "
+            "connection gives it more"
+        )
     if not isinstance(response, ApiResponse):
         raise ReportUnavailable(
-            f"the Report Service cannot be reached ({response}), asked {tried}; see the connection's report_timeout"
+            f"the Report Service cannot be reached ({response}), asked {tried}; check the connection's report_endpoint "
+            "and the worker's network"
         )
     cause = {429: "too many requests at once", 504: "the query was too slow"}.get(response.status, "it is busy")
     raise ReportUnavailable(

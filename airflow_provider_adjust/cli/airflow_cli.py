@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import textwrap
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +12,10 @@ from airflow_provider_adjust.cli.run import exit_after
 
 if TYPE_CHECKING:
     from airflow.cli.cli_config import CLICommand
+
+#: Where ``argparse`` begins the help of an argument.
+_INDENT = 24
+_LEAST_WIDTH = 20
 
 
 def get_adjust_commands() -> list[CLICommand]:
@@ -22,7 +28,16 @@ def _to_airflow(command: Command | Group, *groups: str) -> Any:
     from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
 
     names = (*groups, command.name)
+    told = _wrapped(command.help)
     if isinstance(command, Group):
-        return GroupCommand(command.name, command.help, [_to_airflow(each, *names) for each in command.commands])
-    arguments = [Arg(flags=option.flags, **option.settings) for option in command.options]  # type: ignore[no-untyped-call]
-    return ActionCommand(command.name, command.help, partial(exit_after, command, names), arguments)
+        return GroupCommand(command.name, told, [_to_airflow(each, *names) for each in command.commands])
+    arguments = [
+        Arg(flags=option.flags, **option.settings | {"help": _wrapped(option.settings["help"])})  # type: ignore[no-untyped-call]
+        for option in command.options
+    ]
+    return ActionCommand(command.name, told, partial(exit_after, command, names), arguments)
+
+
+def _wrapped(text: str) -> str:
+    """Broken between words, in the column that help texts have: Airflow's ``--help`` shows them as they are."""
+    return textwrap.fill(text, max(_LEAST_WIDTH, shutil.get_terminal_size().columns - _INDENT - 2))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from decimal import Decimal
 from itertools import islice
 from typing import Any
 
@@ -25,6 +24,7 @@ from airflow_provider_adjust.s2s.redaction import mask_params
 
 #: Refused rows that are listed one by one.
 REFUSED_SHOWN = 20
+NO_ROWS = "Warning: no row was read; is it the right file, and did its writer finish?"
 #: Placeholders for a connection's settings where no connection is named; never shown, never sent.
 _TAKEN_AS_GIVEN = {"app_token": "given", "environment": "production"}
 
@@ -44,42 +44,35 @@ def check(
     title: str,
     shown: int = 0,
     hidden: frozenset[str] = frozenset(),
-    with_revenue: bool = False,
 ) -> int:
     """Check the rows, show the first ``shown`` events, and say what is refused; sends nothing.
 
     :param hidden: parameters that are not shown.
-    :param with_revenue: add up the revenue by currency.
     :raises StreamOutOfOrder: a row is older than one before it; what was found until then is shown.
     """
     summary = DeliverySummary()
     refused: list[Receipt] = []
     unshown = shown
-    revenue: dict[str, list[Decimal]] = {}
     out_of_order: StreamOutOfOrder | None = None
     try:
         for item in counted_unsent(in_order(parser, rows), summary):
             if isinstance(item, Receipt):
                 if len(refused) < REFUSED_SHOWN:
                     refused.append(item)
-                continue
-            if item.event.revenue is not None:
-                revenue.setdefault(item.event.params.get("currency", ""), []).append(item.event.revenue)
-            if unshown:
+            elif unshown:
                 unshown -= 1
                 show_event(item, terminal, hidden=hidden)
     except StreamOutOfOrder as error:
         out_of_order = error
-    _show_refused(refused, terminal)
+    valid = summary.outcomes[Outcome.SKIPPED.value]
+    _show_refused(refused, summary.read - valid, terminal)
     terminal.notes(left_out_lines(list(parser.left_out_columns), parser.options))
     terminal.summary(f"{title}, of which nothing was sent", summary, names={Outcome.SKIPPED.value: "valid"})
-    if with_revenue:
-        head = ("currency", "events with revenue", "revenue")
-        rows_of_table = [(name, f"{len(amounts):,}", f"{sum(amounts):,f}") for name, amounts in sorted(revenue.items())]
-        terminal.table("Revenue of what is valid", head, rows_of_table, right=head[1:])
     if out_of_order:
         raise out_of_order
-    return ExitCode.REFUSED if summary.outcomes[Outcome.SKIPPED.value] < summary.read else ExitCode.OK
+    if not summary.read:
+        terminal.warn(NO_ROWS)
+    return ExitCode.REFUSED if valid < summary.read else ExitCode.OK
 
 
 def preview(options: Namespace, terminal: Terminal) -> int:
@@ -88,9 +81,13 @@ def preview(options: Namespace, terminal: Terminal) -> int:
     refused: list[Receipt] = []
     with open_rows(options.file, given(options, RowOptions)) as rows:
         jobs = _events(in_order(parser, rows), refused)
+        shown = 0
         for job in islice(jobs, options.events):
+            shown += 1
             show_event(job, terminal, hidden=assumed)
-    _show_refused(refused[:REFUSED_SHOWN], terminal)
+        if not (shown or refused) and next(jobs, None) is None and not refused:
+            terminal.warn(NO_ROWS)
+    _show_refused(refused[:REFUSED_SHOWN], len(refused), terminal)
     terminal.notes(left_out_lines(list(parser.left_out_columns), parser.options))
     return ExitCode.REFUSED if refused else ExitCode.OK
 
@@ -131,7 +128,12 @@ def parser_of(options: Namespace) -> tuple[EventParser, frozenset[str]]:
     return EventParser(row_options), assumed
 
 
-def _show_refused(refused: Sequence[Receipt], terminal: Terminal) -> None:
+def _show_refused(refused: Sequence[Receipt], count: int, terminal: Terminal) -> None:
     if refused:
-        rows = [(f"{r.outcome}: {r.reason}", f"{r.position:,}", r.event_id or "", r.detail) for r in refused]
+        rows = [
+            (f"{r.outcome}: {r.reason}", f"{r.position:,}", r.event_id or "", terminal.words.of(r.detail))
+            for r in refused
+        ]
         terminal.table("Refused", ("reason", "row", "event", "what to do"), rows, right=("row",))
+    if count > len(refused):
+        terminal.say(f"... and {count - len(refused):,} more refused rows", "")

@@ -12,7 +12,8 @@ from enum import IntEnum
 from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from airflow_provider_adjust.cli.erase_options import ERASE_OPTIONS
+from airflow_provider_adjust.cli.erase_options import ERASE_OPTIONS, PRUNE_OPTIONS
+from airflow_provider_adjust.cli.query_options import QUERY_OPTIONS
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.option_arguments import argument_fields
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
@@ -50,7 +51,9 @@ class Option(NamedTuple):
 class Command:
     """``run`` is the path of a function of the parsed arguments and the terminal, which returns an exit code.
 
-    Airflow's audit log has every command that changes something outside: all but those that are not ``audited``.
+    Airflow's audit log has every command that changes something outside: all but those that are not ``audited``. A command
+    that only shows rows ``ends_with_reader``: once nobody reads its output it may stop, and that is no error. Any other does
+    its work to the end, and its exit code says how that went.
     """
 
     name: str
@@ -58,6 +61,7 @@ class Command:
     run: str
     options: Sequence[Option]
     audited: bool = True
+    ends_with_reader: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,14 +122,21 @@ _CHECKING = (
 
 _SENDING = (
     _option(
-        "--adjust-conn-id", default=DEFAULT_CONN_ID, metavar="CONNECTION", help=f"the connection ({DEFAULT_CONN_ID})"
+        "--adjust-conn-id",
+        default=DEFAULT_CONN_ID,
+        metavar="CONNECTION",
+        help=f"the connection (default: {DEFAULT_CONN_ID})",
     ),
     *_PARSING,
     _option("--dry-run", action="store_true", help="read the connection, check and order the rows, send nothing"),
     _option("--ledger-conn-id", metavar="CONNECTION", help="the ledger's database: what it has is not sent again"),
     _option("--rejected-path", metavar="FILE", help="where to list what was not delivered, a .jsonl file"),
     _option(
-        "--max-rejected", type=float, default=0, metavar="NUMBER", help="refused events that are allowed: 5 or 0.02"
+        "--max-rejected",
+        type=float,
+        default=0,
+        metavar="NUMBER",
+        help="refused events that are allowed: 5 or 0.02 (default: 0)",
     ),
     _option(
         "--tolerate",
@@ -136,14 +147,7 @@ _SENDING = (
     *_options(SendOptions),
 )
 
-_QUERY = (
-    _option("sql_conn_id", metavar="CONN", help="the database connection"),
-    _option("sql", nargs="?", metavar="SQL", help="one SELECT; Jinja templates in it are not rendered"),
-    _option("--file", metavar="FILE", help="a .sql file instead of SQL; Jinja templates in it are not rendered"),
-    _option("--parameters", metavar="JSON", help="values for the query's placeholders: a JSON list or object"),
-    _option("--hook-params", metavar="JSON", help="arguments for the connection's hook: a JSON object"),
-    _option("--limit", type=int, default=1000, metavar="NUMBER", help="how many rows to check (default: 1000)"),
-)
+_QUERY = tuple(_option(*flags, **settings) for flags, settings in QUERY_OPTIONS)
 _SHOWN = _option("-n", "--events", type=int, default=5, metavar="NUMBER", help="how many events to show (default: 5)")
 
 ADJUST = Group(
@@ -163,6 +167,7 @@ ADJUST = Group(
             "airflow_provider_adjust.cli.check.preview",
             (_FILE, *_CHECKING, _SHOWN),
             audited=False,
+            ends_with_reader=True,
         ),
         Command(
             "check-query",
@@ -198,16 +203,7 @@ ADJUST = Group(
                     "prune",
                     "Delete settled events that Adjust would not take any more",
                     "airflow_provider_adjust.cli.ledger.prune_ledger",
-                    (
-                        _option("--ledger-conn-id", required=True, metavar="CONNECTION", help="the ledger's database"),
-                        _option(
-                            "--older-than-days",
-                            type=int,
-                            default=90,
-                            metavar="DAYS",
-                            help="how long ago an event must have happened, at least 58 days (default: 90)",
-                        ),
-                    ),
+                    tuple(_option(*flags, **settings) for flags, settings in PRUNE_OPTIONS),
                 ),
             ),
         ),

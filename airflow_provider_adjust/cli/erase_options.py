@@ -1,4 +1,4 @@
-"""The options of ``airflow adjust erase``: the names of each, and the keywords of ``argparse``'s ``add_argument``."""
+"""The options of ``airflow adjust erase`` and ``ledger prune``: the names of each, and the keywords of ``add_argument``."""
 
 from __future__ import annotations
 
@@ -36,5 +36,18 @@ ERASE_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
     (
         ("--output",),
         {"choices": ("table", "json"), "default": "table", "help": "how the report is written (default: table)"},
+    ),
+)
+
+PRUNE_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
+    (("--ledger-conn-id",), {"required": True, "metavar": "CONNECTION", "help": "the ledger's database"}),
+    (
+        ("--older-than-days",),
+        {
+            "type": int,
+            "default": 90,
+            "metavar": "DAYS",
+            "help": "how long ago an event must have happened, at least 58 days (default: 90)",
+        },
     ),
 )

@@ -57,7 +57,7 @@ def check_query(options: Namespace, terminal: Terminal) -> int:
     title = f"The first {options.limit:,} rows of the query" if more else "All rows of the query"
     # An iterator, since the rows of a query are not sorted.
     checked = iter(found[: options.limit])
-    return check(parser, checked, terminal, title=title, shown=options.events, hidden=assumed, with_revenue=True)
+    return check(parser, checked, terminal, title=title, shown=options.events, hidden=assumed)
 
 
 def _sql(options: Namespace) -> str:

@@ -27,7 +27,7 @@ def exit_after(command: Command, names: Sequence[str], options: Namespace) -> No
     except BrokenPipeError:
         # The reader of the pipe has ended (`| head`). Python would report the error again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.OK
+        code = ExitCode.OK if command.ends_with_reader else ExitCode.STOPPED
     sys.exit(code)
 
 
@@ -35,6 +35,7 @@ def _run(command: Command, names: Sequence[str], options: Namespace) -> int:
     # Not at the top: Airflow imports this module at each start of its command line.
     from airflow_provider_adjust.cli.audit import audited
     from airflow_provider_adjust.cli.terminal import Terminal
+    from airflow_provider_adjust.cli.words import Words
     from airflow_provider_adjust.s2s.errors import (
         AdjustConfigurationError,
         AdjustError,
@@ -43,7 +44,7 @@ def _run(command: Command, names: Sequence[str], options: Namespace) -> int:
         StreamOutOfOrder,
     )
 
-    terminal = Terminal()
+    terminal = Terminal(Words(command), ends_with_reader=command.ends_with_reader)
     module, _, name = command.run.rpartition(".")
     try:
         with audited(command, names, options) if command.audited else nullcontext():

@@ -12,7 +12,7 @@ from uuid import uuid4
 from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_adjust.cli.audit import current_user
-from airflow_provider_adjust.cli.check import check
+from airflow_provider_adjust.cli.check import NO_ROWS, check
 from airflow_provider_adjust.cli.definition import ExitCode
 from airflow_provider_adjust.cli.rows import connection_must_exist, given, hook_of, open_rows, path_of
 from airflow_provider_adjust.cli.signals import stopped_by_signals
@@ -20,7 +20,7 @@ from airflow_provider_adjust.cli.terminal import Terminal
 from airflow_provider_adjust.delivery_run import DeliveryRun, exit_stack_preserving_error, left_out_lines
 from airflow_provider_adjust.files.private import is_local, local_path
 from airflow_provider_adjust.files.receipt_files import ReceiptFile
-from airflow_provider_adjust.routes import open_ledger
+from airflow_provider_adjust.routes import destination, open_ledger
 from airflow_provider_adjust.s2s.account.budget import FailureBudget
 from airflow_provider_adjust.s2s.answers.outcome import UNDELIVERED, Outcome
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
@@ -41,6 +41,8 @@ def send(options: Namespace, terminal: Terminal) -> int:
     route = hook.route(row_options)
     with exit_stack_preserving_error() as stack:
         rows = stack.enter_context(open_rows(options.file, row_options))
+        target = destination(route, f"ledger {options.ledger_conn_id}" if options.ledger_conn_id else "no ledger")
+        terminal.say(f"{'Would send' if options.dry_run else 'Sending'} to {target}")
         if options.dry_run:
             return check(route.parser, rows, terminal, title=f"Dry run of {options.file}", shown=5)
         rejected = stack.enter_context(ReceiptFile(rejected_to))
@@ -60,9 +62,11 @@ def send(options: Namespace, terminal: Terminal) -> int:
         finally:
             progress.stop()
             terminal.notes(left_out_lines(run.sender.left_out_columns, row_options))
-            terminal.summary(f"Sent from {options.file}", run.summary)
+            terminal.summary(f"Sent from {options.file} to {target}", run.summary)
             if rejected.written_to:
                 terminal.say(f"What was not delivered is listed with reasons in {rejected.written_to}")
+        if not run.summary.read:
+            terminal.warn(NO_ROWS)
         # Within the ledger's context, which learns from it how the try ended.
         try:
             run.check(budget)

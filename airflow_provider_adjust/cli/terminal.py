@@ -7,22 +7,30 @@ hold line ends and escape sequences; whatever is written here has them as text, 
 from __future__ import annotations
 
 import logging
+import os
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import zip_longest
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape as escape_markup
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
+from airflow_provider_adjust.cli.words import Words
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.account.tables import advice_lines, outcome_rows, plain_table, reason_rows
 from airflow_provider_adjust.s2s.answers.outcome import UNDELIVERED, UNRESOLVED, Outcome
+from airflow_provider_adjust.s2s.errors import AdjustError
 from airflow_provider_adjust.s2s.redaction import escape
 
 #: Characters of a line or of a cell.
 _LONGEST = 1000
+#: Characters of a word that a narrow terminal does not break.
+_UNBROKEN = 24
 _STYLES = (
     {outcome.value: "red" for outcome in UNDELIVERED}
     | {outcome.value: "yellow" for outcome in UNRESOLVED}
@@ -36,16 +44,23 @@ _STYLES = (
 
 
 class Terminal:
-    """The stdout and stderr of one command."""
+    """The stdout and stderr of one command.
 
-    def __init__(self) -> None:
+    :param words: how the command says what the operators' code says.
+    :param ends_with_reader: raise ``BrokenPipeError`` where the reader of a pipe has ended. Else the command goes on, and
+        what it writes is lost.
+    """
+
+    def __init__(self, words: Words | None = None, *, ends_with_reader: bool = False) -> None:
+        self.words = words or Words()
         self.out = _Console(highlight=False, soft_wrap=True)
         self.err = _Console(highlight=False, soft_wrap=True, stderr=True)
+        self.out.ends_with_reader = self.err.ends_with_reader = ends_with_reader
 
     def say(self, *lines: str) -> None:
         """Write lines of the result to stdout."""
         for line in lines:
-            self.out.print(_shown(line), markup=False)
+            self.out.print(_wrapped(_shown(line), self.out), markup=False)
 
     def notes(self, lines: Iterable[tuple[int, str]]) -> None:
         """Write what a task would log, each line with its level, to stderr."""
@@ -53,15 +68,24 @@ class Terminal:
             if level >= logging.WARNING:
                 self.warn(line)
             else:
-                self.err.print(line, markup=False)
+                self.err.print(_wrapped(self.words.of(line), self.err), markup=False)
 
     def warn(self, text: str) -> None:
         """Write a warning to stderr."""
-        self.err.print(text, markup=False, style="yellow")
+        self.err.print(_wrapped(_shown(self.words.of(text)), self.err), markup=False, style="yellow")
 
     def complain(self, error: Exception) -> None:
-        """Write an error to stderr."""
-        self.err.print(f"[bold red]{type(error).__name__}:[/] {escape_markup(_shown(str(error)))}")
+        """Write an error to stderr. One that is not the provider's has its kind, which may be all that it says."""
+        is_ours = isinstance(error, AdjustError)
+        kind = "Error" if is_ours else type(error).__name__
+        # Lists of what is wrong have lines that begin with two blanks.
+        lines = self.words.of(str(error)).split("\n  ") if is_ours else [str(error)]
+        shown = [
+            _wrapped(f"{start}{_shown(line)}", self.err)
+            for start, line in zip_longest([f"{kind}: "], lines, fillvalue="  ")
+        ]
+        text = "\n".join(shown).removeprefix(f"{kind}:")
+        self.err.print(f"[bold red]{kind}:[/]{escape_markup(text)}")
 
     def trace(self, text: str) -> None:
         """Write a traceback to stderr, line by line."""
@@ -78,8 +102,13 @@ class Terminal:
             return
         self.out.print(title, style="bold", markup=False)
         table = Table(box=box.ROUNDED)
-        for name in head:
-            table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        for place, name in enumerate(head):
+            # The last column, which has the sentences, makes room for the others.
+            words = [word for row in rows for word in row[place].split()] if place < len(head) - 1 else []
+            least = min(_UNBROKEN, max(map(len, words), default=0))
+            table.add_column(
+                name, justify="right" if name in right else "left", overflow="fold", min_width=least or None
+            )
         for row in rows:
             style = _STYLES.get(row[0].partition(":")[0])
             table.add_row(*map(escape_markup, row), style=style)
@@ -93,7 +122,7 @@ class Terminal:
             head = ("reason", "events", "revenue affected")
             self.table("By reason", head, reasons, right=("events",))
         if advice := advice_lines(summary):
-            self.say(*advice, "")
+            self.say(*map(self.words.of, advice), "")
 
     @contextmanager
     def progress(self, description: str, total: int | None) -> Iterator[Progress]:
@@ -103,7 +132,8 @@ class Terminal:
             BarColumn(),
             TextColumn("{task.completed:,} events[green], {task.fields[delivered]:,} delivered"),
             TextColumn("[red]{task.fields[missing]:,} not delivered"),
-            TimeRemainingColumn(),
+            _RateColumn(),
+            *([TextColumn("{task.percentage:.0f} %"), TimeRemainingColumn()] if total else []),
         )
         with Progress(*columns, console=self.err, transient=True, disable=not self.err.is_terminal) as progress:
             progress.add_task(escape_markup(_shown(description)), total=total, delivered=0, missing=0)
@@ -114,7 +144,36 @@ def _shown(text: str) -> str:
     return escape(text, _LONGEST)
 
 
+def _wrapped(text: str, console: Console) -> str:
+    """The text broken between words, where a terminal is narrower; a path stays in one piece, so that it can be copied."""
+    if not console.is_terminal:
+        return text
+    indent = text[: len(text) - len(text.lstrip(" "))]
+    lines = textwrap.wrap(
+        text,
+        console.width,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+        replace_whitespace=False,
+        drop_whitespace=True,
+    )
+    return "\n".join(lines)
+
+
+class _RateColumn(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else f"{speed:,.0f}/s")
+
+
 class _Console(Console):
+    ends_with_reader = False
+
     def on_broken_pipe(self) -> None:
         # Rich would end the process with 1, the code for refused rows.
-        raise BrokenPipeError
+        if self.ends_with_reader:
+            raise BrokenPipeError
+        self.quiet = True
+        # What Python still holds for the pipe, it would try to write at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())

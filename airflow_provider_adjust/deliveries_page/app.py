@@ -74,11 +74,10 @@ async def show_deliveries(request: Request, reader: CurrentReader, given: QueryF
                 [] if filters.is_about_runs else last_nights(ledger.connection, _chosen(dag_ids, filters), now)
             )
         cut = len(counts) >= queries.MAX_COUNTS
-        environments = sorted({each.environment for each in (*counts, *nights)} - {""})
+        environments = sorted(({each.environment for each in counts} | {each.environment for each in nights}) - {""})
         # Never added up: test events are no revenue.
-        shown = filters.environment or (
-            "production" if "production" in environments else environments[0] if environments else None
-        )
+        first = "production" if "production" in environments else next(iter(environments), None)
+        shown = filters.environment or first
         counts = [each for each in counts if each.environment in {shown, ""}]
         return render(
             request,

@@ -60,11 +60,11 @@ def _part_files(folder: ObjectStoragePath) -> Sequence[ObjectStoragePath]:
     """The folder's files by name, without those that a writer leaves beside them, such as ``_SUCCESS``."""
     paths = sorted((each for each in folder.iterdir() if each.name[:1] not in {"_", "."}), key=lambda each: each.name)
     if not paths:
-        raise AdjustConfigurationError(f"events names the folder {folder}, in which there is no file")
+        raise AdjustConfigurationError(f"the folder {folder} has no file in it")
     for each in paths:
         if each.is_dir():
             raise AdjustConfigurationError(
-                f"events names the folder {folder}, which has a folder {each.name!r} in it; name a folder that has files only"
+                f"the folder {folder} has a folder {each.name!r} in it; name a folder that has files only"
             )
     return paths
 
@@ -87,7 +87,7 @@ def _sorted_if_rejected(rows: Iterable[Any]) -> Iterable[Any]:
     whole = [first, *islice(following, MOST_REJECTED)]
     if len(whole) > MOST_REJECTED:
         raise AdjustConfigurationError(
-            f"events names a rejected file of more than {MOST_REJECTED:,} lines, which is read whole; split it"
+            f"a rejected file of more than {MOST_REJECTED:,} lines cannot be read, since it is read whole; split it"
         )
     return whole
 
@@ -98,13 +98,13 @@ def _open_rows(path: ObjectStoragePath, options: RowOptions, check: CheckColumns
     compression = "gzip" if suffixes[-1:] == [".gz"] else None
     kind = next(iter(suffixes[-2:-1] if compression else suffixes[-1:]), "")
     if kind not in _KINDS:
-        raise AdjustConfigurationError(f"events names the file {path.name!r}; {_ENDINGS}")
+        raise AdjustConfigurationError(f"the file {path.name!r} cannot be read: {_ENDINGS}")
     arguments = {"mode": "rb"} if kind == ".parquet" else {"mode": "rt", "compression": compression, **_TEXT}
     where = f"the file {path.name}"
     try:
         file = path.open(**arguments)  # type: ignore[no-untyped-call]
     except FileNotFoundError:
-        raise AdjustConfigurationError(f"events names the file {path}, which does not exist") from None
+        raise AdjustConfigurationError(f"the file {path} does not exist") from None
     with file:
         if kind == ".parquet":
             yield parquet_rows(file, where, options, check)

@@ -23,9 +23,7 @@ def parquet_rows(file: Any, where: str, options: RowOptions, check: CheckColumns
         import pyarrow as pa
         from pyarrow.parquet import ParquetFile
     except ImportError:
-        raise AdjustConfigurationError(
-            "events names a Parquet file; install pyarrow on the workers to read it"
-        ) from None
+        raise AdjustConfigurationError("a Parquet file needs pyarrow; install it where the file is read") from None
     try:
         parquet = ParquetFile(file)
     except pa.ArrowInvalid:

@@ -19,8 +19,6 @@ from airflow_provider_adjust.s2s.answers.reasons import reason_of
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 _VERDICTS = {FAILED: "FAILED", KILLED: "KILLED", SKIPPED: "SKIPPED"}
-#: A head and the lines.
-Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 
 @dataclass(frozen=True)
@@ -151,7 +149,7 @@ class DeliveryReport:
         """The run and the try."""
         return f"Run {self.run_id}" + (f", try {self.try_number}" if self.try_number else "")
 
-    def table(self) -> Table | None:
+    def table(self) -> formats.Table | None:
         """Events and delivered revenue by outcome; None if nothing was counted."""
         if self.result is None:
             return None

@@ -1,22 +1,41 @@
-"""A delivery's report as plain text, in Slack's markup, and as HTML."""
+"""The report on a delivery, or on all of a day, as plain text, in Slack's markup, and as HTML."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from html import escape
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from airflow_provider_adjust.s2s.account.tables import plain_table
 
-if TYPE_CHECKING:
-    from airflow_provider_adjust.notifications.delivery_report import DeliveryReport, Table
+#: A head and the lines.
+Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
-_COLOURS = {"OK": "#1a7f37", "INCOMPLETE": "#9a6700", "FAILED": "#b42318", "KILLED": "#b42318", "LATE": "#b42318"}
+_COLOURS = {"OK": "#1a7f37", "INCOMPLETE": "#9a6700"} | dict.fromkeys(
+    ("FAILED", "KILLED", "LATE", "MISSING"), "#b42318"
+)
+#: Columns of counts.
+_RIGHT = ("events", "missing")
 _OTHER_COLOUR = "#1f2328"
 #: Mail programs take a style only from the element itself. An address is longer than a phone is wide.
 _BODY = "font-family:sans-serif;font-size:14px;line-height:1.4;max-width:640px;overflow-wrap:anywhere"
 _CELL = "padding:2px 12px 2px 0;border-bottom:1px solid #d0d7de"
+
+
+class Report(Protocol):
+    """What has the parts of a message."""
+
+    @property
+    def verdict(self) -> str: ...
+    @property
+    def subject(self) -> str: ...
+    @property
+    def failure(self) -> str: ...
+    def where(self) -> str: ...
+    def table(self) -> Table | None: ...
+    def advice(self) -> list[tuple[str, str]]: ...
+    def links(self) -> list[tuple[str, str]]: ...
 
 
 def total(amounts: Iterable[Mapping[str, str]]) -> dict[str, str]:
@@ -33,29 +52,29 @@ def money(revenue: Mapping[str, str]) -> str:
     return ", ".join(f"{Decimal(amount):,f} {currency}" for currency, amount in sorted(revenue.items()))
 
 
-def text(report: DeliveryReport) -> str:
+def text(report: Report) -> str:
     """The report as plain text."""
     parts = [f"{report.subject}\n{report.where()}", report.failure]
     if table := report.table():
-        parts.append(plain_table(*table, right=("events",)))
+        parts.append(plain_table(*table, right=_RIGHT))
     parts.append("\n".join(f"{count}\n  {advice}" for count, advice in report.advice()))
     parts.append("\n".join(f"{name}: {value}" for name, value in report.links()))
     return "\n\n".join(filter(None, parts))
 
 
-def slack(report: DeliveryReport) -> str:
+def slack(report: Report) -> str:
     """The report in Slack's markup."""
     parts = [f"*{_for_slack(report.subject)}*\n{_for_slack(report.where())}"]
     if report.failure:
         parts.append(f"> {_for_slack(report.failure)}")
     if table := report.table():
-        parts.append(f"```{_for_slack(plain_table(*table, right=('events',)))}```")
+        parts.append(f"```{_for_slack(plain_table(*table, right=_RIGHT))}```")
     parts += (f"*{_for_slack(count)}*\n{_for_slack(advice)}" for count, advice in report.advice())
     parts.append("\n".join(f"{name}: {_for_slack(value)}" for name, value in report.links()))
     return "\n".join(filter(None, parts))
 
 
-def html(report: DeliveryReport) -> str:
+def html(report: Report) -> str:
     """The report as HTML, in an element of its own."""
     colour = _COLOURS.get(report.verdict, _OTHER_COLOUR)
     parts = [f'<h3 style="margin:0;color:{colour}">{escape(report.subject)}</h3>', f"<p>{escape(report.where())}</p>"]
@@ -82,7 +101,7 @@ def _html_table(table: Table) -> str:
     head, rows = table
 
     def line(cells: tuple[str, ...], tag: str) -> str:
-        sides = ("right" if name == "events" else "left" for name in head)
+        sides = ("right" if name in _RIGHT else "left" for name in head)
         inside = "".join(
             f'<{tag} align="{side}" style="{_CELL}">{escape(text)}</{tag}>'
             for text, side in zip(cells, sides, strict=True)

@@ -68,6 +68,11 @@ def check_age(older_than: timedelta) -> None:
     """
     if EVENT.max_age is not None and older_than < EVENT.max_age:
         raise AdjustConfigurationError(
-            f"older_than is {older_than}; it must be at least {EVENT.max_age.days} days, since Adjust takes events "
+            f"older_than is {_in_days(older_than)}; it must be at least {EVENT.max_age.days} days, since Adjust takes events "
             "up to that age, and one that the ledger has forgotten could be sent again"
         )
+
+
+def _in_days(age: timedelta) -> str:
+    days = age / timedelta(days=1)
+    return "1 day" if days == 1 else f"{days:,.10g} days"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 from sqlparse import lexer
@@ -21,24 +22,28 @@ def one_select(sql: str) -> str:
     """
     if not isinstance(sql, str):
         raise AdjustConfigurationError("sql must be one SELECT, not a list of statements")
-    tokens = _tokens(sql)
-    spoken = [number for number, token in enumerate(tokens) if not _is_silent(token)]
-    if not spoken:
-        raise AdjustConfigurationError("the sql is empty; it must be one SELECT")
-    if (verb := _verb([tokens[number] for number in spoken])) not in {None, "SELECT"}:
+    # To read all of a long text takes seconds, so it is read no further than needed.
+    if (verb := _verb(token for token in _tokens(sql) if not _is_silent(token))) not in {None, "SELECT"}:
         raise AdjustConfigurationError(f"the sql begins with {verb}; it must be one SELECT, and it was not run")
+    without_end = sql.strip().rstrip("; \t\r\n")
+    return without_end if ";" not in without_end else _one_statement(sql)
+
+
+def _one_statement(sql: str) -> str:
+    tokens = list(_tokens(sql))
+    spoken = [number for number, token in enumerate(tokens) if not _is_silent(token)]
     end = spoken[-1] + 1
     if any(map(_is_semicolon, tokens[spoken[0] : end])):
         # In some dialects a backslash escapes a quote, in others it stands for itself.
-        if "\\" in sql and one_select(sql.replace("\\", "/")):
+        if "\\" in sql and _one_statement(sql.replace("\\", "/")):
             return sql
         raise AdjustConfigurationError("the sql has several statements; it must be one SELECT, and none was run")
     return "".join(text for number, (_, text) in enumerate(tokens) if number < end or text != ";").strip()
 
 
-def _tokens(sql: str) -> list[_Token]:
+def _tokens(sql: str) -> Iterator[_Token]:
     tokenize: Any = lexer.tokenize  # it has no types
-    return list(tokenize(sql))
+    return iter(tokenize(sql))
 
 
 def _is_silent(token: _Token) -> bool:
@@ -51,12 +56,16 @@ def _is_semicolon(token: _Token) -> bool:
     return kind is Punctuation and text == ";"
 
 
-def _verb(words: Sequence[_Token]) -> str | None:
-    """What the statement does, where that can be told; after WITH, it is the first verb outside of its parentheses."""
-    if words[0][0] is not CTE:
-        words = words[:1]
+def _verb(words: Iterator[_Token]) -> str | None:
+    """What the statement does, where that can be told; after WITH, it is the first verb outside of its parentheses.
+
+    :raises AdjustConfigurationError: the statement says nothing.
+    """
+    first = next(words, None)
+    if first is None:
+        raise AdjustConfigurationError("the sql is empty; it must be one SELECT")
     depth = 0
-    for kind, text in words:
+    for kind, text in chain([first], words if first[0] is CTE else ()):
         if kind is Punctuation and text in {"(", ")"}:
             depth += 1 if text == "(" else -1
         elif depth == 0 and (kind is DML or kind is DDL):

@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from reconcile.report_case import API_TOKEN, APP_TOKEN, DAY, Pauses, Run, receive
+from s2s.raw_server import Connection, RawServer
 from serving import serving
 
 from airflow_provider_adjust.adjust_api.errors import ReportRefused, ReportUnavailable
@@ -77,8 +78,23 @@ def test_a_service_that_cannot_be_reached_is_retried(service: ReportService, run
     service = replace(service, endpoint="http://127.0.0.1:9", timeout=(0.5, 0.5), attempts=2)
     with pytest.raises(ReportUnavailable, match=r"cannot be reached \(Connect\w*Error\), asked 2 times") as failure:
         run(service.report(QUERY))
+    assert str(failure.value).endswith("; check the connection's report_endpoint and the worker's network")
     assert "127.0.0.1" not in str(failure.value)
     assert len(pauses) == 1
+
+
+def test_only_a_slow_answer_is_a_matter_of_the_timeout(service: ReportService, run: Run) -> None:
+    said = {}
+    for script in (Connection.wait_for_the_client, Connection.reset):
+        with RawServer(script) as raw:
+            slow = replace(service, endpoint=raw.url, timeout=(5.0, 0.2), attempts=1)
+            with pytest.raises(ReportUnavailable) as failure:
+                run(slow.report(QUERY))
+        said[script.__name__] = str(failure.value).partition("asked once; ")[2]
+    assert said == {
+        "wait_for_the_client": "a longer report_timeout in the connection gives it more",
+        "reset": "check the connection's report_endpoint and the worker's network",
+    }
 
 
 def test_a_wrong_api_token_is_refused_at_once(service: ReportService, run: Run, pauses: Pauses) -> None:

@@ -47,7 +47,7 @@ def test_both_command_lines_say_the_same(launcher: list[str], file_of: FileOf, a
     done = subprocess.run([*launcher, "validate", str(path), *EVENT], capture_output=True, text=True, timeout=120)
     assert done.returncode == 1
     assert done.stdout.startswith("Refused\nreason ")
-    assert "valid         1\n" in done.stdout
+    assert "valid         1  1.25 EUR\n" in done.stdout
     assert "\x1b" not in done.stdout + done.stderr
     assert not reveals(done.stdout + done.stderr)
 
@@ -106,6 +106,19 @@ def test_a_reader_that_has_seen_enough_is_no_error(file_of: FileOf, airflow_db: 
     assert "BrokenPipe" not in done.stderr
 
 
+def test_a_reader_that_ends_early_makes_no_success_of_a_delivery(
+    adjust: SandboxServer, file_of: FileOf, airflow_db: Path
+) -> None:
+    """Not even its first line is read: the file is sent all the same, and the exit code says how that went."""
+    path = file_of(*map(purchase, range(300)), purchase(300, revenue="-1"))
+    for command, code in ((f"send {path}", 1), (f"validate {path}", 1), (f"send {path} --max-rejected 1", 0)):
+        piped = f"{' '.join(OURS)} {command} {' '.join(EVENT)} | true"
+        done = subprocess.run(["bash", "-o", "pipefail", "-c", piped], capture_output=True, text=True, timeout=120)
+        assert done.returncode == code, done.stderr
+        assert "BrokenPipe" not in done.stderr
+    assert adjust.stats()["requests"] == 600
+
+
 def on_a_terminal(command: list[str], **environment: str) -> tuple[int, str]:
     """Run the command with a terminal of its own; return its exit code and all that it wrote."""
     terminal, side = pty.openpty()
@@ -153,6 +166,8 @@ def test_a_terminal_gets_a_progress_bar_while_events_are_sent(
     counts = [int(count) for count in re.findall(r"(\d+) events", text)]
     assert any(0 < count < 200 for count in counts), counts
     assert "━" in text
+    assert re.search(r"\d/s", text)
+    assert re.search(r"\d+ %", text)
     assert adjust.stats()["recorded"] == 200
 
 
@@ -171,10 +186,23 @@ def test_ctrl_c_lets_what_is_in_flight_end_and_sends_nothing_more(
         finally:
             process.kill()
     assert process.returncode == 3
-    assert "DeliveryStopped: received SIGINT" in err
+    assert "Error: received SIGINT" in err
     said = re.search(r"delivered +(\d+)", out)
     assert said
     assert 0 < int(said[1]) == adjust.stats()["recorded"] < 2000
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_help_breaks_between_words(launcher: list[str], airflow_db: Path) -> None:
+    code, text = on_a_terminal([*launcher, "send", "--help"], COLUMNS="60", NO_COLOR="1")
+    assert code == 0
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line) for line in text.splitlines()]
+    # Above them is the usage, in which a name with its choices stays in one piece.
+    told = [line for line in lines if not line.lstrip().startswith("[")]
+    assert max(map(len, told)) <= 60, max(told, key=len)
+    shown = " ".join(" ".join(lines).split())
+    assert "the connection (default: adjust_default)" in shown
+    assert "refused events that are allowed: 5 or 0.02 (default: 0)" in shown
 
 
 def test_what_airflow_imports_at_every_start_is_light() -> None:

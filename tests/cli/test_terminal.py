@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,10 @@ from typing import Any
 import pytest
 from operators.adjust_account import EVENT_TOKEN, purchase
 
+from airflow_provider_adjust.cli.definition import ADJUST
 from airflow_provider_adjust.cli.terminal import Terminal
+from airflow_provider_adjust.cli.words import Words
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 Cli = Callable[..., Any]
 FileOf = Callable[..., Path]
@@ -67,3 +71,61 @@ def test_everything_that_a_terminal_writes_is_made_printable(capsys: pytest.Capt
     assert "OWNED" in out
     assert "OWNED" in err
     assert max(map(len, out.splitlines())) < 2500
+
+
+def test_messages_name_flags_and_leave_what_is_quoted() -> None:
+    send, prune = ADJUST.commands[3], ADJUST.commands[-1].commands[0]  # type: ignore[union-attr]
+    assert (send.name, prune.name) == ("send", "prune")
+    words = Words(send)  # type: ignore[arg-type]
+    for text, said in (
+        ("name it in extra_params.", "name it in --extra-params."),
+        ("ignore_columns is *; see id_field", "--ignore-columns is *; see --id-field"),
+        ("unknown columns: 'extra_params', 'id_field'", "unknown columns: 'extra_params', 'id_field'"),
+        ("/tmp/rejected_path.jsonl and rejected_path.jsonl", "/tmp/rejected_path.jsonl and rejected_path.jsonl"),
+        # Adjust's parameters, which are columns, and an argument that the command does not have.
+        ("the event has no event_token, app_token", "the event has no event_token, app_token"),
+        ("route_by needs a mapping", "route_by needs a mapping"),
+        ("missing: event_token; set it in the operator, or select it", "missing: event_token; set it by its flag, or select it"),
+        ("in the connection, the operator or the row", "in the connection, the command line or the row"),
+        ('meant: column_map={"a b": "idfa", "x": "adid"}', "meant: --column-map 'a b=idfa' --column-map x=adid"),
+        ('  drop: ignore_columns=["a", "b"]\n  more', "  drop: --ignore-columns a --ignore-columns b\n  more"),
+        ('if it identifies a row: id_field="order_id"', "if it identifies a row: --id-field order_id"),
+        ("column_map={broken", "--column-map={broken"),
+    ):  # fmt: skip
+        assert words.of(text) == said
+    assert Words(prune).of("older_than is 5 days") == "--older-than-days is 5 days"  # type: ignore[arg-type]
+    assert Words().of("id_field") == "id_field"
+
+
+def test_an_error_of_the_provider_has_no_class_name_and_its_list_has_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    terminal = Terminal()
+    terminal.complain(AdjustConfigurationError("two things:\n  one\n  two\nforged"))
+    terminal.complain(EOFError("broken off"))
+    assert capsys.readouterr().err == "Error: two things:\n  one\n  two\\nforged\nEOFError: broken off\n"
+
+
+def test_a_narrow_terminal_breaks_between_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in {"FORCE_COLOR": "1", "COLUMNS": "60", "TERM": "xterm"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    terminal = Terminal()
+    words = (
+        "12 device_not_found, 1,200.50 USD: a retry cannot help; check environment and app token, and look at the row"
+    )
+    path = f"/a/folder/{'x' * 70}.jsonl"
+    terminal.say(words, f"  {words}", f"see {path}")
+    terminal.table("T", ("reason", "row", "what to do"), [("invalid: invalid_currency", "1,000", words)])
+    terminal.complain(AdjustConfigurationError(words))
+    out, err = capsys.readouterr()
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", out + err)
+    assert path in plain
+    for line in plain.splitlines():
+        assert len(line) <= 60 or path in line
+        for word in line.strip("│ ").split():
+            assert (
+                path in line
+                or word.strip("│") in f"{words} see T reason row what to do Error: invalid: invalid_currency 1,000"
+                or set(word) <= set("╭─┬╮├┼┤╰┴╯│")
+            )

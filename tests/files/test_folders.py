@@ -41,9 +41,9 @@ def test_kinds_may_differ_and_rejected_files_are_read_whole(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("files", "words"),
     [
-        ({}, "in which there is no file"),
-        ({"_SUCCESS": ""}, "in which there is no file"),
-        ({"a.csv": HEAD, "readme.txt": ""}, "events names the file 'readme.txt'; its name must end in"),
+        ({}, "has no file in it"),
+        ({"_SUCCESS": ""}, "has no file in it"),
+        ({"a.csv": HEAD, "readme.txt": ""}, "the file 'readme.txt' cannot be read: its name must end in"),
         ({"a.csv": HEAD, "b.csv": "x;y\n"}, "the file b.csv has no column"),
         ({"a.csv": HEAD, "day=1/b.csv": HEAD}, "has a folder 'day=1' in it"),
     ],

@@ -64,7 +64,7 @@ def test_a_rejected_file_of_too_many_lines_is_refused(tmp_path: Path, monkeypatc
     path.write_text(f"{json.dumps(line)}\n" * 10)
     assert len(read(path)) == 10
     _, error = read_bytes(path, f"{json.dumps(line)}\n".encode() * 11)
-    assert error.startswith("AdjustConfigurationError: events names a rejected file of more than 10 lines")
+    assert error.startswith("AdjustConfigurationError: a rejected file of more than 10 lines")
 
 
 def test_a_small_file_that_unpacks_to_one_huge_line_takes_no_memory(tmp_path: Path) -> None:

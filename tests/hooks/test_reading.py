@@ -99,7 +99,7 @@ TESTS: dict[str, tuple[dict[str, Any], dict[str, Any], bool, str]] = {
     "wrong": ({}, {"api_token": "another-api-token"}, False, "it is not the S2S security token."),
     "the S2S token by mistake": ({"tokens": [S2S_TOKEN]}, {"api_token": S2S_TOKEN}, False, "not the S2S security token."),
     "not set": ({}, {"api_token": None}, True, "so enable it there to be sure."),
-    "unreachable": ({}, {"report_endpoint": "http://127.0.0.1:9"}, False, "asked once; see the connection's report_timeout."),
+    "unreachable": ({}, {"report_endpoint": "http://127.0.0.1:9"}, False, "report_endpoint and the worker's network."),
     "S2S refused, API token accepted": ({"tokens": ["other"]}, {}, False, ": API token accepted."),
 }  # fmt: skip
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from table import table
 
+from airflow_provider_adjust.s2s import parse_event
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events.first_contact import check_columns, column_meanings, near_money
 from airflow_provider_adjust.s2s.events.options import RowOptions
 
@@ -186,3 +187,28 @@ def test_an_endpoint_without_such_rules_demands_nothing() -> None:
     schema = {key: value for key, value in EVENT.schema.items() if key not in {"anyOf", "dependentRequired"}}
     free = type(EVENT).of({**schema, "x-adjust": {**schema["x-adjust"], "time": "none", "key": None, "amount": None}})
     check_columns(("country",), "the sql", RowOptions(), endpoint=free)
+
+
+def test_a_column_that_looks_like_an_id_is_offered_to_id_field() -> None:
+    for columns, offered in (
+        (["order_id"], 'id_field="order_id"'),
+        (["TransactionID", "shop"], 'id_field="TransactionID"'),
+        (["purchaseid"], 'id_field="purchaseid"'),
+        (["INVOICE_NO", "line_no"], 'id_field=["INVOICE_NO", "line_no"]'),
+        (["user_id", "customerId", "paid", "shop", "42"], ""),
+    ):
+        said = check("gps_adid", "created_at", *columns, id_field=None)
+        assert said.partition("if it identifies a row: ")[2].partition("\n")[0] == offered, said
+    # It has one already.
+    assert "id_field=" not in check(*GOOD, "invoice_id")
+
+
+def test_a_row_with_such_a_column_is_told_as_well() -> None:
+    for name, is_told in (("order_id", True), ("user_id", False), ("shop", False)):
+        said = ""
+        try:
+            parse_event({"gps_adid": "38400000-8cf0-11bd-b23e-10b96e40000d", name: 1}, RowOptions(event_token="f0ob4r"))
+        except InvalidEvent as error:
+            said = str(error)
+        assert ("If it identifies the row, name it in id_field." in said) is is_told, said
+        assert len(said) < 200

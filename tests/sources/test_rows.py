@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import uuid
 from collections import OrderedDict, namedtuple
@@ -121,6 +122,8 @@ def test_a_value_that_the_driver_cannot_read_ends_with_the_place_and_without_the
         with pytest.raises(AdjustConfigurationError, match=f"after row 2 .{type(error).__name__}.; cast") as failure:
             rows_of(["a"], [(1,), (2,), error])
         assert "person" not in str(failure.value)
+    with pytest.raises(json.JSONDecodeError):  # a ValueError, from what is no answer of the database's
+        rows_of(["a"], [(1,), json.JSONDecodeError("no JSON", "<html>", 0)])
 
 
 def _of_module(module: str) -> type[Connection]:

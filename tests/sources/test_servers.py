@@ -15,6 +15,7 @@ from operators.sending import has_task_state_store
 from own_warehouses import CONN_ID, Warehouse
 from sources.driver_hooks import drivers
 
+from airflow_provider_adjust.events_ready import ReadyQuery
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.sql_rows import stream_rows
@@ -227,6 +228,19 @@ def test_a_timestamp_is_a_moment_and_a_datetime_stays_as_it_was_written(warehous
 
 
 # --- Postgres ---------------------------------------------------------------------------------------------------------
+
+
+@postgres
+def test_the_sensor_reads_rows_whatever_cursor_the_connection_asks_for(warehouse: Warehouse) -> None:
+    sql = (
+        "SELECT COUNT(*) AS count, NOW() - INTERVAL '1 hour' AS count FROM generate_series(1, 5) WHERE 'a' LIKE '%a%';"
+    )
+    for extra in ({}, {"cursor": "dictcursor"}):
+        warehouse.hook(**extra)
+        query = ReadyQuery(sql=sql, sql_conn_id=CONN_ID, parameters={}, settle_for=timedelta(minutes=1))
+        with warehouse.nothing_left():
+            result = query.poll()
+        assert "5 events are ready" in str(result)
 
 
 @postgres

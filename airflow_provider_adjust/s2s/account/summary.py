@@ -9,7 +9,14 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, FINAL_OUTCOMES, SETTLED_BEFORE, Outcome, is_undelivered
+from airflow_provider_adjust.s2s.answers.outcome import (
+    DIFFERS,
+    DRY_RUN,
+    FINAL_OUTCOMES,
+    SETTLED_BEFORE,
+    Outcome,
+    is_undelivered,
+)
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.errors import CountsMismatch
 from airflow_provider_adjust.s2s.redaction import escape, mask_values
@@ -32,6 +39,8 @@ class DeliverySummary:
     adjusted: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     revenue: dict[str, Decimal] = field(default_factory=dict)
+    #: Of a dry run: what would be sent.
+    unsent_revenue: dict[str, Decimal] = field(default_factory=dict)
     revenue_by_reason: dict[tuple[str, str], dict[str, Decimal]] = field(default_factory=dict)
     #: Events that the ledger has from another DAG, so that they were not sent: how many by DAG, and their revenue.
     claimed_by: Counter[str] = field(default_factory=Counter)
@@ -67,6 +76,8 @@ class DeliverySummary:
             elif receipt.is_undelivered:
                 affected = self.revenue_by_reason.setdefault(key, {})
                 affected[currency] = affected.get(currency, Decimal(0)) + amount
+            elif receipt.reason == DRY_RUN:
+                self.unsent_revenue[currency] = self.unsent_revenue.get(currency, Decimal(0)) + amount
             if receipt.claimed_by is not None:
                 self.claimed_revenue[currency] = self.claimed_revenue.get(currency, Decimal(0)) + amount
 
@@ -127,6 +138,7 @@ class DeliverySummary:
             "adjusted": self.adjusted,
             "left_out": dict(self.left_out),
             "revenue": _as_text(self.revenue),
+            "unsent_revenue": _as_text(self.unsent_revenue),
             "revenue_by_reason": [
                 [outcome, reason, _as_text(amounts)] for (outcome, reason), amounts in self.revenue_by_reason.items()
             ],
@@ -151,7 +163,8 @@ class DeliverySummary:
             revenue_by_reason={
                 (outcome, reason): _as_decimals(amounts) for outcome, reason, amounts in state["revenue_by_reason"]
             },
-            # A checkpoint of an earlier version has neither.
+            # A checkpoint of an earlier version has none of these.
+            unsent_revenue=_as_decimals(state.get("unsent_revenue", {})),
             claimed_by=Counter(state.get("claimed_by", {})),
             claimed_revenue=_as_decimals(state.get("claimed_revenue", {})),
             first_details={(outcome, reason): detail for outcome, reason, detail in state["first_details"]},

@@ -92,6 +92,8 @@ def outcome_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
     for outcome in FINAL_OUTCOMES:
         if count := summary.outcomes[outcome.value]:
             note = money(summary.revenue) if outcome is Outcome.DELIVERED else ""
+            if outcome is Outcome.SKIPPED and summary.unsent_revenue:
+                note = money(summary.unsent_revenue)
             if outcome is Outcome.SKIPPED and summary.known:
                 note = f"{summary.known:,} settled by earlier runs"
             rows.append((outcome.value, f"{count:,}", note))

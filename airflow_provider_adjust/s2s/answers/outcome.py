@@ -90,6 +90,8 @@ UNDELIVERED = frozenset({Outcome.REJECTED, Outcome.INVALID, Outcome.EXPIRED, Out
 ERASED = "erased"
 #: Reasons of skipped events that earlier runs have settled, as the ledger knows: they are not news of this run.
 SETTLED_BEFORE = frozenset({"delivered_before", "refused_before", ERASED})
+#: The reason of an event that a dry run would send.
+DRY_RUN = "dry_run"
 #: The reason of a skipped event that Adjust has with another content. It counts as a refusal, since what the row says did
 #: not arrive.
 DIFFERS = "differs_from_delivered"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable
 from functools import lru_cache
@@ -123,7 +124,58 @@ def _unknown_parameter(name: str) -> Parameter:
 def _did_you_mean(name: str, endpoint: Endpoint) -> str:
     near = nearest_names(name, endpoint.parameters, most=1)
     meant = f"did you mean {near[0]} (names are case-sensitive)?" if near else "rename or drop the column."
-    return f"Adjust knows no parameter {quote(name)}; {meant} To send it as it is, name it in extra_params"
+    identifies = " If it identifies the row, name it in id_field." if looks_like_an_id(name) else ""
+    return f"Adjust knows no parameter {quote(name)}; {meant}{identifies} To send it as it is, name it in extra_params"
+
+
+def looks_like_an_id(name: str) -> bool:
+    """Whether a column's name is one that an event's own number may have, and not the number of a person or a thing."""
+    words = _WORDS.findall(name)
+    if not words or words[-1].lower() not in _ID_WORDS:
+        # As some databases write names: all in lower or in upper case, and without a sign between the words.
+        return name.lower().endswith(_ID_ENDINGS)
+    return _NOT_AN_EVENT.isdisjoint(word.lower() for word in words)
+
+
+#: The words of a name, whether it is written order_id, orderId, OrderID or order-id.
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
+_ID_WORDS = frozenset({"id", "uuid", "guid", "ulid", "key", "pk", "number", "no", "nr", "num", "ref", "reference"})
+#: Whose ids are not an event's.
+_NOT_AN_EVENT = frozenset(
+    {
+        *(
+            "account",
+            "ad",
+            "adgroup",
+            "advertiser",
+            "advertising",
+            "app",
+            "campaign",
+            "category",
+            "creative",
+            "customer",
+        ),
+        *(
+            "device",
+            "item",
+            "network",
+            "partner",
+            "player",
+            "product",
+            "profile",
+            "publisher",
+            "session",
+            "shop",
+            "sku",
+        ),
+        *("store", "tenant", "user", "visitor"),
+    }
+)
+_ID_ENDINGS = tuple(
+    f"{event}{number}"
+    for event in ("event", "invoice", "message", "order", "payment", "purchase", "receipt", "row", "transaction", "txn")
+    for number in ("id", "uuid", "key", "number", "no")
+)
 
 
 def nearest_names(name: str, known: Iterable[str], *, most: int, cutoff: float = 0.6) -> list[str]:

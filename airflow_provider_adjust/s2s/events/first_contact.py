@@ -14,7 +14,7 @@ from typing import Any
 
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
-from airflow_provider_adjust.s2s.events.columns import Column, Columns, nearest_names
+from airflow_provider_adjust.s2s.events.columns import Column, Columns, looks_like_an_id, nearest_names
 from airflow_provider_adjust.s2s.events.options import EVERY_UNKNOWN, RowOptions
 from airflow_provider_adjust.s2s.redaction import quote
 
@@ -174,6 +174,9 @@ class _Contact:
             pasted = {name: to for name, to in self._map.items() if name in self._names} | self._suggested
             yield f"if that is meant: column_map={_dict_text(pasted)}"
         left = [name for name in map(str, self._unknown) if name not in self._suggested and len(name) < _LONGEST_PASTED]
+        ids = [name for name in left if looks_like_an_id(name)]
+        if ids and not self._options.id_columns:
+            yield f"if it identifies a row: id_field={_text(ids[0]) if len(ids) == 1 else _list_text(ids)}"
         if left:
             ignored = [*self._options.ignored_columns, *left[:_MOST_SHOWN]]
             yield f"if they are not for Adjust: ignore_columns={_list_text(ignored)}"

@@ -1,0 +1,60 @@
+"""The words of the command line for what the operators' code says: its arguments are flags here."""
+
+from __future__ import annotations
+
+import ast
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+
+from airflow_provider_adjust.cli.definition import Command
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+
+#: A remedy as Python source, as first contact offers it for pasting.
+_PASTED = re.compile(r"\b(column_map|ignore_columns|id_field)=([{\[\"].*)$", re.MULTILINE)
+_PHRASES = (
+    (re.compile(r"\bset it in the operator\b"), "set it by its flag"),
+    (re.compile(r"\bthe operator\b"), "the command line"),
+)
+#: Where a message names an argument otherwise than the command's flag.
+_ALSO_CALLED = {"older_than_days": "older_than"}
+
+
+class Words:
+    """What errors and warnings say to the user of one command."""
+
+    def __init__(self, command: Command | None = None) -> None:
+        flags: dict[str, str] = {}
+        for option in command.options if command else ():
+            flag = next((each for each in option.flags if each.startswith("--")), None)
+            name = _ALSO_CALLED.get(option.dest, option.dest)
+            # A word such as "environment" is more than the argument, and Adjust's parameters are columns, too.
+            if flag and "_" in name and name not in EVENT.parameters:
+                flags[name] = flag
+        self._flags: Mapping[str, str] = flags
+        # Not within a quoted value, a path or a longer word.
+        names = "|".join(map(re.escape, sorted(flags, key=len, reverse=True)))
+        self._names = re.compile(rf"(?<![\w'\"/.-])(?:{names})(?![\w'\"/-]|\.\w)") if flags else None
+
+    def of(self, text: str) -> str:
+        """The text with flags in place of arguments; what is quoted stays."""
+        if self._names is None:
+            return text
+        text = _PASTED.sub(self._as_flags, text)
+        for phrase, words in _PHRASES:
+            text = phrase.sub(words, text)
+        return self._names.sub(lambda found: self._flags[found[0]], text)
+
+    def _as_flags(self, found: re.Match[str]) -> str:
+        flag = self._flags.get(found[1])
+        try:
+            value = ast.literal_eval(found[2])
+        except (ValueError, SyntaxError):
+            return found[0]
+        return found[0] if flag is None else " ".join(f"{flag} {shlex.quote(each)}" for each in _values(value))
+
+
+def _values(value: object) -> Iterable[str]:
+    if isinstance(value, dict):
+        return [f"{name}={parameter}" for name, parameter in value.items()]
+    return [value] if isinstance(value, str) else map(str, value)  # type: ignore[call-overload]
