@@ -150,7 +150,7 @@ def test_every_row_of_the_threat_model_names_a_test_or_is_somebody_elses_to_guar
         r"^\| \*\*(.+?)\*\* \|.*\| (.*?) ?\|$", section(DOCS / "security.md", "Threat model"), re.MULTILINE
     )
     assert len(rows) >= 9
-    assert [who for who, tests in rows if "::test_" not in tests] == ["User who triggers a DAG"]
+    assert [who for who, tests in rows if "::test_" not in tests] == []
 
 
 # -- excerpts and examples -----------------------------------------------------------------------------------------------
