@@ -15,7 +15,7 @@ from airflow_provider_adjust.files.json_rows import load_json
 from airflow_provider_adjust.lineage import file_lineage, report_file
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
 from airflow_provider_adjust.rendered_fields import HidesRenderedFields, hide, reveal
-from airflow_provider_adjust.s2s.account.rejected import ROW_KEY, is_rejected_line
+from airflow_provider_adjust.s2s.account.rejected import ROW_KEY, UNKEYED_KEY, is_rejected_line
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row, RowList
 from airflow_provider_adjust.s2s.redaction import quote
@@ -137,7 +137,10 @@ def corrected_row(row: Any) -> Any:
     if not is_rejected_line(row):
         return row
     # What was not a row when it was rejected is refused again.
-    return ResubmittedRow(row[ROW_KEY], row["event_id"]) if isinstance(row[ROW_KEY], Mapping) else row[ROW_KEY]
+    if not isinstance(row[ROW_KEY], Mapping):
+        return row[ROW_KEY]
+    unkeyed_id = row.get(UNKEYED_KEY)
+    return ResubmittedRow(row[ROW_KEY], row["event_id"], unkeyed_id if isinstance(unkeyed_id, str) else None)
 
 
 def _load_json(text: str) -> Any:

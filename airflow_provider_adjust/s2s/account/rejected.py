@@ -20,6 +20,8 @@ from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, safe_repr
 
 #: The key of a rejected line that holds the row.
 ROW_KEY = "row"
+#: The key of what the event's id was made from with a key, in lines of events without an id of their own.
+UNKEYED_KEY = "unkeyed_id"
 _ENVELOPE = frozenset({"position", "event_id", "outcome", "reason", "detail", ROW_KEY})
 _RESPONSE = frozenset({"event_id", "response"})
 
@@ -44,6 +46,9 @@ def rejected_line(receipt: Receipt, endpoint: Endpoint = EVENT, *, column_map: M
         "http_status": receipt.http_status,
         "attempts": receipt.attempts,
     }
+    if receipt.event is not None and receipt.event.unkeyed_id is not None:
+        # For a key that is changed before the line is sent again. It reveals no more than the row does.
+        entry[UNKEYED_KEY] = receipt.event.unkeyed_id
     try:
         return json.dumps({**entry, ROW_KEY: _plain_row(row, _plain, amounts)})
     except VALUE_ERRORS:  # a number of 5,000 digits, lists in lists without end

@@ -12,11 +12,15 @@ Row = Mapping[str, Any]
 
 
 class ResubmittedRow(dict[str, Any]):
-    """A row from a rejected file. It keeps its event's id, whatever was corrected in it."""
+    """A row from a rejected file. It keeps its event's id, whatever was corrected in it.
 
-    def __init__(self, row: Row, event_id: str) -> None:
+    :param unkeyed_id: what the id was made from with a key, where the row has none of its own.
+    """
+
+    def __init__(self, row: Row, event_id: str, unkeyed_id: str | None = None) -> None:
         super().__init__(row)
         self.event_id = event_id
+        self.unkeyed_id = unkeyed_id
 
 
 @shows("rows")
