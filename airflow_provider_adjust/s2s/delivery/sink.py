@@ -64,6 +64,8 @@ class Sink:
         self._file_failure: Exception | None = None
         #: What earlier tries have settled, and this one so far.
         self.summary = checkpoint.earlier.copy() if checkpoint else DeliverySummary()
+        #: The part of the summary that earlier tries of the task have settled, by the checkpoint or by the ledger.
+        self.earlier = self.summary.copy()
         #: How many of the summary's receipts this try had to do nothing for: earlier tries and runs have settled them.
         self.settled_before = self.summary.settled
         #: Adjust may have an event of this try.
@@ -81,7 +83,10 @@ class Sink:
         :raises OSError: a file could not be written.
         """
         self.has_sent |= receipt.attempts > 0 and receipt.outcome is not Outcome.HELD
-        self.settled_before += receipt.settled_before
+        if receipt.settled_before:
+            self.settled_before += 1
+            if receipt.outcome is not Outcome.SKIPPED:  # by another run
+                self.earlier.add(receipt)
         self._list(receipt)
         self.summary.add(receipt)
         failure = self._settle_in_ledger(receipt)
