@@ -101,7 +101,6 @@ class DeliveryRun:
                 route_by=route_by,
                 rejected=rejected,
                 responses=responses,
-                column_map=options.column_map,
                 checkpoint=checkpoint,
                 ledger=ledger,
             )

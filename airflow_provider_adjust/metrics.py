@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 class DeliveryMetrics:
     """The metrics of one try.
 
-    :param before: what earlier tries of the task have settled.
+    :param before: what earlier tries of the task have settled; with a ledger it grows, as their events are met.
     :param tags: what tells tasks apart, such as ``dag_id`` and ``task_id``.
     """
 
     def __init__(self, before: DeliverySummary, tags: Mapping[str, str]) -> None:
-        self._before = before.copy()
+        self._before = before
         self._tags = dict(tags)
         self._works = True
 

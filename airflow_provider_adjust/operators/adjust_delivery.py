@@ -218,7 +218,7 @@ class AdjustDeliveryOperator(BaseOperator):
                 self._run = run
                 if self._killed:
                     self.on_kill()
-                metrics = DeliveryMetrics.of(run.summary, context.get("ti"))
+                metrics = DeliveryMetrics.of(run.sender.sink.earlier, context.get("ti"))
                 run.deliver(rows, self.log, metrics)
         except BaseException as error:
             if self._run is None:

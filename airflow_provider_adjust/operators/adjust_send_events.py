@@ -15,9 +15,9 @@ from airflow_provider_adjust.files.json_rows import load_json
 from airflow_provider_adjust.lineage import file_lineage, report_file
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
 from airflow_provider_adjust.rendered_fields import HidesRenderedFields, hide, reveal
-from airflow_provider_adjust.s2s.account.rejected import ROW_KEY, UNKEYED_KEY, is_rejected_line
+from airflow_provider_adjust.s2s.account.rejected import is_rejected_line, resubmitted_row
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
-from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row, RowList
+from airflow_provider_adjust.s2s.events.rows import Row, RowList
 from airflow_provider_adjust.s2s.redaction import quote
 
 if TYPE_CHECKING:
@@ -134,13 +134,7 @@ def _path(events: Any) -> ObjectStoragePath | None:
 
 def corrected_row(row: Any) -> Any:
     """The row itself, or, given a line of a rejected file, the row in it, which keeps the event id that it had."""
-    if not is_rejected_line(row):
-        return row
-    # What was not a row when it was rejected is refused again.
-    if not isinstance(row[ROW_KEY], Mapping):
-        return row[ROW_KEY]
-    unkeyed_id = row.get(UNKEYED_KEY)
-    return ResubmittedRow(row[ROW_KEY], row["event_id"], unkeyed_id if isinstance(unkeyed_id, str) else None)
+    return resubmitted_row(row) if is_rejected_line(row) else row
 
 
 def _load_json(text: str) -> Any:

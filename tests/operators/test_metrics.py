@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 from unittest.mock import create_autospec
@@ -16,7 +20,8 @@ from airflow_provider_adjust import metrics
 from airflow_provider_adjust.airflow_versions import AirflowFailException, stats
 from airflow_provider_adjust.metrics import DeliveryMetrics
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
-from airflow_provider_adjust.s2s.errors import AdjustUnreachable
+from airflow_provider_adjust.s2s.delivery.options import Retries
+from airflow_provider_adjust.s2s.errors import AdjustUnreachable, EventsUnresolved
 from airflow_provider_adjust.sandbox import SandboxServer
 
 TI = SimpleNamespace(dag_id="revenue", task_id="send", run_id="night", map_index=-1, try_number=1, log_url="")
@@ -75,6 +80,39 @@ def test_a_retry_does_not_count_again_what_the_first_try_settled(adjust: Sandbox
     delivered = [c.args[1] for c in backend.incr.call_args_list if c.args[0] == "adjust.events.delivered"]
     assert sum(delivered) == 4
     assert len(delivered) == 2
+
+
+def test_with_a_ledger_each_try_reports_what_it_added(
+    adjust: SandboxServer, backend: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ledger.db"
+    monkeypatch.setenv("AIRFLOW_CONN_LEDGER", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    rows = [purchase(number) for number in range(5)]
+    adjust.configure(unknown_devices=[device(1)], fault_plan=[None, None, None, "500"])
+
+    def try_once(number: int, run_id: str = "night") -> dict[tuple[str, str], float]:
+        backend.reset_mock()
+        ti = SimpleNamespace(**{**vars(TI), "try_number": number, "run_id": run_id})
+        task = operator(rows, ledger_conn_id="ledger", max_in_flight=1, max_rejected=5)
+        sending = replace(task.send_options(), retries=Retries(attempts=1))
+        monkeypatch.setattr(task, "send_options", lambda: sending)
+        with suppress(EventsUnresolved):
+            task.execute({"ti": ti})
+        unresolved = {"internal_error", "stopped"}
+        return {key: count for key, count in counted(backend).items() if key[1] not in unresolved}
+
+    refused = {
+        ("adjust.events.rejected", "device_not_found"): 1,
+        ("adjust.revenue.not_delivered.EUR", "device_not_found"): 1.25,
+    }
+    assert try_once(1) == {("adjust.events.delivered", ""): 2, ("adjust.revenue.delivered.EUR", ""): 2.5, **refused}
+    adjust.configure(fault_plan=[])
+    assert try_once(2) == {("adjust.events.delivered", ""): 2, ("adjust.revenue.delivered.EUR", ""): 2.5}
+    assert try_once(3) == {}
+    assert try_once(1, "next night") == {
+        ("adjust.events.skipped", "delivered_before"): 4,
+        ("adjust.events.skipped", "refused_before"): 1,
+    }
 
 
 def test_while_it_runs_it_reports_the_backlog(backend: Any) -> None:

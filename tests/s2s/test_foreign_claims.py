@@ -10,7 +10,7 @@ from zlib import crc32
 
 import pytest
 import sqlalchemy as sa
-from fake_transport import FakeTransport
+from fake_transport import UNKNOWN_DEVICE, FakeTransport
 from memory_store import MemoryStore
 from s2s_case import NOW
 from table import table
@@ -148,6 +148,39 @@ def test_what_another_dag_has_or_is_sending_counts_by_whatever_rule_the_id_is_kn
     [receipt] = sender(ledger, on_foreign_claim="allow").send(rows(1, event_token=event_token))
     assert receipt.reason == ("delivered_before" if has_ended else "sent_elsewhere")
     assert receipt.claimed_by == "team_b"
+
+
+@pytest.mark.parametrize("dag_id", ["team_a", "team_b"])
+def test_what_another_dag_was_refused_counts_too(ledger_of: Any, dag_id: str) -> None:
+    first = ledger_of(dag_id)
+    [refused] = sender(first, FakeTransport(otherwise=UNKNOWN_DEVICE)).send(rows(1))
+    assert refused.outcome is Outcome.REJECTED
+    first.end()
+    receipts, error = [], ""
+    try:
+        receipts += sender(ledger_of("team_a", "later"), on_foreign_claim="error").send(rows(1))
+    except ClaimedByAnotherDag as failure:
+        error = str(failure)
+    if dag_id == "team_a":
+        assert [(each.reason, each.claimed_by) for each in receipts] == [("refused_before", None)]
+    assert error.startswith("1 events (10.50 EUR) were not sent, because the ledger has them") == (dag_id == "team_b")
+
+
+def test_what_another_dag_left_in_doubt_counts_too(ledger_of: Any) -> None:
+    first = ledger_of("team_b")
+    [job] = sender(first).jobs(rows(1))
+    first.begin_claim([job]).result()
+    first.end()
+    ledger = ledger_of("team_a", on_in_doubt="hold")
+    [receipt] = sender(ledger, on_foreign_claim="allow", on_in_doubt="hold").send(rows(1))
+    assert (receipt.outcome, receipt.claimed_by) == (Outcome.IN_DOUBT, "team_b")
+
+
+def test_what_another_dag_delivered_with_other_content_counts_too(ledger_of: Any) -> None:
+    deliver(ledger_of("team_b"), 1)
+    changed = [{**row, "revenue": "1.00"} for row in rows(1)]
+    [receipt] = sender(ledger_of("team_a"), on_foreign_claim="allow").send(changed)
+    assert (receipt.reason, receipt.claimed_by) == ("differs_from_delivered", "team_b")
 
 
 def test_a_retry_counts_what_an_earlier_try_has_skipped(ledger_of: Any) -> None:

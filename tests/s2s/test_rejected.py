@@ -12,12 +12,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from s2s_case import GPS_ADID, NA, NAT, NOW, SECOND, row
+from table import table
 
-from airflow_provider_adjust.s2s.account.rejected import ROW_KEY, is_rejected_line, rejected_line, response_line
+from airflow_provider_adjust.s2s.account.rejected import (
+    ROW_KEY,
+    is_rejected_line,
+    rejected_line,
+    response_line,
+    resubmitted_row,
+)
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import InvalidEvent
+from airflow_provider_adjust.s2s.events.columns import Columns
 from airflow_provider_adjust.s2s.events.event import Event
+from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, UnreadableRow
 
@@ -39,7 +49,7 @@ def _back(given_row: Any, event_id: str | None = "an-id") -> Any:
 
 def _line_of(given_row: dict[str, Any], column_map: dict[str, str]) -> Any:
     """The row in its line, where the delivery had a column map."""
-    return json.loads(rejected_line(_receipt(given_row), column_map=column_map))[ROW_KEY]
+    return json.loads(rejected_line(_receipt(given_row), Columns(RowOptions(column_map=column_map), EVENT)))[ROW_KEY]
 
 
 def test_a_line_says_what_happened_and_holds_the_row() -> None:
@@ -65,6 +75,50 @@ def test_a_row_with_two_columns_for_one_name_is_listed_as_it_was_given() -> None
     given_row = {"gaid": GPS_ADID, "device": "d-2", "total": NAN, "paid": 5, "note": NAN}
     names = {"gaid": "gps_adid", "device": "gps_adid", "total": "revenue", "paid": "revenue"}
     assert _line_of(given_row, names) == {**given_row, "total": "NaN", "note": None}
+
+
+@table(
+    "options",
+    [
+        {"column_map": {"total": "revenue"}, "ignore_columns": ["*", "revenue"]},
+        {"column_map": {"total": "revenue"}, "ignore_columns": ["revenue", "shop", "os_version"]},
+        {"column_map": {"total": "revenue", "revenue": "partner_id"}, "extra_params": ["partner_id"],
+         "ignore_columns": "*"},
+        {"column_map": {"total": "revenue", "revenue": "session_count", "shop": "country"}},
+        {"column_map": {"total": "revenue", "revenue": "os_version", "os_version": "country"}, "ignore_columns": "*"},
+        {"column_map": {"country": "language", "language": "country", "order": "oid"}, "ignore_columns": ["total", "shop"]},
+    ],
+)  # fmt: skip
+def test_a_line_given_back_needs_no_names_and_with_the_same_ones_it_is_the_same_event(options: dict[str, Any]) -> None:
+    id_field = "order" if "language" in options["column_map"] else None
+    parser = EventParser(RowOptions(**options, id_field=id_field))
+    given_row = row(total="9.90", revenue=1000, currency="USD", shop="de", os_version="17")
+    if id_field:
+        given_row |= {"country": "de", "language": "en", "order": "o-1"}
+    event = parser.parse(given_row, now=NOW)
+    [line] = [json.loads(rejected_line(_receipt(given_row, event.event_id), parser.columns))]
+    assert "as_given" not in line
+    without = RowOptions(id_field=id_field, extra_params=options.get("extra_params", ()))
+    for again in (parser, EventParser(without)):
+        resubmitted = resubmitted_row(line)
+        assert again.parse(resubmitted, now=NOW) == event
+        assert json.loads(rejected_line(_receipt(resubmitted, event.event_id), again.columns)) == line
+
+
+def test_a_row_that_could_not_be_renamed_is_mended_under_its_own_names() -> None:
+    options = RowOptions(column_map={"total": "revenue", "country": "language", "language": "country"})
+    parser = EventParser(options)
+    given_row = row(total="9.90", revenue=1000, currency="USD", country="de", language="en")
+    line = json.loads(rejected_line(_receipt(given_row), parser.columns))
+    assert (line["as_given"], line["row"]) == (True, {**given_row, "created_at": "2026-05-01T12:00:00+00:00"})
+    assert _outcome(resubmitted_row(line), parser) == "repeated_parameter"
+    del line["row"]["revenue"]
+    event = parser.parse(resubmitted_row(line), now=NOW)
+    assert {name: event.params[name] for name in ("revenue", "country", "language")} == {
+        "revenue": "9.90",
+        "country": "en",
+        "language": "de",
+    }
 
 
 def test_a_line_is_recognised_and_a_row_is_not() -> None:

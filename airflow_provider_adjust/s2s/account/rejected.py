@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from airflow_provider_adjust.s2s.answers.reasons import reason_of
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
-from airflow_provider_adjust.s2s.events.rows import renamed
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.events.columns import Columns
+from airflow_provider_adjust.s2s.events.options import RowOptions
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow
 from airflow_provider_adjust.s2s.events.values import is_missing, is_nan, scalar_text
 from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, safe_repr
 
@@ -23,20 +25,21 @@ ROW_KEY = "row"
 #: The key of what the event's id was made from with a key, in lines of events without an id of their own.
 UNKEYED_KEY = "unkeyed_id"
 _ENVELOPE = frozenset({"position", "event_id", "outcome", "reason", "detail", ROW_KEY})
+#: In a line whose row has the names of its source.
+_AS_GIVEN = "as_given"
 _RESPONSE = frozenset({"event_id", "response"})
+_AS_ADJUST_NAMES_THEM = Columns(RowOptions(), EVENT)
+_IsAmount = Callable[[Any], bool]
 
 
-def rejected_line(receipt: Receipt, endpoint: Endpoint = EVENT, *, column_map: Mapping[str, str] | None = None) -> str:
+def rejected_line(receipt: Receipt, columns: Columns = _AS_ADJUST_NAMES_THEM) -> str:
     """Return the receipt and its row as one line of JSON, without the line's end.
 
-    The row is listed under Adjust's names, so that it can be sent again without ``column_map``. Where two columns have
-    one name it is listed as it was given.
+    The row is listed under Adjust's names and without the ignored columns, so that it can be sent again without
+    ``column_map`` and ``ignore_columns``. Where two columns have one name it is listed as it was given, and says so.
     """
-    names = column_map or {}
-    row = renamed(receipt.row, names)
-    amounts = {name for name, parameter in endpoint.parameters.items() if parameter.kind == "money"}
-    amounts |= {column for column, name in names.items() if name in amounts}
-    entry = {
+    row, is_renamed = columns.renamed(receipt.row) if isinstance(receipt.row, Mapping) else (receipt.row, True)
+    entry: dict[str, Any] = {
         "position": receipt.position,
         "event_id": receipt.event_id,
         "outcome": receipt.outcome.value,
@@ -49,10 +52,26 @@ def rejected_line(receipt: Receipt, endpoint: Endpoint = EVENT, *, column_map: M
     if receipt.event is not None and receipt.event.unkeyed_id is not None:
         # For a key that is changed before the line is sent again. It reveals no more than the row does.
         entry[UNKEYED_KEY] = receipt.event.unkeyed_id
+    if not is_renamed:
+        entry[_AS_GIVEN] = True
     try:
-        return json.dumps({**entry, ROW_KEY: _plain_row(row, _plain, amounts)})
+        return json.dumps({**entry, ROW_KEY: _plain_row(row, _plain, columns.is_amount)})
     except VALUE_ERRORS:  # a number of 5,000 digits, lists in lists without end
-        return json.dumps({**entry, ROW_KEY: _plain_row(row, _plain_or_text, amounts)})
+        return json.dumps({**entry, ROW_KEY: _plain_row(row, _plain_or_text, columns.is_amount)})
+
+
+def resubmitted_row(line: Any) -> Any:
+    """The row in a line of a rejected file, which keeps its event's id; what is not a row is refused again."""
+    row = line[ROW_KEY]
+    if not isinstance(row, Mapping):
+        return row
+    unkeyed_id = line.get(UNKEYED_KEY)
+    return ResubmittedRow(
+        row,
+        line["event_id"],
+        unkeyed_id if isinstance(unkeyed_id, str) else None,
+        as_given=line.get(_AS_GIVEN) is True,
+    )
 
 
 def response_line(receipt: Receipt) -> str:
@@ -70,12 +89,12 @@ def is_response_line(row: Any) -> bool:
     return isinstance(row, Mapping) and row.keys() == _RESPONSE
 
 
-def _plain_row(row: Any, plain: Callable[[Any], Any], amounts: Collection[Any]) -> Any:
+def _plain_row(row: Any, plain: Callable[[Any], Any], is_amount: _IsAmount) -> Any:
     """The row in JSON's types. An amount that is NaN stays one: read as missing, its event would go without revenue."""
     if not isinstance(row, Mapping):
         return plain(row)
     return {
-        name if isinstance(name, str) else safe_repr(name): "NaN" if name in amounts and is_nan(value) else plain(value)
+        name if isinstance(name, str) else safe_repr(name): "NaN" if is_amount(name) and is_nan(value) else plain(value)
         for name, value in row.items()
     }
 

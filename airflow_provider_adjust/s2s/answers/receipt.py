@@ -39,8 +39,9 @@ class Receipt(NamedTuple):
 
     @property
     def settled_before(self) -> bool:
-        """An earlier try or run settled it, so that nothing was sent for it now."""
-        return self.attempts == 0 and self.outcome in _NEED_A_REQUEST and self.reason != DIFFERS
+        """An earlier try or run settled it, so that nothing was sent for it or looked up now."""
+        asked = self.attempts or self.lost_answers
+        return not asked and self.outcome in _NEED_A_REQUEST and self.reason != DIFFERS
 
     @property
     def is_undelivered(self) -> bool:

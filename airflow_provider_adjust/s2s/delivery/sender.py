@@ -39,7 +39,6 @@ class Sender:
     :param route_by: the column that names a row's route.
     :param rejected: lists what Adjust does not have.
     :param responses: lists Adjust's answers.
-    :param column_map: renames the columns of rejected rows, so that they can be sent again without it.
     """
 
     def __init__(
@@ -51,7 +50,6 @@ class Sender:
         route_by: str | None = None,
         rejected: Lines | None = None,
         responses: Lines | None = None,
-        column_map: Mapping[str, str] | None = None,
         checkpoint: Checkpoint | None = None,
         ledger: Ledger | None = None,
         now: Now = utc_now,
@@ -81,8 +79,7 @@ class Sender:
         self.sink = Sink(
             rejected=rejected,
             responses=responses,
-            column_map=column_map,
-            endpoint=next(iter(routes.values())).parser.endpoint,
+            columns=next(iter(routes.values())).parser.columns,
             ledger=ledger,
             checkpoint=checkpoint,
         )

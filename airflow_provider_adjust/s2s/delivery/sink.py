@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Protocol
 
 from airflow_provider_adjust.s2s.account.rejected import rejected_line, response_line
@@ -10,8 +9,10 @@ from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import UNDELIVERED, UNRESOLVED, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import LedgerUnavailable
+from airflow_provider_adjust.s2s.events.columns import Columns
+from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 
 
@@ -41,8 +42,7 @@ class Sink:
 
     :param rejected: lists what Adjust does not have.
     :param responses: lists Adjust's answers.
-    :param endpoint: where the events go; it says which of a row's values is an amount.
-    :param column_map: Adjust's names by the rows', under which a rejected row is listed.
+    :param columns: what the rows' columns mean, for the names under which a rejected row is listed.
     """
 
     def __init__(
@@ -50,15 +50,13 @@ class Sink:
         *,
         rejected: Lines | None = None,
         responses: Lines | None = None,
-        column_map: Mapping[str, str] | None = None,
-        endpoint: Endpoint = EVENT,
+        columns: Columns | None = None,
         ledger: Ledger | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
         self._rejected = rejected
         self._responses = responses
-        self._column_map = column_map or {}
-        self._endpoint = endpoint
+        self._columns = columns or Columns(RowOptions(), EVENT)
         self._ledger = ledger
         self._checkpoint = checkpoint
         #: Refusals that are not yet surely in the rejected file, for the checkpoint.
@@ -66,6 +64,8 @@ class Sink:
         self._file_failure: Exception | None = None
         #: What earlier tries have settled, and this one so far.
         self.summary = checkpoint.earlier.copy() if checkpoint else DeliverySummary()
+        #: The part of the summary that earlier tries of the task have settled, by the checkpoint or by the ledger.
+        self.earlier = self.summary.copy()
         #: How many of the summary's receipts this try had to do nothing for: earlier tries and runs have settled them.
         self.settled_before = self.summary.settled
         #: Adjust may have an event of this try.
@@ -83,7 +83,10 @@ class Sink:
         :raises OSError: a file could not be written.
         """
         self.has_sent |= receipt.attempts > 0 and receipt.outcome is not Outcome.HELD
-        self.settled_before += receipt.settled_before
+        if receipt.settled_before:
+            self.settled_before += 1
+            if receipt.outcome is not Outcome.SKIPPED:  # by another run
+                self.earlier.add(receipt)
         self._list(receipt)
         self.summary.add(receipt)
         failure = self._settle_in_ledger(receipt)
@@ -156,7 +159,7 @@ class Sink:
         try:
             if receipt.is_undelivered:
                 if self._rejected is not None:
-                    self._rejected.write(rejected_line(receipt, self._endpoint, column_map=self._column_map))
+                    self._rejected.write(rejected_line(receipt, self._columns))
             elif receipt.answer is not None and self._responses is not None:
                 self._responses.write(response_line(receipt))
         except Exception as error:

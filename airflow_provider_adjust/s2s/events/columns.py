@@ -13,7 +13,7 @@ from airflow_provider_adjust.s2s.endpoints.endpoint import Endpoint, Parameter
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events import values
 from airflow_provider_adjust.s2s.events.options import EVERY_UNKNOWN, RowOptions
-from airflow_provider_adjust.s2s.events.rows import Row
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row
 from airflow_provider_adjust.s2s.redaction import quote
 
 #: Row shapes kept in memory. A query has one shape; a file of JSON lines may have many.
@@ -55,7 +55,9 @@ class Columns:
             raise AdjustConfigurationError(
                 f"ignore_columns and column_map both name {quote(both[0])}; remove it from one of them"
             )
-        self._shapes: dict[tuple[Any, ...], list[Column]] = {}
+        #: What column_map gives. In a row of a rejected file these are Adjust's names already.
+        self._mapped = frozenset(self._names.values())
+        self._shapes: dict[tuple[bool, tuple[Any, ...]], list[Column]] = {}
         #: The columns that ignore_columns has left out so far, in the order in which they were met.
         self.left_out: dict[str, None] = {}
 
@@ -64,10 +66,10 @@ class Columns:
 
         :raises InvalidEvent: a column has a name that Adjust does not know, or two columns have one.
         """
-        given = tuple(row)
+        given = _has_adjusts_names(row), tuple(row)
         shape = self._shapes.get(given)
         if shape is None:
-            shape = [self.meaning(column) for column in given]
+            shape = [self.meaning(column, has_adjusts_names=given[0]) for column in given[1]]
             counts = Counter(column.name for column in shape if column.kind != "ignored")
             if counts and (most := counts.most_common(1)[0])[1] > 1:
                 raise InvalidEvent("repeated_parameter", f"two columns give {most[0]}; keep one")
@@ -77,14 +79,44 @@ class Columns:
             self._shapes[given] = shape
         return shape
 
-    def meaning(self, column: Any) -> Column:
+    def renamed(self, row: Row) -> tuple[Row, bool]:
+        """The row under Adjust's names, without the columns that are ignored; whether it is that.
+
+        A row of which two columns give one parameter would lose a value, so it stays as it is.
+        """
+        has_adjusts_names = _has_adjusts_names(row)
+        kept = {}
+        for column in row:
+            name = column
+            try:
+                meaning = self.meaning(column, has_adjusts_names=has_adjusts_names)
+            except InvalidEvent:
+                pass  # what Adjust does not know is listed for its reader
+            else:
+                if meaning.kind == "ignored":
+                    continue
+                if meaning.kind != "own":  # id_field and route_by name it as the source does
+                    name = meaning.name
+            kept[column] = name
+        if len(set(kept.values())) < len(kept):
+            return row, False
+        return {name: row[column] for column, name in kept.items()}, True
+
+    def is_amount(self, column: Any) -> bool:
+        """Whether the column, or what it is mapped to, is an amount of money."""
+        parameter = self._endpoint.parameters.get(self._names.get(column, column))
+        return parameter is not None and parameter.kind == "money"
+
+    def meaning(self, column: Any, *, has_adjusts_names: bool = False) -> Column:
         """How the values of a column are read.
 
+        :param has_adjusts_names: the column is of a row that column_map has renamed already.
         :raises InvalidEvent: its name is not known.
         """
-        if column in self._ignored:
+        is_final = has_adjusts_names and column in self._mapped
+        if column in self._ignored and not is_final:
             return _not_sent(column, "ignored")
-        name = self._names.get(column, column)
+        name = column if is_final else self._names.get(column, column)
         parameter = self._endpoint.parameters.get(name)
         if parameter is not None:
             return Column(name, parameter.kind, parameter, values.NORMALISERS.get(parameter.kind))
@@ -99,6 +131,10 @@ class Columns:
         if self._ignores_unknown and name == column:
             return _not_sent(name, "ignored")
         raise InvalidEvent("unknown_parameter", _did_you_mean(name[:LONGEST_NAME], self._endpoint))
+
+
+def _has_adjusts_names(row: Row) -> bool:
+    return isinstance(row, ResubmittedRow) and not row.as_given
 
 
 def _not_sent(name: str, kind: str) -> Column:

@@ -63,7 +63,8 @@ class EventParser:
         self._ids = EventIds(options, endpoint)
         #: Rows have no id of their own.
         self.ids_are_digests = not self._ids.names
-        self._columns = Columns(options, endpoint, own=ignored)
+        #: What the rows' columns mean.
+        self.columns = Columns(options, endpoint, own=ignored)
         self._defaults = dict(endpoint.constants)
         for name in endpoint.defaults:
             default = getattr(options, name, None)
@@ -124,7 +125,7 @@ class EventParser:
     @property
     def left_out_columns(self) -> Collection[str]:
         """The columns that ``ignore_columns`` has left out of the rows so far."""
-        return self._columns.left_out.keys()
+        return self.columns.left_out.keys()
 
     def lacks_id_column(self, row: Any) -> bool:
         """Tell whether the row does not even have the columns that ``id_field`` names."""
@@ -135,7 +136,7 @@ class EventParser:
         left_out: list[str] = []
         moments: dict[str, datetime] = {}
         named: dict[str, str] = {}
-        for (name, kind, parameter, normalise), value in zip(self._columns.of(row), row.values(), strict=True):
+        for (name, kind, parameter, normalise), value in zip(self.columns.of(row), row.values(), strict=True):
             if value is None or (values.is_missing(value) and not (kind == "money" and values.is_nan(value))):
                 continue
             if normalise is not None:

@@ -15,12 +15,14 @@ class ResubmittedRow(dict[str, Any]):
     """A row from a rejected file. It keeps its event's id, whatever was corrected in it.
 
     :param unkeyed_id: what the id was made from with a key, where the row has none of its own.
+    :param as_given: the row has the names of its source, since two of its columns gave one parameter.
     """
 
-    def __init__(self, row: Row, event_id: str, unkeyed_id: str | None = None) -> None:
+    def __init__(self, row: Row, event_id: str, unkeyed_id: str | None = None, *, as_given: bool = False) -> None:
         super().__init__(row)
         self.event_id = event_id
         self.unkeyed_id = unkeyed_id
+        self.as_given = as_given
 
 
 @shows("rows")
@@ -38,11 +40,3 @@ class UnreadableRow:
 
     problem: str
     reason: str = "unreadable_row"
-
-
-def renamed(row: Any, column_map: Mapping[str, str]) -> Any:
-    """The row under Adjust's names. What is not a row stays as it is, and so does a row that would lose a value."""
-    if not isinstance(row, Mapping):
-        return row
-    result = {column_map.get(column, column): value for column, value in row.items()}
-    return result if len(result) == len(row) else row

@@ -52,6 +52,12 @@ class Decisions:
         :param content: how the event compares with the record.
         :param key: the key of this try's digests.
         """
+        decided = self._decide(job, record, holder, reason, content, key)
+        return self._claimed(decided, holder) if isinstance(decided, Receipt) else decided
+
+    def _decide(
+        self, job: Job, record: Any, holder: Holder, reason: str, content: Content, key: DigestKey
+    ) -> Claim | Receipt:
         status = STATUSES[record.status]
         if record.try_id == self.try_id:
             if record.position != job.position:
@@ -69,9 +75,7 @@ class Decisions:
             if is_own:
                 # The result covers all tries of this task instance.
                 return receipt_for(job, Outcome(status), reason, _BY_AN_EARLIER_TRY, http_status=record.http_status)
-            return self._claimed(
-                receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {holder}"), holder
-            )
+            return receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {holder}")
         if status == Outcome.REJECTED.value:
             if record.content is None or content is Content.OTHER or self._offers_again(job, reason):
                 return Claim()
@@ -82,9 +86,7 @@ class Decisions:
                 return receipt_for(job, Outcome.REJECTED, reason, detail, http_status=record.http_status)
             return receipt_for(job, Outcome.SKIPPED, "refused_before", f"{reason}: {detail}")
         if status == SENDING and holder.is_alive:
-            return self._claimed(
-                receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {holder}"), holder
-            )
+            return receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {holder}")
         if self.on_in_doubt == "hold":
             return receipt_for(
                 job,
@@ -129,7 +131,8 @@ class Decisions:
             return self._claimed(receipt_for(job, Outcome.HELD, "sent_elsewhere", where), holder)
         if status == Outcome.REJECTED.value:
             return None
-        return receipt_for(job, Outcome.IN_DOUBT, "no_answer", f"{where}, and no answer came; check in Adjust")
+        detail = f"{where}, and no answer came; check in Adjust"
+        return self._claimed(receipt_for(job, Outcome.IN_DOUBT, "no_answer", detail), holder)
 
 
 def _erased(job: Job) -> Receipt:
