@@ -96,7 +96,7 @@ def test_with_a_ledger_each_try_reports_what_it_added(
         task = operator(rows, ledger_conn_id="ledger", max_in_flight=1, max_rejected=5)
         sending = replace(task.send_options(), retries=Retries(attempts=1))
         monkeypatch.setattr(task, "send_options", lambda: sending)
-        with suppress(EventsUnresolved):
+        with suppress(EventsUnresolved, AdjustUnreachable):
             task.execute({"ti": ti})
         unresolved = {"internal_error", "stopped"}
         return {key: count for key, count in counted(backend).items() if key[1] not in unresolved}
