@@ -23,6 +23,7 @@ from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, safe_repr
 #: The key of a rejected line that holds the row.
 ROW_KEY = "row"
 _ENVELOPE = frozenset({"position", "event_id", "outcome", "reason", "detail", ROW_KEY})
+_ALL_KEYS = _ENVELOPE | {"remedy", "http_status", "attempts"}
 #: In a line whose row has the names of its source.
 _AS_GIVEN = "as_given"
 _RESPONSE = frozenset({"event_id", "response"})
@@ -71,6 +72,11 @@ def response_line(receipt: Receipt) -> str:
 def is_rejected_line(row: Any) -> bool:
     """Tell a line of a rejected file from a row."""
     return isinstance(row, Mapping) and row.keys() >= _ENVELOPE
+
+
+def is_whole_line(row: Any) -> bool:
+    """Tell a line with all keys of a rejected file from what only looks like one."""
+    return isinstance(row, Mapping) and row.keys() - {_AS_GIVEN} == _ALL_KEYS
 
 
 def is_response_line(row: Any) -> bool:
