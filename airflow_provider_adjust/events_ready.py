@@ -73,7 +73,9 @@ class ReadyQuery:
                 "settle_for needs the sql to return a second column, the time at which the last event was loaded"
             )
         try:
-            loaded_at = read_time("the load time", rest[0], load_timezone(self.timezone))
+            # Of a time that the clocks show twice, the later moment is meant: to wait too long does no harm.
+            shown = rest[0].replace(fold=1) if isinstance(rest[0], datetime) and not rest[0].tzinfo else rest[0]
+            loaded_at = read_time("the load time", shown, load_timezone(self.timezone))
         except InvalidEvent as error:
             raise AdjustConfigurationError(error.detail) from None
         return datetime.now(UTC) - loaded_at

@@ -16,6 +16,7 @@ from airflow_provider_adjust.airflow_versions import AirflowException
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.options import RowOptions
+from airflow_provider_adjust.s2s.events.times import load_timezone
 from airflow_provider_adjust.s2s.redaction import escape, quote
 from airflow_provider_adjust.sources.drivers import source_of
 from airflow_provider_adjust.sources.names import match_names
@@ -73,22 +74,27 @@ def stream_rows(
     parameters: Parameters,
     fetch_size: int,
     known_names: Sequence[Collection[str]] = (),
+    timezone: str = "UTC",
 ) -> Iterator[QueryRows]:
     """Rows as mappings, fetched ``fetch_size`` at a time for as long as the context lasts.
 
     :param known_names: the names of columns that the reader knows, for databases that fold their case.
-    :raises AdjustConfigurationError: it is not one SELECT, or it returns no columns or some that cannot be read.
+    :param timezone: IANA name of the zone in which the reader takes times without an offset. The session means it, too, where
+        the database or its driver loses the zone of a moment.
+    :raises AdjustConfigurationError: it is not one SELECT, it returns no columns or some that cannot be read, or the zone is
+        not known.
     """
     statement = one_select(sql)
+    load_timezone(timezone)  # which refuses what is none; the others are names that SQL can quote
     connection = hook.get_conn()
     source = source_of(connection)
     cursor = None
     try:
-        source.set_session(connection)
+        source.set_session(connection, timezone)
         cursor = source.open_cursor(connection)
         # Without parameters, a % stands for itself. Airflow's own hooks take empty ones as none.
         cursor.execute(statement, *([parameters] if parameters else []))
-        yield QueryRows(source, connection, cursor, fetch_size, known_names)
+        yield QueryRows(source, connection, cursor, fetch_size, known_names, timezone)
     finally:
         # An error here would hide why the reading failed, and after the last row nothing depends on it.
         _close_all([connection, cursor] if source.closes_connection_first else [cursor, connection])
@@ -113,9 +119,16 @@ class QueryRows(Iterator[dict[str, Any]]):
     """
 
     def __init__(
-        self, source: Source, connection: Any, cursor: Any, fetch_size: int, known_names: Sequence[Collection[str]] = ()
+        self,
+        source: Source,
+        connection: Any,
+        cursor: Any,
+        fetch_size: int,
+        known_names: Sequence[Collection[str]] = (),
+        timezone: str = "UTC",
     ) -> None:
         self._source = source
+        self._timezone = timezone
         self._cursor = cursor
         self._fetch_size = min(fetch_size, source.largest_batch(connection) or fetch_size)
         self._fetched = 0
@@ -134,7 +147,7 @@ class QueryRows(Iterator[dict[str, Any]]):
 
     def _read(self, batch: Sequence[Any]) -> Iterator[Sequence[Any]]:
         own_names = [column[0] for column in self.description]
-        readers = [self._source.value_reader(column) for column in self.description]
+        readers = [self._source.value_reader(column, self._timezone) for column in self.description]
         reads = any(readers)
         while batch:
             for record in batch:

@@ -42,7 +42,14 @@ def check_query(options: Namespace, terminal: Terminal) -> int:
         hook = sql_hook(options.sql_conn_id, hook_params, argument="CONN")
     with (
         _database_errors(options.sql_conn_id),
-        stream_rows(hook, sql, parameters, min(options.limit + 1, _FETCH_SIZE), known_names(parser.options)) as rows,
+        stream_rows(
+            hook,
+            sql,
+            parameters,
+            min(options.limit + 1, _FETCH_SIZE),
+            known_names(parser.options),
+            parser.options.timezone,
+        ) as rows,
     ):
         names, description = rows.columns, rows.description
         found = list(islice(rows, options.limit + 1))

@@ -10,7 +10,7 @@ from airflow_provider_adjust.sources.source import ReadValue, Source
 _WITH_A_TEXT = ("java.time.", "java.math.", "java.util.UUID")
 
 
-def _value_reader(column: Any) -> ReadValue:
+def _value_reader(column: Any, timezone: str) -> ReadValue:
     return _from_java
 
 

@@ -12,14 +12,14 @@ from airflow_provider_adjust.sources.source import Source
 _SQL_DBMS_NAME = 17
 
 
-def _set_session(connection: Any) -> None:
-    """Have types with a time zone come in UTC, from the databases that convert them to the session's."""
+def _set_session(connection: Any, timezone: str) -> None:
+    """Have types with a time zone come in the reader's, from the databases that convert them to the session's."""
     product = str(connection.getinfo(_SQL_DBMS_NAME)).lower()
     if "mysql" in product or "mariadb" in product:
-        mysql.set_session(connection)
+        mysql.set_session(connection, timezone)
     elif "postgres" in product:
         with closing(connection.cursor()) as cursor:
-            cursor.execute("SET TIME ZONE 'UTC'")
+            cursor.execute(f"SET TIME ZONE '{timezone}'")
 
 
 ODBC = Source(set_session=_set_session)

@@ -7,7 +7,6 @@ import uuid
 from collections.abc import Callable
 from contextlib import closing
 from decimal import Decimal
-from functools import partial
 from typing import Any
 
 from airflow_provider_adjust.sources.source import Source
@@ -18,8 +17,6 @@ _OLDEST_POSTGRES = 8_01_00
 REDSHIFT_BATCH = 1000
 #: A slow reader is idle within a transaction. LOCAL: behind a pooler, the session is not ours.
 _BE_PATIENT = "SET LOCAL idle_in_transaction_session_timeout = 0"
-#: Every digit of a number in JSON counts.
-_load_json = partial(json.loads, parse_float=Decimal)
 _TYPES_OF_TIME = ("timestamptz", "timestamp", "date")
 
 
@@ -28,7 +25,7 @@ def cursor_name() -> str:
     return f"adjust_{uuid.uuid4().hex}"
 
 
-def _set_session(connection: Any) -> None:
+def _set_session(connection: Any, timezone: str) -> None:
     """Have the server wait for a slow reader, where it can."""
     try:
         with closing(connection.cursor()) as cursor:
@@ -36,6 +33,25 @@ def _set_session(connection: Any) -> None:
     except Exception:
         # Redshift does not know it. The transaction, in which nothing has been done, has ended with the error.
         connection.rollback()
+
+
+class _RepeatedName(Exception):
+    """An object in JSON has a name twice."""
+
+
+def _load_json(data: str | bytes) -> Any:
+    """The value, in which every digit of a number counts. Where a name is repeated, the text, which refuses its row."""
+    try:
+        return json.loads(data, parse_float=Decimal, object_pairs_hook=_object)
+    except _RepeatedName:
+        return data if isinstance(data, str) else data.decode()
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise _RepeatedName
+    return found
 
 
 def _cursor_of_psycopg3(connection: Any) -> Any:

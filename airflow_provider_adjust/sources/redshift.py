@@ -47,7 +47,7 @@ class DeclaredCursor:
         self._cursor.close()
 
 
-def _begin(connection: Any) -> None:
+def _begin(connection: Any, timezone: str) -> None:
     """A cursor on the server lives in a transaction."""
     connection.autocommit = False
 

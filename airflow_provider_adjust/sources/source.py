@@ -10,7 +10,7 @@ from typing import Any
 ReadValue = Callable[[Any], Any]
 
 
-def _leave_session(connection: Any) -> None:
+def _leave_session(connection: Any, timezone: str) -> None:
     """Most drivers need nothing."""
 
 
@@ -22,7 +22,7 @@ def _any_batch(connection: Any) -> None:
     """Most databases hand on as many rows at a time as they are asked for."""
 
 
-def _as_it_is(column: Any) -> None:
+def _as_it_is(column: Any, timezone: str) -> None:
     """The values of most columns are plain."""
 
 
@@ -35,16 +35,17 @@ class Source:
     """How a query is streamed through a driver. The defaults suit any driver that follows DB-API 2.0.
 
     A column is described by what the cursor's ``description`` says of it: a sequence of its name, its type and more.
+    ``timezone`` is the IANA name of the zone in which the reader takes times without an offset.
     """
 
     #: Prepares the session for our query: time zone, timeouts.
-    set_session: Callable[[Any], None] = _leave_session
+    set_session: Callable[[Any, str], None] = _leave_session
     #: Opens the cursor that holds the fewest rows, where a driver has several kinds.
     open_cursor: Callable[[Any], Any] = _open_cursor
     #: Returns the most rows that the connection's database hands on at a time; None where there is no limit.
     largest_batch: Callable[[Any], int | None] = _any_batch
     #: Returns how the values of a column are read; None where they are plain.
-    value_reader: Callable[[Any], ReadValue | None] = _as_it_is
+    value_reader: Callable[[Any, str], ReadValue | None] = _as_it_is
     #: Returns why the values of a column cannot be read, with the remedy; None where they can.
     problem_of: Callable[[Any], str | None] = _any_column
     #: Closing the cursor first would read the rest of the result, or wait for an answer from a server that is gone.

@@ -62,8 +62,11 @@ class SqlToAdjustOperator(AdjustDeliveryOperator):
 
     def rows(self, context: Context, stack: ExitStack) -> Iterable[Row]:
         hook = sql_hook(self.sql_conn_id, self.hook_params)
-        known = known_names(self.row_options(), self.route_by)
-        rows = stack.enter_context(stream_rows(hook, self.sql, self.parameters, self.fetch_size, known))
+        options = self.row_options()
+        known = known_names(options, self.route_by)
+        rows = stack.enter_context(
+            stream_rows(hook, self.sql, self.parameters, self.fetch_size, known, options.timezone)
+        )
         self.check_columns(rows.columns, "the sql")
         report_query(hook, self.sql, self.sql_conn_id, has_parameters=bool(self.parameters))
         return rows

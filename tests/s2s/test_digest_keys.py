@@ -32,6 +32,7 @@ from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.keys import UNKEYED, DigestKey, DigestKeys
 from airflow_provider_adjust.s2s.events.parser import parse_event
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow
+from airflow_provider_adjust.s2s.ledger.erase import erase
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.records import content_digest
@@ -61,6 +62,7 @@ def send(
     run: str = "run",
     routes: dict[str | None, Any] | None = None,
     options: dict[str, Any] | None = None,
+    task: str = "send",
     **sending: Any,
 ) -> tuple[DeliverySummary, list[int]]:
     """Send the rows with the keys; the summary, and the positions of what was sent."""
@@ -69,7 +71,7 @@ def send(
     ledger = (
         Ledger(
             engine,
-            TaskInstanceId("dag", run, "send"),
+            TaskInstanceId("dag", run, task),
             now=lambda: NOW,
             **{name: sending[name] for name in ("on_in_doubt", "id_scope") if name in sending},
         )
@@ -227,6 +229,67 @@ def test_a_key_that_is_not_known_any_more_sends_nothing_where_ids_are_digests(le
     assert sent == []
 
 
+def test_it_does_not_matter_which_task_made_the_ids(ledger_engine: sa.Engine) -> None:
+    """A backfill, or the command line, sends the same events."""
+    rows = make_rows(2)
+    send(rows, OLD, engine=ledger_engine, run="1")
+    with pytest.raises(AdjustConfigurationError, match="digest_key"):
+        send(rows, NEW, engine=ledger_engine, run="2", task="backfill")
+    assert send(rows, [NEW, OLD], engine=ledger_engine, run="3", task="backfill")[1] == []
+
+
+def test_each_app_of_several_needs_its_own_earlier_key(ledger_engine: sa.Engine) -> None:
+    rows = [each | {"os": ("ios", "android")[place % 2]} for place, each in enumerate(make_rows(4))]
+    apps = [each | {"app_token": f"{each['os']}app"} for each in rows]
+    ios, android = OLD, OTHER
+    assert len(send(apps, None, engine=ledger_engine, run="1", routes={"ios": ios, "android": android})[1]) == 4
+    # The keeper took one old key for both.
+    mixed_up: dict[str | None, Any] = {"ios": [NEW, ios], "android": [NEW, ios]}
+    with pytest.raises(AdjustConfigurationError, match="digest_key"):
+        send(apps, None, engine=ledger_engine, run="2", routes=mixed_up)
+    right: dict[str | None, Any] = {"ios": [NEW, ios], "android": [NEW, android]}
+    assert send(apps, None, engine=ledger_engine, run="3", routes=right)[1] == []
+
+
+def test_a_task_of_one_app_needs_no_key_of_another_app(ledger_engine: sa.Engine) -> None:
+    """A backfill of one app beside a task of two."""
+    rows = [each | {"os": ("ios", "android")[place % 2]} for place, each in enumerate(make_rows(4))]
+    send(rows, None, engine=ledger_engine, run="1", routes={"ios": OLD, "android": OTHER})
+    assert send(make_rows(5)[4:], OLD, engine=ledger_engine, run="2", task="backfill")[1] == [1]
+    with pytest.raises(AdjustConfigurationError, match="digest_key"):
+        send(make_rows(6)[5:], NEW, engine=ledger_engine, run="3", task="backfill")
+
+
+@pytest.mark.parametrize("status", ["delivered", "in doubt"])
+def test_a_rejected_line_is_its_event_whatever_key_made_its_id(ledger_engine: sa.Engine, status: str) -> None:
+    """A file is corrected and sent after the key was changed; files of older versions have ids without a key."""
+    [given] = make_rows(1)
+    of_key = {keys: parse_event(given, RowOptions(**_OPTIONS), now=NOW, digest_keys=keys) for keys in ((), OLD, NEW)}
+    first = FakeTransport(otherwise=OK if status == "delivered" else LOST)
+    send([given], OLD, engine=ledger_engine, run="1", transport=first, on_in_doubt="hold")
+    lines = [
+        ResubmittedRow(given | {"revenue": "9.99", "currency": "EUR"}, event.event_id, event.unkeyed_id)
+        for event in of_key.values()
+    ]
+    lines.append(ResubmittedRow(given, of_key[()].event_id))
+    for number, line in enumerate(lines):
+        for keys in ([NEW, OLD], OLD):
+            summary, sent = send([line], keys, engine=ledger_engine, run=f"again {number} {keys!r}", on_in_doubt="hold")
+            assert sent == [], (number, summary.reasons)
+
+
+def test_an_erased_event_is_not_sent_again_after_its_key_was_lost(ledger_engine: sa.Engine) -> None:
+    rows = make_rows(1)
+    send(rows, OLD, engine=ledger_engine, run="1")
+    with ledger_engine.begin() as connection:
+        connection.execute(events.update().values(occurred_at=database_now(connection)))
+    assert erase(ledger_engine, recorded(ledger_engine)) is not None
+    with pytest.raises(AdjustConfigurationError, match="digest_key"):
+        send(rows, NEW, engine=ledger_engine, run="2")
+    summary, sent = send(rows, [NEW, OLD], engine=ledger_engine, run="3")
+    assert (sent, summary.reasons) == ([], Counter({("skipped", "erased"): 1}))
+
+
 def test_a_key_without_events_or_of_long_ago_is_not_missed(ledger_engine: sa.Engine) -> None:
     """As after a wrong token: nothing was sent, so that nothing can be sent twice."""
     rows = make_rows(3)
@@ -299,11 +362,13 @@ def test_of_an_event_with_two_ids_the_one_that_counts_most_decides(ledger_engine
     rows = make_rows(2)
     send(rows, OLD, engine=ledger_engine, run="1", transport=FakeTransport({2: [UNKNOWN_DEVICE]}))
     with ledger_engine.begin() as connection:
-        # The other task's are of a dag of its own.
-        connection.execute(tries.update().values(dag_id="another"))
+        # As if the two had begun at once: neither sees what the other makes.
+        connection.execute(tries.update().values(ids_are_digests=False))
     lost = FakeTransport({1: [UNKNOWN_DEVICE], 2: [LOST]})
     send(rows, NEW, engine=ledger_engine, run="2", transport=lost, on_in_doubt="hold")
     assert sorted(recorded(ledger_engine).values()) == ["delivered", "in_doubt", "rejected", "rejected"]
+    with ledger_engine.begin() as connection:
+        connection.execute(tries.update().values(ids_are_digests=True))
     summary, sent = send(rows, [NEW, OLD], engine=ledger_engine, run="3", max_resends=5)
     assert summary.reasons["skipped", "delivered_before"] == 1
     assert sent == [2]

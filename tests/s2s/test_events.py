@@ -29,6 +29,7 @@ from airflow_provider_adjust.s2s.events import columns as event_columns
 from airflow_provider_adjust.s2s.events.event import Event, Lane
 from airflow_provider_adjust.s2s.events.parser import EventParser, parse_event
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, UnreadableRow, renamed
+from airflow_provider_adjust.s2s.events.times import load_timezone, read_time
 
 NAN = float("nan")
 ZERO_ID = "00000000-0000-0000-0000-000000000000"
@@ -413,6 +414,22 @@ def test_a_time_is_read_in_any_form_and_sent_as_epoch_seconds(
     assert type(event.occurred_at) is datetime
     assert event.params["created_at_unix"] == str(int(occurred_at.timestamp()))
     assert "created_at" not in event.params
+
+
+def test_a_time_that_says_which_of_two_is_meant_is_read() -> None:
+    zone = load_timezone("Europe/Berlin")
+    second = datetime(2025, 10, 26, 1, 30, tzinfo=UTC)
+    assert read_time("created_at", datetime(2025, 10, 26, 2, 30, fold=1), zone) == second
+    first = pendulum.datetime(2025, 10, 26, 2, 30, tz="Europe/Berlin", fold=0)
+    assert read_time("created_at", first, zone) == second - timedelta(hours=1)
+    assert read_time("created_at", "2025-10-26 02:30:00+01:00", zone) == second
+
+
+def test_a_local_time_that_the_clocks_show_twice_or_never_is_refused() -> None:
+    for value in (datetime(2025, 10, 26, 2, 30), "2025-10-26 02:30:00", datetime(2026, 3, 29, 2, 30), "20260329T0230"):
+        refused = refusal(BERLIN, created_at=value)
+        assert refused.reason == "invalid_created_at"
+        assert "02:30:00, where the clocks of Europe/Berlin change; give UTC or an offset" in refused.detail
 
 
 @table(

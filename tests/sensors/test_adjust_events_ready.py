@@ -164,6 +164,9 @@ def test_postgres_counts_and_tells_times_as_well(postgres_url: str, monkeypatch:
     monkeypatch.setenv(CONNECTION, json.dumps({"conn_type": "postgres", **fields}))
     assert poll(sql="SELECT 3, now() - interval '2 hours'", settle_for=HOUR) == (True, 3)
     assert poll(sql="SELECT 3, now() - interval '2 minutes'", settle_for=HOUR) == (False, None)
+    # The clocks showed it twice, and the later of the two is long ago as well.
+    twice = "SELECT 3, timestamp '2025-10-26 02:30:00'"
+    assert poll(sql=twice, settle_for=HOUR, timezone="Europe/Berlin") == (True, 3)
     assert poll(sql="SELECT sum(n), now() - interval '1 day' FROM (VALUES (1.0), (2.0)) v (n)", settle_for=HOUR) == (
         True,
         3,

@@ -75,7 +75,9 @@ def _odbc_driver(name: str) -> pytest.MarkDecorator:
 
 @needs("pyodbc", "airflow.providers.odbc.hooks.odbc")
 @_odbc_driver("MariaDB Unicode")
-def test_a_timestamp_of_mysql_comes_in_utc_over_odbc(monkeypatch: pytest.MonkeyPatch, mariadb_url: str) -> None:
+def test_a_timestamp_of_mysql_comes_in_the_operators_timezone_over_odbc(
+    monkeypatch: pytest.MonkeyPatch, mariadb_url: str
+) -> None:
     url = sa.make_url(mariadb_url)
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -101,6 +103,8 @@ def test_a_timestamp_of_mysql_comes_in_utc_over_odbc(monkeypatch: pytest.MonkeyP
             [row] = read(
                 hook, "SELECT moment, written, CAST('abc' AS BINARY(3)) AS token FROM odbc_moments WHERE 1 = ?;", [1]
             )
+            with stream_rows(hook, "SELECT moment FROM odbc_moments", None, 10, timezone="Etc/GMT-2") as rows:
+                assert list(rows) == [{"moment": datetime(2026, 5, 1, 14, 30)}]
         finally:
             connection.execute(sa.text("SET GLOBAL time_zone = 'SYSTEM'"))
     assert row == {"moment": datetime(2026, 5, 1, 12, 30), "written": datetime(2026, 5, 1, 12, 30), "token": b"abc"}
@@ -108,14 +112,17 @@ def test_a_timestamp_of_mysql_comes_in_utc_over_odbc(monkeypatch: pytest.MonkeyP
 
 @needs("pyodbc", "airflow.providers.odbc.hooks.odbc")
 @_odbc_driver("PostgreSQL Unicode")
-def test_a_timestamp_with_time_zone_of_postgres_comes_in_utc_over_odbc(
+def test_a_timestamp_with_time_zone_of_postgres_comes_in_the_operators_timezone_over_odbc(
     monkeypatch: pytest.MonkeyPatch, postgres_url: str
 ) -> None:
     connection = {"conn_type": "odbc", "host": socket_folder(postgres_url), "login": "postgres", "schema": "postgres"}
     monkeypatch.setenv("PGTZ", "Asia/Tokyo")
     hook = hook_to(monkeypatch, connection, driver="PostgreSQL Unicode")
     sql = "SELECT timestamptz '2026-05-01 12:30:00+00' AS moment, timestamp '2026-05-01 12:30:00' AS written"
-    assert read(hook, sql) == [{"moment": datetime(2026, 5, 1, 12, 30), "written": datetime(2026, 5, 1, 12, 30)}]
+    written = datetime(2026, 5, 1, 12, 30)
+    assert read(hook, sql) == [{"moment": written, "written": written}]
+    with stream_rows(hook, sql, None, 10, timezone="Europe/Berlin") as rows:
+        assert list(rows) == [{"moment": datetime(2026, 5, 1, 14, 30), "written": written}]
 
 
 # --- JDBC -------------------------------------------------------------------------------------------------------------

@@ -8,15 +8,19 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
+from airflow.providers.common.sql.hooks.sql import DbApiHook
 from operators.adjust_account import EVENT_TOKEN, START, TaskStateStore, recorded
 from operators.sending import has_task_state_store
 from own_warehouses import CONN_ID, Warehouse
 from sources.driver_hooks import drivers
 
 from airflow_provider_adjust.events_ready import ReadyQuery
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
+from airflow_provider_adjust.s2s.events.times import load_timezone, read_time
+from airflow_provider_adjust.s2s.events.values import load_object
 from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.sql_rows import stream_rows
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
@@ -227,6 +231,116 @@ def test_a_timestamp_is_a_moment_and_a_datetime_stays_as_it_was_written(warehous
     assert second == {"ts": None, "dt": None, "d": None}
 
 
+#: Moments at which the clocks of Berlin change, and their offsets from then on.
+_BERLIN = {
+    datetime(2025, 10, 26, 1, tzinfo=UTC): 3600,
+    datetime(2026, 3, 29, 1, tzinfo=UTC): 7200,
+    datetime(2026, 10, 25, 1, tzinfo=UTC): 3600,
+    datetime(2027, 3, 28, 1, tzinfo=UTC): 7200,
+}
+
+
+def _load_zone_tables(warehouse: Warehouse) -> None:
+    """As `mysql_tzinfo_to_sql` does, which is no part of every server's package."""
+    tables = ("time_zone", "time_zone_name", "time_zone_transition", "time_zone_transition_type")
+    changes = ", ".join(f"(1, {at.timestamp():.0f}, {offset // 3600 - 1})" for at, offset in _BERLIN.items())
+    warehouse.run(
+        *(f"DELETE FROM mysql.{table}" for table in tables),
+        "INSERT INTO mysql.time_zone VALUES (1, 'N')",
+        "INSERT INTO mysql.time_zone_name VALUES ('Europe/Berlin', 1)",
+        "INSERT INTO mysql.time_zone_transition_type VALUES (1, 0, 3600, 0, 'CET'), (1, 1, 7200, 1, 'CEST')",
+        f"INSERT INTO mysql.time_zone_transition VALUES {changes}",
+    )
+
+
+@mysql
+def test_every_time_of_a_query_means_the_operators_timezone(warehouse: Warehouse) -> None:
+    _load_zone_tables(warehouse)
+    moment = int(datetime(2026, 5, 1, 12, 30, tzinfo=UTC).timestamp())
+    warehouse.run(
+        "DROP TABLE IF EXISTS zoned",
+        "CREATE TABLE zoned (ts TIMESTAMP NULL, dt DATETIME, number BIGINT)",
+        f"INSERT INTO zoned VALUES (FROM_UNIXTIME({moment}), '2026-05-01 14:30:00', {moment})",
+    )
+    expressions = (
+        *("ts", "dt", "COALESCE(NULL, ts)", "FROM_UNIXTIME(number)", "ts + INTERVAL 0 SECOND", "CAST(ts AS DATETIME)"),
+        "CAST(ts AS CHAR)",
+    )
+    for timezone in ("Europe/Berlin", "Etc/GMT-2", "Africa/Maputo"):
+        for expression in expressions:
+            sql = (
+                f"SELECT {expression} AS created_at FROM zoned "
+                "WHERE ts >= '2026-05-01 14:30:00' AND ts < '2026-05-01 14:30:01'"
+            )
+            with stream_rows(warehouse.hook(), sql, None, 10, timezone=timezone) as rows:
+                [row] = rows
+            found = read_time("created_at", row["created_at"], load_timezone(timezone))
+            assert int(found.timestamp()) == moment, (timezone, expression)
+
+
+@mysql
+def test_a_timestamp_that_the_clocks_show_twice_is_refused_and_its_seconds_are_sent(warehouse: Warehouse) -> None:
+    _load_zone_tables(warehouse)
+    zone = load_timezone("Europe/Berlin")
+    first = int(datetime(2026, 10, 25, 0, 30, tzinfo=UTC).timestamp())
+    warehouse.run("DROP TABLE IF EXISTS twice", "CREATE TABLE twice (ts TIMESTAMP NULL)")
+    moments = [first - 3600, first, first + 3600, first + 7200]
+    warehouse.run(*(f"INSERT INTO twice VALUES (FROM_UNIXTIME({moment}))" for moment in moments))
+    sql = "SELECT ts, UNIX_TIMESTAMP(ts) AS seconds FROM twice ORDER BY seconds"
+    with stream_rows(warehouse.hook(), sql, None, 10, timezone="Europe/Berlin") as rows:
+        found = list(rows)
+    assert [int(read_time("created_at", row["seconds"], zone).timestamp()) for row in found] == moments
+    assert [int(found[at]["ts"].timestamp()) for at in (0, 3)] == [moments[0], moments[3]]
+    for at in (1, 2):
+        with pytest.raises(InvalidEvent, match="where the clocks of Europe/Berlin change"):
+            read_time("created_at", found[at]["ts"], zone)
+
+
+@mysql
+def test_a_zone_that_the_server_does_not_know_is_one_sentence(warehouse: Warehouse) -> None:
+    with (
+        warehouse.nothing_left(),
+        pytest.raises(
+            AdjustConfigurationError, match=r"does not know the timezone America/New_York; load its zone tables"
+        ),
+        stream_rows(warehouse.hook(), "SELECT 1 AS a", None, 10, timezone="America/New_York"),
+    ):
+        pass
+
+
+@mysql
+def test_the_task_sends_what_its_timezone_means(adjust: SandboxServer, warehouse: Warehouse) -> None:
+    moment = int((START - timedelta(hours=1)).timestamp())
+    warehouse.hook()
+    sql = f"SELECT FROM_UNIXTIME({moment}) AS created_at, 1 AS order_id, 'device-1' AS gps_adid"
+    arguments: dict[str, Any] = {"sql_conn_id": CONN_ID, "sql": sql, "event_token": EVENT_TOKEN, "id_field": "order_id"}
+    SqlToAdjustOperator(task_id="send", timezone="Etc/GMT-2", **arguments).execute({})
+    [event] = adjust.events()
+    assert event["params"]["created_at_unix"] == str(moment)
+
+
+@drivers("pymysql", "psycopg2")
+def test_the_session_means_the_operators_timezone_over_odbc(warehouse: Warehouse) -> None:
+    """ODBC's own drivers are tried where they are installed; the server's answers are the same over any."""
+    product = {"mariadb": "MariaDB", "postgres": "PostgreSQL"}[warehouse.driver.server]
+    asked = {"mariadb": "SELECT @@time_zone AS zone", "postgres": "SELECT current_setting('TimeZone') AS zone"}
+    expected = {"mariadb": "+02:00", "postgres": "Etc/GMT-2"}[warehouse.driver.server]
+    opened = warehouse.hook().get_conn()
+
+    class Connection:
+        __module__ = "pyodbc"
+        cursor, close = opened.cursor, opened.close
+
+        def getinfo(self, question: int) -> str:
+            assert question == 17
+            return product
+
+    hook = create_autospec(DbApiHook, instance=True)
+    hook.get_conn.return_value = Connection()
+    with stream_rows(hook, asked[warehouse.driver.server], None, 10, timezone="Etc/GMT-2") as rows:
+        assert list(rows) == [{"zone": expected}]
+
+
 # --- Postgres ---------------------------------------------------------------------------------------------------------
 
 
@@ -275,6 +389,20 @@ def test_numbers_in_json_keep_their_digits(warehouse: Warehouse) -> None:
         assert list(rows) == [
             {"a": {"a": Decimal("1.50"), "b": "x"}, "b": Decimal("12345678901234567890.10"), "c": "x"}
         ]
+
+
+@postgres
+def test_json_with_a_name_twice_is_refused(warehouse: Warehouse) -> None:
+    texts = ('{"a": "1", "a": "2"}', '{"b": {"a": 1, "a": 1}}', '{"b": [{"a": 1, "a": 2}], "c": "é"}')
+    for text in texts:
+        with stream_rows(warehouse.hook(), f"SELECT '{text}'::json AS callback_params", None, 10) as rows:
+            [row] = rows
+        assert row == {"callback_params": text}
+        with pytest.raises(InvalidEvent) as refused:
+            load_object("callback_params", row["callback_params"])
+        assert refused.value.reason == "repeated_parameter"
+    with stream_rows(warehouse.hook(), """SELECT '{"a": 1, "b": {"a": 1}}'::json AS a""", None, 10) as rows:
+        assert list(rows) == [{"a": {"a": 1, "b": {"a": 1}}}]
 
 
 @postgres

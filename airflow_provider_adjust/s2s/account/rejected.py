@@ -22,6 +22,8 @@ from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, safe_repr
 
 #: The key of a rejected line that holds the row.
 ROW_KEY = "row"
+#: The key of what the event's id was made from with a key, in lines of events without an id of their own.
+UNKEYED_KEY = "unkeyed_id"
 _ENVELOPE = frozenset({"position", "event_id", "outcome", "reason", "detail", ROW_KEY})
 _ALL_KEYS = _ENVELOPE | {"remedy", "http_status", "attempts"}
 #: In a line whose row has the names of its source.
@@ -50,6 +52,9 @@ def rejected_line(receipt: Receipt, columns: Columns = _AS_ADJUST_NAMES_THEM) ->
     }
     if not is_renamed:
         entry[_AS_GIVEN] = True
+    if receipt.event is not None and receipt.event.unkeyed_id is not None:
+        # For a key that is changed before the line is sent again. It reveals no more than the row does.
+        entry[UNKEYED_KEY] = receipt.event.unkeyed_id
     try:
         return json.dumps({**entry, ROW_KEY: _plain_row(row, _plain, columns.is_amount)})
     except VALUE_ERRORS:  # a number of 5,000 digits, lists in lists without end
@@ -61,7 +66,13 @@ def resubmitted_row(line: Any) -> Any:
     row = line[ROW_KEY]
     if not isinstance(row, Mapping):
         return row
-    return ResubmittedRow(row, line["event_id"], as_given=line.get(_AS_GIVEN) is True)
+    unkeyed_id = line.get(UNKEYED_KEY)
+    return ResubmittedRow(
+        row,
+        line["event_id"],
+        unkeyed_id if isinstance(unkeyed_id, str) else None,
+        as_given=line.get(_AS_GIVEN) is True,
+    )
 
 
 def response_line(receipt: Receipt) -> str:
@@ -76,7 +87,7 @@ def is_rejected_line(row: Any) -> bool:
 
 def is_whole_line(row: Any) -> bool:
     """Tell a line with all keys of a rejected file from what only looks like one."""
-    return isinstance(row, Mapping) and row.keys() - {_AS_GIVEN} == _ALL_KEYS
+    return isinstance(row, Mapping) and row.keys() - {_AS_GIVEN, UNKEYED_KEY} == _ALL_KEYS
 
 
 def is_response_line(row: Any) -> bool:

@@ -19,7 +19,7 @@ from airflow_provider_adjust.s2s.events.identity import EventIds
 from airflow_provider_adjust.s2s.events.keys import DigestKeys
 from airflow_provider_adjust.s2s.events.max_revenue import RevenueLimit
 from airflow_provider_adjust.s2s.events.options import OnBadOptional, RowOptions
-from airflow_provider_adjust.s2s.events.rows import Row, UnreadableRow
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row, UnreadableRow
 from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, quote
 
 if TYPE_CHECKING:
@@ -162,17 +162,33 @@ class EventParser:
         check_rules(params, self.endpoint)
         self._revenue_limit.check(params)
 
-        unkeyed_id = None
-        if event_id is None:
-            unkeyed_id = _digest(params)
-            equal_before = count_equal(unkeyed_id, occurred_at) if count_equal else 0
-            if equal_before:
-                unkeyed_id = _digest({"first": unkeyed_id, "ordinal": str(equal_before)})
+        unkeyed_id = self._unkeyed_id(row, event_id, params, occurred_at, count_equal)
+        if unkeyed_id is not None:
             event_id = self.digest_keys.newest.event_id(unkeyed_id)
+        assert event_id is not None  # noqa: S101 - for mypy: an event without an id of its own has the other
         if self._event_id_param is not None:
             self._add_event_id(params, event_id)
         self._check_size(params)
         return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out), self.endpoint, unkeyed_id)
+
+    def _unkeyed_id(
+        self,
+        row: Row,
+        event_id: str | None,
+        params: Mapping[str, str],
+        occurred_at: datetime,
+        count_equal: CountEqual | None,
+    ) -> str | None:
+        """What the id of an event is made from with a key; None where the row has an id of its own."""
+        if event_id is None:
+            digest = _digest(params)
+            equal_before = count_equal(digest, occurred_at) if count_equal else 0
+            return _digest({"first": digest, "ordinal": str(equal_before)}) if equal_before else digest
+        if not isinstance(row, ResubmittedRow):
+            return None
+        if row.unkeyed_id is None and self.ids_are_digests and event_id == _digest(params):
+            return event_id  # the file of an older version, which made ids without a key
+        return row.unkeyed_id
 
     def _event_token_of(self, event: Any) -> str:
         """The token of an event's name; empty where the name is the word null."""

@@ -14,12 +14,14 @@ Row = Mapping[str, Any]
 class ResubmittedRow(dict[str, Any]):
     """A row from a rejected file. It keeps its event's id, whatever was corrected in it.
 
+    :param unkeyed_id: what the id was made from with a key, where the row has none of its own.
     :param as_given: the row has the names of its source, since two of its columns gave one parameter.
     """
 
-    def __init__(self, row: Row, event_id: str, *, as_given: bool = False) -> None:
+    def __init__(self, row: Row, event_id: str, unkeyed_id: str | None = None, *, as_given: bool = False) -> None:
         super().__init__(row)
         self.event_id = event_id
+        self.unkeyed_id = unkeyed_id
         self.as_given = as_given
 
 

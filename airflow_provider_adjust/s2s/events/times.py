@@ -52,7 +52,7 @@ def read_time(name: str, value: Any, zone: tzinfo) -> datetime:
     elif isinstance(value, date):
         raise _bare_date(name)
     elif isinstance(value, str):
-        moment = _read_text(name, value.strip(), zone)
+        moment = _read_text(name, value.strip())
     elif isinstance(value, bool):
         raise refuse(name, "is a boolean; give a time")
     elif isinstance(value, Real | Decimal):
@@ -60,7 +60,9 @@ def read_time(name: str, value: Any, zone: tzinfo) -> datetime:
     else:
         raise refuse(name, f"is a {type(value).__name__}; give a timestamp, ISO 8601 text or epoch seconds")
     try:
-        moment = (moment if moment.tzinfo else moment.replace(tzinfo=zone)).astimezone(UTC)
+        moment = (moment if moment.tzinfo else _local(name, moment, zone)).astimezone(UTC)
+    except InvalidEvent:
+        raise
     except (OverflowError, ValueError):
         raise refuse(name, "is out of the calendar's range") from None
     if type(moment) is datetime:
@@ -69,7 +71,19 @@ def read_time(name: str, value: Any, zone: tzinfo) -> datetime:
     return datetime.combine(moment.date(), moment.time(), UTC)
 
 
-def _read_text(name: str, text: str, zone: tzinfo) -> datetime:
+def is_at_a_change(local: datetime, zone: tzinfo) -> bool:
+    """Whether the zone's clocks show this time twice, or never, and nobody says which moment is meant (by ``fold``)."""
+    plain = datetime.combine(local.date(), local.time())
+    return not plain.fold and zone.utcoffset(plain) != zone.utcoffset(plain.replace(fold=1))
+
+
+def _local(name: str, local: datetime, zone: tzinfo) -> datetime:
+    if is_at_a_change(local, zone):
+        raise refuse(name, f"is {local:%Y-%m-%d %H:%M:%S}, where the clocks of {zone} change; give UTC or an offset")
+    return local.replace(tzinfo=zone)
+
+
+def _read_text(name: str, text: str) -> datetime:
     if len(text) > _LONGEST:
         raise refuse(name, f"is {len(text):,} characters long; {_EXAMPLE}")
     if _EPOCH_TEXT.fullmatch(text):
@@ -82,7 +96,7 @@ def _read_text(name: str, text: str, zone: tzinfo) -> datetime:
     local, suffix = found.groups()
     try:
         moment = datetime.fromisoformat(local)
-        return moment.replace(tzinfo=_offset(suffix) if suffix else zone)
+        return moment.replace(tzinfo=_offset(suffix)) if suffix else moment
     except ValueError:
         raise refuse(name, f"is {quote(text)}, which is not in the calendar; {_EXAMPLE}") from None
 

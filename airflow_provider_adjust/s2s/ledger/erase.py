@@ -31,7 +31,7 @@ from airflow_provider_adjust.s2s.ledger.schema import (
     versions,
 )
 from airflow_provider_adjust.s2s.ledger.statements import delete, locked, reason_number, retry_on_conflict, update
-from airflow_provider_adjust.s2s.ledger.tries import SUCCESS, TaskInstanceId, begin_try, end_try
+from airflow_provider_adjust.s2s.ledger.tries import SUCCESS, TaskInstanceId, begin_try, end_try, note_setup
 from airflow_provider_adjust.s2s.redaction import escape
 
 #: The task id in the ledger of what was erased.
@@ -100,6 +100,8 @@ def _erase(
     ]
     erased = reason_number(connection, ERASED)
     eraser: int | None = None
+    #: The tries that the events are taken from.
+    taken: set[int] = set()
     keys = sorted(map(event_key, event_ids))
     for scope in connection.execute(sa.select(scopes).where(*wanted).order_by(scopes.c.id)).all():
         for start in range(0, len(keys), _BATCH):
@@ -114,14 +116,25 @@ def _erase(
                     found.deleted[status] += 1
                 else:
                     blanked[status].append(event_id)
+                    taken.add(record.try_id)
                     found.blanked[status] += 1
             delete(connection, scope.id, deleted)
             for status, same in blanked.items():
                 # A try of its own: the one that claimed an event could otherwise write over it.
                 eraser = eraser or _begin(connection)
                 update(connection, scope.id, same, _blank(status, erased, eraser, now))
+    if eraser is not None:
+        _note_keys(connection, eraser, taken)
     found.errors = _erase_from_errors(connection, event_ids)
     return found
+
+
+def _note_keys(connection: sa.Connection, eraser: int, taken: Collection[int]) -> None:
+    """Keep which keys the erased events' ids were made with: after another key, they would be new events."""
+    query = sa.select(tries.c.digest_keys).where(tries.c.id.in_(sorted(taken)), tries.c.ids_are_digests)
+    made = list(connection.scalars(query))
+    keys = ",".join(sorted({entry for text in made for entry in text.split(",")}))
+    note_setup(connection, eraser, keys, ids_are_digests=bool(made), environment="")
 
 
 def _is_over(record: Any, endpoint: str, now: datetime) -> bool:

@@ -7,12 +7,12 @@ the older keys with which any try of the ledger has made ids.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.keys import DigestKey, DigestKeys, key_ids
 from airflow_provider_adjust.s2s.ledger.schema import database_now, events, scopes, tries
@@ -68,25 +68,33 @@ class TryKeys:
         place = scope_id, job.route
         if place not in self._in_use:
             keys = self.of(job.route)
-            self._refuse_unknown(connection, scope_id, keys, job.event.endpoint.max_age)
+            self._refuse_unknown(connection, scope_id, keys, job.event)
             made = connection.scalars(sa.select(tries.c.digest_keys).where(tries.c.ids_are_digests).distinct())
             used = frozenset[str]().union(*map(key_ids, made))
             self._in_use[place] = tuple(key for key in keys.all[1:] if key.id in used)
         return self._in_use[place]
 
-    def _refuse_unknown(
-        self, connection: sa.Connection, scope_id: int, keys: DigestKeys, max_age: timedelta | None
-    ) -> None:
-        """With another key, an event would have another id, and be sent a second time."""
-        task = tries.c.dag_id == self._task.dag_id, tries.c.task_id == self._task.task_id
-        query = sa.select(tries.c.digest_keys).where(*task, tries.c.ids_are_digests).distinct()
-        if max_age is not None:
+    def _refuse_unknown(self, connection: sa.Connection, scope_id: int, keys: DigestKeys, event: Event) -> None:
+        """With another key, an event would have another id, and be sent a second time.
+
+        It does not matter which task made the ids: a backfill, or the command line, sends the same events. A try of several
+        connections has the keys of all of them and does not say which is whose; so this task has to know all that its own
+        earlier tries had, and one of those that another task's had, which may be of more connections.
+        """
+        is_own = sa.and_(tries.c.dag_id == self._task.dag_id, tries.c.task_id == self._task.task_id)
+        made_with = tries.c.digest_keys, is_own.label("is_own")
+        query = sa.select(*made_with).where(tries.c.ids_are_digests).distinct()
+        if (max_age := event.endpoint.max_age) is not None:
             # What Adjust would not take any more cannot be sent twice.
             query = query.where(tries.c.started_at >= database_now(connection) - max_age)
-        known = self.as_text()
-        unknown = [made for made in connection.scalars(query) if made != known and not keys.may_have_made(made)]
+        known = {key.id for each in (keys, *self._by_route.values()) for key in each.all}
+        unknown = {
+            made
+            for made, is_own in connection.execute(query)
+            if not keys.may_have_made(made) or (is_own and not key_ids(made) <= known)
+        }
         has_event = sa.exists().where(events.c.try_id == tries.c.id, events.c.scope_id == scope_id)
-        found = connection.scalars(query.where(tries.c.digest_keys.in_(unknown), has_event)).first()
+        found = connection.scalars(query.where(tries.c.digest_keys.in_(sorted(unknown)), has_event)).first()
         if found is not None:
             raise AdjustConfigurationError(
                 f"earlier tries made event ids with the digest key {found}, which the connection does not have, so every "
