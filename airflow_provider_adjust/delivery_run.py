@@ -211,7 +211,7 @@ class DeliveryRun:
         """
         self.summary.check()
         try:
-            budget.check(self.summary, rejected_path=self.rejected.written_to)
+            budget.check(self.summary, rejected_path=self.rejected.written_to, deleted_path=self.rejected.missing)
         except DeliveryIncomplete:
             # The failure comes first. What another DAG has may be a part of it.
             check_foreign_claims(self.summary, "allow" if self._on_foreign_claim == "allow" else "warn")

@@ -71,7 +71,7 @@ def erase(options: Namespace, terminal: Terminal) -> int:
         *_ledger(options, subject),
         _checkpoints(options, subject),
         *_files(options, subject, files),
-        *(Held(str(path), 0, 0, "a link, which is left alone: name the file that it leads to") for path in links),
+        *(Held(str(path), 0, 0, "a link, which is left alone: name what it leads to") for path in links),
     ]
     _show(report, _unknown(options, devices), options, terminal)
     return ExitCode.STOPPED if links else ExitCode.OK

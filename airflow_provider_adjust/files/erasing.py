@@ -7,6 +7,7 @@ import os
 import re
 import tempfile
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +15,14 @@ from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_adjust.files.private import is_local
 from airflow_provider_adjust.s2s.account.rejected import ROW_KEY, is_rejected_line
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Parameter
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
+from airflow_provider_adjust.s2s.events.values import NORMALISERS
 
-#: A shorter value is found under its parameter's name only: elsewhere it may be anything.
+#: A shorter value is not searched in a line that was cut off: it may be anything.
 _LONG_ENOUGH = 8
+#: By their names in lower case: a query's column may have it in any case.
+_PARAMETERS = {name.casefold(): parameter for name, parameter in EVENT.parameters.items()}
 
 
 @dataclass(frozen=True)
@@ -39,17 +44,34 @@ class Device:
         return cls(name.strip(), value.strip())
 
     def is_in(self, entry: Any) -> bool:
-        """Whether a line, or what is in it, has the id: under its name, or as a word of any text if it is long."""
+        """Whether a line, or what is in it, has the id under its name or that of another device id.
+
+        Elsewhere the same text may be anything, such as the number of another device's order.
+        """
+        if isinstance(entry, str) and entry.lstrip()[:1] in {"{", "["}:
+            entry = _read(entry)  # such as callback_params
         if isinstance(entry, Mapping):
-            named = entry.get(self.parameter)
-            if isinstance(named, str | int) and str(named).strip().casefold() == self.value.casefold():
-                return True
-            return any(map(self.is_in, entry.values()))
-        if isinstance(entry, list):
-            return any(map(self.is_in, entry))
-        if len(self.value) < _LONG_ENOUGH or not isinstance(entry, str | int):
+            return any(self._is_named(name, value) or self.is_in(value) for name, value in entry.items())
+        return isinstance(entry, list) and any(map(self.is_in, entry))
+
+    def is_in_text(self, text: str) -> bool:
+        """Whether a line that was cut off has the id as a word."""
+        return len(self.value) >= _LONG_ENOUGH and as_a_word(self.value).search(text) is not None
+
+    def _is_named(self, name: str, value: Any) -> bool:
+        parameter = _PARAMETERS.get(name.casefold())
+        is_device_id = parameter is not None and parameter.name in EVENT.device_ids
+        if not is_device_id and name.casefold() != self.parameter.casefold():
             return False
-        return as_a_word(self.value).search(str(entry)) is not None
+        return isinstance(value, str | int) and _as_sent(parameter, value) == _as_sent(parameter, self.value)
+
+
+def _as_sent(parameter: Parameter | None, value: str | int) -> str:
+    """The value as it would be sent, in lower case."""
+    if parameter is not None and (normalise := NORMALISERS.get(parameter.kind)) is not None:
+        with suppress(InvalidEvent):
+            return (normalise(parameter, value) or str(value).strip()).casefold()
+    return str(value).strip().casefold()
 
 
 def as_a_word(value: str) -> re.Pattern[str]:
@@ -75,11 +97,11 @@ class Subject:
         if not isinstance(entry, Mapping):
             # One that was cut off can only be searched.
             text = line.decode("utf-8", "replace")
-            return any(f'"event_id": {json.dumps(each)}' in text for each in self.event_ids) or self._has_device(text)
-        return (entry.get("event_id") in self.event_ids and self._may_be_of_the_app(entry)) or self._has_device(entry)
-
-    def _has_device(self, entry: Any) -> bool:
-        return any(device.is_in(entry) for device in self.devices)
+            return any(f'"event_id": {json.dumps(each)}' in text for each in self.event_ids) or any(
+                device.is_in_text(text) for device in self.devices
+            )
+        is_event = entry.get("event_id") in self.event_ids and self._may_be_of_the_app(entry)
+        return is_event or any(device.is_in(entry) for device in self.devices)
 
     def _may_be_of_the_app(self, entry: Mapping[str, Any]) -> bool:
         row = entry.get(ROW_KEY)
@@ -119,13 +141,16 @@ def remove_lines(path: ObjectStoragePath, subject: Subject) -> None:
 
 
 def files_of(paths: Iterable[ObjectStoragePath]) -> Iterator[ObjectStoragePath]:
-    """The ``.jsonl`` files among the paths and in their folders.
+    """The ``.jsonl`` files among the paths and in their folders. A link to a folder in them is not followed.
 
     :raises AdjustConfigurationError: a path does not exist.
     """
     for path in paths:
         if path.is_dir():
-            yield from files_of(sorted(path.iterdir(), key=lambda each: each.name))
+            found = sorted(path.iterdir(), key=lambda each: each.name)
+            links = [each for each in found if is_link(each) and each.is_dir()]
+            yield from links
+            yield from files_of(each for each in found if each not in links)
         elif path.suffix == ".jsonl":
             yield path
         elif not path.exists():
@@ -133,7 +158,7 @@ def files_of(paths: Iterable[ObjectStoragePath]) -> Iterator[ObjectStoragePath]:
 
 
 def is_link(path: ObjectStoragePath) -> bool:
-    """Whether the file is a link: what it leads to would stay."""
+    """Whether the file or folder is a link: what it leads to would stay."""
     return is_local(path) and os.path.islink(path.path)
 
 
@@ -150,7 +175,7 @@ def _replace(path: str, lines: Iterable[bytes]) -> None:
         raise
 
 
-def _read(line: bytes) -> Any:
+def _read(line: str | bytes) -> Any:
     try:
         return json.loads(line)
     except (ValueError, RecursionError):

@@ -30,6 +30,8 @@ class ReceiptFile:
         self._path = path
         self._file: Any = None
         self.lines = 0
+        #: The file of an earlier try, if somebody has deleted it.
+        self.missing: str | None = None
 
     @classmethod
     def of_try(cls, path: str | None, ti: Any) -> Self:
@@ -87,6 +89,7 @@ class ReceiptFile:
         try:
             opened: Any = open_own(local_path(path)) if is_local(path) else path.open("r", **TEXT)  # type: ignore[no-untyped-call]
         except FileNotFoundError:
+            self.missing = earlier
             log.warning("What an earlier try listed in %s is no longer there", earlier)
             return
         except OSError as error:

@@ -18,7 +18,7 @@ from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_adjust.files.lines import LONGEST_LINE
 from airflow_provider_adjust.files.private import TEXT, is_local, local_path, open_own
-from airflow_provider_adjust.s2s.account.rejected import is_rejected_line, is_response_line
+from airflow_provider_adjust.s2s.account.rejected import is_response_line, is_whole_line
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 log = logging.getLogger(__name__)
@@ -113,4 +113,4 @@ def _is_ours(path: ObjectStoragePath) -> bool:
         entry = json.loads(line)
     except (ValueError, RecursionError):
         return False
-    return is_rejected_line(entry) or is_response_line(entry)
+    return is_whole_line(entry) or is_response_line(entry)

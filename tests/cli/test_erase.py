@@ -228,11 +228,35 @@ def test_a_short_id_is_found_under_its_name_only() -> None:
         assert short.is_in(entry) is expected, entry
     assert "77" not in repr(short)
     long = Device("idfa", "C0734921-0000")
-    for text, expected in (("device c0734921-0000.", True), ("xC0734921-0000", False), (None, False)):
-        assert long.is_in({"row": {"callback_params": [text]}}) is expected
+    for text, expected in (("device c0734921-0000.", True), ("xC0734921-0000", False)):
+        assert long.is_in_text(text) is expected
     for wrong in ("", "gps_adid", "=1", "gps_adid= "):
         with pytest.raises(AdjustConfigurationError, match="PARAMETER=VALUE"):
             Device.parse(wrong)
+
+
+def test_an_id_is_found_where_a_device_is_named_and_as_it_is_sent() -> None:
+    android = Device("Android_ID", "1234-5678-90AB-CDEF")
+    for entry, expected in (
+        ({"row": {"android_id": "1234567890abcdef"}}, True),
+        ({"row": {"ANDROID_ID": "1234567890ABCDEF"}}, True),
+        ({"row": {"callback_params": '{"android_id": "1234567890abcdef"}'}}, True),
+        ({"row": {"callback_params": [{"adid": "1234-5678-90ab-cdef"}]}}, True),
+        ({"event_id": "1234567890abcdef", "row": {"order_id": "1234567890abcdef"}}, False),
+        ({"row": {"order_id": "1234-5678-90AB-CDEF", "user_agent": "1234-5678-90AB-CDEF", "android_id": None}}, False),
+        ({"row": {"android_id": "x" * 600, "callback_params": "{torn"}}, False),
+    ):
+        assert android.is_in(entry) is expected, entry
+    assert Device("my_device", " Q1 ").is_in({"row": {"MY_DEVICE": "q1"}})
+
+
+def test_a_link_to_a_folder_is_left_alone_and_said(cli: Cli, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "named").mkdir()
+    (tmp_path / "named" / "sub").symlink_to(folder)
+    before = (folder / "night.jsonl").read_bytes()
+    done = cli("erase", "--event-id", "o-1", "--files", tmp_path / "named", "--yes")
+    assert (done.code, "sub " in done.out) == (3, True), done
+    assert (folder / "night.jsonl").read_bytes() == before
 
 
 def test_a_database_without_a_ledger_is_said(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,3 +81,11 @@ def test_the_retry_of_a_run_with_a_number_carries_over_from_its_own_file(tmp_pat
     with ReceiptFile.of_try(path, SimpleNamespace(map_index=-1, try_number=2)) as retry:
         retry.carry_over(first.written_to or "", 1)
     assert (tmp_path / "night.try2.jsonl").read_text() == line("own") + "\n"
+
+
+def test_a_file_of_an_earlier_try_that_was_deleted_is_remembered(tmp_path: Path) -> None:
+    earlier = str(tmp_path / "night.jsonl")
+    with ReceiptFile.of_try(earlier, SimpleNamespace(map_index=-1, try_number=2)) as retry:
+        assert retry.missing is None
+        retry.carry_over(earlier, 1)
+    assert (retry.missing, retry.written_to) == (earlier, None)

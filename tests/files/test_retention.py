@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from datetime import UTC, datetime, timedelta
@@ -23,6 +24,8 @@ REJECTED, RESPONSE = rejected_line(RECEIPT), response_line(RECEIPT)
 #: What others may keep in the same folder, and how old.
 OTHERS = {
     "rows.jsonl": '{"order_id": "1", "event_id": "o-1", "row": {}}\n',
+    "of another tool.jsonl": json.dumps(dict.fromkeys(("position", "event_id", "outcome", "reason", "detail", "row"))),
+    "more than a line.jsonl": json.dumps({**json.loads(REJECTED), "mine": 1}),
     "list.jsonl": f"[{REJECTED}]\n",
     "torn.jsonl": REJECTED[:40],
     "empty.jsonl": "",

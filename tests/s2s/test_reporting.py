@@ -302,6 +302,16 @@ def test_the_error_of_unresolved_events_says_that_a_retry_may_help() -> None:
     assert "set rejected_path" in message
 
 
+@pytest.mark.parametrize("path", [None, "s3://bucket/night.try2.jsonl"])
+def test_a_file_that_was_deleted_before_the_retry_is_named(path: str | None) -> None:
+    with pytest.raises(RejectedBudgetExceeded) as failure:
+        FailureBudget().check(_counted(rejected=4), rejected_path=path, deleted_path="s3://bucket/night.jsonl")
+    message = str(failure.value)
+    assert "what an earlier try listed in s3://bucket/night.jsonl was deleted since" in message
+    assert "set rejected_path" not in message
+    assert (path is None) or (f"they are in {path};" in message)
+
+
 # --- words ------------------------------------------------------------------------------------------------------------
 
 

@@ -46,12 +46,17 @@ class FailureBudget:
             raise AdjustConfigurationError(f"tolerate is a list of outcomes and reasons, such as [{tolerate!r}]")
         return cls(max_rejected, frozenset(tolerate))
 
-    def check(self, summary: DeliverySummary, *, rejected_path: str | None) -> None:
+    def check(self, summary: DeliverySummary, *, rejected_path: str | None, deleted_path: str | None = None) -> None:
         """Raise when more is missing than allowed; the message says what, how much revenue, and what to do.
 
+        :param deleted_path: the file in which an earlier try had listed its refusals, if it is no longer there.
         :raises EventsUnresolved: events are held or in doubt.
         :raises RejectedBudgetExceeded: more were refused than allowed.
         """
+        where = f"they are in {rejected_path}" if rejected_path else "set rejected_path to have them listed in a file"
+        if deleted_path:
+            lost = f"what an earlier try listed in {deleted_path} was deleted since"
+            where = f"{where}; {lost}" if rejected_path else lost
         unresolved = summary.count(UNRESOLVED, self.tolerate)
         refused = summary.count(_REFUSED, self.tolerate)
         if DIFFERS not in self.tolerate:
@@ -59,14 +64,12 @@ class FailureBudget:
         if unresolved:
             raise EventsUnresolved(
                 f"{unresolved:,} of {summary.new:,} events are held or in doubt, {refused:,} were refused.\n"
-                + self._report(summary, rejected_path, self._retry_or_look_up(summary))
+                + self._report(summary, where, self._retry_or_look_up(summary))
             )
         if refused > (allowed := self.allowed(summary.new)):
             raise RejectedBudgetExceeded(
                 f"{refused:,} of {summary.new:,} events were refused; max_rejected allows {allowed:,}.\n"
-                + self._report(
-                    summary, rejected_path, "see each reason; send the rejected file again with its rows corrected"
-                )
+                + self._report(summary, where, "see each reason; send the rejected file again with its rows corrected")
             )
 
     def _retry_or_look_up(self, summary: DeliverySummary) -> str:
@@ -81,8 +84,7 @@ class FailureBudget:
         # As decimals: 0.29 of 100 is 29, while the product of the floats is just below.
         return int(Decimal(str(self.max_rejected)) * rows) if share else int(self.max_rejected)
 
-    def _report(self, summary: DeliverySummary, rejected_path: str | None, remedy: str) -> str:
-        where = f"they are in {rejected_path}" if rejected_path else "set rejected_path to have them listed in a file"
+    def _report(self, summary: DeliverySummary, where: str, remedy: str) -> str:
         # Not the tables: the log has them, just above.
         advice = "\n".join(advice_lines(summary, self.tolerate))
         return f"{advice}\nWhat to do: {remedy}; {where}."

@@ -25,6 +25,7 @@ ROW_KEY = "row"
 #: The key of what the event's id was made from with a key, in lines of events without an id of their own.
 UNKEYED_KEY = "unkeyed_id"
 _ENVELOPE = frozenset({"position", "event_id", "outcome", "reason", "detail", ROW_KEY})
+_ALL_KEYS = _ENVELOPE | {"remedy", "http_status", "attempts"}
 #: In a line whose row has the names of its source.
 _AS_GIVEN = "as_given"
 _RESPONSE = frozenset({"event_id", "response"})
@@ -49,11 +50,11 @@ def rejected_line(receipt: Receipt, columns: Columns = _AS_ADJUST_NAMES_THEM) ->
         "http_status": receipt.http_status,
         "attempts": receipt.attempts,
     }
+    if not is_renamed:
+        entry[_AS_GIVEN] = True
     if receipt.event is not None and receipt.event.unkeyed_id is not None:
         # For a key that is changed before the line is sent again. It reveals no more than the row does.
         entry[UNKEYED_KEY] = receipt.event.unkeyed_id
-    if not is_renamed:
-        entry[_AS_GIVEN] = True
     try:
         return json.dumps({**entry, ROW_KEY: _plain_row(row, _plain, columns.is_amount)})
     except VALUE_ERRORS:  # a number of 5,000 digits, lists in lists without end
@@ -82,6 +83,11 @@ def response_line(receipt: Receipt) -> str:
 def is_rejected_line(row: Any) -> bool:
     """Tell a line of a rejected file from a row."""
     return isinstance(row, Mapping) and row.keys() >= _ENVELOPE
+
+
+def is_whole_line(row: Any) -> bool:
+    """Tell a line with all keys of a rejected file from what only looks like one."""
+    return isinstance(row, Mapping) and row.keys() - {_AS_GIVEN, UNKEYED_KEY} == _ALL_KEYS
 
 
 def is_response_line(row: Any) -> bool:

@@ -45,9 +45,21 @@ class Columns:
     def __init__(self, options: RowOptions, endpoint: Endpoint, *, own: Collection[str] = ()) -> None:
         self._endpoint = endpoint
         self._names = dict(options.column_map or {})
-        ids = (self._names.get(column, column) for column in options.id_columns)
+        ids = tuple(self._names.get(column, column) for column in options.id_columns)
         self._extra = frozenset(options.extra_params) - endpoint.parameters.keys()
+        by_lower_case = {name.lower(): name for name in endpoint.parameters}
+        #: Columns that the provider reads itself and that are Adjust's parameters but for their case: they are sent, too.
+        self._own_parameters = {
+            name: by_lower_case[name.lower()]
+            for name in {*own, *ids} - endpoint.parameters.keys()
+            if name.lower() in by_lower_case
+        }
         self._own = frozenset((*own, *ids)) - endpoint.parameters.keys()
+        if wrong := sorted(name for name in self._extra if name.lower() in by_lower_case):
+            raise AdjustConfigurationError(
+                f"extra_params names {quote(wrong[0])}, which is Adjust's {by_lower_case[wrong[0].lower()]} but for its case; "
+                "alias the column, or map it by column_map"
+            )
         self._has_event_names = bool(options.event_tokens)
         self._ignored = frozenset(options.ignored_columns)
         self._ignores_unknown = EVERY_UNKNOWN in self._ignored
@@ -117,6 +129,7 @@ class Columns:
         if column in self._ignored and not is_final:
             return _not_sent(column, "ignored")
         name = column if is_final else self._names.get(column, column)
+        name = self._own_parameters.get(name, name)
         parameter = self._endpoint.parameters.get(name)
         if parameter is not None:
             return Column(name, parameter.kind, parameter, values.NORMALISERS.get(parameter.kind))

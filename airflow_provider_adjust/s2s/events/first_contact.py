@@ -83,15 +83,24 @@ def column_meanings(
 
 
 def near_money(names: Collection[Any], endpoint: Endpoint = EVENT) -> dict[str, str]:
-    """The names that are nearly those of money parameters, each with the parameter's."""
+    """The names that are nearly those of money parameters, or any parameter's in another case, each with the parameter's."""
     money = [name for name, parameter in endpoint.parameters.items() if parameter.kind in _MONEY]
     found = {}
     for name in names:
+        if same := _parameter_in_other_case(str(name), endpoint):
+            found[str(name)] = same
+            continue
         letters = re.sub(r"[^a-z]", "", str(name).lower())
         for known in money:
             if known in letters or difflib.SequenceMatcher(None, letters, known).ratio() >= _ALIKE:
                 found[str(name)] = known
     return found
+
+
+def _parameter_in_other_case(name: str, endpoint: Endpoint) -> str | None:
+    """The parameter that has the name in another case."""
+    lowered = name.lower()
+    return lowered if lowered in endpoint.parameters and name not in endpoint.parameters else None
 
 
 class _Contact:
@@ -133,9 +142,27 @@ class _Contact:
                     f"repeated_parameter: it gives {quote(parameter)} in {how_many} columns, "
                     f"{' and '.join(map(quote, columns[:_MOST_SHOWN]))}; which one counts is not known, so keep one"
                 )
+        yield from self._apart_by_case()
         for name, count in Counter(self._names).items():
             if count > 1 and self._names_own(name):
                 yield f"repeated_parameter: it gives {quote(name)} in two columns or more; keep one"
+
+    def _apart_by_case(self) -> Iterator[str]:
+        """Columns of which none is a parameter by its spelling, and of which each may be meant for the same one."""
+        alike: dict[str, list[str]] = {}
+        for name in dict.fromkeys(self._names):
+            meaning = self._meaning(name)
+            is_left_out = (
+                meaning is not None and meaning.kind == "ignored" and name not in self._options.ignored_columns
+            )
+            if is_left_out and isinstance(name, str) and (parameter := _parameter_in_other_case(name, self._endpoint)):
+                alike.setdefault(parameter, []).append(name)
+        for parameter, names in alike.items():
+            if len(names) > 1:
+                yield (
+                    f"repeated_parameter: {' and '.join(map(quote, names[:_MOST_SHOWN]))} are {quote(parameter)} but for their "
+                    "case; which one counts is not known, so name the others in ignore_columns"
+                )
 
     def unnamed(self, *arguments: str) -> Iterator[str]:
         """The columns that the arguments name and the source does not have."""

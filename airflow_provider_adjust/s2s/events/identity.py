@@ -36,7 +36,8 @@ class EventIds:
             raise AdjustConfigurationError(f"id_field={shown!r} names a column twice")
         #: The columns' names after ``column_map``.
         self.names = tuple((options.column_map or {}).get(column, column) for column in self._columns)
-        if not endpoint.personal.isdisjoint(self.names):
+        # A database may give names in another case.
+        if not endpoint.personal.isdisjoint(str(name).lower() for name in self.names):
             raise AdjustConfigurationError(
                 f"id_field={shown!r} holds a device's id or other personal data; event ids appear in logs, so "
                 "name a column such as the order's number"
