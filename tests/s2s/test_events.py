@@ -28,7 +28,7 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, Invalid
 from airflow_provider_adjust.s2s.events import columns as event_columns
 from airflow_provider_adjust.s2s.events.event import Event, Lane
 from airflow_provider_adjust.s2s.events.parser import EventParser, parse_event
-from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, UnreadableRow, renamed
+from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, UnreadableRow
 from airflow_provider_adjust.s2s.events.times import load_timezone, read_time
 
 NAN = float("nan")
@@ -997,16 +997,6 @@ def test_a_column_map_renames() -> None:
     assert event.params["revenue"] == "1.00"
 
 
-def test_a_row_is_renamed_to_adjusts_names() -> None:
-    assert renamed({"gaid": "x", "a": 1}, {"gaid": "gps_adid"}) == {"gps_adid": "x", "a": 1}
-    assert renamed("not a row", {"gaid": "gps_adid"}) == "not a row"
-
-
-def test_a_row_that_would_lose_a_value_is_not_renamed() -> None:
-    given = {"gaid": "x", "device": "y", "a": 1}
-    assert renamed(given, {"gaid": "gps_adid", "device": "gps_adid"}) == given
-
-
 @table(
     ("column_map", "changes"),
     [
@@ -1040,7 +1030,7 @@ def test_rows_of_ever_new_shapes_take_no_more_memory(monkeypatch: pytest.MonkeyP
     parser = EventParser()
     for names in itertools.permutations(row()):
         assert parser.parse({name: row()[name] for name in names}, now=NOW).params == parse().params
-        assert len(parser._columns._shapes) <= 3
+        assert len(parser.columns._shapes) <= 3
 
 
 # --- identity ---------------------------------------------------------------------------------------------------------
