@@ -38,7 +38,7 @@ class ReadyQuery:
         :raises AdjustConfigurationError: its result is not one row of a count and, at most, a time.
         """
         hook = sql_hook(self.sql_conn_id, self.hook_params)
-        with stream_rows(hook, self.sql, self.parameters, _MOST_ROWS) as rows:
+        with stream_rows(hook, self.sql, self.parameters, _MOST_ROWS, timezone=self.timezone) as rows:
             found, *rest = self._row(list(islice(rows.values, _MOST_ROWS)))
         count = _count(found)
         if count < self.min_events:

@@ -65,7 +65,7 @@ def rule_codes() -> set[str]:
 def test_the_codes_are_found_where_they_are_given() -> None:
     found = codes_in_the_package()
     assert {"unknown_parameter", "repeated_event_id", "wrong_s2s_token", "no_answer", "lane_held", "stopped"} <= found
-    assert {"shared_second", "not_verified", "too_many_resends", "delivered_before", DIFFERS, "dry_run"} <= found
+    assert {"shared_second", "not_verified", "too_many_resends", "delivered_before", DIFFERS, "erased"} <= found
     assert {"http_*", "invalid_*", "missing_*", "conflicting_*"} == {code for code in found if "*" in code}
 
 
