@@ -21,7 +21,7 @@ from airflow_provider_adjust.airflow_versions import AirflowFailException, stats
 from airflow_provider_adjust.metrics import DeliveryMetrics
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.delivery.options import Retries
-from airflow_provider_adjust.s2s.errors import AdjustUnreachable
+from airflow_provider_adjust.s2s.errors import AdjustUnreachable, EventsUnresolved
 from airflow_provider_adjust.sandbox import SandboxServer
 
 TI = SimpleNamespace(dag_id="revenue", task_id="send", run_id="night", map_index=-1, try_number=1, log_url="")
@@ -96,7 +96,7 @@ def test_with_a_ledger_each_try_reports_what_it_added(
         task = operator(rows, ledger_conn_id="ledger", max_in_flight=1, max_rejected=5)
         sending = replace(task.send_options(), retries=Retries(attempts=1))
         monkeypatch.setattr(task, "send_options", lambda: sending)
-        with suppress(AdjustUnreachable):
+        with suppress(EventsUnresolved, AdjustUnreachable):
             task.execute({"ti": ti})
         unresolved = {"internal_error", "stopped"}
         return {key: count for key, count in counted(backend).items() if key[1] not in unresolved}

@@ -50,11 +50,11 @@ def rejected_line(receipt: Receipt, columns: Columns = _AS_ADJUST_NAMES_THEM) ->
         "http_status": receipt.http_status,
         "attempts": receipt.attempts,
     }
-    if not is_renamed:
-        entry[_AS_GIVEN] = True
     if receipt.event is not None and receipt.event.unkeyed_id is not None:
         # For a key that is changed before the line is sent again. It reveals no more than the row does.
         entry[UNKEYED_KEY] = receipt.event.unkeyed_id
+    if not is_renamed:
+        entry[_AS_GIVEN] = True
     try:
         return json.dumps({**entry, ROW_KEY: _plain_row(row, _plain, columns.is_amount)})
     except VALUE_ERRORS:  # a number of 5,000 digits, lists in lists without end
