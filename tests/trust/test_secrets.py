@@ -138,7 +138,7 @@ TASKS: dict[str, dict[str, Any]] = {
     "wrong_token": {"events": "good.jsonl", "adjust_conn_id": "wrong"},
     "nobody_there": {"events": "good.jsonl", "adjust_conn_id": "away"},
     "no_rows": {"events": "none.jsonl"},
-    "disk_full": {"events": "bad.jsonl", "rejected_path": "full.jsonl", "max_rejected": 999},
+    "no_folder": {"events": "bad.jsonl", "rejected_path": "good.json/rejected.jsonl", "max_rejected": 999},
     "broken_ledger": {"events": "good.jsonl", "ledger_conn_id": "broken"},
     "ledger": {"events": "good.jsonl", "ledger_conn_id": "ledger", "event_token": "f0ob4r3"},
     "lost": {"events": "good.jsonl", "adjust_conn_id": "lost", "on_in_doubt": "hold", "rejected_path": "lost.jsonl"},
@@ -175,7 +175,6 @@ def written(airflow_db: Path, tmp_path_factory: pytest.TempPathFactory) -> Writt
     for name, content in files.items():
         (folder / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in content))
     (folder / "good.json").write_text(json.dumps(rows()))
-    (folder / "full.jsonl").symlink_to("/dev/full")
     with sqlite3.connect(folder / "broken.db") as broken:
         # It says that it has the tables, and has none.
         broken.execute("CREATE TABLE adjust_ledger_version (version INTEGER)")

@@ -125,6 +125,15 @@ class Columns:
         :param has_adjusts_names: the column is of a row that column_map has renamed already.
         :raises InvalidEvent: its name is not known.
         """
+        if (found := self.find(column, has_adjusts_names=has_adjusts_names)) is not None:
+            return found
+        name = self._names.get(column, column)
+        if not isinstance(name, str):
+            raise InvalidEvent("unknown_parameter", f"a column is named by a {type(name).__name__}; names are text")
+        raise InvalidEvent("unknown_parameter", _did_you_mean(name[:LONGEST_NAME], self._endpoint))
+
+    def find(self, column: Any, *, has_adjusts_names: bool = False) -> Column | None:
+        """``meaning``, and None where the name is not known."""
         is_final = has_adjusts_names and column in self._mapped
         if column in self._ignored and not is_final:
             return _not_sent(column, "ignored")
@@ -134,7 +143,7 @@ class Columns:
         if parameter is not None:
             return Column(name, parameter.kind, parameter, values.NORMALISERS.get(parameter.kind))
         if not isinstance(name, str):
-            raise InvalidEvent("unknown_parameter", f"a column is named by a {type(name).__name__}; names are text")
+            return None
         if name in self._extra:
             return Column(name, "text", _unknown_parameter(name), values.text)
         if name == "event" and self._has_event_names:
@@ -143,7 +152,7 @@ class Columns:
             return _not_sent(name, "own")
         if self._ignores_unknown and name == column:
             return _not_sent(name, "ignored")
-        raise InvalidEvent("unknown_parameter", _did_you_mean(name[:LONGEST_NAME], self._endpoint))
+        return None
 
 
 def _has_adjusts_names(row: Row) -> bool:

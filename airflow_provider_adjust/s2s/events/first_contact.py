@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.columns import Column, Columns, looks_like_an_id, nearest_names
 from airflow_provider_adjust.s2s.events.options import EVERY_UNKNOWN, RowOptions
 from airflow_provider_adjust.s2s.redaction import quote
@@ -221,10 +221,7 @@ class _Contact:
         return words.get(meaning.kind, f"sent as {meaning.name}")
 
     def _meaning(self, name: Any) -> Column | None:
-        try:
-            return self._columns.meaning(name)
-        except InvalidEvent:
-            return None
+        return self._columns.find(name)
 
     def _names_own(self, name: Any) -> bool:
         meaning = self._meaning(name)
