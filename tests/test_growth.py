@@ -13,6 +13,7 @@ import inspect
 import io
 import itertools
 import json
+import math
 import pkgutil
 import re
 import time
@@ -332,14 +333,28 @@ READING: dict[str, Callable[[str], Any]] = {
 }
 
 
+def spent_on(read: Callable[[], object], allowed: float) -> float:
+    """Seconds of the processor; of three calls the shortest, unless the first is short enough.
+
+    A first call may import something, and another process may have taken the processor's caches away.
+    """
+    shortest = math.inf
+    for _ in range(3):
+        began = time.thread_time()
+        refused(read)
+        shortest = min(shortest, time.thread_time() - began)
+        if shortest <= allowed:
+            break
+    return shortest
+
+
 def test_whatever_reads_takes_time_that_grows_with_the_text() -> None:
     slow = []
     for (name, read), (shape, (start, repeated)) in itertools.product(READING.items(), SHAPES.items()):
         for length in LENGTHS:
             text = start + repeated * (length // len(repeated))
-            began = time.thread_time()
-            refused(lambda read=read, text=text: read(text))  # type: ignore[misc]
-            if (took := time.thread_time() - began) > TIME * length / 1_000_000 + 0.2:
+            allowed = TIME * length / 1_000_000 + 0.2
+            if (took := spent_on(lambda read=read, text=text: read(text), allowed)) > allowed:  # type: ignore[misc]
                 slow.append(f"{name} of {length:,} characters ({shape}): {took:.2f} s")
                 break
     assert slow == []
