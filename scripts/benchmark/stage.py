@@ -55,7 +55,7 @@ def forget_deliveries(url: str) -> None:
         cursor.execute("DROP VIEW IF EXISTS adjust_delivery")
         cursor.execute(
             "DROP TABLE IF EXISTS adjust_event, adjust_total, adjust_try, adjust_reason, adjust_scope,"
-            " adjust_ledger_version"
+            " adjust_suppression, adjust_lane, adjust_erasure, adjust_verdict, adjust_ledger_version"
         )
 
 

@@ -77,7 +77,11 @@ EVENTS = (
 PRESENT = {
     ("VIEW", "adjust_delivery"),
     *(("TABLE", name) for name in ("adjust_event", "adjust_ledger_version", "adjust_reason", "adjust_scope")),
-    *(("TABLE", name) for name in ("adjust_total", "adjust_try")),
+    *(
+        ("TABLE", name)
+        for name in ("adjust_total", "adjust_try", "adjust_suppression", "adjust_lane", "adjust_erasure")
+    ),
+    ("TABLE", "adjust_verdict"),
 }
 
 
@@ -159,6 +163,26 @@ def test_an_older_ledger_keeps_every_event(old: sa.Engine) -> None:
         (date(2026, 5, 2), "in_doubt", 1, None),
         (date(2026, 5, 1), "in_doubt", 1, None),
     }
+
+
+def test_a_ledger_without_the_newest_tables_and_columns_gets_them(ledger_engine: sa.Engine) -> None:
+    ledger = Ledger(ledger_engine, TaskInstanceId("dag", "run", "send"), now=lambda: NOW)
+    assert ledger.begin_claim([job(1, "d", params={"environment": "sandbox"})]).result() == [Claim()]
+    ledger.end()
+    ledger.close()
+    newest = {scopes.name: ("event_name", "conn_id"), tries.name: ("rate_group",)}
+    with ledger_engine.begin() as connection:
+        for name in ("adjust_suppression", "adjust_lane", "adjust_erasure", "adjust_verdict"):
+            connection.exec_driver_sql(f"DROP TABLE {name}")
+        for table, columns in newest.items():
+            for column in columns:
+                connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN {column}")
+        connection.execute(versions.update().values(version=4))
+    prepare(ledger_engine)
+    assert shape(ledger_engine) == (PRESENT, [VERSION])
+    with ledger_engine.connect() as connection:
+        assert connection.execute(sa.select(scopes.c.event_name, scopes.c.conn_id)).all() == [("", "")]
+        assert connection.scalars(sa.select(tries.c.rate_group)).all() == [""]
 
 
 def test_held_events_of_an_older_ledger_stay_counted(ledger_engine: sa.Engine) -> None:

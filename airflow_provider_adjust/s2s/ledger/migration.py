@@ -21,6 +21,7 @@ from airflow_provider_adjust.s2s.ledger.schema import (
     metadata,
     refuse_unfit,
     retry_once,
+    scopes,
     set_up,
     tries,
     versions,
@@ -136,12 +137,13 @@ def _to_present_shape(connection: sa.Connection, version: int | None) -> None:
 
 
 def _add_columns(connection: sa.Connection) -> None:
-    """Add what an older table of tries does not have."""
-    present = {column["name"] for column in sa.inspect(connection).get_columns(tries.name)}
-    for column in (tries.c.digest_keys, tries.c.ids_are_digests, tries.c.environment):
-        if column.name not in present:
-            definition = CreateColumn(column).compile(dialect=connection.dialect)
-            connection.exec_driver_sql(f"ALTER TABLE {tries.name} ADD COLUMN {definition}")
+    """Add what the tables of an older ledger do not have."""
+    for table in (tries, scopes):
+        present = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
+        for column in table.columns:
+            if column.name not in present:
+                definition = CreateColumn(column).compile(dialect=connection.dialect)
+                connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
 
 
 def _drop_old(connection: sa.Connection) -> None:

@@ -55,6 +55,7 @@ _number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 #: Within a scope an event id names one event. A handful of rows. ``destination`` is the host of Adjust's endpoint: what
 #: went to a rehearsal is not known to Adjust. ``event_key`` is the value of the endpoint's key, such as the event token.
+#: ``event_name`` and ``conn_id`` are what people call it and the app: the last name seen, empty where none was given.
 scopes = sa.Table(
     "adjust_scope",
     metadata,
@@ -64,6 +65,8 @@ scopes = sa.Table(
     sa.Column("endpoint", _text(32), nullable=False),
     sa.Column("event_key", _text(64), nullable=False),
     sa.Column("environment", _text(16), nullable=False),
+    sa.Column("event_name", sa.String(250), nullable=False, server_default=""),
+    sa.Column("conn_id", sa.String(250), nullable=False, server_default=""),
     sa.UniqueConstraint("destination", "app_token", "endpoint", "event_key", "environment", name="uq_adjust_scope"),
 )
 #: The reasons that were ever written, so that an event has a number in place of a text.
@@ -78,6 +81,7 @@ reasons = sa.Table(
 #: unless it renews them. ``is_latest``: no later try of the same task instance has begun. ``digest_keys`` has the ids of the
 #: keys with which it made digests, with commas; an older provider had none. ``ids_are_digests``: rows had no id of their own.
 #: ``environment`` is where it sends, with commas if there are several; empty if each row names it, or before that was known.
+#: ``rate_group`` names the tries that share one limit of events a second; empty for a try that shares with none.
 tries = sa.Table(
     "adjust_try",
     metadata,
@@ -99,6 +103,7 @@ tries = sa.Table(
     sa.Column("digest_keys", sa.String(2000), nullable=False, server_default=""),
     sa.Column("ids_are_digests", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("environment", _text(32), nullable=False, server_default=""),
+    sa.Column("rate_group", _text(64), nullable=False, server_default=""),
     sa.Index("ix_adjust_try_run", "dag_id", "run_id"),
     sa.Index("ix_adjust_try_started", "started_at"),
 )
@@ -137,11 +142,73 @@ events = sa.Table(
     sa.Column("currency", _text(3)),
     sa.Column("revenue", sa.Numeric(38, 10)),
 )
+#: The devices for which nothing is sent any more: they opted out, or were erased. ``device`` is a digest of the kind of id
+#: and the id, made with the key that ``digest_key`` names; the id itself is nowhere. ``app_token`` is the app for which it
+#: holds.
+suppressions = sa.Table(
+    "adjust_suppression",
+    metadata,
+    sa.Column("app_token", _text(64), primary_key=True),
+    sa.Column("device", _text(64), primary_key=True),
+    sa.Column("digest_key", _text(16), nullable=False),
+    sa.Column("reason", _text(64), nullable=False),
+    sa.Column("since", _moment(), nullable=False, index=True),
+)
+#: The last time that was sent for each lane, a device id and a scope, so that an older event is known before it is sent.
+#: ``lane`` is a keyed digest of 64 bits.
+lanes = sa.Table(
+    "adjust_lane",
+    metadata,
+    sa.Column("last_at", _moment(), nullable=False, index=True),
+    sa.Column("lane", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("scope_id", sa.Integer, primary_key=True, autoincrement=False),
+)
+#: One row for each device whose erasure was asked for: who asked, when, and what Adjust answered. It outlives everything
+#: else. ``device`` as in ``adjust_suppression``. ``status`` is ``asked`` until the answer is known.
+erasures = sa.Table(
+    "adjust_erasure",
+    metadata,
+    sa.Column("id", _number, primary_key=True),
+    sa.Column("destination", _text(255), nullable=False),
+    sa.Column("app_token", _text(64), nullable=False),
+    sa.Column("environment", _text(16), nullable=False),
+    sa.Column("device", _text(64), nullable=False),
+    sa.Column("digest_key", _text(16), nullable=False),
+    sa.Column("id_type", _text(32), nullable=False),
+    sa.Column("status", _text(16), nullable=False),
+    sa.Column("http_status", sa.SmallInteger),
+    sa.Column("asked_at", _moment(), nullable=False, index=True),
+    sa.Column("answered_at", _moment()),
+    sa.Column("asked_by", sa.String(250), nullable=False),
+    sa.Column("dag_id", _text(250), nullable=False),
+    sa.Column("run_id", _text(250), nullable=False),
+    sa.Column("task_id", _text(250), nullable=False),
+    sa.UniqueConstraint("destination", "app_token", "environment", "device", name="uq_adjust_erasure"),
+)
+#: The last comparison with Adjust, for each scope, UTC day and currency. ``source`` is ``report`` or ``export``; ``verdict``
+#: a word of the comparison. Where there is no currency, it is empty.
+verdicts = sa.Table(
+    "adjust_verdict",
+    metadata,
+    sa.Column("scope_id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("source", _text(16), primary_key=True),
+    sa.Column("currency", _text(3), primary_key=True),
+    sa.Column("verdict", _text(32), nullable=False),
+    sa.Column("checked_at", _moment(), nullable=False),
+    sa.Column("sent_events", sa.BigInteger),
+    sa.Column("sent_revenue", sa.Numeric(38, 10)),
+    sa.Column("seen_events", sa.BigInteger),
+    sa.Column("seen_revenue", sa.Numeric(38, 10)),
+    sa.Column("dag_id", _text(250), nullable=False),
+    sa.Column("run_id", _text(250), nullable=False),
+    sa.Column("task_id", _text(250), nullable=False),
+)
 #: One row: which of the shapes the tables have.
 versions = sa.Table("adjust_ledger_version", metadata, sa.Column("version", sa.Integer, primary_key=True))
 #: 1 and 2: one wide table, ``adjust_delivery``. 3: the tables above, and a view of that name. 4: a try says which keys made
-#: its digests.
-VERSION = 4
+#: its digests. 5: names, rate groups, suppressed devices, lanes, erasures and verdicts.
+VERSION = 5
 
 #: The status that a claimed event has until it is settled.
 SENDING = "sending"
