@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Iterator
 from enum import IntEnum, StrEnum
-from itertools import batched
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -167,7 +167,9 @@ SELECT
 FROM sent LEFT JOIN booked USING (scope, id)
 """  # noqa: S608 - constants only
 _UNMATCHED = """
-SELECT scope, id, seconds FROM booked WHERE NOT EXISTS (SELECT 1 FROM sent WHERE sent.scope = booked.scope AND sent.id = booked.id)
+SELECT scope, id FROM booked
+WHERE (seconds IS NULL OR seconds BETWEEN ? AND ?)
+  AND NOT EXISTS (SELECT 1 FROM sent WHERE sent.scope = booked.scope AND sent.id = booked.id)
 """
 _ADD_UNKNOWN = """
 INSERT INTO compared
@@ -194,8 +196,6 @@ class Join:
         self._database = sqlite3.connect(folder / "join.db", isolation_level=None)
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE}", "temp_store = FILE"):
             self._database.execute(f"PRAGMA {pragma}")
-        # Sorting spills beside the join, which is private, and not into a folder that all users share.
-        self._database.execute(f"PRAGMA temp_store_directory = '{str(folder).replace(chr(39), chr(39) * 2)}'")
         self._database.executescript(_TABLES)
 
     def __enter__(self) -> Self:
@@ -213,7 +213,8 @@ class Join:
         self._insert("INSERT INTO given VALUES (?, ?, ?, ?, ?, ?, ?, ?)", sent)
 
     def _insert(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
-        for batch in batched(rows, _BATCH):
+        iterator = iter(rows)
+        while batch := list(islice(iterator, _BATCH)):
             self._database.execute("BEGIN")
             self._database.executemany(statement, batch)
             self._database.execute("COMMIT")
@@ -229,9 +230,9 @@ class Join:
         self._database.execute("DELETE FROM given")
         return counts[0] - counts[1]
 
-    def unmatched(self) -> Iterator[tuple[int, str, int | None]]:
-        """The booked events that were not sent: scope, id, and Unix seconds."""
-        return iter(self._database.cursor().execute(_UNMATCHED))
+    def unmatched(self, first: int, last: int) -> Iterator[tuple[int, str]]:
+        """The booked events of a time, in Unix seconds, that were not sent, and those without a time."""
+        return iter(self._database.cursor().execute(_UNMATCHED, (first, last)))
 
     def compare(self, *, amount_tolerance: int, time_tolerance: int, settled_before: int) -> None:
         """Give each sent event its verdict.
