@@ -1,6 +1,6 @@
 """How Sphinx makes a site of the Markdown in this folder: `make docs`.
 
-The pages are written for GitHub and stay as they are. Their order in the site is that of the table in index.md.
+The pages are written for GitHub and stay as they are. Their order in the site is that of the tables in index.md.
 """
 
 from __future__ import annotations
@@ -37,16 +37,22 @@ autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 python_use_unqualified_type_names = True
 
-#: A row of the index's table, and the page that it names.
-_ROW = re.compile(r"^\| \[[^\]]*\]\(([\w-]+)\.(?:md|rst)\) \|", re.MULTILINE)
+#: A section of the index, and in it the rows of its table, which name pages.
+_SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
+_ROW = re.compile(r"^\| \[[^\]]*\]\(([\w/-]+)\.(?:md|rst)\) \|", re.MULTILINE)
 
 
 def make_it_a_site(app: Sphinx, docname: str, source: list[str]) -> None:
-    """Give the index what GitHub would show as code: the list of pages that is the site's menu."""
-    if docname == "index":
-        menu = "\n".join(["", "```{toctree}", ":hidden:", *_ROW.findall(source[0]), "```", ""])
-        # The README is the front page of the repository, not a page of the site.
-        source[0] = source[0].replace("[README](../README.md)", "README") + menu
+    """Give the index what GitHub would show as code: the lists of pages, section by section, that are the site's menu."""
+    if docname != "index":
+        return
+    text = source[0]
+    _, *sections = _SECTION.split(text)
+    for heading, body in zip(sections[::2], sections[1::2], strict=True):
+        if pages := _ROW.findall(body):
+            text += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {heading}", "", *pages, "```", ""])
+    # Files of the repository are not pages of the site.
+    source[0] = re.sub(r"\[[^\]]*\]\(\.\./(\w+\.md)\)", r"`\1`", text)
 
 
 def setup(app: Sphinx) -> None:
