@@ -86,7 +86,7 @@ def event_scopes(engine: sa.Engine, *, app_token: str, environment: str, destina
         scopes.c.destination.in_([destination, ""]),
     )
     with engine.connect() as connection:
-        return dict(connection.execute(query).tuples().all())
+        return {row.id: row.event_key for row in connection.execute(query)}
 
 
 def events_between(
@@ -170,7 +170,7 @@ def _resolve_batch(connection: sa.Connection, batch: Sequence[Doubt], outcome: O
     ended = {
         number for number, each in holders(connection, {doubt.try_id for doubt in batch}).items() if not each.is_alive
     }
-    codes = dict(connection.execute(sa.select(reasons.c.id, reasons.c.code)).tuples().all())
+    codes = {row.id: row.code for row in connection.execute(sa.select(reasons))}
     reason = SEEN_IN_EXPORT if outcome is Outcome.DELIVERED else MISSING_IN_EXPORT
     delivered = {"status": STATUS_NUMBERS[Outcome.DELIVERED.value], "reason": reason_number(connection, reason)}
     by_scope: dict[int, dict[str, Doubt]] = defaultdict(dict)
