@@ -27,7 +27,12 @@ def export_files(exports: str | ObjectStoragePath) -> list[ExportFile]:
             f"exports is {quote(text)}; name a URL such as s3://conn@bucket/adjust, or a path that begins with /"
         )
     folder = ObjectStoragePath(text)
-    storage = folder.fs
+    try:
+        storage = folder.fs
+    except (ValueError, ImportError) as error:
+        raise AdjustConfigurationError(
+            f"exports is {quote(text)}, a storage that cannot be opened ({type(error).__name__}); install its Airflow provider"
+        ) from None
     return [
         ExportFile(path, name, partial(storage.open, path, "rb"))
         for path in storage.find(folder.path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
@@ -159,9 +159,14 @@ def _exports_read(
         join.add_lines(read_files(chosen, wanted, reading))
         join.sort_lines()
         whole = question.whole_hours(chosen, reading)
-        missing = [hour for hour in question.window.hours() if hour not in whole | reading.broken_hours]
+        missing = _gaps({each.name.hour for each in chosen}) if question.every_hour_has_files else []
         tokens = {number: token for token, number in scopes.items()}
         yield join, Proof(question.window, reading, tokens, hours_without_file=missing), whole
+
+
+def _gaps(hours: Collection[datetime]) -> list[datetime]:
+    """The hours without a file between the first and the last that have one: a file was lost, or is late."""
+    return [hour for hour in Window(min(hours), max(hours)).hours() if hour not in hours] if hours else []
 
 
 def _compare(join: Join, proof: Proof, question: Question, now: datetime) -> None:

@@ -127,7 +127,7 @@ class Proof:
         if self.repeated_ids:
             notes.append(f"{self.repeated_ids:,} rows repeat an event id, and were left out")
         if hours := self.hours_without_file:
-            notes.append(f"{len(hours):,} hours have no file: {named_hours(hours)}")
+            notes.append(f"{len(hours):,} hours between them have no file: {named_hours(hours)}")
         notes += reading.problems[:_MOST_NAMED]
         if len(reading.problems) > _MOST_NAMED:
             notes.append(f"and {len(reading.problems) - _MOST_NAMED:,} more files with problems")
