@@ -26,8 +26,8 @@ def export_files(exports: str | ObjectStoragePath) -> list[ExportFile]:
         raise AdjustConfigurationError(
             f"exports is {quote(text)}; name a URL such as s3://conn@bucket/adjust, or a path that begins with /"
         )
-    folder = ObjectStoragePath(text)
     try:
+        folder = ObjectStoragePath(text)
         storage = folder.fs
     except (ValueError, ImportError) as error:
         raise AdjustConfigurationError(
