@@ -21,7 +21,7 @@ from airflow_provider_adjust.airflow_versions import conf
 from airflow_provider_adjust.hooks.base_url import base_url
 from airflow_provider_adjust.reconcile.report_client import ReportClient
 from airflow_provider_adjust.s2s.endpoints.allowed_hosts import AllowedHosts
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.transports import Target
 
@@ -135,7 +135,12 @@ class AdjustConnection:
 
     @property
     def target(self) -> Target:
-        return Target(self.endpoint + EVENT.path, self.s2s_token)
+        """Where events go."""
+        return self.target_of(EVENT)
+
+    def target_of(self, endpoint: Endpoint) -> Target:
+        """Where what one of Adjust's endpoints takes goes."""
+        return Target(self.endpoint + endpoint.path, self.s2s_token)
 
     @property
     def digest_secrets(self) -> tuple[bytes, ...]:

@@ -117,7 +117,6 @@ class AdjustS2SHook(BaseHook):
             environment=options.environment or settings.environment,
         )
         device_api = settings.device_api()
-        lookup = device_api.recorded if device_api else None
         if not settings.digest_secrets:
             self.log.warning(
                 "Connection %r has neither an S2S token nor a digest_key, so digests of what events hold have no key: who "
@@ -125,7 +124,8 @@ class AdjustS2SHook(BaseHook):
                 self.adjust_conn_id,
             )
         parser = EventParser(options, ignored=ignored, digest_keys=settings.digest_secrets)
-        return Route(parser, settings.target, lookup, sum(settings.timeout), self.adjust_conn_id)
+        lookup = device_api.recorded if device_api and parser.endpoint.verifiable else None
+        return Route(parser, settings.target_of(parser.endpoint), lookup, sum(settings.timeout), self.adjust_conn_id)
 
     def inspect_device(self, device_id: str) -> dict[str, Any]:
         """Return what Adjust's Device API knows of a device: the times of its last events, among others.
