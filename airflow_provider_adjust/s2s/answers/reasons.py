@@ -147,7 +147,11 @@ _HALT = (
     ("missing_s2s_token", "S2S authentication is on, and no token was sent.", _FIX_AUTHORIZATION),
     ("wrong_s2s_token", "Adjust does not know the S2S security token, or it is not active.", _FIX_AUTHORIZATION),
     ("not_authorized", "Adjust refuses the S2S security token with 401.", _FIX_AUTHORIZATION),
-    ("insufficient_scope", "The S2S security token lacks a scope.", "Give the S2S token the Events scope in Adjust."),
+    (
+        "insufficient_scope",
+        "The S2S security token lacks the scope of what is sent.",
+        "Give the S2S token the scope in Adjust: Events, or Ad revenue.",
+    ),
     (
         "accepted_not_recorded",
         "202 without a message that Adjust documents.",

@@ -279,11 +279,12 @@ AD_REVENUE = Endpoint.load("ad_revenue.schema.json")
 ENDPOINTS: Mapping[str, Endpoint] = MappingProxyType({each.name: each for each in (EVENT, AD_REVENUE)})
 
 
-def endpoint_named(name: str) -> Endpoint:
+def endpoint_named(name: str, argument: str = "endpoint") -> Endpoint:
     """The endpoint of the name.
 
+    :param argument: what the message calls the name.
     :raises AdjustConfigurationError: there is none.
     """
     if name not in ENDPOINTS:
-        raise AdjustConfigurationError(f"endpoint={name!r} must be one of {', '.join(ENDPOINTS)}")
+        raise AdjustConfigurationError(f"{argument}={name[:60]!r} must be one of {', '.join(ENDPOINTS)}")
     return ENDPOINTS[name]
