@@ -247,7 +247,8 @@ deliveries = sa.Table(
 )
 _VIEW = """
 CREATE VIEW adjust_delivery AS
-SELECT s.destination, s.app_token, s.endpoint, s.event_key AS event_token, s.environment, e.event_id,
+SELECT s.destination, s.app_token, s.endpoint,
+  CASE s.endpoint WHEN 'event' THEN s.event_key ELSE '' END AS event_token, s.environment, e.event_id,
   CASE e.status WHEN 1 THEN 'delivered' WHEN 2 THEN 'duplicate' WHEN 3 THEN 'rejected' WHEN 4 THEN 'in_doubt'
     ELSE CASE WHEN t.ended_at IS NULL AND t.lease_until >= {now} THEN 'sending' ELSE 'in_doubt' END END AS status,
   COALESCE(r.code, '') AS reason, e.http_status, e.occurred_at, e.revenue, e.currency,
