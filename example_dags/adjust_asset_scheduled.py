@@ -65,7 +65,6 @@ def adjust_asset_scheduled() -> None:
         sql="sql/purchases_window.sql",
         event_token="f0ob4r",
         id_field="order_id",
-        event_id_param="event_id",
         # No depends_on_past: a run that an asset triggers has no date, and so no past. Clear one that failed before the next.
         # A load that is done again triggers a run again; the ledger keeps it from sending again.
         ledger_conn_id="adjust_ledger",

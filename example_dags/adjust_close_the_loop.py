@@ -43,7 +43,6 @@ def adjust_close_the_loop() -> None:
         event_token="f0ob4r",
         depends_on_past=True,
         id_field="order_id",
-        event_id_param="event_id",
         max_rejected=0.05,
         ledger_conn_id="adjust_ledger",
     )

@@ -55,7 +55,6 @@ def adjust_guarded_backfill() -> None:
         # A day that failed holds up the next one, which would overtake it. A refused day is skipped here, and does not.
         depends_on_past=True,
         id_field="order_id",
-        event_id_param="event_id",
         ledger_conn_id="adjust_ledger",
         max_rejected=0.05,
         rejected_path="rejected/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",

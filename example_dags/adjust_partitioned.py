@@ -64,7 +64,6 @@ if CronPartitionTimetable is not None:
             sql="sql/purchases_window.sql",
             event_token="f0ob4r",
             id_field="order_id",
-            event_id_param="event_id",
             # No depends_on_past: such a run has no date, and so no past. Clear one that failed before the next is loaded.
             # A day that is loaded again is sent again, but for the events that were delivered before.
             ledger_conn_id="adjust_ledger",

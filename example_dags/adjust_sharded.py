@@ -62,7 +62,6 @@ def adjust_sharded() -> None:
         # A night with a failed shard holds up the next one, which would overtake it and have its events refused.
         depends_on_past=True,
         id_field="order_id",
-        event_id_param="event_id",
         ledger_conn_id="adjust_ledger",
         # Counted in each shard by itself, and a shard of the demo's night has only some sixty purchases.
         max_rejected=0.2,
