@@ -1,7 +1,7 @@
 """The same nightly delivery from six kinds of warehouse: only the connection differs, and what its hook has to be told.
 
 Each DAG needs ``adjust_default`` and the connection that its warehouse has by default, such as ``snowflake_default``;
-docs/warehouses.md shows one of each. Keep the one that is yours.
+docs/guides/warehouses.md shows one of each. Keep the one that is yours.
 """
 
 from __future__ import annotations

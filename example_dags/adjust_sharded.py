@@ -7,7 +7,7 @@ what all workers send together, and must exist before the first run::
 
 A ledger remembers each purchase, so that a lost worker, a retry and a cleared shard send nothing twice. It needs the
 connections ``warehouse`` (an embedded SQLite file or Postgres: each has its own query), ``adjust_default``, and
-``adjust_ledger``, any database that all workers reach. docs/scaling.md says how to choose the numbers.
+``adjust_ledger``, any database that all workers reach. docs/guides/scaling.md says how to choose the numbers.
 """
 
 from __future__ import annotations

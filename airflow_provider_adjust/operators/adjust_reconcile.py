@@ -141,7 +141,7 @@ class AdjustReconcileOperator(BaseOperator):
             raise RevenueDiffers(
                 f"Adjust differs from the warehouse in {len(differing):,} of {len(comparisons):,} lines.\n{excerpt(shown)}\n"
                 f"{what_is_compared(differing)}\n"
-                "What to do: compare again later, since reports are late; docs/reconcile.md lists the other causes."
+                "What to do: compare again later, since reports are late; docs/guides/reconcile.md lists the other causes."
             )
         return _result(comparisons)
 
