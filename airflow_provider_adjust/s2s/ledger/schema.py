@@ -185,8 +185,8 @@ erasures = sa.Table(
     sa.Column("task_id", _text(250), nullable=False),
     sa.UniqueConstraint("destination", "app_token", "environment", "device", name="uq_adjust_erasure"),
 )
-#: The last comparison with Adjust, for each scope, UTC day and currency. ``source`` is ``report`` or ``export``; ``verdict``
-#: a word of the comparison. Where there is no currency, it is empty.
+#: The last comparison with Adjust, for each scope, day and currency. ``source`` is ``report`` or ``export``; ``verdict`` a
+#: word of the comparison; ``zone`` the time zone of the day. Where there is no currency, it is empty.
 verdicts = sa.Table(
     "adjust_verdict",
     metadata,
@@ -200,6 +200,7 @@ verdicts = sa.Table(
     sa.Column("sent_revenue", sa.Numeric(38, 10)),
     sa.Column("seen_events", sa.BigInteger),
     sa.Column("seen_revenue", sa.Numeric(38, 10)),
+    sa.Column("zone", _text(64), nullable=False, server_default="UTC"),
     sa.Column("dag_id", _text(250), nullable=False),
     sa.Column("run_id", _text(250), nullable=False),
     sa.Column("task_id", _text(250), nullable=False),
