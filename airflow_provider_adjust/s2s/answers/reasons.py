@@ -129,7 +129,11 @@ _ADJUST = (
         "Adjust knows no install of this device in this app.",
         "Check environment and app token; if the install was reported later, send the event again.",
     ),
-    ("device_opted_out", "The device has opted out, or was erased.", "Send nothing of this device."),
+    (
+        "device_opted_out",
+        "The device has opted out, or was erased; a ledger remembers it, and asks no more.",
+        "Send nothing of this device.",
+    ),
     (
         "bad_event_state",
         "The event does not meet Adjust's expectations: its time is before the install, for example.",
