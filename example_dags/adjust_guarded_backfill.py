@@ -30,7 +30,7 @@ from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
     # The nights' own limit; a backfill has another, --max-active-runs.
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
-    tags=["adjust"],
+    tags=["adjust", "recovery"],
 )
 def adjust_guarded_backfill() -> None:
     @task.branch(retries=0)

@@ -31,7 +31,7 @@ if CronPartitionTimetable is not None:
         schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
-        tags=["adjust"],
+        tags=["adjust", "sources"],
     )
     def adjust_load_partition() -> None:
         @task(outlets=[WAREHOUSE_DAY])
@@ -47,7 +47,7 @@ if CronPartitionTimetable is not None:
         max_active_runs=1,
         default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
         params={"day": Param(None, type=["null", "string"], format="date", title="Day (only for a run by hand)")},
-        tags=["adjust"],
+        tags=["adjust", "sources"],
     )
     def adjust_partitioned() -> None:
         @task(multiple_outputs=True, retries=0)

@@ -53,7 +53,7 @@ Events `in_doubt` may have reached Adjust already, and would count twice.
     },
     # The worker checks the name again, and that no link leads to another place.
     user_defined_macros={"file_below": file_below},
-    tags=["adjust"],
+    tags=["adjust", "recovery"],
 )
 def adjust_resend_rejected() -> None:
     @task(retries=0)

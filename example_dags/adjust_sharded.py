@@ -40,7 +40,7 @@ EVENTS_PER_SECOND = 2000
     # Two runs at once could send a device's events out of order.
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
-    tags=["adjust"],
+    tags=["adjust", "scale"],
 )
 def adjust_sharded() -> None:
     wait_for_purchases = AdjustEventsReadySensor(

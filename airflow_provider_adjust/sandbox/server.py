@@ -116,6 +116,10 @@ class SandboxServer:
         chosen = ExportPlan(**plan)
         return self._call(lambda: self._sandbox.write_exports(Path(folder), chosen))
 
+    def erasures(self) -> list[dict[str, str]]:
+        """Return the parameters of each erasure that was asked for, in order of receipt."""
+        return self._call(lambda: [params for _, params in self._sandbox.state.erasure_requests])
+
     def reset(self) -> None:
         """Forget every event and counter, drop the rest of the fault plan, and restart the random faults."""
         self._call(self._sandbox.reset)

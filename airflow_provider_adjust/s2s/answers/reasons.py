@@ -78,11 +78,21 @@ _ROW = (
         "The event id has more than 255 characters.",
         "Name a shorter column in id_field, or a digest of it.",
     ),
-    ("expired", "The event is more than 58 days old.", "Send sooner: Adjust no longer takes it."),
+    ("conflicting_revenue", "Both revenue and amount are given.", "Give one."),
+    (
+        "expired",
+        "It is older than Adjust takes: an event more than 58 days, ad revenue more than 28.",
+        "Send sooner: Adjust no longer takes it.",
+    ),
     (
         "invalid_<parameter>",
         "The value breaks the parameter's rule, as in invalid_revenue.",
         "Read the detail; correct the query.",
+    ),
+    (
+        "missing_ad_impressions_count",
+        "A row of ad revenue does not say for how many impressions.",
+        "Select it, or 1 AS ad_impressions_count where a row is one impression.",
     ),
     ("missing_app_token", "Row, operator and connection have no app token.", "Set it in the connection."),
     ("missing_created_at", "The row has no time.", "Select the time as created_at."),
@@ -99,6 +109,7 @@ _ROW = (
         "Fill it, cast it, or name another column.",
     ),
     ("missing_event_token", "Row and operator have no event token.", "Set event_token or event_tokens."),
+    ("missing_revenue", "A row of ad revenue has no amount.", "Select it as revenue, or leave such rows out."),
     ("not_a_row", "The row is not a mapping.", "Give mappings of names to values."),
     ("repeated_event_id", "Another row has this event id.", "Remove the duplicate; a join may have doubled it."),
     ("repeated_parameter", "Two columns give one parameter, or a JSON object has a name twice.", "Keep one."),
@@ -118,7 +129,11 @@ _ADJUST = (
         "Adjust knows no install of this device in this app.",
         "Check environment and app token; if the install was reported later, send the event again.",
     ),
-    ("device_opted_out", "The device has opted out, or was erased.", "Send nothing of this device."),
+    (
+        "device_opted_out",
+        "The device has opted out, or was erased; a ledger remembers it, and asks no more.",
+        "Send nothing of this device.",
+    ),
     (
         "bad_event_state",
         "The event does not meet Adjust's expectations: its time is before the install, for example.",
@@ -139,7 +154,11 @@ _HALT = (
     ("missing_s2s_token", "S2S authentication is on, and no token was sent.", _FIX_AUTHORIZATION),
     ("wrong_s2s_token", "Adjust does not know the S2S security token, or it is not active.", _FIX_AUTHORIZATION),
     ("not_authorized", "Adjust refuses the S2S security token with 401.", _FIX_AUTHORIZATION),
-    ("insufficient_scope", "The S2S security token lacks a scope.", "Give the S2S token the Events scope in Adjust."),
+    (
+        "insufficient_scope",
+        "The S2S security token lacks the scope of what is sent.",
+        "Give the S2S token the scope in Adjust: Events, or Ad revenue.",
+    ),
     (
         "accepted_not_recorded",
         "202 without a message that Adjust documents.",

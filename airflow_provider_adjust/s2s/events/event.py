@@ -66,8 +66,10 @@ class Event:
     @property
     def revenue(self) -> Decimal | None:
         """The amount of money, exactly as it is sent."""
-        amount = self.params.get(self.endpoint.amount) if self.endpoint.amount else None
-        return None if amount is None else Decimal(amount)
+        for name in self.endpoint.amounts:
+            if (amount := self.params.get(name)) is not None:
+                return Decimal(amount)
+        return None
 
 
 _needs_no_encoding = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch

@@ -16,7 +16,9 @@ from airflow_provider_adjust.s2s.events.keys import DigestKey, DigestKeys
 from airflow_provider_adjust.s2s.ledger.tries import Holder
 
 _LONGEST_ID = 255
-_AMOUNT_NOISE = Decimal("1e-9")
+#: The ledger has ten decimals, and SQLite has amounts as binary fractions.
+_AMOUNT_STEP = Decimal("1e-10")
+_AMOUNT_NOISE = Decimal("1e-12")
 
 
 def repeated(job: Job, first: int) -> Receipt:
@@ -35,8 +37,7 @@ def is_other_purchase(event: Event, record: Any) -> bool:
     then, now = record.revenue, event.revenue
     if (then is None) is not (now is None) or record.currency != event.params.get("currency"):
         return True
-    # SQLite has the amount as a binary fraction.
-    return then is not None and now is not None and abs(then - now) > _AMOUNT_NOISE * max(Decimal(1), abs(now))
+    return then is not None and now is not None and abs(then - now) > max(_AMOUNT_STEP, _AMOUNT_NOISE * abs(now))
 
 
 def differs(job: Job, record: Any, holder: Holder, key: DigestKey) -> Receipt:
