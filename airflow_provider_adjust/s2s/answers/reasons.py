@@ -81,6 +81,11 @@ _ROW = (
         "The value breaks the parameter's rule, as in invalid_revenue.",
         "Read the detail; correct the query.",
     ),
+    (
+        "late_in_lane",
+        "It is older than the last event that was sent of its device and event token, which Adjust refuses.",
+        "Send rows in the order of their times, or set late='send_at_lane_time'.",
+    ),
     ("missing_app_token", "Row, operator and connection have no app token.", "Set it in the connection."),
     ("missing_created_at", "The row has no time.", "Select the time as created_at."),
     ("missing_currency", "There is revenue without currency.", "Select a currency, or a constant: 'USD' AS currency."),

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -26,11 +26,13 @@ from airflow_provider_adjust.s2s.errors import LedgerUnavailable
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.keys import DigestKeys
+from airflow_provider_adjust.s2s.events.late import LatePolicy
 from airflow_provider_adjust.s2s.ledger.decisions import Batch, Decisions
+from airflow_provider_adjust.s2s.ledger.lane_times import Instead, LaneTimes, answer
 from airflow_provider_adjust.s2s.ledger.lease import LEASE, Lease, wait_for_earlier_tries
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.older_keys import TryKeys, by_present_id, found_under_older_ids
-from airflow_provider_adjust.s2s.ledger.records import Content, compare_content, event_key, repeated, to_row
+from airflow_provider_adjust.s2s.ledger.records import Content, Place, compare_content, place_of, repeated, to_row
 from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, events
 from airflow_provider_adjust.s2s.ledger.statements import (
     Moved,
@@ -39,6 +41,7 @@ from airflow_provider_adjust.s2s.ledger.statements import (
     delete,
     insert_new,
     known_in,
+    locked,
     move,
     retry_on_conflict,
     retry_while_away,
@@ -77,13 +80,6 @@ _UNKNOWN_HOLDER = Holder(0, "", "", "", -1, 0, False)
 _columns = events.c
 
 
-class _Place(NamedTuple):
-    """Where an event's record is."""
-
-    scope: Scope
-    key: str
-
-
 class Ledger:
     """The ledger as one try uses it: ``begin_claim`` before sending, ``settle`` after, ``flush`` and ``end`` at the end.
 
@@ -118,7 +114,7 @@ class Ledger:
         self._destinations: Mapping[str | None, str] = {}
         self._patience = self._most_patience = PATIENCE
         #: By the position of their rows: the events that are claimed and not settled.
-        self._open: dict[int, _Place] = {}
+        self._open: dict[int, Place] = {}
         self._settled: list[Receipt] = []
         #: Positions of rows that an earlier try of this task instance has settled, until they are counted.
         self._by_earlier_try: set[int] = set()
@@ -132,6 +128,7 @@ class Ledger:
         #: Events with an id that the ledger has under a digest key that is not known: taken for unchanged.
         self.not_compared = 0
         self._keys = TryKeys(task_instance)
+        self._lanes = LaneTimes(None)
         self._flushing: Future[None] | None = None
         self._written_at = clock()
         prepare(engine)
@@ -152,14 +149,19 @@ class Ledger:
         digest_keys: Mapping[str | None, DigestKeys] | None = None,
         ids_are_digests: bool = False,
         environment: str = "",
+        late: LatePolicy | None = None,
     ) -> None:
         """Say where each route's events go, how many seconds a request may take at most, and which keys digests have.
 
+        :param late: what is done with an event that comes too late; None to remember no lanes.
+        :raises AdjustConfigurationError: lanes are to be remembered, and there is no key for their digests.
         :raises LedgerUnavailable: the database failed.
         """
         self._destinations = destinations
         self._lease.longest_request = longest_request
         self._keys.attach(digest_keys or {})
+        self._lanes = LaneTimes(late)
+        self._lanes.check((digest_keys or {}).values())
         setup: dict[str, Any] = {"ids_are_digests": ids_are_digests, "environment": environment}
         note = partial(self._keys.note, self._engine, self._try_id, **setup)
         try:
@@ -198,10 +200,11 @@ class Ledger:
         # Only now: what a lost race has undone is not this task's to settle.
         for job, place, each in zip(jobs, places, answers, strict=True):
             if isinstance(each, Claim):
-                self._open[job.position] = place
+                its_lanes = self._lanes.of(job.event, self._keys.of(job.route).newest)
+                self._open[job.position] = place._replace(lanes=its_lanes)
         return answers
 
-    def _write(self, settled: list[Receipt], more: Callable[[sa.Connection], _T], places: Iterable[_Place] = ()) -> _T:
+    def _write(self, settled: list[Receipt], more: Callable[[sa.Connection], _T], places: Iterable[Place] = ()) -> _T:
         """Write what was settled, and more, in one transaction; wait for a database that is away.
 
         Settled events are written before new claims. Otherwise, after a kill, an event and its predecessor would both be in
@@ -235,11 +238,12 @@ class Ledger:
             self._by_earlier_try.discard(receipt.position)
         return result
 
-    def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job], places: Sequence[_Place]) -> Batch:
+    def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job], places: Sequence[Place]) -> Batch:
         batch = Batch()
         by_scope: dict[Scope, list[tuple[str, Job]]] = defaultdict(list)
         for job, place in zip(jobs, places, strict=True):
             by_scope[place.scope].append((place.key, job))
+        late = self._lanes.instead(connection, self._numbers, jobs, places, self._keys.of)
         # Every task takes scopes and events in one order, or two would wait for each other.
         for scope, group in sorted(by_scope.items(), key=lambda item: item[0]):
             first: dict[str, Job] = {}
@@ -248,10 +252,12 @@ class Ledger:
                     batch.answers[id(job)] = repeated(job, first[key].position)
                 else:
                     first[key] = job
-            self._claim_scope(connection, scope, first, batch)
+            self._claim_scope(connection, scope, first, batch, late)
         return batch
 
-    def _claim_scope(self, connection: sa.Connection, scope: Scope, jobs: dict[str, Job], batch: Batch) -> None:
+    def _claim_scope(
+        self, connection: sa.Connection, scope: Scope, jobs: dict[str, Job], batch: Batch, late: Mapping[int, Instead]
+    ) -> None:
         scope_id = self._numbers.scope(scope)
         others = self._other_scopes(connection, scope)
         older = self._keys.older_ids(connection, scope_id, jobs)
@@ -269,32 +275,38 @@ class Ledger:
         older = {event_id: key for event_id, key in older.items() if key in jobs}
         known = found_under_older_ids(connection, scope_id, older) if older else {}
         rows = {key: to_row(key, job, self._keys.of(job.route).newest) for key, job in jobs.items()}
-        known |= insert_new(connection, scope_id, [row for key, row in rows.items() if key not in known], mine)
+        refused = [key for key, job in jobs.items() if key not in known and isinstance(late.get(id(job)), Receipt)]
+        if refused:  # unless the ledger knows them, they leave nothing in it
+            known |= locked(connection, scope_id, refused)
+        new = [row for key, row in rows.items() if key not in known and key not in refused]
+        known |= insert_new(connection, scope_id, new, mine)
         batch.under_another_key += sum(key in elsewhere and key not in known for key in jobs)
         found = self._holders(connection, {record.try_id for record in known.values()}, batch)
         moved: list[Moved] = []
         for key, job in jobs.items():
             if key not in known:
-                batch.answers[id(job)] = Claim()
+                batch.answers[id(job)] = answer(Claim(), late.get(id(job)))
                 continue
             record, keys = known[key], self._keys.of(job.route)
             holder = found.get(record.try_id, _UNKNOWN_HOLDER)
             content = compare_content(job.event, record, holder, keys)
             batch.not_compared += content is Content.UNKNOWN
             reason = self._numbers.code(connection, record.reason)
-            answer = self._decisions.decide(job, record, holder, reason, content, keys.newest)
-            batch.answers[id(job)] = answer
-            if isinstance(answer, Claim):
+            decided = self._decisions.decide(job, record, holder, reason, content, keys.newest)
+            if isinstance(decided, Claim):
+                decided = answer(decided, late.get(id(job)))
+            batch.answers[id(job)] = decided
+            if isinstance(decided, Claim):
                 if record.event_id != key:
                     delete(connection, scope_id, [key])  # of two ids, the one that counted less
-                values = {**rows[key], **mine, "lost_answers": answer.lost_answers}
+                values = {**rows[key], **mine, "lost_answers": decided.lost_answers}
                 update(connection, scope_id, [record.event_id], values)
-            elif answer.outcome in _SETTLED and record.try_id != self._try_id:
+            elif decided.outcome in _SETTLED and record.try_id != self._try_id:
                 # It counts in this try's result, so another row with this id is a repeated one. The digest has to be under
                 # a key of the try that has the event.
                 is_known = self._keys.as_text() == holder.digest_keys
                 moved.append(Moved(record.event_id, job.position, record.content if is_known else rows[key]["content"]))
-                if answer.outcome is not Outcome.REJECTED:
+                if decided.outcome is not Outcome.REJECTED:
                     self._by_earlier_try.add(job.position)
         move(connection, scope_id, moved, self._try_id)
 
@@ -327,17 +339,9 @@ class Ledger:
         place = self._open.get(receipt.position)
         return place.scope if place is not None else self._place(event, receipt.route).scope
 
-    def _place(self, event: Event, route: str | None) -> _Place:
+    def _place(self, event: Event, route: str | None) -> Place:
         """Where the event's record is."""
-        params = event.params
-        scope = Scope(
-            self._destinations.get(route, ""),
-            params["app_token"],
-            event.endpoint.name,
-            event.key,
-            params["environment"],
-        )
-        return _Place(scope, event_key(event.event_id))
+        return place_of(event, self._destinations.get(route, ""))
 
     # -- what became of them ----------------------------------------------------------------------------------------------
 
@@ -397,6 +401,7 @@ class Ledger:
             else:
                 # Held: it surely did not reach Adjust, so nothing is known of it.
                 delete(connection, scope_id, keys, mine)
+        self._lanes.write(connection, self._numbers, self._open, settled)
         return self._totals.write(connection, [self._total_entry(receipt) for receipt in settled])
 
     def _total_entry(self, receipt: Receipt) -> tuple[TotalKey, Decimal | None]:
@@ -408,7 +413,7 @@ class Ledger:
         scope_id = self._numbers.scope(self._scope_of(receipt, event))
         amount = event.revenue
         currency = None if amount is None else event.params.get("currency")
-        return TotalKey(scope_id, day_of(event.occurred_at), outcome, reason, currency), amount
+        return TotalKey(scope_id, day_of(receipt.sent_at or event.occurred_at), outcome, reason, currency), amount
 
     # -- the end ----------------------------------------------------------------------------------------------------------
 
