@@ -220,6 +220,7 @@ class Delivery:
 
     def _send(self) -> None:
         now = self._clock()
+        self._pace.share(self._dispatcher.rate_share())
         try:
             self._look_ahead()
             while self._may_send and self.in_flight < self._pace.window and self._pace.wait(now) <= 0:

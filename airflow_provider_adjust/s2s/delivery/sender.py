@@ -75,6 +75,7 @@ class Sender:
                     sorted({route.parser.defaults.get("environment", "") for route in routes.values()})
                 ),
                 late=late_policy(options) if options.remember_lanes else None,
+                rate_group=options.rate_group or "",
             )
         self._intake = Intake(
             {name: route.parser for name, route in routes.items()},

@@ -41,17 +41,13 @@ class LaneTimes:
     """What one try knows of the lanes, and what it adds.
 
     :param policy: what is done with an event that comes too late; None where no lane is remembered.
+    :param keys: those of every connection. Without a secret, digests would show the devices' ids to who tries them.
+    :raises AdjustConfigurationError: a connection has no secret.
     """
 
-    def __init__(self, policy: LatePolicy | None) -> None:
+    def __init__(self, policy: LatePolicy | None = None, keys: Iterable[DigestKeys] = ()) -> None:
         self._policy = policy
-
-    def check(self, keys: Iterable[DigestKeys]) -> None:
-        """Refuse a connection without any secret, whose digests would show the devices' ids to who tries them.
-
-        :raises AdjustConfigurationError: there is no digest key.
-        """
-        if self._policy is not None and not all(each.secret for each in keys):
+        if policy is not None and not all(each.secret for each in keys):
             raise AdjustConfigurationError(
                 "remember_lanes keeps digests of device ids, and the connection has no secret to make them with: give it "
                 "a digest_key, or the S2S token"

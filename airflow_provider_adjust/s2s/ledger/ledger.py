@@ -128,7 +128,7 @@ class Ledger:
         #: Events with an id that the ledger has under a digest key that is not known: taken for unchanged.
         self.not_compared = 0
         self._keys = TryKeys(task_instance)
-        self._lanes = LaneTimes(None)
+        self._lanes = LaneTimes()
         self._flushing: Future[None] | None = None
         self._written_at = clock()
         prepare(engine)
@@ -150,24 +150,27 @@ class Ledger:
         ids_are_digests: bool = False,
         environment: str = "",
         late: LatePolicy | None = None,
+        rate_group: str = "",
     ) -> None:
         """Say where each route's events go, how many seconds a request may take at most, and which keys digests have.
 
         :param late: what is done with an event that comes too late; None to remember no lanes.
+        :param rate_group: the tries that share one limit of events a second; empty to share with none.
         :raises AdjustConfigurationError: lanes are to be remembered, and there is no key for their digests.
         :raises LedgerUnavailable: the database failed.
         """
         self._destinations = destinations
         self._lease.longest_request = longest_request
         self._keys.attach(digest_keys or {})
-        self._lanes = LaneTimes(late)
-        self._lanes.check((digest_keys or {}).values())
-        setup: dict[str, Any] = {"ids_are_digests": ids_are_digests, "environment": environment}
+        self._lanes = LaneTimes(late, (digest_keys or {}).values())
+        setup = {"ids_are_digests": ids_are_digests, "environment": environment, "rate_group": rate_group}
         note = partial(self._keys.note, self._engine, self._try_id, **setup)
         try:
             self._writer.submit(retry_while_away, note, patience=lambda: self._patience).result()
         except Exception as error:
             raise LedgerUnavailable.because(error) from error
+        if rate_group:
+            self._lease.join(rate_group)
 
     def hurry(self) -> None:
         """The task is being killed: wait for the database no longer than a killed task lives. For a signal handler."""
@@ -179,6 +182,10 @@ class Ledger:
         :raises LedgerUnavailable: the lease is lost, or could not be renewed for too long.
         """
         return self._lease.may_send(patience=self._patience)
+
+    def rate_share(self) -> float:
+        """The part of the rate group's limit that this try may use now, from 0 to 1."""
+        return self._lease.rate_share()
 
     # -- claims ----------------------------------------------------------------------------------------------------------
 
@@ -276,8 +283,7 @@ class Ledger:
         known = found_under_older_ids(connection, scope_id, older) if older else {}
         rows = {key: to_row(key, job, self._keys.of(job.route).newest) for key, job in jobs.items()}
         refused = [key for key, job in jobs.items() if key not in known and isinstance(late.get(id(job)), Receipt)]
-        if refused:  # unless the ledger knows them, they leave nothing in it
-            known |= locked(connection, scope_id, refused)
+        known |= locked(connection, scope_id, refused) if refused else {}
         new = [row for key, row in rows.items() if key not in known and key not in refused]
         known |= insert_new(connection, scope_id, new, mine)
         batch.under_another_key += sum(key in elsewhere and key not in known for key in jobs)
