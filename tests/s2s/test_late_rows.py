@@ -126,7 +126,7 @@ def test_a_late_row_arrives_at_the_time_of_its_lane(night: Night, adjust_sandbox
     assert (receipt.outcome.value, receipt.sent_at) == ("delivered", NOW)
     params = recorded(adjust_sandbox)[-1]
     assert params["created_at_unix"] == str(SECOND)
-    assert json.loads(params["callback_params"]) == {"shop": "de", "true_time": "2026-04-30T12:00:00Z"}
+    assert json.loads(params["callback_params"]) == {"event_id": "2", "shop": "de", "true_time": "2026-04-30T12:00:00Z"}
     assert adjust_sandbox.stats()["order_violations"] == 0
 
     assert (night.summary.adjusted, night.summary.at_lane_time) == (1, 1)
@@ -213,7 +213,7 @@ def test_an_event_in_doubt_is_sent_again_although_the_lane_went_on(night: Night,
 def test_what_cannot_take_its_own_time_is_refused(night: Night, adjust_sandbox: SandboxServer) -> None:
     night.send([order("1", "a")], "monday")
     taken = order("2", "a", ago=DAY, callback_params={"loaded_for": "x"})
-    long = order("3", "a", ago=DAY, callback_params={"text": "x" * (999_999 - 180)})
+    long = order("3", "a", ago=DAY, callback_params={"text": "x" * (999_999 - 210)})
     sending = {"late": "send_at_lane_time", "late_param": "loaded_for"}
     receipts = night.send([taken, long], "tuesday", **sending)
     assert ends(receipts) == {"2": "invalid_callback_params", "3": "too_large"}

@@ -24,6 +24,7 @@ from airflow_provider_adjust.s2s.events.keys import DigestKeys
 from airflow_provider_adjust.s2s.events.late import LatePolicy
 from airflow_provider_adjust.s2s.events.rows import Row
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
+from airflow_provider_adjust.s2s.ledger.statements import ScopeNames
 from airflow_provider_adjust.s2s.transports import Transport
 
 
@@ -76,6 +77,7 @@ class Sender:
                 ),
                 late=late_policy(options) if options.remember_lanes else None,
                 rate_group=options.rate_group or "",
+                names=_names(routes.values()),
             )
         self._intake = Intake(
             {name: route.parser for name, route in routes.items()},
@@ -186,3 +188,11 @@ def check_needs(options: SendOptions, *, has_ledger: bool) -> None:
     for name in ("remember_lanes", "rate_group"):
         if getattr(options, name) and not has_ledger:
             raise AdjustConfigurationError(f"{name} needs ledger_conn_id: tasks know of each other through the ledger")
+
+
+def _names(routes: Iterable[Route]) -> ScopeNames:
+    """What the routes call their events and apps."""
+    return ScopeNames(
+        {token: name for route in routes for name, token in route.parser.event_tokens.items()},
+        {route.parser.defaults.get("app_token"): route.connection for route in routes},
+    )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -21,10 +20,10 @@ from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events.event import Event
-from airflow_provider_adjust.s2s.events.job import Claim, Job
+from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.keys import DigestKey, DigestKeys
 from airflow_provider_adjust.s2s.events.late import LatePolicy, at_lane_time, how_late, whole_seconds
-from airflow_provider_adjust.s2s.ledger.records import Place
+from airflow_provider_adjust.s2s.ledger.records import EventPlace
 from airflow_provider_adjust.s2s.ledger.schema import lanes
 from airflow_provider_adjust.s2s.ledger.statements import Numbers
 
@@ -33,8 +32,6 @@ KEPT_FOR = EVENT.max_age or timedelta(days=58)
 #: What Adjust has, or may have.
 _MAY_BE_THERE = frozenset({Outcome.DELIVERED, Outcome.IN_DOUBT})
 _columns = lanes.c
-#: Of an event that comes too late: what is sent in its place, or its refusal.
-Instead = Event | Receipt
 
 
 class LaneTimes:
@@ -64,9 +61,9 @@ class LaneTimes:
         connection: sa.Connection,
         numbers: Numbers,
         jobs: Sequence[Job],
-        places: Sequence[Place],
+        places: Sequence[EventPlace],
         keys_of: Callable[[str | None], DigestKeys],
-    ) -> dict[int, Instead]:
+    ) -> dict[int, Event | Receipt]:
         """What is to be done in place of sending those events that come too late, by the identity of their jobs.
 
         :param keys_of: the keys that may have made the digests of a route's lanes.
@@ -75,7 +72,7 @@ class LaneTimes:
             return {}
         wanted = [[lane for key in keys_of(job.route).secret for lane in self.of(job.event, key)] for job in jobs]
         known = _last_times(connection, {lane for each in wanted for lane in each})
-        instead: dict[int, Instead] = {}
+        instead: dict[int, Event | Receipt] = {}
         for job, place, its_lanes in zip(jobs, places, wanted, strict=True):
             scope_id = numbers.scope(place.scope)
             times = [known[scope_id, lane] for lane in its_lanes if (scope_id, lane) in known]
@@ -84,7 +81,7 @@ class LaneTimes:
         return instead
 
     @staticmethod
-    def _instead(policy: LatePolicy, job: Job, last_at: datetime, late_by: timedelta) -> Instead:
+    def _instead(policy: LatePolicy, job: Job, last_at: datetime, late_by: timedelta) -> Event | Receipt:
         if policy.at_lane_time:
             try:
                 return at_lane_time(job.event, last_at, policy.late_param)
@@ -97,7 +94,7 @@ class LaneTimes:
         return receipt_for(job, Outcome.INVALID, "late_in_lane", detail)
 
     def write(
-        self, connection: sa.Connection, numbers: Numbers, claimed: Mapping[int, Place], settled: Iterable[Receipt]
+        self, connection: sa.Connection, numbers: Numbers, claimed: Mapping[int, EventPlace], settled: Iterable[Receipt]
     ) -> None:
         """Remember what Adjust has, or may have, of what this try has sent.
 
@@ -118,16 +115,6 @@ class LaneTimes:
                 {"lane": lane, "scope_id": scope_id, "last_at": at} for (lane, scope_id), at in sorted(last.items())
             ]
             _advance(connection, rows)
-
-
-def answer(claim: Claim, instead: Instead | None) -> Claim | Receipt:
-    """The answer to a claim of an event that may come too late.
-
-    One that an earlier request may have recorded is sent as it is: whether Adjust has it, Adjust's answer tells.
-    """
-    if isinstance(instead, Event):
-        return replace(claim, instead=instead)
-    return claim if instead is None or claim.sent_before else instead
 
 
 def _last_times(connection: sa.Connection, wanted: Collection[int]) -> dict[tuple[int, int], datetime]:

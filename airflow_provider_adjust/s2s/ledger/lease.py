@@ -81,10 +81,11 @@ class Lease:
                 self._share.see(group, asked_at=asked_at, now=time.monotonic())
 
     def join(self, rate_group: str) -> None:
-        """Share a limit with the other tries of the group from now on; the ledger has this one there already."""
+        """Share a limit with the other tries of the group, if there is one; the ledger has this one there already."""
         self._rate_group = rate_group
-        self._every = min(self._every, BEAT)
-        self._woken.set()
+        if rate_group:
+            self._every = min(self._every, BEAT)
+            self._woken.set()
 
     def rate_share(self) -> float:
         """The part of the group's limit that this try may use now, from 0 to 1; all of it without a group."""

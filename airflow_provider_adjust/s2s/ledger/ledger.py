@@ -28,16 +28,17 @@ from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.keys import DigestKeys
 from airflow_provider_adjust.s2s.events.late import LatePolicy
 from airflow_provider_adjust.s2s.ledger.decisions import Batch, Decisions
-from airflow_provider_adjust.s2s.ledger.lane_times import Instead, LaneTimes, answer
+from airflow_provider_adjust.s2s.ledger.lane_times import LaneTimes
 from airflow_provider_adjust.s2s.ledger.lease import LEASE, Lease, wait_for_earlier_tries
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.older_keys import TryKeys, by_present_id, found_under_older_ids
-from airflow_provider_adjust.s2s.ledger.records import Content, Place, compare_content, place_of, repeated, to_row
+from airflow_provider_adjust.s2s.ledger.records import Content, EventPlace, compare_content, place_of, repeated, to_row
 from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, events
 from airflow_provider_adjust.s2s.ledger.statements import (
     Moved,
     Numbers,
     Scope,
+    ScopeNames,
     delete,
     insert_new,
     known_in,
@@ -48,6 +49,7 @@ from airflow_provider_adjust.s2s.ledger.statements import (
     siblings,
     update,
 )
+from airflow_provider_adjust.s2s.ledger.suppression import Suppressions
 from airflow_provider_adjust.s2s.ledger.tries import (
     FAILED,
     SUCCESS,
@@ -114,7 +116,7 @@ class Ledger:
         self._destinations: Mapping[str | None, str] = {}
         self._patience = self._most_patience = PATIENCE
         #: By the position of their rows: the events that are claimed and not settled.
-        self._open: dict[int, Place] = {}
+        self._open: dict[int, EventPlace] = {}
         self._settled: list[Receipt] = []
         #: Positions of rows that an earlier try of this task instance has settled, until they are counted.
         self._by_earlier_try: set[int] = set()
@@ -129,6 +131,7 @@ class Ledger:
         self.not_compared = 0
         self._keys = TryKeys(task_instance)
         self._lanes = LaneTimes()
+        self.suppressions = Suppressions(self._keys)
         self._flushing: Future[None] | None = None
         self._written_at = clock()
         prepare(engine)
@@ -137,6 +140,7 @@ class Ledger:
         self.waited = wait_for_earlier_tries(engine, task_instance, seconds, on_wait=on_wait)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="adjust-ledger")
         self._lease = Lease(engine, task_instance, seconds, self._writer)
+        self.rate_share = self._lease.rate_share
         self._try_id = self._lease.try_id
         self._totals = Totals(self._try_id)
         self._decisions = Decisions(self._try_id, task_instance, on_in_doubt, max_resends, retry_unknown_devices, now)
@@ -151,6 +155,7 @@ class Ledger:
         environment: str = "",
         late: LatePolicy | None = None,
         rate_group: str = "",
+        names: ScopeNames | None = None,
     ) -> None:
         """Say where each route's events go, how many seconds a request may take at most, and which keys digests have.
 
@@ -163,14 +168,14 @@ class Ledger:
         self._lease.longest_request = longest_request
         self._keys.attach(digest_keys or {})
         self._lanes = LaneTimes(late, (digest_keys or {}).values())
+        self._numbers.names = names or self._numbers.names
         setup = {"ids_are_digests": ids_are_digests, "environment": environment, "rate_group": rate_group}
         note = partial(self._keys.note, self._engine, self._try_id, **setup)
         try:
             self._writer.submit(retry_while_away, note, patience=lambda: self._patience).result()
         except Exception as error:
             raise LedgerUnavailable.because(error) from error
-        if rate_group:
-            self._lease.join(rate_group)
+        self._lease.join(rate_group)
 
     def hurry(self) -> None:
         """The task is being killed: wait for the database no longer than a killed task lives. For a signal handler."""
@@ -182,10 +187,6 @@ class Ledger:
         :raises LedgerUnavailable: the lease is lost, or could not be renewed for too long.
         """
         return self._lease.may_send(patience=self._patience)
-
-    def rate_share(self) -> float:
-        """The part of the rate group's limit that this try may use now, from 0 to 1."""
-        return self._lease.rate_share()
 
     # -- claims ----------------------------------------------------------------------------------------------------------
 
@@ -211,7 +212,9 @@ class Ledger:
                 self._open[job.position] = place._replace(lanes=its_lanes)
         return answers
 
-    def _write(self, settled: list[Receipt], more: Callable[[sa.Connection], _T], places: Iterable[Place] = ()) -> _T:
+    def _write(
+        self, settled: list[Receipt], more: Callable[[sa.Connection], _T], places: Iterable[EventPlace] = ()
+    ) -> _T:
         """Write what was settled, and more, in one transaction; wait for a database that is away.
 
         Settled events are written before new claims. Otherwise, after a kill, an event and its predecessor would both be in
@@ -245,12 +248,14 @@ class Ledger:
             self._by_earlier_try.discard(receipt.position)
         return result
 
-    def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job], places: Sequence[Place]) -> Batch:
-        batch = Batch()
+    def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job], places: Sequence[EventPlace]) -> Batch:
+        batch = Batch(
+            suppressed=self.suppressions.refusals(connection, jobs, [place.scope for place in places]),
+            late=self._lanes.instead(connection, self._numbers, jobs, places, self._keys.of),
+        )
         by_scope: dict[Scope, list[tuple[str, Job]]] = defaultdict(list)
         for job, place in zip(jobs, places, strict=True):
             by_scope[place.scope].append((place.key, job))
-        late = self._lanes.instead(connection, self._numbers, jobs, places, self._keys.of)
         # Every task takes scopes and events in one order, or two would wait for each other.
         for scope, group in sorted(by_scope.items(), key=lambda item: item[0]):
             first: dict[str, Job] = {}
@@ -259,12 +264,10 @@ class Ledger:
                     batch.answers[id(job)] = repeated(job, first[key].position)
                 else:
                     first[key] = job
-            self._claim_scope(connection, scope, first, batch, late)
+            self._claim_scope(connection, scope, first, batch)
         return batch
 
-    def _claim_scope(
-        self, connection: sa.Connection, scope: Scope, jobs: dict[str, Job], batch: Batch, late: Mapping[int, Instead]
-    ) -> None:
+    def _claim_scope(self, connection: sa.Connection, scope: Scope, jobs: dict[str, Job], batch: Batch) -> None:
         scope_id = self._numbers.scope(scope)
         others = self._other_scopes(connection, scope)
         older = self._keys.older_ids(connection, scope_id, jobs)
@@ -282,37 +285,34 @@ class Ledger:
         older = {event_id: key for event_id, key in older.items() if key in jobs}
         known = found_under_older_ids(connection, scope_id, older) if older else {}
         rows = {key: to_row(key, job, self._keys.of(job.route).newest) for key, job in jobs.items()}
-        refused = [key for key, job in jobs.items() if key not in known and isinstance(late.get(id(job)), Receipt)]
-        known |= locked(connection, scope_id, refused) if refused else {}
-        new = [row for key, row in rows.items() if key not in known and key not in refused]
-        known |= insert_new(connection, scope_id, new, mine)
+        if refused := {key for key, job in jobs.items() if batch.is_refused(job)}:
+            known |= locked(connection, scope_id, sorted(refused - known.keys()))
+        fresh = [row for key, row in rows.items() if key not in known and key not in refused]
+        known |= insert_new(connection, scope_id, fresh, mine)
         batch.under_another_key += sum(key in elsewhere and key not in known for key in jobs)
         found = self._holders(connection, {record.try_id for record in known.values()}, batch)
         moved: list[Moved] = []
         for key, job in jobs.items():
             if key not in known:
-                batch.answers[id(job)] = answer(Claim(), late.get(id(job)))
+                batch.answer(job, Claim())
                 continue
             record, keys = known[key], self._keys.of(job.route)
             holder = found.get(record.try_id, _UNKNOWN_HOLDER)
             content = compare_content(job.event, record, holder, keys)
             batch.not_compared += content is Content.UNKNOWN
             reason = self._numbers.code(connection, record.reason)
-            decided = self._decisions.decide(job, record, holder, reason, content, keys.newest)
-            if isinstance(decided, Claim):
-                decided = answer(decided, late.get(id(job)))
-            batch.answers[id(job)] = decided
-            if isinstance(decided, Claim):
+            answer = batch.answer(job, self._decisions.decide(job, record, holder, reason, content, keys.newest))
+            if isinstance(answer, Claim):
                 if record.event_id != key:
                     delete(connection, scope_id, [key])  # of two ids, the one that counted less
-                values = {**rows[key], **mine, "lost_answers": decided.lost_answers}
+                values = {**rows[key], **mine, "lost_answers": answer.lost_answers}
                 update(connection, scope_id, [record.event_id], values)
-            elif decided.outcome in _SETTLED and record.try_id != self._try_id:
+            elif answer.outcome in _SETTLED and record.try_id != self._try_id and not answer.is_refused_here:
                 # It counts in this try's result, so another row with this id is a repeated one. The digest has to be under
                 # a key of the try that has the event.
                 is_known = self._keys.as_text() == holder.digest_keys
                 moved.append(Moved(record.event_id, job.position, record.content if is_known else rows[key]["content"]))
-                if decided.outcome is not Outcome.REJECTED:
+                if answer.outcome is not Outcome.REJECTED:
                     self._by_earlier_try.add(job.position)
         move(connection, scope_id, moved, self._try_id)
 
@@ -345,7 +345,7 @@ class Ledger:
         place = self._open.get(receipt.position)
         return place.scope if place is not None else self._place(event, receipt.route).scope
 
-    def _place(self, event: Event, route: str | None) -> Place:
+    def _place(self, event: Event, route: str | None) -> EventPlace:
         """Where the event's record is."""
         return place_of(event, self._destinations.get(route, ""))
 
@@ -391,6 +391,7 @@ class Ledger:
             if place is not None:
                 end = receipt.outcome, receipt.reason, receipt.http_status, receipt.lost_answers
                 groups[place.scope, *end][place.key] = receipt
+        self.suppressions.remember(connection, settled, self._scope_of)
         for (scope, outcome, reason, http_status, lost_answers), ended in groups.items():
             scope_id, keys = self._numbers.scope(scope), [*ended]
             if outcome in _SENT:
