@@ -44,6 +44,9 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.glob("*.md")])
 
+#: What is in these pages is run by tests/test_recipes.py.
+RECIPES = "docs/recipes-"
+
 FENCE = re.compile(r"^( *)(```+)(\w*)[^\n]*\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
 IMAGE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
@@ -170,9 +173,10 @@ def test_a_page_quotes_files_as_they_are(page: Path) -> None:
 
 
 def own_python() -> Iterator[Any]:
-    """The Python blocks that are no excerpts."""
+    """The Python blocks that are no excerpts, and no files of a project's tests, which change what they run in."""
     quote = {textwrap.dedent(code) for page in PAGES for _, code in EXCERPT.findall(read(page))}
-    return (pytest.param(*block, id=block[0]) for block in blocks("python") if block[1] not in quote)
+    own = (block for block in blocks("python") if block[1] not in quote and not block[1].startswith("# tests/"))
+    return (pytest.param(*block, id=block[0]) for block in own)
 
 
 #: What a block may import although the tests do not install it.
@@ -200,7 +204,8 @@ def test_python_blocks_run(
 
 def ledger_sql() -> list[str]:
     """The statements on the ledger's tables and its view."""
-    found = [statement.strip() for _, block in blocks("sql") if "adjust_" in block for statement in block.split(";")]
+    sql = [block for where, block in blocks("sql") if "adjust_" in block and not where.startswith(RECIPES)]
+    found = [statement.strip() for block in sql for statement in block.split(";")]
     return [statement for statement in found if statement]
 
 

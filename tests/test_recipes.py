@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import airflow
 import jinja2
 import pendulum
 import pytest
@@ -27,6 +28,7 @@ import sqlalchemy as sa
 from airflow.sdk import DAG
 from example_files import EXAMPLES, REPOSITORY
 from ledger_rows import write_deliveries, write_totals
+from packaging.version import Version
 from warm_airflow import airflow_command
 
 from airflow_provider_adjust.s2s.ledger.migration import prepare
@@ -115,6 +117,10 @@ class Shop:
         assert code == 0, log[-5000:]
         return log
 
+    def rows_changed(self, sql: str) -> None:
+        with self.engine.begin() as connection:
+            connection.exec_driver_sql(sql)
+
     def statuses(self, event_token: str = "f0ob4r") -> dict[str, tuple[str, str]]:
         """What the ledger says of each event with the token, by its id."""
         query = f"SELECT event_id, status, reason FROM adjust_delivery WHERE event_token = '{event_token}'"
@@ -129,7 +135,9 @@ class Shop:
 @contextmanager
 def open_shop(postgres_url: str, folder: Path) -> Iterator[Shop]:
     name = f"recipes_{uuid4().hex}"
-    server = sa.create_engine(sa.make_url(postgres_url).set(drivername="postgresql+psycopg2"), isolation_level="AUTOCOMMIT")
+    server = sa.create_engine(
+        sa.make_url(postgres_url).set(drivername="postgresql+psycopg2"), isolation_level="AUTOCOMMIT"
+    )
     with server.connect() as connection:
         connection.exec_driver_sql(f"CREATE DATABASE {name}")
     engine = sa.create_engine(server.url.set(database=name))
@@ -164,7 +172,8 @@ def shop(postgres_url: str, tmp_path: Path, airflow_db: Path) -> Iterator[Shop]:
 
 def purchase(number: int, at: datetime, **more: Any) -> dict[str, Any]:
     """A purchase of the customer with that number."""
-    return {"order_id": f"o-{number}", "customer_id": number, "purchased_at": at, "amount": 9.9, "currency": "EUR"} | {"amount_minor": 990} | more
+    row = {"order_id": f"o-{number}", "customer_id": number, "purchased_at": at, "currency": "EUR"}
+    return row | {"amount": 9.9, "amount_minor": 990} | more
 
 
 def test_the_day_before_is_the_calendar_day_of_the_zone(shop: Shop) -> None:
@@ -215,7 +224,9 @@ from airflow.sdk import DAG
 from airflow.timetables.interval import CronDataIntervalTimetable
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 
-with DAG("operators", schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"), start_date=datetime(2026, 1, 1, tzinfo=UTC)):
+DAILY = CronDataIntervalTimetable("0 0 * * *", timezone="UTC")
+
+with DAG("operators", schedule=DAILY, start_date=datetime(2026, 1, 1, tzinfo=UTC)):
     SqlToAdjustOperator(
         task_id="cents", sql_conn_id="warehouse", sql="sql/purchases_of_cents.sql", event_token="cents", id_field="order_id",
     )
@@ -242,7 +253,7 @@ def nights(postgres_url: str, tmp_path_factory: pytest.TempPathFactory, airflow_
         shop.succeed("operators", MIDNIGHT - timedelta(days=1))
         _second_night(shop)
         # The late row that Adjust refuses is more than the budget of a night of two rows.
-        code, log = shop.test("operators", MIDNIGHT)
+        _, log = shop.test("operators", MIDNIGHT)
         assert "1 bad_event_state" in log
         yield shop
 
@@ -294,15 +305,186 @@ def test_a_refund_is_an_event_of_its_own_without_revenue(nights: Shop) -> None:
 
 
 def test_a_currency_is_divided_by_its_own_minor_unit(nights: Shop) -> None:
-    revenue = {event["currency"]: Decimal(event["revenue"]) for event in nights.sent("cents") if event["gps_adid"] == gps(4)}
+    revenue = {
+        event["currency"]: Decimal(event["revenue"]) for event in nights.sent("cents") if event["gps_adid"] == gps(4)
+    }
     assert revenue == {"USD": Decimal("19.99"), "JPY": 500, "KWD": Decimal("12.345"), "EUR": Decimal("9.9")}
     [compare] = recipe("recipes-queries.md", "Amounts in cents, and currencies without cents", "sql")[1:]
     assert ("USD", 1, Decimal("19.99"), Decimal("19.99"), Decimal("19.99")) in nights.rows(compare)
 
 
 def test_a_percent_sign_is_doubled_beside_parameters(nights: Shop) -> None:
-    assert set(nights.statuses("percent")) == set() or [event for event in nights.sent("percent")]
+    # web-0 with a coupon, web-2 without one; web-1 is a test.
+    assert [int(event["created_at_unix"]) for event in nights.sent("percent")] == [
+        int(hours(n).timestamp()) for n in (10, 12)
+    ]
 
 
 def test_the_sender_reads_the_model_of_dbt(nights: Shop) -> None:
     assert nights.statuses("dbtmodel") == {"m-1": ("delivered", "")}
+
+
+def test_two_apps_get_what_is_theirs(shop: Shop) -> None:
+    """Each app's events go to its own app token; the query that the page ends with shows both."""
+    shop.insert("customers", {"customer_id": 1, "gps_adid": gps(1), "os_name": "android"})
+    shop.insert("customers", {"customer_id": 2, "idfa": "7E718606-E1BB-5461-B230-4F00F32FD469", "os_name": "ios"})
+    shop.insert("customers", {"customer_id": 3, "os_name": "web"})
+    shop.insert("purchases", purchase(1, hours(1)), purchase(2, hours(2), amount=5), purchase(3, hours(3)))
+    for name in ("adjust_ios", "adjust_android"):
+        connection = json.loads(shop.environment[f"AIRFLOW_CONN_{name.upper()}"])
+        connection["extra"]["environment"] = "sandbox"
+        shop.environment[f"AIRFLOW_CONN_{name.upper()}"] = json.dumps(connection)
+    shop.succeed("purchases_of_two_apps", MIDNIGHT)
+    tokens = {"4w565xzmb54d": {"f0ob4r": {"EUR": "5.00"}}, "9vn1c5ppnn5s": {"abc123": {"EUR": "9.90"}}}
+    assert shop.sandbox.stats()["revenue_by_token"] == tokens
+    [per_app] = recipe("recipes-dags.md", "Two apps, end to end", "sql")[1:]
+    assert [row[:3] for row in shop.rows(per_app)] == [
+        ("4w565xzmb54d", "f0ob4r", "delivered"),
+        ("9vn1c5ppnn5s", "abc123", "delivered"),
+    ]
+    commands = "".join(recipe("recipes-dags.md", "Two apps, end to end", "bash"))
+    tokens_of_the_page = re.findall(r'"app_token": "(\w+)"', commands)
+    assert tokens_of_the_page == list(tokens)
+
+
+def test_an_unknown_device_is_offered_again_until_adjust_knows_it(shop: Shop) -> None:
+    shop.customers(1, 2)
+    shop.insert("purchases", *(purchase(1, hours(n, FIRST), order_id=f"o-{n}") for n in range(1, 20)))
+    shop.insert("purchases", purchase(2, hours(20, FIRST), order_id="late-device"))
+    shop.sandbox.configure(unknown_devices=[gps(2)])
+    shop.succeed("purchases_of_new_devices", MIDNIGHT - timedelta(days=1))
+    assert shop.statuses()["late-device"] == ("rejected", "device_not_found")
+    [count] = recipe("recipes-dags.md", "Unknown devices that heal after hours", "sql")
+    assert shop.rows(count) == [(FIRST.date(), 1, Decimal("9.90"), "EUR")]
+    shop.sandbox.configure(unknown_devices=[])
+    shop.succeed("purchases_of_new_devices", MIDNIGHT)
+    assert shop.statuses()["late-device"] == ("delivered", "")
+    assert len(shop.sent()) == 20
+    assert shop.rows(count) == []
+
+
+def test_nothing_of_an_absurd_night_is_sent(shop: Shop) -> None:
+    shop.customers(1)
+    shop.insert("purchases", purchase(1, hours(1)))
+    shop.succeed("guarded_purchases", MIDNIGHT)
+    assert len(shop.sent()) == 1
+    # Each kind of absurdity by the check's own query, and one of them by the whole DAG.
+    [check] = recipe("recipes-dags.md", "Guard against an absurd night", "sql")
+    tonight = jinja2.Template(check).render(data_interval_start=DAY, data_interval_end=MIDNIGHT)
+    cents = purchase(1, hours(2), order_id="cents", amount=999_900)
+    many = [purchase(1, hours(2), order_id=f"many-{number}") for number in range(500)]
+    for rows, plausible in (
+        ([], (True,) * 4),
+        ([cents], (True, True, False, False)),
+        (many, (True, False, True, True)),
+    ):
+        shop.insert("purchases", *rows)
+        with shop.engine.connect() as connection:
+            assert tuple(connection.exec_driver_sql(tonight).one()) == plausible
+        shop.rows_changed("DELETE FROM purchases WHERE order_id <> 'o-1'")
+    with shop.engine.connect() as connection:
+        empty = jinja2.Template(check).render(
+            data_interval_start=MIDNIGHT, data_interval_end=MIDNIGHT + timedelta(days=1)
+        )
+        assert connection.exec_driver_sql(empty).all() == []
+    shop.insert("purchases", cents)
+    code, log = shop.test("guarded_purchases", MIDNIGHT)
+    assert code != 0
+    assert "check_night" in log
+    assert len(shop.sent()) == 1
+
+
+def test_the_contract_of_the_page_is_what_the_command_writes() -> None:
+    heading = "dbt: a model with a contract"
+    [command] = recipe("recipes-dags.md", heading, "bash")
+    [contract] = recipe("recipes-dags.md", heading, "yaml")
+    words = command.replace("\\\n", "").partition(">")[0].split()[2:]
+    done = subprocess.run(
+        [sys.executable, "-m", "airflow_provider_adjust", *words], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == contract
+    [model] = recipe("recipes-dags.md", heading, "jinja")
+    assert re.findall(r" AS (\w+),?$", model, re.MULTILINE)[:6] == re.findall(r'name: "(\w+)"\n +data_type', contract)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(Version(airflow.__version__) < Version("3.2"), reason="DagBag moved with 3.2")
+def test_the_test_of_a_dag_is_one(shop: Shop) -> None:
+    """In a project of its own: a folder of DAGs, and a folder of tests that begins with the page's conftest.py."""
+    for name in ("adjust_two_apps.py", "sql/purchases_by_app.sql"):
+        (shop.folder / "dags" / name).write_text((EXAMPLES / name).read_text(encoding="utf-8"))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("AIRFLOW")}
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests"]
+    done = subprocess.run(
+        command, cwd=shop.folder, env=environment, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    assert "1 passed" in done.stdout
+
+
+# -- queries on the warehouse and the ledger -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def books(shop: Shop) -> Shop:
+    """A ledger and a warehouse that differ in every way that a query of the page looks for."""
+    prepare(shop.engine)
+    event: dict[str, Any] = {"app_token": "4w565xzmb54d", "event_token": "f0ob4r", "environment": "production"}
+    may = datetime(2026, 5, 1, 12)
+    rows = [
+        event | {"event_id": key, "status": status, "reason": reason, "revenue": Decimal(amount), "currency": currency}
+        | {"occurred_at": may, "updated_at": may + timedelta(hours=6), "dag_id": "revenue"}
+        for key, status, reason, amount, currency in (
+            ("o-1", "delivered", "", "9.90", "EUR"),
+            ("o-2", "delivered", "", "500", "JPY"),
+            ("o-3", "rejected", "device_not_found", "20", "EUR"),
+            ("o-4", "in_doubt", "no_answer", "30", "EUR"),
+        )
+    ]  # fmt: skip
+    with shop.engine.begin() as connection:
+        write_deliveries(connection, rows, with_totals=False)
+        totals = {
+            "outcome": "invalid",
+            "reason": "missing_device_id",
+            "events": 2,
+            "revenue": Decimal(7),
+            "currency": "EUR",
+        }
+        write_totals(connection, [event | totals | {"day": may.date(), "dag_id": "revenue"}])
+    at = may.replace(tzinfo=UTC)
+    shop.customers(1, 2, 3, 4)
+    shop.insert("customers", {"customer_id": 5, "os_name": "ios", "idfa": "00000000-0000-0000-0000-000000000000"})
+    shop.insert("purchases", purchase(1, at), purchase(2, at, amount=500, currency="JPY"), purchase(3, at, amount=20))
+    shop.insert("purchases", purchase(4, at, amount=30), purchase(5, at - timedelta(hours=1), amount=7))
+    return shop
+
+
+def test_warehouse_and_ledger_are_compared_by_currency(books: Shop) -> None:
+    [account] = recipe("recipes-operations.md", "Account for every cent, per currency", "sql")
+    names = ("day", "currency", "purchases", "sold", "delivered", "refused", "in doubt", "never sent")
+    euro, yen = (dict(zip(names, row, strict=True)) for row in books.rows(account))
+    amounts = {"sold": Decimal("66.90"), "delivered": Decimal("9.90"), "refused": 20, "in doubt": 30, "never sent": 7}
+    assert euro == {"day": date(2026, 5, 1), "currency": "EUR", "purchases": 4} | amounts
+    assert (yen["currency"], yen["sold"], yen["delivered"], yen["never sent"]) == ("JPY", 500, 500, 0)
+
+
+def test_the_queries_for_alerts_find_what_they_are_for(books: Shop) -> None:
+    in_doubt, silent, refused, never_sent = recipe("recipes-operations.md", "Monitor and alert", "sql")
+    assert [row[0] for row in books.rows(in_doubt)] == ["o-4"]
+    assert [row[0] for row in books.rows(silent)] == ["revenue"]
+    assert books.rows(refused) == [(date(2026, 5, 1), 4, 1, "device_not_found")]
+    assert [row[1:6] for row in books.rows(never_sent)] == [("invalid", "revenue", "missing_device_id", 2, Decimal(7))]
+
+
+def test_rows_with_new_ids_are_counted(books: Shop) -> None:
+    [count] = recipe("recipes-queries.md", "Ids that change", "sql")
+    assert books.rows(count)[0][0] == 1  # order 5, which was never sent
+    books.rows_changed(
+        "UPDATE purchases SET order_id = 'new-' || order_id, purchased_at = purchased_at - INTERVAL '1 hour'"
+    )
+    assert books.rows(count)[0][0] == 5
+
+
+def test_coverage_is_measured_by_platform(books: Shop) -> None:
+    [coverage] = recipe("recipes-queries.md", "Buyers without an advertising id", "sql")
+    assert books.rows(coverage) == [("android", 3, 100, 0), ("ios", 1, 0, 7)]
