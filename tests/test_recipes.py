@@ -34,7 +34,7 @@ from warm_airflow import airflow_command
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.sandbox import SandboxServer
 
-DOCS = REPOSITORY / "docs"
+GUIDES = REPOSITORY / "docs" / "guides"
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 FILE = re.compile(r"^(?:#|--) ((?:dags|tests)/\S+)\n")
 S2S_TOKEN = "the-s2s-token-of-the-recipes"
@@ -65,7 +65,7 @@ CREATE TABLE adjust_purchases (
 
 def recipe(page: str, heading: str, language: str) -> list[str]:
     """The blocks of one language in a recipe."""
-    text = (DOCS / page).read_text(encoding="utf-8")
+    text = (GUIDES / page).read_text(encoding="utf-8")
     _, found, rest = text.partition(f"\n## {heading}\n")
     assert found, heading
     return [code for name, code in FENCE.findall(rest.partition("\n## ")[0]) if name == language]
@@ -73,7 +73,7 @@ def recipe(page: str, heading: str, language: str) -> list[str]:
 
 def files() -> Iterator[tuple[str, str]]:
     """The blocks that name their file."""
-    for page in sorted(DOCS.glob("recipes-*.md")):
+    for page in sorted(GUIDES.glob("recipes-*.md")):
         for _, code in FENCE.findall(page.read_text(encoding="utf-8")):
             if named := FILE.match(code):
                 yield named[1], code
