@@ -307,7 +307,7 @@ def test_troubleshooting_has_every_message_that_is_told_apart_with_its_outcome()
         old = message in {"event token for wrong app", "event supposed to be unique"}
         assert old or found, message
         for row in found:
-            assert words.get(outcome.value, f"counts `{outcome.value}`, `{reason}`, and goes on") in row, message
+            assert words.get(outcome.value, f"counts `{outcome.value}`, `{reason}`, and continues") in row, message
 
 
 def section(page: Path, heading: str) -> str:

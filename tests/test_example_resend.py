@@ -141,9 +141,9 @@ def test_a_file_that_an_editor_has_been_at_is_counted(corrected: Path) -> None:
     [
         ("", "nothing in the file"),
         ("\n\n", "nothing in the file"),
-        ('\n{"outcome": "rejected"', "line 2 is no line of a rejected file"),
-        (json.dumps(purchase(1)), "line 1 is no line of a rejected file"),
-        (json.dumps([purchase(1)]), "line 1 is no line of a rejected file"),
+        ('\n{"outcome": "rejected"', "line 2 is not a line of a rejected file"),
+        (json.dumps(purchase(1)), "line 1 is not a line of a rejected file"),
+        (json.dumps([purchase(1)]), "line 1 is not a line of a rejected file"),
     ],
 )
 def test_what_is_no_rejected_file_is_refused_without_showing_it(tmp_path: Path, text: str, words: str) -> None:
