@@ -56,7 +56,7 @@ def _column(name: str, column: Column, options: RowOptions) -> Iterator[str]:
     yield f"        description: {json.dumps(_description(column, is_id=is_id), ensure_ascii=False)}"
     if is_id or column.kind == "time":
         yield from ("        constraints:", "          - type: not_null")
-    elif parameter.minimum is not None:
+    elif parameter.minimum is not None and name.isidentifier():
         yield from ("        constraints:", "          - type: check")
         yield f"            expression: {json.dumps(f'{name} >= {parameter.minimum}')}"
         # Only some warehouses check; the others need no warning each night.

@@ -82,6 +82,10 @@ def test_columns_that_could_not_be_sent_have_no_contract(cli: Cli, columns: tupl
 
 
 def test_a_name_is_text_of_yaml_whatever_it_holds(cli: Cli) -> None:
-    done = cli("contract", "created_at", "adid", "no: # 'x'", "--ignore-columns", "*", "--model", "a: b")
+    columns = ("created_at", "adid", "no: # 'x'", "total in EUR", "currency")
+    options = ("--column-map", "total in EUR=revenue", "--ignore-columns", "no: # 'x'", "--model", "a: b")
+    done = cli("contract", *columns, *options)
     model, found = model_of(done.out)
-    assert (model["name"], list(found)) == ("a: b", ["created_at", "adid", "no: # 'x'"])
+    assert (model["name"], tuple(found)) == ("a: b", columns)
+    # A name that SQL would not read as one has no expression.
+    assert "constraints" not in found["total in EUR"]
