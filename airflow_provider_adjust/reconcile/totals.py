@@ -156,6 +156,13 @@ def titled(token: str) -> str:
     return AD_REVENUE.title if token == AD_REVENUE_TOKEN else f"event token {token}"
 
 
+def endpoint_and_key(token: str) -> tuple[str, str]:
+    """The endpoint and the key by which a ledger knows an event token, or ad revenue."""
+    if token == AD_REVENUE_TOKEN:
+        return AD_REVENUE.name, AD_REVENUE.constants[AD_REVENUE.key or ""]
+    return EVENT.name, token
+
+
 def token_of(endpoint: str, event_token: str | None) -> str | None:
     """What stands for an endpoint in totals: the event token of events, if one is given.
 

@@ -1,4 +1,4 @@
-"""The sandbox as an ASGI application: `/event`, `/ad_revenue`, the Device API, the Report Service, and pages for inspection."""
+"""The sandbox as an ASGI application: events, ad revenue, erasure, the Device API, the Report Service, and pages to look at."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from starlette.types import Receive, Scope, Send
 
 from airflow_provider_adjust.sandbox.core import Sandbox
 from airflow_provider_adjust.sandbox.device_api import inspect_device
+from airflow_provider_adjust.sandbox.erasure import PATH as ERASURE_PATH
+from airflow_provider_adjust.sandbox.erasure import forget_device
 from airflow_provider_adjust.sandbox.event_endpoint import OK_BODY, EventEndpoint
 from airflow_provider_adjust.sandbox.gate import refusal
 from airflow_provider_adjust.sandbox.middleboxes import MOVED_PATH
@@ -32,6 +34,7 @@ class SandboxApp:
                 Route("/_sandbox/events", self._delete_events, methods=["DELETE"]),
                 Route("/_sandbox/config", self._post_config, methods=["POST"]),
                 Route("/device_service/api/v2/inspect_device", self._inspect_device, methods=["GET"]),
+                Route(ERASURE_PATH, self._forget_device, methods=["POST"]),
                 Route("/reports-service/{page:str}", self._reports, methods=["GET"]),
                 Route(MOVED_PATH, self._moved, methods=["GET", "POST"]),
             ]
@@ -86,6 +89,14 @@ class SandboxApp:
             self._sandbox.state,
         )
         return JSONResponse(body, status)
+
+    async def _forget_device(self, request: Request) -> Response:
+        query: bytes = request.scope["query_string"]
+        status, body = forget_device(query, request.headers.get("authorization"), self._sandbox)
+        headers = {}
+        if status == 429 and self._sandbox.config.retry_after is not None:
+            headers["Retry-After"] = format(self._sandbox.config.retry_after, "g")
+        return JSONResponse(body, status, headers)
 
     async def _reports(self, request: Request) -> Response:
         status, body = report_service(

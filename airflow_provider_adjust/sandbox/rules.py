@@ -124,6 +124,7 @@ def judge(request: EventRequest, config: SandboxConfig, state: SandboxState) -> 
         or _key(params, request.rules, config)
         or _demanded(params, request.rules)
         or _device(request.ids, config)
+        or _erasure(request, state)
         or _environment(params)
         or _size(request.raw)
         or _amount(params, request.rules)
@@ -212,6 +213,10 @@ def _device(ids: dict[str, str], config: SandboxConfig) -> Answer | None:
     if any(value in config.opted_out_devices for value in ids.values()):
         return Answer(451, "Device is opted out")
     return None
+
+
+def _erasure(request: EventRequest, state: SandboxState) -> Answer | None:
+    return Answer(451, "Device is opted out") if state.is_erased(request.params, request.ids) else None
 
 
 def _is_in_unknown_share(id_value: str, config: SandboxConfig) -> bool:

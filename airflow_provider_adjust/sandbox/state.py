@@ -57,6 +57,9 @@ class SandboxState:
         self._event_tokens: dict[str, set[str]] = {}
         self._revenue: dict[tuple[str, str, str], decimal.Decimal] = {}
         self._ad_revenue: dict[tuple[str, str, str], decimal.Decimal] = {}
+        #: Each erasure that was asked for: when, and its parameters.
+        self.erasure_requests: list[tuple[float, dict[str, str]]] = []
+        self._erased: set[tuple[str, str, str, str]] = set()
         self.requests = 0
         self.recorded = 0
         self.order_violations = 0
@@ -77,6 +80,15 @@ class SandboxState:
     def last_time(self, lane: int) -> float | None:
         """Return the time of the lane's last recorded event, in seconds since the epoch."""
         return self._last_times.get(lane)
+
+    def erase(self, app_token: str, environment: str, id_name: str, id_value: str) -> None:
+        """Forget a device of an app; its events are refused from now on."""
+        self._erased.add((app_token, environment, id_name, id_value))
+
+    def is_erased(self, params: Mapping[str, str], ids: Mapping[str, str]) -> bool:
+        """Tell whether an event names a device that was erased."""
+        app = params.get("app_token", ""), params.get("environment", "production")
+        return any((*app, name, value) in self._erased for name, value in ids.items())
 
     def record(
         self,
@@ -167,4 +179,6 @@ class SandboxState:
             "faults": dict(sorted(self.faults.items())),
             "abandoned": self.abandoned,
             "redirects_followed": self.redirects_followed,
+            "erasure_requests": len(self.erasure_requests),
+            "erased": len(self._erased),
         }

@@ -15,6 +15,9 @@ from enum import Enum
 GATEWAY_STATUSES = frozenset({502, 504, 520, 524})
 #: Refused by the clock of a worker, and not by what the row says for good.
 IN_FUTURE = "created_at_in_future"
+#: What Adjust's raw data exports said of an event in doubt.
+SEEN_IN_EXPORT = "seen_in_export"
+MISSING_IN_EXPORT = "missing_in_export"
 #: Whoever sends these asks for another attempt.
 BUSY_STATUSES = frozenset({408, 425, 429})
 
@@ -126,7 +129,11 @@ _ADJUST = (
         "Adjust knows no install of this device in this app.",
         "Check environment and app token; if the install was reported later, send the event again.",
     ),
-    ("device_opted_out", "The device has opted out, or was erased.", "Send nothing of this device."),
+    (
+        "device_opted_out",
+        "The device has opted out, or was erased; a ledger remembers it, and asks no more.",
+        "Send nothing of this device.",
+    ),
     (
         "bad_event_state",
         "The event does not meet Adjust's expectations: its time is before the install, for example.",
@@ -230,6 +237,11 @@ _HELD = (
     ("connection_failed", "No attempt had a connection; the request was never sent.", "Check endpoint and network."),
     ("internal_error", "Adjust answered Internal error to the last attempt.", "Retry the task later."),
     ("lane_held", "An earlier event of its device and event token is unresolved.", "Resolve that one first."),
+    (
+        MISSING_IN_EXPORT,
+        "No answer came, and Adjust's raw data exports do not have it: it did not arrive.",
+        "Send its row again; the ledger lets it pass.",
+    ),
     ("sent_elsewhere", "Another task is sending it just now.", "Retry the task later."),
     (
         "stopped",
@@ -244,6 +256,7 @@ _SKIPPED = (
         "It was delivered with another time or amount: its row was corrected since, or id_field names two events alike.",
         "Book the difference as an event of its own, or name more columns in id_field. Adjust cannot change an event.",
     ),
+    (SEEN_IN_EXPORT, "No answer came, and Adjust's raw data exports have it: it is delivered.", "Nothing to do."),
     ("refused_before", "The ledger knows that Adjust refused it in another run.", "Change the row to send it again."),
     (
         "erased",

@@ -287,7 +287,8 @@ class Delivery:
         if receipt.outcome in UNRESOLVED:
             self._hold_followers(pending)
         else:
-            self._canary.confirm(pending)  # Adjust took these tokens before
+            if not receipt.is_refused_here:
+                self._canary.confirm(pending)  # Adjust took these tokens before
             self._schedule.settle(pending)
         self._release(pending)
 

@@ -68,7 +68,10 @@ class RowOptions:
         metavar="COLUMN",
     )
     event_id_param: str | None = option(
-        help="the key in callback_params under which the event id is sent, to join raw data exports back", metavar="KEY"
+        "event_id",
+        help="the key in callback_params under which the event id is sent, so that Adjust's raw data exports name each "
+        "event; None sends it nowhere",
+        metavar="KEY",
     )
     timezone: str = option(
         "UTC", help="IANA name of the time zone in which times without an offset are read", metavar="ZONE"

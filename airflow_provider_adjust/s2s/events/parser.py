@@ -55,7 +55,8 @@ class EventParser:
         self.digest_keys = DigestKeys(digest_keys)
         self._zone: tzinfo = times.load_timezone(options.timezone)
         self._event_tokens = dict(options.event_tokens or {})
-        self._event_id_param = options.event_id_param
+        # Empty text is how a command line says None; an endpoint without callback_params has no place for the id.
+        self._event_id_param = (options.event_id_param or None) if "callback_params" in endpoint.parameters else None
         self._revenue_limit = RevenueLimit(options.max_revenue, endpoint)
         if options.on_bad_optional not in get_args(OnBadOptional):
             raise AdjustConfigurationError(
@@ -168,10 +169,12 @@ class EventParser:
         if unkeyed_id is not None:
             event_id = self.digest_keys.newest.event_id(unkeyed_id)
         assert event_id is not None  # noqa: S101 - for mypy: an event without an id of its own has the other
+        own_params = None if self._event_id_param is None else params
         if self._event_id_param is not None:
-            self._add_event_id(params, event_id)
+            params = self._with_event_id(params, event_id, self._event_id_param)
         self._check_size(params)
-        return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out), self.endpoint, unkeyed_id)
+        lanes = self._lanes(params)
+        return Event(params, occurred_at, event_id, lanes, tuple(left_out), self.endpoint, unkeyed_id, own_params)
 
     def _unkeyed_id(
         self,
@@ -234,16 +237,17 @@ class EventParser:
             occurred_at=occurred_at,
         )
 
-    def _add_event_id(self, params: dict[str, str], event_id: str) -> None:
+    def _with_event_id(self, params: dict[str, str], event_id: str, key: str) -> dict[str, str]:
         parameter = self.endpoint.parameters["callback_params"]
         sent = params.get("callback_params")
         entries = values.load_object("callback_params", sent) if sent else {}
-        if self._event_id_param in entries:
+        if entries.get(key, event_id) != event_id:
             raise InvalidEvent(
                 "invalid_callback_params",
-                f"callback_params already has the key {self._event_id_param}, which event_id_param is to fill",
+                f"callback_params already has the key {quote(key)}, under which the event id is sent; name another key in "
+                "event_id_param, or None",
             )
-        params["callback_params"] = values.flat_object(parameter, {**entries, self._event_id_param: event_id})
+        return {**params, "callback_params": values.flat_object(parameter, {**entries, key: event_id})}
 
     def _check_size(self, params: Mapping[str, str]) -> None:
         size = size_above(self.endpoint.max_bytes, params)
