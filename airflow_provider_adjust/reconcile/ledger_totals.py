@@ -16,7 +16,7 @@ from airflow_provider_adjust.reconcile.totals import AD_REVENUE_TOKEN, Days, Eve
 from airflow_provider_adjust.s2s.answers.outcome import ERASED, Outcome
 from airflow_provider_adjust.s2s.endpoints.endpoint import AD_REVENUE, EVENT
 from airflow_provider_adjust.s2s.ledger.migration import prepare
-from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, events, reasons, scopes
+from airflow_provider_adjust.s2s.ledger.schema import SENDING, SHOWN_KEY, STATUS_NUMBERS, events, reasons, scopes
 
 #: In which total a status counts. Adjust has a duplicate as well, from an earlier time, and the report shows it under the
 #: same day.
@@ -71,9 +71,8 @@ def _sum(want: EventTotals, found: Iterable[EventTotals]) -> EventTotals:
 def _of_day(engine: sa.Engine, day: date, scope: Sequence[sa.ColumnElement[bool]], zone: tzinfo) -> _Found:
     start = datetime.combine(day, time(), UTC) - utc_offset(day, zone)
     columns = events.c
-    token = sa.case((scopes.c.endpoint == EVENT.name, scopes.c.event_key), else_=scopes.c.endpoint)
     query = (
-        sa.select(columns.status, token, columns.currency, sa.func.count(), sa.func.sum(columns.revenue))
+        sa.select(columns.status, SHOWN_KEY, columns.currency, sa.func.count(), sa.func.sum(columns.revenue))
         .join(scopes, scopes.c.id == columns.scope_id)
         .where(
             *scope,
@@ -82,14 +81,14 @@ def _of_day(engine: sa.Engine, day: date, scope: Sequence[sa.ColumnElement[bool]
             columns.occurred_at >= start.replace(tzinfo=None),
             columns.occurred_at < (start + timedelta(days=1)).replace(tzinfo=None),
         )
-        .group_by(columns.status, token, columns.currency)
+        .group_by(columns.status, SHOWN_KEY, columns.currency)
     )
     with engine.connect() as connection:
         rows: Sequence[Any] = connection.execute(query).all()
     found: _Found = defaultdict(list)
-    for status, event_token, currency, count, amount in rows:
+    for status, token, currency, count, amount in rows:
         revenue = None if currency is None else Decimal(amount or 0)
-        found[_TOTAL_OF[status]].append(EventTotals(event_token, Days(day, day), count, revenue, currency))
+        found[_TOTAL_OF[status]].append(EventTotals(token, Days(day, day), count, revenue, currency))
     return found
 
 
