@@ -50,7 +50,9 @@ def test_operator_decorator_and_hook(adjust: SandboxServer, said: Said, endpoint
     if not endpoint.has_tokens:
         assert EVENT_TOKEN not in str(said)
         assert "event token" not in str(said)
-    AdjustEventsDecoratedOperator(task_id="task", python_callable=lambda: iter(rows), **arguments_of(endpoint)).execute({})
+    AdjustEventsDecoratedOperator(task_id="task", python_callable=lambda: iter(rows), **arguments_of(endpoint)).execute(
+        {}
+    )
     receipt = AdjustS2SHook().send_event(rows[0], RowOptions(**arguments_of(endpoint)))
     assert receipt.outcome.value == "delivered"
     assert adjust.stats()["by_endpoint"] == {endpoint.name: 7}

@@ -38,7 +38,7 @@ from airflow_provider_adjust.s2s import (
 )
 from airflow_provider_adjust.s2s.account.rejected import is_rejected_line, rejected_line, resubmitted_row
 from airflow_provider_adjust.s2s.answers.classify import _BY_MESSAGE
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, StreamOutOfOrder
 from airflow_provider_adjust.s2s.events.first_contact import check_columns
 from airflow_provider_adjust.s2s.redaction import mask_params
 from airflow_provider_adjust.s2s.transports import Completion, Target
@@ -174,6 +174,21 @@ def test_order(endpoint: Endpoint) -> None:
     times = [int(dict(parse_qsl(body))["created_at_unix"]) for body in transport.bodies]
     assert times == sorted(times)
     assert {target.url for target in transport.targets} == {f"https://s2s.adjust.test{endpoint.path}"}
+
+
+def test_a_stream_is_refused_out_of_order_where_order_matters(endpoint: Endpoint) -> None:
+    """Where Adjust demands none, a stream needs none either, unless equal rows are told apart by counting."""
+    for options, matters in ((options_of(endpoint), endpoint.ordered), (options_of(endpoint, id_field=None), True)):
+        parser = EventParser(options)
+        rows = rows_of(endpoint, 3)
+        if options.id_field is None:
+            rows = [{name: value for name, value in row.items() if name != "number"} for row in rows]
+        sender = Sender({None: Route(parser, Target("https://s2s.adjust.test/x"))}, FakeTransport(), now=lambda: NOW)
+        if matters:
+            with pytest.raises(StreamOutOfOrder):
+                list(sender.send(iter(rows[::-1])))
+        else:
+            assert len(by_outcome(sender.send(iter(rows[::-1])))["delivered"]) == 3
 
 
 def test_identity(endpoint: Endpoint) -> None:
