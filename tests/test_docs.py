@@ -31,7 +31,7 @@ from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers import classify as responses
 from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES
 from airflow_provider_adjust.s2s.answers.reasons import REASONS
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import ENDPOINTS
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.sensors.adjust_device_event import AdjustDeviceEventSensor
@@ -89,8 +89,9 @@ def test_the_generated_tables_are_up_to_date(generator: ModuleType) -> None:
 
 
 def test_the_parameters_table_has_every_parameter(generator: ModuleType) -> None:
-    names = re.findall(r"^\| `(\w+)` \|", generator.parameters_table(), re.MULTILINE)
-    assert names == list(EVENT.parameters)
+    for endpoint in ENDPOINTS.values():
+        names = re.findall(r"^\| `(\w+)` \|", generator.parameters_table(endpoint), re.MULTILINE)
+        assert names == list(endpoint.parameters)
 
 
 # -- links ---------------------------------------------------------------------------------------------------------------
