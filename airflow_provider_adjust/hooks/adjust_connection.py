@@ -52,6 +52,7 @@ class AdjustConnection:
     report_timeout: float = connection_form.DEFAULT_REPORT_TIMEOUT
     api_token: str | None = field(default=None, repr=False)
     digest_key: tuple[str, ...] = field(default=(), repr=False)
+    gdpr_url: str = connection_form.DEFAULT_GDPR_URL
 
     @classmethod
     def read(
@@ -131,6 +132,7 @@ class AdjustConnection:
             ),
             api_token=api_token,
             digest_key=digest_key,
+            gdpr_url=_extra_endpoint(extra, "gdpr_url", connection_form.DEFAULT_GDPR_URL, where, hosts),
         )
 
     @property

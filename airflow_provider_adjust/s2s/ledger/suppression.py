@@ -34,8 +34,8 @@ _columns = suppressions.c
 class Place(NamedTuple):
     """Where a suppression holds: what Adjust knows of a device is by app and environment.
 
-    ``destination`` is empty for Adjust, by whichever of its hosts, or a gateway, it is reached. What a stand-in on this
-    machine says holds for the stand-in only.
+    ``destination`` is empty for Adjust, by whichever of its hosts, or a gateway, it is reached, and ``loopback`` for a
+    stand-in on this machine: what that says does not hold for Adjust.
     """
 
     app_token: str
@@ -45,7 +45,7 @@ class Place(NamedTuple):
     @classmethod
     def at(cls, host: str, app_token: str, environment: str) -> Place:
         """Where it holds, by the host that is asked."""
-        return cls(app_token, environment, host if is_loopback(host) else "")
+        return cls(app_token, environment, "loopback" if is_loopback(host) else "")
 
     @property
     def conditions(self) -> list[sa.ColumnElement[bool]]:
