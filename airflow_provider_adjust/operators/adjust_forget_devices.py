@@ -19,9 +19,10 @@ from airflow_provider_adjust.rendered_fields import HidesRenderedFields, hide, r
 from airflow_provider_adjust.routes import ledger_engine, named_ledger_errors, task_instance_id
 from airflow_provider_adjust.s2s.delivery.forget import ERASABLE_IDS, Erasures, Forgetter, forget_target, post
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, AdjustError, ErasureIncomplete, FinalError
+from airflow_provider_adjust.s2s.events.device_id import DeviceId
 from airflow_provider_adjust.s2s.events.keys import DigestKeys
 from airflow_provider_adjust.s2s.events.rows import Row
-from airflow_provider_adjust.s2s.ledger.erasures import PACE, DeviceId, ErasureLog, Order
+from airflow_provider_adjust.s2s.ledger.erasures import PACE, ErasureLog, Order
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.transports import Completion, Target
 from airflow_provider_adjust.sql_rows import Parameters, column_names, sql_hook, stream_rows

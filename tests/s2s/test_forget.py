@@ -21,8 +21,9 @@ from airflow_provider_adjust.s2s import (
     NotAdjust,
 )
 from airflow_provider_adjust.s2s.delivery.forget import Forgetter, devices_of, forget_target, post, read_completion
+from airflow_provider_adjust.s2s.events.device_id import DeviceId
 from airflow_provider_adjust.s2s.events.keys import UNKEYED, DigestKey, DigestKeys
-from airflow_provider_adjust.s2s.ledger.erasures import PACE, DeviceId, ErasureLog, ErasureStatus, Order
+from airflow_provider_adjust.s2s.ledger.erasures import PACE, ErasureLog, ErasureStatus, Order
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.schema import erasures, suppressions
 from airflow_provider_adjust.s2s.transports import Completion, Failure

@@ -90,6 +90,13 @@ def count(connection: sa.Connection) -> Sequence[Any]:
     return connection.execute(sa.select(*groups, *counted).group_by(*groups).order_by(*groups)).all()
 
 
+def under_other_keys(connection: sa.Connection, place: Place, known: Collection[str]) -> int:
+    """How many ids are suppressed under a key that is none of those with these ids."""
+    is_other = _columns.digest_key.not_in(sorted(known))
+    query = sa.select(sa.func.count()).select_from(suppressions).where(*place.conditions, is_other)
+    return connection.scalar(query) or 0
+
+
 class Suppressions:
     """The suppressed devices, as one try asks for them and adds to them."""
 
@@ -131,9 +138,7 @@ class Suppressions:
         if (place, keys) in self._checked:
             return
         self._checked.add((place, keys))
-        known = _columns.digest_key.in_([key.id for key in keyed(keys)])
-        query = sa.select(sa.func.count()).select_from(suppressions).where(*place.conditions, ~known)
-        self.not_recognised += connection.scalar(query) or 0
+        self.not_recognised += under_other_keys(connection, place, {key.id for key in keyed(keys)})
 
 
 def place_of(scope: Scope) -> Place:
