@@ -1,4 +1,4 @@
-"""The sandbox as an ASGI application: `/event`, erasure, the Device API, the Report Service, and pages for inspection."""
+"""The sandbox as an ASGI application: events, ad revenue, erasure, the Device API, the Report Service, and pages to look at."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from airflow_provider_adjust.sandbox.event_endpoint import OK_BODY, EventEndpoin
 from airflow_provider_adjust.sandbox.gate import refusal
 from airflow_provider_adjust.sandbox.middleboxes import MOVED_PATH
 from airflow_provider_adjust.sandbox.report_service import report_service
-
-EVENT_PATH = "/event"
+from airflow_provider_adjust.sandbox.rules import RULES
 
 
 class SandboxApp:
@@ -27,7 +26,7 @@ class SandboxApp:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._event = EventEndpoint(sandbox)
+        self._endpoints = {path: EventEndpoint(sandbox, rules) for path, rules in RULES.items()}
         self._pages = Starlette(
             routes=[
                 Route("/_sandbox/stats", self._get_stats, methods=["GET"]),
@@ -44,8 +43,8 @@ class SandboxApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (problem := refusal(scope["headers"])):
             await JSONResponse({"error": problem}, 403)(scope, receive, send)
-        elif scope["type"] == "http" and scope["path"] == EVENT_PATH and scope["method"] in ("GET", "POST"):
-            await self._event(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] in self._endpoints and scope["method"] in ("GET", "POST"):
+            await self._endpoints[scope["path"]](scope, receive, send)
         else:
             await self._pages(scope, receive, send)
 

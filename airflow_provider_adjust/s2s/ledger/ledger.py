@@ -36,6 +36,7 @@ from airflow_provider_adjust.s2s.ledger.statements import (
     Moved,
     Numbers,
     Scope,
+    ScopeNames,
     delete,
     insert_new,
     known_in,
@@ -155,6 +156,7 @@ class Ledger:
         digest_keys: Mapping[str | None, DigestKeys] | None = None,
         ids_are_digests: bool = False,
         environment: str = "",
+        names: ScopeNames | None = None,
     ) -> None:
         """Say where each route's events go, how many seconds a request may take at most, and which keys digests have.
 
@@ -163,6 +165,8 @@ class Ledger:
         self._destinations = destinations
         self._lease.longest_request = longest_request
         self._keys.attach(digest_keys or {})
+        if names:
+            self._numbers.names = names
         setup: dict[str, Any] = {"ids_are_digests": ids_are_digests, "environment": environment}
         note = partial(self._keys.note, self._engine, self._try_id, **setup)
         try:
