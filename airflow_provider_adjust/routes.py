@@ -81,7 +81,8 @@ def destination(route: Route, memory: str) -> str:
         name = key.replace("_", " ")
         parts.append(f"{name} {given[key]}" if key in given else f"the {name} that each row names")
     environment = given.get("environment")
-    parts.append(f"environment {environment}" if environment else "the environment that each row names")
+    if "environment" in parser.endpoint.parameters:
+        parts.append(f"environment {environment}" if environment else "the environment that each row names")
     return f"{route.target.url}: {', '.join(parts)}; connection {route.connection}, {memory}"
 
 

@@ -34,6 +34,7 @@ _columns = suppressions.c
 class Place(NamedTuple):
     """Where a suppression holds: what Adjust knows of a device is by app and environment.
 
+    ``environment`` is empty for an endpoint that knows none: what it says holds for both, and it is asked as in production.
     ``destination`` is empty for Adjust, by whichever of its hosts, or a gateway, it is reached, and ``loopback`` for a
     stand-in on this machine: what that says does not hold for Adjust.
     """
@@ -49,7 +50,11 @@ class Place(NamedTuple):
 
     @property
     def conditions(self) -> list[sa.ColumnElement[bool]]:
-        return [_columns[name] == value for name, value in self._asdict().items()]
+        return [
+            _columns.app_token == self.app_token,
+            _columns.environment.in_((self.environment or "production", "")),
+            _columns.destination == self.destination,
+        ]
 
 
 def keyed(keys: DigestKeys) -> tuple[DigestKey, ...]:
