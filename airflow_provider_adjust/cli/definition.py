@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 
 from airflow_provider_adjust.cli.erase_options import ERASE_OPTIONS, PRUNE_OPTIONS
 from airflow_provider_adjust.cli.query_options import QUERY_OPTIONS
-from airflow_provider_adjust.cli.suppression_options import CHECK_OPTIONS, COUNT_OPTIONS, LIFT_OPTIONS
+from airflow_provider_adjust.cli.suppression_options import SUPPRESSION
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.option_arguments import argument_fields
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
@@ -211,27 +211,15 @@ ADJUST = Group(
         Group(
             "suppression",
             "Devices for which nothing is sent any more: they opted out, or were erased",
-            (
+            tuple(
                 Command(
-                    "count",
-                    "Count the suppressed ids by app, environment, reason and digest key",
-                    "airflow_provider_adjust.cli.suppression.count",
-                    tuple(_option(*flags, **settings) for flags, settings in COUNT_OPTIONS),
-                    audited=False,
-                ),
-                Command(
-                    "check",
-                    "Say of a device, read from stdin or a prompt, whether it is suppressed and who had it erased",
-                    "airflow_provider_adjust.cli.suppression.check",
-                    tuple(_option(*flags, **settings) for flags, settings in CHECK_OPTIONS),
-                    audited=False,
-                ),
-                Command(
-                    "lift",
-                    "Have events of a device, read from stdin or a prompt, sent again; without --yes, say how many ids",
-                    "airflow_provider_adjust.cli.suppression.lift",
-                    tuple(_option(*flags, **settings) for flags, settings in LIFT_OPTIONS),
-                ),
+                    name,
+                    told,
+                    f"airflow_provider_adjust.cli.suppression.{name}",
+                    tuple(_option(*flags, **settings) for flags, settings in options),
+                    audited=changes_something,
+                )
+                for name, told, options, changes_something in SUPPRESSION
             ),
         ),
         Group(

@@ -21,9 +21,23 @@ _ENVIRONMENT = (
     {"choices": ENVIRONMENTS, "help": "another environment than the connection's"},
 )
 
-COUNT_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (_LEDGER, _CONNECTION)
-CHECK_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (_LEDGER, _CONNECTION, _APP, _ENVIRONMENT)
-LIFT_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
-    *CHECK_OPTIONS,
-    (("--yes",), {"action": "store_true", "help": "lift; without it, nothing is changed"}),
+_CHECKED = (_LEDGER, _CONNECTION, _APP, _ENVIRONMENT)
+_YES = (("--yes",), {"action": "store_true", "help": "lift; without it, nothing is changed"})
+_Options = tuple[tuple[tuple[str, ...], dict[str, Any]], ...]
+
+#: Each command: its name, its help, its options, and whether it changes something.
+SUPPRESSION: Final[tuple[tuple[str, str, _Options, bool], ...]] = (
+    ("count", "Count the suppressed ids by app, environment, reason and digest key", (_LEDGER, _CONNECTION), False),
+    (
+        "check",
+        "Say of a device, read from stdin or a prompt, whether it is suppressed and who had it erased",
+        _CHECKED,
+        False,
+    ),
+    (
+        "lift",
+        "Have events of a device, read from stdin or a prompt, sent again; without --yes, say how many ids",
+        (*_CHECKED, _YES),
+        True,
+    ),
 )
