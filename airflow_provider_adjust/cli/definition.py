@@ -12,7 +12,7 @@ from enum import IntEnum
 from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from airflow_provider_adjust.cli.erase_options import ERASE_OPTIONS, PRUNE_OPTIONS
+from airflow_provider_adjust.cli.erase_options import ERASE_OPTIONS, PRUNE_FILES_OPTIONS, PRUNE_OPTIONS
 from airflow_provider_adjust.cli.query_options import QUERY_OPTIONS
 from airflow_provider_adjust.cli.suppression_options import SUPPRESSION
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
@@ -230,20 +230,7 @@ ADJUST = Group(
                     "prune",
                     "Delete old rejected files and responses files, and no other file",
                     "airflow_provider_adjust.cli.files.prune",
-                    (
-                        _option(
-                            "folder",
-                            nargs="?",
-                            help="where to look, also in the folders below it (default: [adjust] files_folder)",
-                        ),
-                        _option(
-                            "--older-than-days",
-                            type=int,
-                            metavar="DAYS",
-                            help="how long ago a file must have been changed, at least a day (default: [adjust] "
-                            "retain_files_for)",
-                        ),
-                    ),
+                    tuple(_option(*flags, **settings) for flags, settings in PRUNE_FILES_OPTIONS),
                 ),
             ),
         ),
