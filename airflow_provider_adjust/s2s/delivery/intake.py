@@ -201,6 +201,8 @@ class _EqualEvents:
 
         Events of two event tokens, apps or environments are two, also under one id.
         """
+        if event.endpoint.state is not None:
+            return  # two rows of a device are two choices, one after the other
         self._turn_to(event.occurred_at)
         first = self._positions.setdefault(event.identity, position)
         if first != position:
