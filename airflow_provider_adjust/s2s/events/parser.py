@@ -10,11 +10,11 @@ from datetime import UTC, datetime, tzinfo
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, get_args
 
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint, Parameter
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events import times, values
-from airflow_provider_adjust.s2s.events.columns import Columns
-from airflow_provider_adjust.s2s.events.event import Event, Lane, size_above
+from airflow_provider_adjust.s2s.events.columns import MOST_SHAPES, Columns
+from airflow_provider_adjust.s2s.events.event import Event, Lane, encoded, encoded_name, form_encoded, needs_no_encoding
 from airflow_provider_adjust.s2s.events.identity import EventIds
 from airflow_provider_adjust.s2s.events.keys import DigestKeys
 from airflow_provider_adjust.s2s.events.max_revenue import RevenueLimit
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Returns how many events with the same parameters came before: two equal purchases in one second are two events.
 CountEqual = Callable[[str, datetime], int]
+#: Kinds of columns of which nothing is sent.
+_NOT_SENT = frozenset({"own", "ignored"})
 
 
 class EventParser:
@@ -54,7 +56,7 @@ class EventParser:
         self._zone: tzinfo = times.load_timezone(options.timezone)
         self._event_tokens = dict(options.event_tokens or {})
         self._event_id_param = options.event_id_param
-        self._revenue_limit = RevenueLimit(options.max_revenue, endpoint)
+        self._revenue_limit = None if options.max_revenue is None else RevenueLimit(options.max_revenue, endpoint)
         if options.on_bad_optional not in get_args(OnBadOptional):
             raise AdjustConfigurationError(
                 f"on_bad_optional={options.on_bad_optional!r} must be one of {', '.join(get_args(OnBadOptional))}"
@@ -72,6 +74,16 @@ class EventParser:
                 self._defaults[name] = self._default(name, default)
         for event, token in self._event_tokens.items():
             self._default(endpoint.key or "event_token", token, f"event_tokens[{event!r}]")
+        self._encoded_defaults = [encoded_name(name) + encoded(text) for name, text in self._defaults.items()]
+        #: What stands before and after an event's id, where that is the only callback parameter; as it is, and encoded.
+        self._id_entry: tuple[str, str] | None = None
+        key = options.event_id_param
+        if isinstance(key, str) and needs_no_encoding(key) and "callback_params" in endpoint.parameters:
+            self._id_entry = f'{{"{key}":"', '"}'
+            before, after = map(encoded, self._id_entry)
+            self._encoded_id_entry = f"callback_params={before}", after
+        #: Of the names of events that keep all rules, those of device ids.
+        self._device_ids: dict[tuple[str, ...], tuple[str, ...]] = {}
 
     @property
     def defaults(self) -> Mapping[str, str]:
@@ -101,12 +113,8 @@ class EventParser:
         :param count_equal: asked for an event without ``id_field``. It is a callback, since only who has read the other
             rows can number equal events, and the event id must be known before it goes into ``callback_params``.
         """
-        if isinstance(row, UnreadableRow):
-            raise InvalidEvent(row.reason, row.problem)
-        if not isinstance(row, Mapping):
-            raise InvalidEvent(
-                "not_a_row", f"a row is a mapping of parameter names to values, not a {type(row).__name__}"
-            )
+        if type(row) is not dict:
+            _check_is_row(row)
         event_id = None
         try:
             event_id = self._ids.of(row)
@@ -132,44 +140,74 @@ class EventParser:
         return self._ids.lacks_column(row)
 
     def _parse(self, row: Row, event_id: str | None, now: datetime, count_equal: CountEqual | None) -> Event:
-        params: dict[str, str] = {}
+        given: dict[str, str] = {}
+        #: A part of the body for each time that a parameter is given.
+        parts = [*self._encoded_defaults]
         left_out: list[str] = []
-        moments: dict[str, datetime] = {}
+        moments: list[datetime] = []
         named: dict[str, str] = {}
-        for (name, kind, parameter, normalise), value in zip(self.columns.of(row), row.values(), strict=True):
-            if value is None or (values.is_missing(value) and not (kind == "money" and values.is_nan(value))):
+        for column, value in zip(self.columns.of(row), row.values(), strict=True):
+            name, kind, parameter, normalise, clean, encoded_name = column
+            if value is None or kind in _NOT_SENT:
                 continue
-            if normalise is not None:
-                try:
-                    text = normalise(parameter, value)
-                except VALUE_ERRORS:
-                    if not (self._leaves_out_bad and parameter.optional):
-                        raise
-                    text = None
+            if clean is not None and (text := clean(value)) is not None:
+                given[name] = text
+                parts.append(encoded_name + text)
+            elif values.is_missing(value) and not (kind == "money" and values.is_nan(value)):
+                continue
+            elif normalise is not None:
+                text = self._normalised(normalise, parameter, value)
                 if text:
-                    params[name] = text
+                    given[name] = text
+                    parts.append(encoded_name + encoded(text))
                 elif text is None:
                     left_out.append(name)
             elif kind == "time":
-                moments[name] = times.read_time(name, value, self._zone)
-            elif kind == "event" and (token := self._event_token_of(value)):
-                named[self.endpoint.key or "event_token"] = token
+                moments.append(times.read_time(name, value, self._zone))
+            elif token := self._event_token_of(value):
+                name = self.endpoint.key or "event_token"
+                named[name] = token
+                parts.append(f"{name}={token}")
         # A value of the row takes precedence over the token of its event's name, and that over the defaults.
-        params = {**self._defaults, **named, **params}
+        params = {**self._defaults, **named, **given}
         occurred_at = self._check_time(moments, now)
         if moments:
-            params["created_at_unix"] = str(int(occurred_at.timestamp()))
-        check_rules(params, self.endpoint)
-        self._revenue_limit.check(params)
+            second = params["created_at_unix"] = str(int(occurred_at.timestamp()))
+            parts.append(f"created_at_unix={second}")
+        device_ids = self._check_names(params)
+        if self._revenue_limit:
+            self._revenue_limit.check(params)
 
         unkeyed_id = self._unkeyed_id(row, event_id, params, occurred_at, count_equal)
         if unkeyed_id is not None:
             event_id = self.digest_keys.newest.event_id(unkeyed_id)
         assert event_id is not None  # noqa: S101 - for mypy: an event without an id of its own has the other
         if self._event_id_param is not None:
-            self._add_event_id(params, event_id)
-        self._check_size(params)
-        return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out), self.endpoint, unkeyed_id)
+            parts.append(self._add_event_id(params, event_id))
+        # One that was given twice, by the row and by an option, is sent once.
+        body = "&".join(parts) if len(parts) == len(params) else form_encoded(params)
+        if len(body) > self.endpoint.max_bytes:
+            raise InvalidEvent(
+                "too_large", f"the request would have {len(body):,} bytes; Adjust takes {self.endpoint.max_bytes:,}"
+            )
+        return Event(
+            params,
+            body,
+            occurred_at,
+            event_id,
+            self._lanes(params, device_ids),
+            tuple(left_out),
+            self.endpoint,
+            unkeyed_id,
+        )
+
+    def _normalised(self, normalise: values.Normalise, parameter: Parameter, value: Any) -> str | None:
+        try:
+            return normalise(parameter, value)
+        except VALUE_ERRORS:
+            if not (self._leaves_out_bad and parameter.optional):
+                raise
+            return None
 
     def _unkeyed_id(
         self,
@@ -202,7 +240,7 @@ class EventParser:
                 "unknown_event", f"event {quote(event)} has no token in event_tokens; known: {known}"
             ) from None
 
-    def _check_time(self, moments: dict[str, datetime], now: datetime) -> datetime:
+    def _check_time(self, moments: Sequence[datetime], now: datetime) -> datetime:
         if not moments and self.endpoint.time != "required":
             return now
         if not moments:
@@ -212,8 +250,8 @@ class EventParser:
                 "would be lost",
             )
         # Of two that name the same second, the later one has the fraction that decides the order.
-        occurred_at = max(moments.values())
-        if len(moments) > 1 and int(min(moments.values()).timestamp()) != int(occurred_at.timestamp()):
+        occurred_at = max(moments)
+        if len(moments) > 1 and int(min(moments).timestamp()) != int(occurred_at.timestamp()):
             raise InvalidEvent(
                 "conflicting_created_at", "created_at and created_at_unix name different seconds; give one"
             )
@@ -232,7 +270,13 @@ class EventParser:
             occurred_at=occurred_at,
         )
 
-    def _add_event_id(self, params: dict[str, str], event_id: str) -> None:
+    def _add_event_id(self, params: dict[str, str], event_id: str) -> str:
+        """Add the event's id to its callback parameters; return their part of the body."""
+        if self._id_entry is not None and "callback_params" not in params and needs_no_encoding(event_id):
+            before, after = self._id_entry
+            params["callback_params"] = f"{before}{event_id}{after}"
+            encoded_before, encoded_after = self._encoded_id_entry
+            return f"{encoded_before}{event_id}{encoded_after}"
         parameter = self.endpoint.parameters["callback_params"]
         sent = params.get("callback_params")
         entries = values.load_object("callback_params", sent) if sent else {}
@@ -241,22 +285,28 @@ class EventParser:
                 "invalid_callback_params",
                 f"callback_params already has the key {self._event_id_param}, which event_id_param is to fill",
             )
-        params["callback_params"] = values.flat_object(parameter, {**entries, self._event_id_param: event_id})
+        text = values.flat_object(parameter, {**entries, self._event_id_param: event_id})
+        params["callback_params"] = text
+        return f"callback_params={encoded(text)}"
 
-    def _check_size(self, params: Mapping[str, str]) -> None:
-        size = size_above(self.endpoint.max_bytes, params)
-        if size is not None:
-            raise InvalidEvent(
-                "too_large", f"the request would have {size:,} bytes; Adjust takes {self.endpoint.max_bytes:,}"
-            )
+    def _check_names(self, params: Mapping[str, str]) -> tuple[str, ...]:
+        """Check the rules over several parameters, once for each set of names; return those of the device ids."""
+        names = tuple(params)
+        device_ids = self._device_ids.get(names)
+        if device_ids is None:
+            check_rules(params, self.endpoint)
+            device_ids = tuple(name for name in names if name in self.endpoint.device_ids)
+            if len(self._device_ids) >= MOST_SHAPES:
+                self._device_ids.clear()
+            self._device_ids[names] = device_ids
+        return device_ids
 
-    def _lanes(self, params: Mapping[str, str]) -> tuple[Lane, ...]:
+    def _lanes(self, params: Mapping[str, str], device_ids: tuple[str, ...]) -> tuple[Lane, ...]:
         endpoint = self.endpoint
         if not endpoint.ordered:
             return ()
-        key, device_ids = params.get(endpoint.key, "") if endpoint.key else "", endpoint.device_ids
-        app = params["app_token"]
-        return tuple([Lane(name, text, key, app) for name, text in params.items() if name in device_ids])
+        key, app = params.get(endpoint.key, "") if endpoint.key else "", params["app_token"]
+        return tuple([Lane(name, params[name], key, app) for name in device_ids])
 
 
 def parse_event(
@@ -283,6 +333,13 @@ def parse_event(
     :raises AdjustConfigurationError: an option is unusable, whatever the row.
     """
     return EventParser(options, digest_keys=digest_keys).parse(row, now=now)
+
+
+def _check_is_row(row: Any) -> None:
+    if isinstance(row, UnreadableRow):
+        raise InvalidEvent(row.reason, row.problem)
+    if not isinstance(row, Mapping):
+        raise InvalidEvent("not_a_row", f"a row is a mapping of parameter names to values, not a {type(row).__name__}")
 
 
 def _digest(params: Mapping[str, str]) -> str:
