@@ -24,6 +24,9 @@ from airflow_provider_adjust.s2s.redaction import escape, mask_values
 #: Characters of an event id and of a detail that are shown. A summary is kept in checkpoints, which are small.
 _LONGEST_ID = 40
 _LONGEST_DETAIL = 200
+_NOTHING = Decimal(0)
+#: Looked up, since an enum's ``value`` costs as much as all else that is counted of a delivered event.
+_NAMES = {outcome: outcome.value for outcome in Outcome}
 
 
 @dataclass
@@ -51,35 +54,42 @@ class DeliverySummary:
     last_event_at: datetime | None = None
 
     def add(self, receipt: Receipt) -> None:
-        self.outcomes[receipt.outcome.value] += 1
-        key = (receipt.outcome.value, receipt.reason)
+        outcome, event = receipt.outcome, receipt.event
+        is_delivered = outcome is Outcome.DELIVERED
+        self.outcomes[_NAMES[outcome]] += 1
         if receipt.reason:
-            self.reasons[key] += 1
-            if receipt.is_undelivered and key not in self.first_details:
-                self.first_details[key] = _first_detail(receipt)
+            self._add_reason(receipt)
         if receipt.claimed_by is not None:
             self.claimed_by[receipt.claimed_by] += 1
-        event = receipt.event
         if event is None:
             return
         if event.left_out:
             self.adjusted += 1
             self.left_out.update(event.left_out)
-        if receipt.outcome is Outcome.DELIVERED:
-            self.first_event_at = min(self.first_event_at or event.occurred_at, event.occurred_at)
-            self.last_event_at = max(self.last_event_at or event.occurred_at, event.occurred_at)
-        amount = event.revenue
-        if amount is not None:
-            currency = event.params["currency"]
-            if receipt.outcome is Outcome.DELIVERED:
-                self.revenue[currency] = self.revenue.get(currency, Decimal(0)) + amount
-            elif receipt.is_undelivered:
-                affected = self.revenue_by_reason.setdefault(key, {})
-                affected[currency] = affected.get(currency, Decimal(0)) + amount
-            elif receipt.reason == DRY_RUN:
-                self.unsent_revenue[currency] = self.unsent_revenue.get(currency, Decimal(0)) + amount
-            if receipt.claimed_by is not None:
-                self.claimed_revenue[currency] = self.claimed_revenue.get(currency, Decimal(0)) + amount
+        if is_delivered:
+            occurred_at, first, last = event.occurred_at, self.first_event_at, self.last_event_at
+            if first is None or occurred_at < first:
+                self.first_event_at = occurred_at
+            if last is None or occurred_at > last:
+                self.last_event_at = occurred_at
+        if (amount := event.revenue) is None:
+            return
+        currency = event.params["currency"]
+        if is_delivered:
+            self.revenue[currency] = self.revenue.get(currency, _NOTHING) + amount
+        elif receipt.is_undelivered:
+            affected = self.revenue_by_reason.setdefault((_NAMES[outcome], receipt.reason), {})
+            affected[currency] = affected.get(currency, _NOTHING) + amount
+        elif receipt.reason == DRY_RUN:
+            self.unsent_revenue[currency] = self.unsent_revenue.get(currency, _NOTHING) + amount
+        if receipt.claimed_by is not None:
+            self.claimed_revenue[currency] = self.claimed_revenue.get(currency, _NOTHING) + amount
+
+    def _add_reason(self, receipt: Receipt) -> None:
+        key = (_NAMES[receipt.outcome], receipt.reason)
+        self.reasons[key] += 1
+        if receipt.is_undelivered and key not in self.first_details:
+            self.first_details[key] = _first_detail(receipt)
 
     @property
     def settled(self) -> int:
