@@ -10,7 +10,7 @@ from datetime import UTC, datetime, tzinfo
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, get_args
 
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint, Parameter
+from airflow_provider_adjust.s2s.endpoints.endpoint import Endpoint, Parameter, endpoint_named
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events import times, values
 from airflow_provider_adjust.s2s.events.columns import MOST_SHAPES, Columns
@@ -35,6 +35,7 @@ class EventParser:
     """Parses the rows of one delivery.
 
     :param options: how the rows are read.
+    :param endpoint: takes the place of the one that the options name.
     :param ignored: columns that are not sent.
     :param digest_keys: secrets that key every digest of what rows hold, the newest first: the event ids of rows without
         ``id_field``, among others. The older ones recognise what they have made. Without one, digests have no key: who
@@ -46,16 +47,18 @@ class EventParser:
         self,
         options: RowOptions | None = None,
         *,
-        endpoint: Endpoint = EVENT,
+        endpoint: Endpoint | None = None,
         ignored: Sequence[str] = (),
         digest_keys: bytes | Sequence[bytes] = (),
     ) -> None:
         self.options = options = options or RowOptions()
-        self.endpoint = endpoint
+        self.endpoint = endpoint = endpoint or endpoint_named(options.endpoint)
+        _check_event_tokens(options, endpoint)
         self.digest_keys = DigestKeys(digest_keys)
         self._zone: tzinfo = times.load_timezone(options.timezone)
         self._event_tokens = dict(options.event_tokens or {})
-        self._event_id_param = options.event_id_param
+        # Empty text is how a command line says None; an endpoint without callback_params has no place for the id.
+        self._event_id_param = (options.event_id_param or None) if "callback_params" in endpoint.parameters else None
         self._revenue_limit = None if options.max_revenue is None else RevenueLimit(options.max_revenue, endpoint)
         if options.on_bad_optional not in get_args(OnBadOptional):
             raise AdjustConfigurationError(
@@ -73,15 +76,15 @@ class EventParser:
             if not values.is_missing(default):
                 self._defaults[name] = self._default(name, default)
         for event, token in self._event_tokens.items():
-            self._default(endpoint.key or "event_token", token, f"event_tokens[{event!r}]")
+            self._default("event_token", token, f"event_tokens[{event!r}]")
         self._encoded_defaults = [encoded_name(name) + encoded(text) for name, text in self._defaults.items()]
         #: What stands before and after an event's id, where that is the only callback parameter; as it is, and encoded.
-        self._id_entry: tuple[str, str] | None = None
-        key = options.event_id_param
-        if isinstance(key, str) and needs_no_encoding(key) and "callback_params" in endpoint.parameters:
-            self._id_entry = f'{{"{key}":"', '"}'
-            before, after = map(encoded, self._id_entry)
-            self._encoded_id_entry = f"callback_params={before}", after
+        self._around_id = self._encoded_around_id = "", ""
+        self._has_plain_key = self._event_id_param is not None and bool(needs_no_encoding(self._event_id_param))
+        if self._has_plain_key:
+            self._around_id = f'{{"{self._event_id_param}":"', '"}'
+            before, after = map(encoded, self._around_id)
+            self._encoded_around_id = f"callback_params={before}", after
         #: Of the names of events that keep all rules, those of device ids.
         self._device_ids: dict[tuple[str, ...], tuple[str, ...]] = {}
 
@@ -165,9 +168,8 @@ class EventParser:
             elif kind == "time":
                 moments.append(times.read_time(name, value, self._zone))
             elif token := self._event_token_of(value):
-                name = self.endpoint.key or "event_token"
-                named[name] = token
-                parts.append(f"{name}={token}")
+                named["event_token"] = token
+                parts.append(f"event_token={token}")
         # A value of the row takes precedence over the token of its event's name, and that over the defaults.
         params = {**self._defaults, **named, **given}
         occurred_at = self._check_time(moments, now)
@@ -182,24 +184,18 @@ class EventParser:
         if unkeyed_id is not None:
             event_id = self.digest_keys.newest.event_id(unkeyed_id)
         assert event_id is not None  # noqa: S101 - for mypy: an event without an id of its own has the other
+        own_params = None if self._event_id_param is None else params
         if self._event_id_param is not None:
-            parts.append(self._add_event_id(params, event_id))
+            params, part = self._with_event_id(params, event_id, self._event_id_param)
+            parts.append(part)
         # One that was given twice, by the row and by an option, is sent once.
         body = "&".join(parts) if len(parts) == len(params) else form_encoded(params)
         if len(body) > self.endpoint.max_bytes:
             raise InvalidEvent(
                 "too_large", f"the request would have {len(body):,} bytes; Adjust takes {self.endpoint.max_bytes:,}"
             )
-        return Event(
-            params,
-            body,
-            occurred_at,
-            event_id,
-            self._lanes(params, device_ids),
-            tuple(left_out),
-            self.endpoint,
-            unkeyed_id,
-        )
+        lanes = self._lanes(params, device_ids)
+        return Event(params, body, occurred_at, event_id, lanes, tuple(left_out), self.endpoint, unkeyed_id, own_params)
 
     def _normalised(self, normalise: values.Normalise, parameter: Parameter, value: Any) -> str | None:
         try:
@@ -246,8 +242,8 @@ class EventParser:
         if not moments:
             raise InvalidEvent(
                 "missing_created_at",
-                "the row has no created_at or created_at_unix; Adjust would book the time of receipt, and the order "
-                "would be lost",
+                "the row has no created_at or created_at_unix; Adjust would book the time of receipt"
+                f"{', and the order would be lost' if self.endpoint.ordered else ' instead'}",
             )
         # Of two that name the same second, the later one has the fraction that decides the order.
         occurred_at = max(moments)
@@ -259,7 +255,7 @@ class EventParser:
         if max_age is not None and age > max_age:
             raise InvalidEvent(
                 "expired",
-                f"the event is {age.days} days old; Adjust takes none older than {max_age.days}",
+                f"the {self.endpoint.title} is {age.days} days old; Adjust takes none older than {max_age.days}",
                 occurred_at=occurred_at,
             )
         if age >= -self.endpoint.max_ahead:
@@ -270,24 +266,24 @@ class EventParser:
             occurred_at=occurred_at,
         )
 
-    def _add_event_id(self, params: dict[str, str], event_id: str) -> str:
-        """Add the event's id to its callback parameters; return their part of the body."""
-        if self._id_entry is not None and "callback_params" not in params and needs_no_encoding(event_id):
-            before, after = self._id_entry
-            params["callback_params"] = f"{before}{event_id}{after}"
-            encoded_before, encoded_after = self._encoded_id_entry
-            return f"{encoded_before}{event_id}{encoded_after}"
+    def _with_event_id(self, params: dict[str, str], event_id: str, key: str) -> tuple[dict[str, str], str]:
+        """The parameters with the event's id among the callback parameters, and those as a part of the body."""
+        if self._has_plain_key and "callback_params" not in params and needs_no_encoding(event_id):
+            before, after = self._around_id
+            encoded_before, encoded_after = self._encoded_around_id
+            text = f"{before}{event_id}{after}"
+            return {**params, "callback_params": text}, f"{encoded_before}{event_id}{encoded_after}"
         parameter = self.endpoint.parameters["callback_params"]
         sent = params.get("callback_params")
         entries = values.load_object("callback_params", sent) if sent else {}
-        if self._event_id_param in entries:
+        if entries.get(key, event_id) != event_id:
             raise InvalidEvent(
                 "invalid_callback_params",
-                f"callback_params already has the key {self._event_id_param}, which event_id_param is to fill",
+                f"callback_params already has the key {quote(key)}, under which the event id is sent; name another key in "
+                "event_id_param, or None",
             )
-        text = values.flat_object(parameter, {**entries, self._event_id_param: event_id})
-        params["callback_params"] = text
-        return f"callback_params={encoded(text)}"
+        text = values.flat_object(parameter, {**entries, key: event_id})
+        return {**params, "callback_params": text}, f"callback_params={encoded(text)}"
 
     def _check_names(self, params: Mapping[str, str]) -> tuple[str, ...]:
         """Check the rules over several parameters, once for each set of names; return those of the device ids."""
@@ -348,9 +344,21 @@ def _digest(params: Mapping[str, str]) -> str:
     return blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
+def _check_event_tokens(options: RowOptions, endpoint: Endpoint) -> None:
+    """Refuse event tokens where they would not be sent: whoever names one means another endpoint."""
+    if endpoint.has_tokens:
+        return
+    for argument in ("event_token", "event_tokens"):
+        if getattr(options, argument):
+            raise AdjustConfigurationError(
+                f"{argument} cannot be given with endpoint={endpoint.name!r}: {endpoint.title} has no event token; leave it out"
+            )
+
+
 _WHERE_TO_SET = {
     "environment": "set it to production or sandbox in the connection, the operator or the row",
     "app_token": "set it in the connection, the operator or the row",
+    "ad_impressions_count": "select it, or 1 AS ad_impressions_count where a row is one impression",
 }
 _HINTS = {"currency": ", an ISO 4217 code such as USD"}
 
@@ -360,19 +368,22 @@ def check_rules(params: Mapping[str, str], endpoint: Endpoint) -> None:
     if not endpoint.rules.accept(params):
         # The schema library finds what to say; it is far too slow to ask about every event.
         errors = endpoint.validator.iter_errors(params)
-        raise _explain(next(error for error in errors if error.validator in _RULES), params)
+        raise _explain(next(error for error in errors if error.validator in _RULES), params, endpoint)
 
 
 _RULES = frozenset({"required", "anyOf", "dependentRequired", "not"})
 
 
-def _explain(error: ValidationError, params: Mapping[str, str]) -> InvalidEvent:
+def _explain(error: ValidationError, params: Mapping[str, str], endpoint: Endpoint) -> InvalidEvent:
     rule: Any = error.validator_value
     if error.validator == "required":
         name = next(name for name in rule if name not in params)
         where = _WHERE_TO_SET.get(name, "set it in the operator or the row")
-        return InvalidEvent(f"missing_{name}", f"the event has no {name}; {where}")
+        return InvalidEvent(f"missing_{name}", f"the {endpoint.title} has no {name}; {where}")
     if error.validator == "anyOf":
+        names = [name for choice in rule for name in choice["required"]]
+        if endpoint.device_ids.isdisjoint(names):
+            return InvalidEvent(f"missing_{names[0]}", f"the row has no {' and no '.join(names)}; select one of them")
         return InvalidEvent(
             "missing_device_id",
             "the row has no usable device id; give at least one, such as gps_adid, idfa, idfv or adid",
