@@ -1033,7 +1033,7 @@ def test_rows_of_ever_new_shapes_take_no_more_memory(monkeypatch: pytest.MonkeyP
     for names in itertools.permutations(row()):
         assert parser.parse({name: row()[name] for name in names}, now=NOW).params == parse().params
         assert len(parser.columns._shapes) <= 3
-        assert len(parser._device_ids) <= 3
+        assert len(parser._names) <= 3
 
 
 # --- identity ---------------------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from airflow_provider_adjust.s2s.answers.outcome import (
 )
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.errors import CountsMismatch
+from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.redaction import escape, mask_values
 
 #: Characters of an event id and of a detail that are shown. A summary is kept in checkpoints, which are small.
@@ -55,41 +56,39 @@ class DeliverySummary:
 
     def add(self, receipt: Receipt) -> None:
         outcome, event = receipt.outcome, receipt.event
-        is_delivered = outcome is Outcome.DELIVERED
         self.outcomes[_NAMES[outcome]] += 1
         if receipt.reason:
             self._add_reason(receipt)
         if receipt.claimed_by is not None:
-            self.claimed_by[receipt.claimed_by] += 1
+            self._add_claimed(receipt.claimed_by, event)
         if event is None:
             return
         if event.left_out:
             self.adjusted += 1
             self.left_out.update(event.left_out)
-        if is_delivered:
-            occurred_at, first, last = event.occurred_at, self.first_event_at, self.last_event_at
-            if first is None or occurred_at < first:
+        if outcome is Outcome.DELIVERED:
+            occurred_at = event.occurred_at
+            if self.first_event_at is None or occurred_at < self.first_event_at:
                 self.first_event_at = occurred_at
-            if last is None or occurred_at > last:
+            if self.last_event_at is None or occurred_at > self.last_event_at:
                 self.last_event_at = occurred_at
-        if (amount := event.revenue) is None:
-            return
-        currency = event.params["currency"]
-        if is_delivered:
-            self.revenue[currency] = self.revenue.get(currency, _NOTHING) + amount
+            _add_revenue(self.revenue, event)
         elif receipt.is_undelivered:
-            affected = self.revenue_by_reason.setdefault((_NAMES[outcome], receipt.reason), {})
-            affected[currency] = affected.get(currency, _NOTHING) + amount
+            if event.revenue is not None:
+                _add_revenue(self.revenue_by_reason.setdefault((_NAMES[outcome], receipt.reason), {}), event)
         elif receipt.reason == DRY_RUN:
-            self.unsent_revenue[currency] = self.unsent_revenue.get(currency, _NOTHING) + amount
-        if receipt.claimed_by is not None:
-            self.claimed_revenue[currency] = self.claimed_revenue.get(currency, _NOTHING) + amount
+            _add_revenue(self.unsent_revenue, event)
 
     def _add_reason(self, receipt: Receipt) -> None:
         key = (_NAMES[receipt.outcome], receipt.reason)
         self.reasons[key] += 1
         if receipt.is_undelivered and key not in self.first_details:
             self.first_details[key] = _first_detail(receipt)
+
+    def _add_claimed(self, claimed_by: str, event: Event | None) -> None:
+        self.claimed_by[claimed_by] += 1
+        if event is not None:
+            _add_revenue(self.claimed_revenue, event)
 
     @property
     def settled(self) -> int:
@@ -207,6 +206,12 @@ class DeliverySummary:
             "seconds": round(seconds, 3),
             "rejected_path": rejected_path,
         }
+
+
+def _add_revenue(amounts: dict[str, Decimal], event: Event) -> None:
+    if event.revenue is not None:
+        currency = event.params["currency"]
+        amounts[currency] = amounts.get(currency, _NOTHING) + event.revenue
 
 
 def _first_detail(receipt: Receipt) -> str:

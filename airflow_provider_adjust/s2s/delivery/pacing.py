@@ -87,6 +87,10 @@ class Pace:
         """Seconds until the next request may start, as far as rate and pauses go; 0 is now."""
         return max(0.0, self._next_slot - now, self._paused_until - now)
 
+    def may_start(self, now: float) -> bool:
+        """Whether a request may start now, as far as rate and pauses go."""
+        return self._next_slot <= now >= self._paused_until
+
     def sent(self, now: float) -> None:
         if self._interval:
             self._next_slot = max(self._next_slot, now - max(_CATCH_UP, self._interval)) + self._interval

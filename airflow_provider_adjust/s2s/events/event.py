@@ -34,7 +34,7 @@ class Event:
     seconds. ``event_id`` is what logs, ledger and receipts carry; it reveals no device. ``left_out`` names parameters that
     were not sent, because Adjust would not take their value. ``unkeyed_id`` is what the event id was made from with a key,
     where the row has no id of its own; it is never kept. ``own_params`` are the parameters before the event id was added to
-    ``callback_params``; None where it was not.
+    ``callback_params``; None where it was not. ``revenue`` is the amount of money, exactly as it is sent.
     """
 
     params: dict[str, str] = field(repr=False)
@@ -46,6 +46,7 @@ class Event:
     endpoint: Endpoint = field(default=EVENT, repr=False)
     unkeyed_id: str | None = field(default=None, repr=False, compare=False)
     own_params: dict[str, str] | None = field(default=None, repr=False, compare=False)
+    revenue: Decimal | None = field(default=None, repr=False, compare=False)
 
     @property
     def key(self) -> str:
@@ -58,14 +59,6 @@ class Event:
         params = self.params
         app_token, environment = params.get("app_token", ""), params.get("environment", "")
         return app_token, self.endpoint.name, self.key, environment, self.event_id
-
-    @property
-    def revenue(self) -> Decimal | None:
-        """The amount of money, exactly as it is sent."""
-        for name in self.endpoint.amounts:
-            if (amount := self.params.get(name)) is not None:
-                return Decimal(amount)
-        return None
 
 
 #: Tells text that form encoding leaves as it is.

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
 from airflow_provider_adjust.s2s.endpoints.endpoint import Endpoint, Parameter, endpoint_named
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
@@ -29,6 +30,13 @@ if TYPE_CHECKING:
 CountEqual = Callable[[str, datetime], int]
 #: Kinds of columns of which nothing is sent.
 _NOT_SENT = frozenset({"own", "ignored"})
+
+
+class _Names(NamedTuple):
+    """Of an event's parameters, the names of its device ids and of its amount of money."""
+
+    device_ids: tuple[str, ...]
+    amount: str | None
 
 
 class EventParser:
@@ -85,8 +93,8 @@ class EventParser:
             self._around_id = f'{{"{self._event_id_param}":"', '"}'
             before, after = map(encoded, self._around_id)
             self._encoded_around_id = f"callback_params={before}", after
-        #: Of the names of events that keep all rules, those of device ids.
-        self._device_ids: dict[tuple[str, ...], tuple[str, ...]] = {}
+        #: By the names of the parameters of events that keep all rules.
+        self._names: dict[tuple[str, ...], _Names] = {}
 
     @property
     def defaults(self) -> Mapping[str, str]:
@@ -151,12 +159,10 @@ class EventParser:
         named: dict[str, str] = {}
         for column, value in zip(self.columns.of(row), row.values(), strict=True):
             name, kind, parameter, normalise, clean, encoded_name = column
-            if value is None or kind in _NOT_SENT:
-                continue
             if clean is not None and (text := clean(value)) is not None:
                 given[name] = text
                 parts.append(encoded_name + text)
-            elif values.is_missing(value) and not (kind == "money" and values.is_nan(value)):
+            elif value is None or kind in _NOT_SENT or _is_absent(value, kind):
                 continue
             elif normalise is not None:
                 text = self._normalised(normalise, parameter, value)
@@ -176,7 +182,7 @@ class EventParser:
         if moments:
             second = params["created_at_unix"] = str(int(occurred_at.timestamp()))
             parts.append(f"created_at_unix={second}")
-        device_ids = self._check_names(params)
+        device_ids, amount = self._check_names(params)
         if self._revenue_limit:
             self._revenue_limit.check(params)
 
@@ -194,8 +200,18 @@ class EventParser:
             raise InvalidEvent(
                 "too_large", f"the request would have {len(body):,} bytes; Adjust takes {self.endpoint.max_bytes:,}"
             )
-        lanes = self._lanes(params, device_ids)
-        return Event(params, body, occurred_at, event_id, lanes, tuple(left_out), self.endpoint, unkeyed_id, own_params)
+        return Event(
+            params,
+            body,
+            occurred_at,
+            event_id,
+            self._lanes(params, device_ids),
+            tuple(left_out),
+            self.endpoint,
+            unkeyed_id,
+            own_params,
+            None if amount is None else Decimal(params[amount]),
+        )
 
     def _normalised(self, normalise: values.Normalise, parameter: Parameter, value: Any) -> str | None:
         try:
@@ -285,23 +301,28 @@ class EventParser:
         text = values.flat_object(parameter, {**entries, key: event_id})
         return {**params, "callback_params": text}, f"callback_params={encoded(text)}"
 
-    def _check_names(self, params: Mapping[str, str]) -> tuple[str, ...]:
-        """Check the rules over several parameters, once for each set of names; return those of the device ids."""
-        names = tuple(params)
-        device_ids = self._device_ids.get(names)
-        if device_ids is None:
+    def _check_names(self, params: Mapping[str, str]) -> _Names:
+        """Check the rules over several parameters, once for each set of names; return what the names are."""
+        given = tuple(params)
+        names = self._names.get(given)
+        if names is None:
             check_rules(params, self.endpoint)
-            device_ids = tuple(name for name in names if name in self.endpoint.device_ids)
-            if len(self._device_ids) >= MOST_SHAPES:
-                self._device_ids.clear()
-            self._device_ids[names] = device_ids
-        return device_ids
+            names = _Names(
+                tuple(name for name in given if name in self.endpoint.device_ids),
+                next((name for name in self.endpoint.amounts if name in params), None),
+            )
+            if len(self._names) >= MOST_SHAPES:
+                self._names.clear()
+            self._names[given] = names
+        return names
 
     def _lanes(self, params: Mapping[str, str], device_ids: tuple[str, ...]) -> tuple[Lane, ...]:
         endpoint = self.endpoint
         if not endpoint.ordered:
             return ()
         key, app = params.get(endpoint.key, "") if endpoint.key else "", params["app_token"]
+        if len(device_ids) == 1:
+            return (Lane(device_ids[0], params[device_ids[0]], key, app),)
         return tuple([Lane(name, params[name], key, app) for name in device_ids])
 
 
@@ -336,6 +357,11 @@ def _check_is_row(row: Any) -> None:
         raise InvalidEvent(row.reason, row.problem)
     if not isinstance(row, Mapping):
         raise InvalidEvent("not_a_row", f"a row is a mapping of parameter names to values, not a {type(row).__name__}")
+
+
+def _is_absent(value: Any, kind: str) -> bool:
+    """Whether there is no value. An amount that is NaN is one: without it, its event would go without revenue."""
+    return values.is_missing(value) and not (kind == "money" and values.is_nan(value))
 
 
 def _digest(params: Mapping[str, str]) -> str:
