@@ -84,7 +84,7 @@ def event_scopes(engine: sa.Engine, *, app_token: str, environment: str, destina
         scopes.c.destination.in_([destination, ""]),
     )
     with engine.connect() as connection:
-        return {number: key for number, key in connection.execute(query)}
+        return {scope_id: key for scope_id, key in connection.execute(query)}  # noqa: C416 - rows are not pairs for mypy
 
 
 def events_between(

@@ -65,8 +65,8 @@ scopes = sa.Table(
     sa.Column("endpoint", _text(32), nullable=False),
     sa.Column("event_key", _text(64), nullable=False),
     sa.Column("environment", _text(16), nullable=False),
-    sa.Column("event_name", sa.String(250), nullable=False, server_default=""),
-    sa.Column("conn_id", sa.String(250), nullable=False, server_default=""),
+    sa.Column("event_name", _text(250), nullable=False, server_default=""),
+    sa.Column("conn_id", _text(250), nullable=False, server_default=""),
     sa.UniqueConstraint("destination", "app_token", "endpoint", "event_key", "environment", name="uq_adjust_scope"),
 )
 #: The reasons that were ever written, so that an event has a number in place of a text.
@@ -181,7 +181,7 @@ erasures = sa.Table(
     sa.Column("http_status", sa.SmallInteger),
     sa.Column("asked_at", _moment(), nullable=False, index=True),
     sa.Column("answered_at", _moment()),
-    sa.Column("asked_by", sa.String(250), nullable=False),
+    sa.Column("asked_by", _text(250), nullable=False),
     sa.Column("dag_id", _text(250), nullable=False),
     sa.Column("run_id", _text(250), nullable=False),
     sa.Column("task_id", _text(250), nullable=False),
