@@ -96,6 +96,10 @@ class Pace:
         if self._limit:
             self._interval = 1 / (self._limit * part) if part else math.inf
 
+    def may_start(self, now: float) -> bool:
+        """Whether a request may start now, as far as rate and pauses go."""
+        return self._interval != math.inf and self._next_slot <= now >= self._paused_until
+
     def sent(self, now: float) -> None:
         if self._interval:
             self._next_slot = max(self._next_slot, now - max(_CATCH_UP, self._interval)) + self._interval

@@ -114,7 +114,7 @@ class EventPlace(NamedTuple):
 def place_of(event: Event, destination: str) -> EventPlace:
     """Where the record of an event is that goes to the host."""
     params = event.params
-    scope = Scope(destination, params["app_token"], event.endpoint.name, event.key, params["environment"])
+    scope = Scope(destination, params["app_token"], event.endpoint.name, event.key, params.get("environment", ""))
     return EventPlace(scope, event_key(event.event_id))
 
 
