@@ -83,7 +83,8 @@ def destination(route: Route, memory: str) -> str:
     else:
         parts.append(parser.endpoint.title)
     environment = given.get("environment")
-    parts.append(f"environment {environment}" if environment else "the environment that each row names")
+    if "environment" in parser.endpoint.parameters:
+        parts.append(f"environment {environment}" if environment else "the environment that each row names")
     return f"{route.target.url}: {', '.join(parts)}; connection {route.connection}, {memory}"
 
 
