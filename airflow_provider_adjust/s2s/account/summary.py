@@ -42,6 +42,8 @@ class DeliverySummary:
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     adjusted: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    #: Of the adjusted: those that were sent at the time of their lane's last event.
+    at_lane_time: int = 0
     revenue: dict[str, Decimal] = field(default_factory=dict)
     #: Of a dry run: what would be sent.
     unsent_revenue: dict[str, Decimal] = field(default_factory=dict)
@@ -63,15 +65,16 @@ class DeliverySummary:
             self._add_claimed(receipt.claimed_by, event)
         if event is None:
             return
-        if event.left_out:
+        if event.left_out or receipt.sent_at:
             self.adjusted += 1
             self.left_out.update(event.left_out)
+            self.at_lane_time += receipt.sent_at is not None
         if outcome is Outcome.DELIVERED:
-            occurred_at = event.occurred_at
-            if self.first_event_at is None or occurred_at < self.first_event_at:
-                self.first_event_at = occurred_at
-            if self.last_event_at is None or occurred_at > self.last_event_at:
-                self.last_event_at = occurred_at
+            booked_at = receipt.sent_at or event.occurred_at
+            if self.first_event_at is None or booked_at < self.first_event_at:
+                self.first_event_at = booked_at
+            if self.last_event_at is None or booked_at > self.last_event_at:
+                self.last_event_at = booked_at
             _add_revenue(self.revenue, event)
         elif receipt.is_undelivered:
             if event.revenue is not None:
@@ -146,6 +149,7 @@ class DeliverySummary:
             "reasons": [[outcome, reason, count] for (outcome, reason), count in self.reasons.items()],
             "adjusted": self.adjusted,
             "left_out": dict(self.left_out),
+            "at_lane_time": self.at_lane_time,
             "revenue": _as_text(self.revenue),
             "unsent_revenue": _as_text(self.unsent_revenue),
             "revenue_by_reason": [
@@ -173,6 +177,7 @@ class DeliverySummary:
                 (outcome, reason): _as_decimals(amounts) for outcome, reason, amounts in state["revenue_by_reason"]
             },
             # A checkpoint of an earlier version has none of these.
+            at_lane_time=state.get("at_lane_time", 0),
             unsent_revenue=_as_decimals(state.get("unsent_revenue", {})),
             claimed_by=Counter(state.get("claimed_by", {})),
             claimed_revenue=_as_decimals(state.get("claimed_revenue", {})),

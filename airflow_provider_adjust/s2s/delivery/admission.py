@@ -32,6 +32,9 @@ class ClaimStore(Protocol):
         :raises LedgerUnavailable: they are not, and will not be again.
         """
 
+    def rate_share(self) -> float:
+        """The part of the limit of events a second that is this try's, where tasks share one; from 0 to 1."""
+
 
 class Dispatcher:
     """Takes events from the schedule and offers them one at a time.
@@ -65,7 +68,7 @@ class Dispatcher:
 
         Without a claim store only the rows of one second are compared, where they are read.
         """
-        if self._claims is None:
+        if self._claims is None or job.event.endpoint.state is not None:
             return job.position
         return self._unclaimed.setdefault(job.event.identity, job.position)
 
@@ -79,6 +82,10 @@ class Dispatcher:
         :raises LedgerUnavailable: none of this try may go any more.
         """
         return self._claims is None or self._claims.may_send()
+
+    def rate_share(self) -> float:
+        """The part of the limit of events a second that this delivery may use now, from 0 to 1."""
+        return self._claims.rate_share() if self._claims else 1.0
 
     def ask(self) -> None:
         """Claim more events while few are at hand."""

@@ -34,6 +34,8 @@ class Pending:
     lost_answers: int = 0
     #: By the loop: how many events had been settled when this one was first sent.
     settled_before: int = 0
+    #: By the loop: what is sent in place of the event, if that comes too late for its lanes.
+    instead: Event | None = None
     #: By the dispatcher: the ledger knows that it is being sent.
     claimed: bool = False
     #: By the canary: the route, app and event token that it shares with others.
@@ -46,6 +48,11 @@ class Pending:
     @property
     def event(self) -> Event:
         return self.job.event
+
+    @property
+    def sent_event(self) -> Event:
+        """What is sent."""
+        return self.instead or self.job.event
 
     @property
     def position(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from airflow_provider_adjust.s2s.answers.classify import judge
 from airflow_provider_adjust.s2s.answers.outcome import UNRESOLVED, Outcome, Recorded, Verdict
@@ -226,6 +227,7 @@ class Delivery:
 
     def _send(self) -> None:
         now = self._clock()
+        self._pace.share(self._dispatcher.rate_share())
         try:
             self._look_ahead()
             window = self._pace.window if self._may_send else 0
@@ -267,6 +269,9 @@ class Delivery:
             if isinstance(answer, Receipt):
                 self._end_unsent(pending, answer)
             else:
+                if answer.instead:
+                    # It shares its second with the last one of the lane, so the Device API cannot tell the two apart.
+                    pending.instead, pending.job = answer.instead, replace(pending.job, shares_second=True)
                 if answer.sent_before:
                     pending.doubtful = True
                     pending.lost_answers = max(pending.lost_answers, answer.lost_answers)
@@ -283,7 +288,7 @@ class Delivery:
         pending.attempts += 1
         self.in_flight += 1
         self._pace.sent(now)
-        self._transport.submit(pending, self._routes[pending.job.route].target, pending.event.body)
+        self._transport.submit(pending, self._routes[pending.job.route].target, pending.sent_event.body)
 
     def _end_unsent(self, pending: Pending, receipt: Receipt) -> None:
         """The ledger knows how this event ended, or that it must not go now."""
@@ -389,6 +394,7 @@ class Delivery:
                 answer=answer,
                 attempts=pending.attempts,
                 lost_answers=pending.lost_answers,
+                sent_at=pending.instead.occurred_at if pending.instead else None,
             )
         )
 

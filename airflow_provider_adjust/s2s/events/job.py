@@ -33,7 +33,9 @@ class Claim:
     """The ledger's permission to send an event.
 
     ``sent_before``: an earlier claim was never settled, or its answer was lost. ``lost_answers`` counts such requests.
+    ``instead`` is what is sent in place of an event that comes too late for its lanes.
     """
 
     sent_before: bool = False
     lost_answers: int = 0
+    instead: Event | None = None
