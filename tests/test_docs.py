@@ -23,15 +23,17 @@ from airflow_provider_adjust.adjust_api import errors as report_errors
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
 from airflow_provider_adjust.operators.adjust_delivery_digest import AdjustDeliveryDigestOperator
+from airflow_provider_adjust.operators.adjust_forget_devices import AdjustForgetDevicesOperator
 from airflow_provider_adjust.operators.adjust_prune_ledger import AdjustPruneLedgerOperator
 from airflow_provider_adjust.operators.adjust_reconcile import AdjustReconcileOperator
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
+from airflow_provider_adjust.operators.adjust_third_party_sharing import AdjustThirdPartySharingOperator
 from airflow_provider_adjust.s2s import errors
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers import classify as responses
 from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES
 from airflow_provider_adjust.s2s.answers.reasons import REASONS
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import ENDPOINTS
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.sensors.adjust_device_event import AdjustDeviceEventSensor
@@ -89,8 +91,9 @@ def test_the_generated_tables_are_up_to_date(generator: ModuleType) -> None:
 
 
 def test_the_parameters_table_has_every_parameter(generator: ModuleType) -> None:
-    names = re.findall(r"^\| `(\w+)` \|", generator.parameters_table(), re.MULTILINE)
-    assert names == list(EVENT.parameters)
+    for endpoint in ENDPOINTS.values():
+        names = re.findall(r"^\| `(\w+)` \|", generator.parameters_table(endpoint), re.MULTILINE)
+        assert names == list(endpoint.parameters)
 
 
 # -- links ---------------------------------------------------------------------------------------------------------------
@@ -216,7 +219,7 @@ def test_sql_on_the_ledger_runs(ledger_engine: sa.Engine) -> None:
     event |= {"occurred_at": datetime(2026, 5, 1, 12), "revenue": 5, "currency": "USD"}
     orders = {"1001": "in_doubt", "1002": "delivered", "1003": "rejected"}
     statements = ledger_sql()
-    assert len(statements) == 6
+    assert len(statements) == 7
     with ledger_engine.connect() as connection:
         write_deliveries(connection, [event | {"event_id": key, "status": status} for key, status in orders.items()])
         connection.exec_driver_sql(
@@ -224,13 +227,17 @@ def test_sql_on_the_ledger_runs(ledger_engine: sa.Engine) -> None:
         )
         connection.exec_driver_sql("INSERT INTO purchases (order_id) VALUES ('1001'), ('1002'), ('1003'), ('1004')")
         night, in_doubt, missing, call_delivered, forget = (
-            connection.exec_driver_sql(statement) for statement in statements if "autovacuum" not in statement
+            connection.exec_driver_sql(statement)
+            for statement in statements
+            if "autovacuum" not in statement and "adjust_erasure" not in statement
         )
         assert sorted((row[0], row[2]) for row in night) == [("delivered", 1), ("in_doubt", 1), ("rejected", 1)]
         assert [row[0] for row in in_doubt] == ["1001"]
         assert sorted(row[0] for row in missing) == ["1001", "1003", "1004"]
         # The first correction has settled the event, so that the second one does not find it.
         assert (call_delivered.rowcount, forget.rowcount) == (1, 0)
+        [proof] = [each for each in statements if "adjust_erasure" in each]
+        assert connection.exec_driver_sql(proof).all() == []
         if ledger_engine.dialect.name == "postgresql":
             connection.exec_driver_sql(next(each for each in statements if "autovacuum" in each))
 
@@ -323,6 +330,8 @@ OPERATORS: list[tuple[str, Any]] = [
     ("AdjustSendEventsOperator", AdjustSendEventsOperator),
     ("AdjustEventsReadySensor", AdjustEventsReadySensor),
     ("AdjustPruneLedgerOperator", AdjustPruneLedgerOperator),
+    ("AdjustForgetDevicesOperator", AdjustForgetDevicesOperator),
+    ("AdjustThirdPartySharingOperator", AdjustThirdPartySharingOperator),
     ("AdjustEventsReportedSensor", AdjustEventsReportedSensor),
     ("AdjustDeviceEventSensor", AdjustDeviceEventSensor),
     ("Common parameters of the sensors", AdjustWaitingSensor),

@@ -15,6 +15,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 from airflow_provider_adjust.cli.contract_options import CONTRACT_OPTIONS
 from airflow_provider_adjust.cli.erase_options import ERASE_OPTIONS, FILES_PRUNE_OPTIONS, PRUNE_OPTIONS
 from airflow_provider_adjust.cli.query_options import QUERY_OPTIONS
+from airflow_provider_adjust.cli.suppression_options import SUPPRESSION
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.option_arguments import argument_fields
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
@@ -213,6 +214,20 @@ ADJUST = Group(
                     "airflow_provider_adjust.cli.ledger.prune_ledger",
                     tuple(_option(*flags, **settings) for flags, settings in PRUNE_OPTIONS),
                 ),
+            ),
+        ),
+        Group(
+            "suppression",
+            "Devices for which nothing is sent any more: they opted out, or were erased",
+            tuple(
+                Command(
+                    name,
+                    told,
+                    f"airflow_provider_adjust.cli.suppression.{name}",
+                    tuple(_option(*flags, **settings) for flags, settings in options),
+                    audited=changes_something,
+                )
+                for name, told, options, changes_something in SUPPRESSION
             ),
         ),
         Group(

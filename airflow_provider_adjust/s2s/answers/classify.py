@@ -38,6 +38,7 @@ _BY_MESSAGE: tuple[tuple[str, Outcome, str], ...] = (
     ("device not found", Outcome.REJECTED, "device_not_found"),
     ("device is opted out", Outcome.REJECTED, "device_opted_out"),
     ("app token not found", Outcome.HALT, "app_token_not_found"),
+    ("app not found", Outcome.HALT, "app_token_not_found"),
     ("invalid app token", Outcome.HALT, "invalid_app_token"),
     ("invalid event token", Outcome.HALT, "invalid_event_token"),
     ("event token for wrong app", Outcome.HALT, "invalid_event_token"),

@@ -110,6 +110,7 @@ _ROW = (
     ),
     ("missing_event_token", "Row and operator have no event token.", "Set event_token or event_tokens."),
     ("missing_revenue", "A row of ad revenue has no amount.", "Select it as revenue, or leave such rows out."),
+    ("missing_sharing", "The row does not say enable or disable.", "Select it as sharing."),
     ("not_a_row", "The row is not a mapping.", "Give mappings of names to values."),
     ("repeated_event_id", "Another row has this event id.", "Remove the duplicate; a join may have doubled it."),
     ("repeated_parameter", "Two columns give one parameter, or a JSON object has a name twice.", "Keep one."),

@@ -63,7 +63,7 @@ class Dispatcher:
 
         Without a claim store only the rows of one second are compared, where they are read.
         """
-        if self._claims is None:
+        if self._claims is None or job.event.endpoint.state is not None:
             return job.position
         return self._unclaimed.setdefault(job.event.identity, job.position)
 

@@ -78,7 +78,7 @@ class Intake:
         """Jobs as the rows come.
 
         :raises AdjustConfigurationError: none of the first rows has what an option or the connection should have named.
-        :raises StreamOutOfOrder: a row is older than one before it; it was not passed on.
+        :raises StreamOutOfOrder: a row is older than one before it, and its order matters; it was not passed on.
         """
         items = self._unless_all_lack_it(self._in_order(rows), enough=_ENOUGH_ROWS)
         return self._counted(mark_shared_seconds(items) if self._mark_seconds else items)
@@ -94,7 +94,7 @@ class Intake:
         # No row is a local variable here, which a traceback could show.
         taken = (self._take(row, position, count_equal) for position, row in enumerate(rows, start=1))
         for _, item in taken:
-            if isinstance(item, Job):
+            if isinstance(item, Job) and _needs_order(item.event):
                 if latest is not None and item.event.occurred_at < latest.event.occurred_at:
                     raise StreamOutOfOrder(_out_of_order(item, latest))
                 latest = item
@@ -201,6 +201,8 @@ class _EqualEvents:
 
         Events of two event tokens, apps or environments are two, also under one id.
         """
+        if event.endpoint.state is not None:
+            return  # two rows of a device are two choices, one after the other
         self._turn_to(event.occurred_at)
         first = self._positions.setdefault(event.identity, position)
         if first != position:
@@ -226,6 +228,11 @@ def row_digest(row: Any, key: DigestKey = UNKEYED) -> str:
     except VALUE_ERRORS:  # a value that has no text
         content = row_repr(row)
     return key.row(content)
+
+
+def _needs_order(event: Event) -> bool:
+    """Whether Adjust demands an order, or equal rows are told apart by counting those of one second."""
+    return event.endpoint.ordered or event.unkeyed_id is not None
 
 
 def _out_of_order(job: Job, latest: Job) -> str:

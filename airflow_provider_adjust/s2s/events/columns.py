@@ -60,6 +60,8 @@ class Columns:
                 f"extra_params names {quote(wrong[0])}, which is Adjust's {by_lower_case[wrong[0].lower()]} but for its case; "
                 "alias the column, or map it by column_map"
             )
+        if refused := sorted(self._extra & endpoint.not_built.keys()):
+            raise AdjustConfigurationError(f"extra_params names {refused[0]}: {endpoint.not_built[refused[0]]}")
         self._has_event_names = bool(options.event_tokens)
         self._ignored = frozenset(options.ignored_columns)
         self._ignores_unknown = EVERY_UNKNOWN in self._ignored
@@ -130,6 +132,8 @@ class Columns:
         name = self._names.get(column, column)
         if not isinstance(name, str):
             raise InvalidEvent("unknown_parameter", f"a column is named by a {type(name).__name__}; names are text")
+        if (why := self._endpoint.not_built.get(name)) is not None:
+            raise InvalidEvent("unknown_parameter", f"{name}: {why}")
         raise InvalidEvent("unknown_parameter", _did_you_mean(name[:LONGEST_NAME], self._endpoint))
 
     def find(self, column: Any, *, has_adjusts_names: bool = False) -> Column | None:

@@ -52,6 +52,11 @@ class EventParser:
         self.options = options = options or RowOptions()
         self.endpoint = endpoint = endpoint or endpoint_named(options.endpoint)
         _check_event_tokens(options, endpoint)
+        if endpoint.state is not None and options.id_columns:
+            raise AdjustConfigurationError(
+                f"id_field cannot be given with endpoint={endpoint.name!r}: a later row of a device replaces the earlier one, so "
+                "the device is what counts; leave it out"
+            )
         self.digest_keys = DigestKeys(digest_keys)
         self._zone: tzinfo = times.load_timezone(options.timezone)
         self._event_tokens = dict(options.event_tokens or {})
@@ -185,6 +190,12 @@ class EventParser:
         count_equal: CountEqual | None,
     ) -> str | None:
         """What the id of an event is made from with a key; None where the row has an id of its own."""
+        if self.endpoint.state is not None:
+            # By the first of its ids in the order of the schema: with more of them beside it, it is the same device.
+            name = next(
+                name for name in self.endpoint.parameters if name in self.endpoint.device_ids and name in params
+            )
+            return _digest({name: params[name]})
         if event_id is None:
             digest = _digest(params)
             equal_before = count_equal(digest, occurred_at) if count_equal else 0

@@ -68,6 +68,10 @@ class Decisions:
         self, job: Job, record: Any, holder: Holder, reason: str, content: Content, key: DigestKey
     ) -> Claim | Receipt:
         status = STATUSES[record.status]
+        if job.event.endpoint.state is not None and not (
+            record.try_id == self.try_id and record.position == job.position
+        ):
+            return self._decide_state(job, status, holder, content)
         if record.try_id == self.try_id:
             if record.position != job.position:
                 return repeated(job, record.position)
@@ -116,6 +120,16 @@ class Decisions:
         if self.on_in_doubt == "resend" and lost_answers > self.max_resends:
             return receipt_for(job, *TOO_MANY_RESENDS, lost_answers=lost_answers)
         return Claim(sent_before=True, lost_answers=lost_answers)
+
+    def _decide_state(self, job: Job, status: str, holder: Holder, content: Content) -> Claim | Receipt:
+        """The last row of a device counts, so one that says what Adjust has is not sent, and any other is, also again."""
+        if status == SENDING and holder.is_alive:
+            return receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {holder}")
+        if status == Outcome.DELIVERED.value and content is Content.SAME:
+            return receipt_for(
+                job, Outcome.SKIPPED, "delivered_before", "Adjust has been told this of the device before"
+            )
+        return Claim()
 
     def _claimed(self, receipt: Receipt, holder: Holder) -> Receipt:
         """The receipt with the DAG that has the event, if that is another one."""

@@ -345,7 +345,7 @@ class Ledger:
             params["app_token"],
             event.endpoint.name,
             event.key,
-            params["environment"],
+            params.get("environment", ""),
         )
         return _Place(scope, event_key(event.event_id))
 

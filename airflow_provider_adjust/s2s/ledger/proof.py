@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from airflow_provider_adjust.s2s.ledger.schema import (
     scopes,
     totals,
     tries,
+    verdicts,
 )
 from airflow_provider_adjust.s2s.ledger.statements import (
     delete,
@@ -36,7 +37,7 @@ from airflow_provider_adjust.s2s.ledger.statements import (
     retry_on_conflict,
     update,
 )
-from airflow_provider_adjust.s2s.ledger.tries import TotalKey, holders
+from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId, TotalKey, holders
 
 #: Events that one transaction settles or reads; no sending task waits long for it.
 BATCH_SIZE = 1000
@@ -55,9 +56,9 @@ class Doubt(NamedTuple):
 
 
 class LedgerEvent(NamedTuple):
-    """An event of the ledger. ``settled_at`` is when its try ended or was last seen; ``is_live``: its try still runs.
+    """An event of the ledger, which was sent between ``sent_from`` and ``settled_at``.
 
-    ``is_erased``: all but its id was erased.
+    ``is_live``: its try still runs. ``is_erased``: all but its id was erased.
     """
 
     scope_id: int
@@ -67,6 +68,7 @@ class LedgerEvent(NamedTuple):
     currency: str | None
     status: int
     try_id: int
+    sent_from: datetime
     settled_at: datetime
     is_live: bool
     is_erased: bool
@@ -84,7 +86,7 @@ def event_scopes(engine: sa.Engine, *, app_token: str, environment: str, destina
         scopes.c.destination.in_([destination, ""]),
     )
     with engine.connect() as connection:
-        return {scope_id: key for scope_id, key in connection.execute(query)}  # noqa: C416 - rows are not pairs for mypy
+        return {row.id: row.event_key for row in connection.execute(query)}
 
 
 def events_between(
@@ -120,6 +122,8 @@ def events_with_ids(
 
 
 def _events_with_tries(connection: sa.Connection) -> sa.Select[Any]:
+    # With more lost answers than its own try can account for, an earlier try may have sent it at any time since it happened.
+    is_first = _columns.lost_answers <= sa.case((_columns.status == _SENDING, 0), else_=1)
     is_live = sa.and_(tries.c.ended_at.is_(None), tries.c.lease_until > database_now(connection))
     return (
         sa.select(
@@ -130,6 +134,7 @@ def _events_with_tries(connection: sa.Connection) -> sa.Select[Any]:
             _columns.currency,
             _columns.status,
             _columns.try_id,
+            sa.case((is_first, tries.c.started_at), else_=_columns.occurred_at),
             sa.func.coalesce(tries.c.ended_at, tries.c.heartbeat_at),
             is_live,
             sa.func.coalesce(reasons.c.code == ERASED, sa.false()),
@@ -165,7 +170,7 @@ def _resolve_batch(connection: sa.Connection, batch: Sequence[Doubt], outcome: O
     ended = {
         number for number, each in holders(connection, {doubt.try_id for doubt in batch}).items() if not each.is_alive
     }
-    codes = dict(connection.execute(sa.select(reasons.c.id, reasons.c.code)).tuples().all())
+    codes = {row.id: row.code for row in connection.execute(sa.select(reasons))}
     reason = SEEN_IN_EXPORT if outcome is Outcome.DELIVERED else MISSING_IN_EXPORT
     delivered = {"status": STATUS_NUMBERS[Outcome.DELIVERED.value], "reason": reason_number(connection, reason)}
     by_scope: dict[int, dict[str, Doubt]] = defaultdict(dict)
@@ -220,3 +225,32 @@ def _add(connection: sa.Connection, try_id: int, key: TotalKey, count: int, reve
         values["revenue"] = sa.func.coalesce(totals.c.revenue, 0) + count * revenue
     where = (totals.c.try_id == try_id, *is_it, totals.c.events + count >= 0)
     return connection.execute(sa.update(totals).where(*where).values(values)).rowcount > 0
+
+
+class VerdictRow(NamedTuple):
+    """A comparison with Adjust for one scope, UTC day and currency, as the page shows it."""
+
+    scope_id: int
+    day: date
+    currency: str
+    verdict: str
+    sent_events: int
+    sent_revenue: Decimal
+    seen_events: int
+    seen_revenue: Decimal
+
+
+def write_verdicts(engine: sa.Engine, rows: Sequence[VerdictRow], *, source: str, task: TaskInstanceId) -> None:
+    """Write the last comparison of a source, in the place of the one before."""
+    by_task = {"dag_id": task.dag_id, "run_id": task.run_id, "task_id": task.task_id}
+
+    def work() -> None:
+        with engine.begin() as connection:
+            now = database_now(connection)
+            for row in rows:
+                place = {"scope_id": row.scope_id, "day": row.day, "currency": row.currency, "source": source}
+                is_it = [verdicts.c[name] == value for name, value in place.items()]
+                connection.execute(sa.delete(verdicts).where(*is_it))
+                connection.execute(verdicts.insert().values(**row._asdict(), source=source, checked_at=now, **by_task))
+
+    retry_on_conflict(work)
