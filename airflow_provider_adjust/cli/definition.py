@@ -96,6 +96,8 @@ def _argument(field: Field[Any], hint: Any) -> Option:
     hinted = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
     if literal := next((each for each in hinted if get_origin(each) is Literal), None):
         settings |= {"choices": get_args(literal), "default": field.default}
+    elif hint is bool:
+        settings["action"] = "store_true"
     else:
         settings["metavar"] = field.metadata["metavar"]
         kinds = {get_origin(each) or each for each in hinted}

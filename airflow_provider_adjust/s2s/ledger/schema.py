@@ -108,6 +108,7 @@ tries = sa.Table(
     sa.Column("rate_group", _text(64), nullable=False, server_default=""),
     sa.Index("ix_adjust_try_run", "dag_id", "run_id"),
     sa.Index("ix_adjust_try_started", "started_at"),
+    sa.Index("ix_adjust_try_rate_group", "rate_group", "ended_at"),
 )
 #: The counts of a try, every outcome included. ``day`` is the UTC day on which the events happened; a row that could not
 #: be read has neither day nor scope. ``number`` counts a try's rows.
