@@ -44,6 +44,8 @@ def get_provider_info() -> dict[str, Any]:
                 "python-modules": [
                     "airflow_provider_adjust.operators.adjust_send_events",
                     "airflow_provider_adjust.operators.adjust_prune_ledger",
+                    "airflow_provider_adjust.operators.adjust_forget_devices",
+                    "airflow_provider_adjust.operators.adjust_third_party_sharing",
                     "airflow_provider_adjust.operators.adjust_reconcile",
                     "airflow_provider_adjust.operators.adjust_reconcile_exports",
                     "airflow_provider_adjust.operators.adjust_delivery_digest",
