@@ -34,7 +34,8 @@ def prune(
     """Delete settled events that happened before that; return how many.
 
     Adjust takes no event older than 58 days, so what is older cannot be sent twice. Events in doubt stay, unless they were
-    erased so long ago. Totals and verdicts of days as old go, too, and tries that began before that and have neither events nor totals left.
+    erased so long ago. Totals and verdicts of days as old go, too, and tries that began before that and have neither events
+    nor totals left.
 
     :param batch_size: events that one transaction deletes.
     :param is_stopped: asked before each batch. What is deleted by then stays so, and the rest goes another time.
