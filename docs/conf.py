@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
+from bs4 import BeautifulSoup
 from sphinx.application import Sphinx
 
 from airflow_provider_adjust import __version__
@@ -24,6 +26,9 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx_copybutton"]
 html_theme = "furo"
 html_title = f"{project} {release}"
 html_favicon = "images/favicon.svg"
+html_static_path = ["static"]
+html_css_files = ["site.css"]
+html_domain_indices = False
 
 # The anchors that GitHub gives to headings, so that a link works in both places.
 myst_heading_anchors = 4
@@ -75,6 +80,23 @@ def show_dark_pictures(app: Sphinx, docname: str, source: list[str]) -> None:
     source[0] = _LIGHT.sub(both, source[0])
 
 
+def make_it_accessible(app: Sphinx, pagename: str, template: str, context: dict[str, Any], doctree: object) -> None:
+    """Let the keyboard scroll what is wide, name the column in each cell for phones, and say how deep the menu's heads are."""
+    if "body" not in context:
+        return
+    body = BeautifulSoup(context["body"], "html.parser")
+    for wide in body.select("pre, div.table-wrapper"):
+        wide["tabindex"] = "0"
+    for table in body.select("table.docutils"):
+        heads = [head.get_text(" ", strip=True) for head in table.select("thead th")]
+        for row in table.select("tbody tr"):
+            for head, cell in list(zip(heads, row.find_all("td"), strict=False))[1:]:
+                cell["data-label"] = head
+    context["body"] = str(body)
+    if menu := context.get("furo_navigation_tree"):
+        context["furo_navigation_tree"] = menu.replace('role="heading"', 'role="heading" aria-level="2"')
+
+
 def write_llms_txt(app: Sphinx, error: Exception | None) -> None:
     """Write the list of pages for readers that are programs, as llmstxt.org has it: the index with links to the sources."""
     if error is not None or app.builder.name != "html":
@@ -93,4 +115,6 @@ def write_llms_txt(app: Sphinx, error: Exception | None) -> None:
 def setup(app: Sphinx) -> None:
     app.connect("source-read", make_it_a_site)
     app.connect("source-read", show_dark_pictures)
+    # After the theme has made its menu.
+    app.connect("html-page-context", make_it_accessible, priority=900)
     app.connect("build-finished", write_llms_txt)

@@ -43,7 +43,7 @@ def nightly_delivery(name: str, warehouse: Warehouse) -> None:
         # Two runs at once could send a device's events out of order.
         max_active_runs=1,
         default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
-        tags=["adjust"],
+        tags=["adjust", "sources"],
     )
     def adjust_from_warehouse() -> None:
         SqlToAdjustOperator(

@@ -143,12 +143,14 @@ events = sa.Table(
     sa.Column("revenue", sa.Numeric(38, 10)),
 )
 #: The devices for which nothing is sent any more: they opted out, or were erased. ``device`` is a digest of the kind of id
-#: and the id, made with the key that ``digest_key`` names; the id itself is nowhere. ``app_token`` is the app for which it
-#: holds.
+#: and the id, made with the key that ``digest_key`` names; the id itself is nowhere. It holds for the app and environment;
+#: ``destination`` is empty for Adjust, by whichever host it is reached, and the host of a stand-in on this machine.
 suppressions = sa.Table(
     "adjust_suppression",
     metadata,
     sa.Column("app_token", _text(64), primary_key=True),
+    sa.Column("environment", _text(16), primary_key=True),
+    sa.Column("destination", _text(64), primary_key=True),
     sa.Column("device", _text(64), primary_key=True),
     sa.Column("digest_key", _text(16), nullable=False),
     sa.Column("reason", _text(64), nullable=False),
@@ -248,7 +250,8 @@ deliveries = sa.Table(
 )
 _VIEW = """
 CREATE VIEW adjust_delivery AS
-SELECT s.destination, s.app_token, s.endpoint, s.event_key AS event_token, s.environment, e.event_id,
+SELECT s.destination, s.app_token, s.endpoint,
+  CASE s.endpoint WHEN 'event' THEN s.event_key ELSE '' END AS event_token, s.environment, e.event_id,
   CASE e.status WHEN 1 THEN 'delivered' WHEN 2 THEN 'duplicate' WHEN 3 THEN 'rejected' WHEN 4 THEN 'in_doubt'
     ELSE CASE WHEN t.ended_at IS NULL AND t.lease_until >= {now} THEN 'sending' ELSE 'in_doubt' END END AS status,
   COALESCE(r.code, '') AS reason, e.http_status, e.occurred_at, e.revenue, e.currency,

@@ -94,7 +94,7 @@ class _Exchange:
             return
         way = request_settings(session, target)
         handle = self.handle
-        handle.setopt(pycurl.URL, target.url)
+        handle.setopt(pycurl.URL, target.address)
         # Without the last one libcurl asks before it sends a large body, which costs a round trip.
         handle.setopt(pycurl.HTTPHEADER, [*(f"{name}: {value}" for name, value in way.headers.items()), "Expect:"])
         # The delivery sends its first event alone, so by the second it is known whether a connection takes many.
