@@ -8,6 +8,8 @@ from __future__ import annotations
 
 #: The path below Airflow's own at which the API server serves the page.
 PREFIX = "/adjust"
+#: The tab of a run, by the name that it has in the addresses of Airflow's UI.
+RUN_TAB = "adjust-deliveries-of-dag-run"
 SECTION, OPTION = "adjust", "ledger_conn_ids"
 RESEND_OPTION, RESEND_DAG = "resend_dag_id", "adjust_resend_rejected"
 

@@ -62,13 +62,14 @@ def events(
     filters: Filters,
     now: datetime,
     *,
-    size: int = PAGE_SIZE,
+    size: int | None = None,
     counted: bool = True,
 ) -> Page[EventRow]:
     """One page of the events.
 
     :param counted: count how many there are in all.
     """
+    size = PAGE_SIZE if size is None else size
     rows = _matching(dag_ids, filters, now)
     query = rows.add_columns(
         scopes.c.app_token,

@@ -72,6 +72,11 @@ class Night:
     is_paused: bool = False
 
     @property
+    def was_not_read(self) -> bool:
+        """Whether it ended badly before a row was read, so that nobody knows how many are missing."""
+        return self.verdict in {"failed", "killed"} and not self.missing and not self.delivered
+
+    @property
     def missing_events(self) -> int:
         return sum(each.events for each in self.missing)
 

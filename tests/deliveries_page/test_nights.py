@@ -3,93 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 from deliveries_page.conftest import Visit
+from deliveries_page.made_nights import BEFORE, NIGHT, NOW, make_scopes, record_try
 
 from airflow_provider_adjust.deliveries_page.nights import last_nights
-from airflow_provider_adjust.s2s.ledger.schema import events, reasons, scopes, totals, tries
-
-NOW = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
-NIGHT, BEFORE = "scheduled__2026-11-27T00:00:00+00:00", "scheduled__2026-11-26T00:00:00+00:00"
-#: Outcome, reason, events, revenue in USD.
-Counts = Iterable[tuple[str, str, int, str | None]]
-SCOPES = {"production": 1, "sandbox": 2}
+from airflow_provider_adjust.s2s.ledger.schema import events, reasons
 
 
 @pytest.fixture(autouse=True)
 def two_environments(shown_ledger: sa.Engine) -> None:
-    with shown_ledger.begin() as connection:
-        for environment, number in SCOPES.items():
-            connection.execute(
-                scopes.insert().values(
-                    id=number,
-                    destination="s2s.adjust.com",
-                    app_token="4w565xzmb54d",
-                    endpoint="event",
-                    event_key="f0ob4r",
-                    environment=environment,
-                )
-            )
-
-
-def record_try(
-    engine: sa.Engine,
-    dag_id: str,
-    counts: Counts = (),
-    *,
-    run_id: str = NIGHT,
-    state: str = "success",
-    hours_ago: float = 5,
-    environment: str = "production",
-    is_latest: bool = True,
-    dies: bool = False,
-    **values: Any,
-) -> int:
-    """A try of the task ``send`` that ended, is running or was killed; return its number."""
-    began = NOW - timedelta(hours=hours_ago)
-    is_open = state == "running"
-    counts = list(counts)
-    with engine.begin() as connection:
-        number: int = connection.execute(
-            tries.insert().values(
-                dag_id=dag_id,
-                run_id=run_id,
-                task_id="send",
-                map_index=-1,
-                try_number=1,
-                state=state,
-                is_latest=is_latest,
-                started_at=began,
-                heartbeat_at=began,
-                lease_until=NOW + timedelta(hours=-1 if dies else 1),
-                ended_at=None if is_open else began + timedelta(minutes=2),
-                read=sum(each[2] for each in counts),
-                error=values.get("error", ""),
-                rejected_path=values.get("rejected_path", ""),
-                environment=environment,
-            )
-        ).inserted_primary_key[0]  # type: ignore[index]
-        for place, (outcome, reason, count, revenue) in enumerate(counts):
-            is_read = outcome != "invalid"
-            connection.execute(
-                totals.insert().values(
-                    try_id=number,
-                    number=place,
-                    scope_id=SCOPES[environment] if is_read else None,
-                    day=began.date() if is_read else None,
-                    outcome=outcome,
-                    reason=reason,
-                    currency=revenue and "USD",
-                    events=count,
-                    revenue=revenue,
-                )
-            )
-    return number
+    make_scopes(shown_ledger)
 
 
 def verdicts(engine: sa.Engine, *dag_ids: str) -> list[tuple[str, str, str]]:
@@ -194,18 +121,18 @@ def test_the_page_opens_with_the_last_night_of_production(shown_ledger: sa.Engin
     )
     record_try(shown_ledger, dag_id, [("delivered", "", 99, "424242.00")], environment="sandbox")
     page = visit("ada", "").text
-    table = page.split('id="nights"')[1].split("</table>")[0]
-    told = text_of(table)
-    assert "shop_purchases Partly arrived" in told
-    assert "438 15,139.86 USD" in told
-    assert "7 events , 1,120.50 USD" in told
-    assert "device_not_found" in told
-    assert "check environment and app token" in told.lower()
+    section = page.split('<section id="nights"')[1].split("</section>")[0]
+    told = text_of(section)
+    assert "Partly arrived shop_purchases" in told
+    assert "Delivered 438 15,139.86 USD" in told
+    assert "Not delivered 7 1,120.50 USD" in told
+    assert "7 rejected , 1,120.50 USD : device_not_found" in told
+    assert "Check environment and app token" in told
     assert re.search("[45] h ago", told)
-    assert "s3://bucket/&lt;night&gt;.jsonl" in table
+    assert "s3://bucket/&lt;night&gt;.jsonl" in section
     # Sandbox and production are never added up.
     assert "424,242.00" not in page
     assert "424,242.00" in visit("ada", "?environment=sandbox").text
-    assert 'aria-current="true">production' in page
+    assert "<option selected>production</option>" in page
     # Nothing of a night is shown to who may not read the DAG.
     assert "438" not in visit("eve", "").text
