@@ -116,7 +116,8 @@ def events(
         )
         for each in of_dags(dag_ids, found[:size])
     ]
-    total = number_of(connection, rows) if counted else 0
+    is_last = len(found) <= size
+    total = before + len(items) if is_last else number_of(connection, rows) if counted else 0
     return Page(items, _after(found, place, passed, before, size), before + 1, total)
 
 
