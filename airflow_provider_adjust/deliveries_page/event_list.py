@@ -22,7 +22,7 @@ from airflow_provider_adjust.deliveries_page.queries import (
     selected,
 )
 from airflow_provider_adjust.s2s.answers.reasons import Reason, reason_of
-from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, STATUSES, reasons, scopes, tries
+from airflow_provider_adjust.s2s.ledger.schema import SHOWN_KEY, STATUS_NUMBERS, STATUSES, reasons, scopes, tries
 from airflow_provider_adjust.s2s.ledger.schema import events as event_table
 
 _event = event_table.c
@@ -74,7 +74,7 @@ def events(
     query = rows.add_columns(
         scopes.c.app_token,
         scopes.c.conn_id,
-        scopes.c.event_key,
+        SHOWN_KEY.label("shown_key"),
         scopes.c.event_name,
         scopes.c.environment,
         _event.event_id,
@@ -99,7 +99,7 @@ def events(
             occurred_at=each.occurred_at,
             app_token=each.app_token,
             conn_id=each.conn_id,
-            event_token=each.event_key,
+            event_token=each.shown_key,
             event_name=each.event_name,
             environment=each.environment,
             event_id=each.event_id,

@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from airflow_provider_adjust.deliveries_page.filters import Filters
-from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events, scopes, totals, tries, verdicts
+from airflow_provider_adjust.s2s.ledger.schema import SHOWN_KEY, STATUS_NUMBERS, events, scopes, totals, tries, verdicts
 from airflow_provider_adjust.s2s.ledger.tries import LOST, RUNNING
 
 PAGE_SIZE = 50
@@ -115,7 +115,7 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
     kind = (
         sa.func.coalesce(scopes.c.app_token, "").label("app_token"),
         ENVIRONMENT.label("shown_environment"),
-        sa.func.coalesce(scopes.c.event_key, "").label("event_key"),
+        sa.func.coalesce(SHOWN_KEY, "").label("shown_key"),
     )
     names = [sa.func.coalesce(sa.func.max(scopes.c[name]), "").label(name) for name in ("event_name", "conn_id")]
     query = (
@@ -138,12 +138,12 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
             "shown_day",
             "app_token",
             "shown_environment",
-            "event_key",
+            "shown_key",
             "shown_status",
             totals.c.reason,
             totals.c.currency,
         )
-        .order_by(sa.desc("shown_day"), "app_token", "shown_environment", "event_key")
+        .order_by(sa.desc("shown_day"), "app_token", "shown_environment", "shown_key")
         .limit(MAX_COUNTS)
     )
     if filters.status is not None:
@@ -157,7 +157,7 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
             day=_as_date(each.shown_day),
             app_token=each.app_token,
             environment=each.shown_environment,
-            event_token=each.event_key,
+            event_token=each.shown_key,
             status=each.shown_status,
             reason=each.reason,
             events=int(each.events),
@@ -177,11 +177,12 @@ def unsettled(connection: sa.Connection, dag_ids: Collection[str], filters: Filt
     e = events.c
     day = sa.func.date(e.occurred_at, type_=sa.Date)
     status = sa.case((is_alive(now), "sending"), else_="in_doubt")
-    kind = (scopes.c.app_token, scopes.c.event_key, scopes.c.event_name, scopes.c.conn_id)
+    kind = (scopes.c.app_token, scopes.c.event_name, scopes.c.conn_id)
     query = (
         sa.select(
             day.label("shown_day"),
             *kind,
+            SHOWN_KEY.label("shown_key"),
             scopes.c.environment.label("shown_environment"),
             status.label("shown_status"),
             sa.literal_column("''").label("reason"),
@@ -198,7 +199,7 @@ def unsettled(connection: sa.Connection, dag_ids: Collection[str], filters: Filt
             e.status == STATUS_NUMBERS["sending"],
             *conditions(dag_ids, filters, day),
         )
-        .group_by("shown_day", *kind, scopes.c.environment, "shown_status", e.currency, *TASK)
+        .group_by("shown_day", "shown_key", *kind, scopes.c.environment, "shown_status", e.currency, *TASK)
     )
     return [each for each in of_dags(dag_ids, connection.execute(query)) if filters.status in {None, each.shown_status}]
 
@@ -267,7 +268,7 @@ def of_kind(filters: Filters) -> Iterable[sa.ColumnElement[bool]]:
     if filters.app_token is not None:
         yield scopes.c.app_token == filters.app_token
     if filters.event_token is not None:
-        yield scopes.c.event_key == filters.event_token
+        yield filters.event_token == SHOWN_KEY
     if filters.environment is not None:
         yield is_in(ENVIRONMENT, filters.environment)
 
