@@ -1,6 +1,6 @@
 """The faster transport: libcurl's multi interface, all requests in one thread, HTTP/2 where the server speaks it.
 
-Needs the extra ``curl``. Proxies, certificates and headers are those that requests would use.
+Needs pycurl. Proxies, certificates and headers are those that requests would use.
 """
 
 from __future__ import annotations
