@@ -127,6 +127,15 @@ EXTRA_FIELDS: Final = (
         secret=True,
     ),
     ExtraField(
+        name="endpoints",
+        label="Endpoints to test",
+        description=(
+            "What the connection test asks, with commas between them (event, ad_revenue): each needs its scope of the S2S "
+            "security token, and Adjust enforces tokens for each on its own; if it is empty, the test asks event."
+        ),
+        placeholder="event, ad_revenue",
+    ),
+    ExtraField(
         name="connect_timeout",
         label="Connect timeout (seconds)",
         description="How long to wait, in whole seconds, until Adjust accepts a connection.",

@@ -25,6 +25,7 @@ from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.sender import Sender
+from airflow_provider_adjust.s2s.endpoints.endpoint import endpoint_named
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, DeliveryIncomplete
 from airflow_provider_adjust.s2s.events.first_contact import near_money
 from airflow_provider_adjust.s2s.events.job import Job
@@ -250,7 +251,7 @@ def left_out_lines(names: Sequence[str], options: RowOptions) -> Iterator[tuple[
         more = f" and {len(names) - _MOST_COLUMNS:,} more" if len(names) > _MOST_COLUMNS else ""
         yield logging.INFO, f"Columns that are not sent, by ignore_columns: {shown}{more}"
     if EVERY_UNKNOWN in options.ignored_columns:
-        for name, parameter in near_money(names).items():
+        for name, parameter in near_money(names, endpoint_named(options.endpoint)).items():
             yield (
                 logging.WARNING,
                 f"The column {quote(name)} is not sent, since ignore_columns is *; if it is {parameter}, name it in "

@@ -13,7 +13,7 @@ from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook
 
 from airflow_provider_adjust.airflow_versions import AirflowException
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import endpoint_named
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.times import load_timezone
@@ -64,7 +64,7 @@ def sql_hook(sql_conn_id: str, hook_params: Mapping[str, Any] | None, *, argumen
 
 def known_names(options: RowOptions, route_by: str | None = None) -> tuple[Collection[str], Collection[str]]:
     """The names that a sending task knows: those that its arguments give to columns, and then Adjust's."""
-    return options.column_names | {*filter(None, [route_by])}, EVENT.parameters.keys()
+    return options.column_names | {*filter(None, [route_by])}, endpoint_named(options.endpoint).parameters.keys()
 
 
 @contextmanager

@@ -23,7 +23,7 @@ ADJUST_PURCHASES = Asset("adjust_purchases", uri="adjust://4w565xzmb54d/f0ob4r")
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    tags=["adjust"],
+    tags=["adjust", "sources"],
 )
 def adjust_load_purchases() -> None:
     @task(outlets=[WAREHOUSE_PURCHASES])
@@ -46,7 +46,7 @@ def adjust_load_purchases() -> None:
         "start": Param(None, type=["null", "string"], format="date-time", title="From (only for a run by hand)"),
         "end": Param(None, type=["null", "string"], format="date-time", title="To (only for a run by hand)"),
     },
-    tags=["adjust"],
+    tags=["adjust", "sources"],
 )
 def adjust_asset_scheduled() -> None:
     @task(multiple_outputs=True, retries=0)
@@ -65,7 +65,6 @@ def adjust_asset_scheduled() -> None:
         sql="sql/purchases_window.sql",
         event_token="f0ob4r",
         id_field="order_id",
-        event_id_param="event_id",
         # No depends_on_past: a run that an asset triggers has no date, and so no past. Clear one that failed before the next.
         # A load that is done again triggers a run again; the ledger keeps it from sending again.
         ledger_conn_id="adjust_ledger",

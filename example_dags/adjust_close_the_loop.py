@@ -25,7 +25,7 @@ from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
     # Two runs at once could send a device's events out of order.
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
-    tags=["adjust"],
+    tags=["adjust", "proof"],
 )
 def adjust_close_the_loop() -> None:
     wait_for_purchases = AdjustEventsReadySensor(
@@ -43,7 +43,6 @@ def adjust_close_the_loop() -> None:
         event_token="f0ob4r",
         depends_on_past=True,
         id_field="order_id",
-        event_id_param="event_id",
         max_rejected=0.05,
         ledger_conn_id="adjust_ledger",
     )

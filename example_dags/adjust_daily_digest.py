@@ -19,7 +19,7 @@ from airflow_provider_adjust.operators.adjust_delivery_digest import AdjustDeliv
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
-    tags=["adjust"],
+    tags=["adjust", "people"],
 )
 def adjust_daily_digest() -> None:
     AdjustDeliveryDigestOperator(

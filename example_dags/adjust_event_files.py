@@ -24,7 +24,7 @@ EVENTS_FILE = "events/{{ run_id }}.jsonl"
     # Two runs at once could send a device's events out of order.
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
-    tags=["adjust"],
+    tags=["adjust", "sources"],
 )
 def adjust_event_files() -> None:
     @task

@@ -22,7 +22,7 @@ from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEvent
         "event": Param("purchase", enum=["purchase", "subscription"], title="Which event"),
         "environment": Param("sandbox", enum=["production", "sandbox"], title="Where it counts"),
     },
-    tags=["adjust"],
+    tags=["adjust", "sources"],
 )
 def adjust_events_from_xcom() -> None:
     # What a task returns is logged unless it says otherwise, and a device id belongs in no log.

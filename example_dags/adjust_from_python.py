@@ -23,7 +23,7 @@ from airflow_provider_adjust.files.private import open_private
     # Two runs at once could send a device's events out of order.
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
-    tags=["adjust"],
+    tags=["adjust", "sources"],
 )
 def adjust_from_python() -> None:
     @task

@@ -1,7 +1,7 @@
 """The same nightly delivery from six kinds of warehouse: only the connection differs, and what its hook has to be told.
 
 Each DAG needs ``adjust_default`` and the connection that its warehouse has by default, such as ``snowflake_default``;
-docs/warehouses.md shows one of each. Keep the one that is yours.
+docs/guides/warehouses.md shows one of each. Keep the one that is yours.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def nightly_delivery(name: str, warehouse: Warehouse) -> None:
         # Two runs at once could send a device's events out of order.
         max_active_runs=1,
         default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
-        tags=["adjust"],
+        tags=["adjust", "sources"],
     )
     def adjust_from_warehouse() -> None:
         SqlToAdjustOperator(

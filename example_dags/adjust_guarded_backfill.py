@@ -30,7 +30,7 @@ from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
     # The nights' own limit; a backfill has another, --max-active-runs.
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
-    tags=["adjust"],
+    tags=["adjust", "recovery"],
 )
 def adjust_guarded_backfill() -> None:
     @task.branch(retries=0)
@@ -55,7 +55,6 @@ def adjust_guarded_backfill() -> None:
         # A day that failed holds up the next one, which would overtake it. A refused day is skipped here, and does not.
         depends_on_past=True,
         id_field="order_id",
-        event_id_param="event_id",
         ledger_conn_id="adjust_ledger",
         max_rejected=0.05,
         rejected_path="rejected/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",

@@ -31,7 +31,7 @@ if CronPartitionTimetable is not None:
         schedule=CronPartitionTimetable("0 0 * * *", timezone="UTC", run_offset=-1, key_format="%Y-%m-%d"),
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
-        tags=["adjust"],
+        tags=["adjust", "sources"],
     )
     def adjust_load_partition() -> None:
         @task(outlets=[WAREHOUSE_DAY])
@@ -47,7 +47,7 @@ if CronPartitionTimetable is not None:
         max_active_runs=1,
         default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
         params={"day": Param(None, type=["null", "string"], format="date", title="Day (only for a run by hand)")},
-        tags=["adjust"],
+        tags=["adjust", "sources"],
     )
     def adjust_partitioned() -> None:
         @task(multiple_outputs=True, retries=0)
@@ -64,7 +64,6 @@ if CronPartitionTimetable is not None:
             sql="sql/purchases_window.sql",
             event_token="f0ob4r",
             id_field="order_id",
-            event_id_param="event_id",
             # No depends_on_past: such a run has no date, and so no past. Clear one that failed before the next is loaded.
             # A day that is loaded again is sent again, but for the events that were delivered before.
             ledger_conn_id="adjust_ledger",

@@ -9,7 +9,7 @@ from airflow.sdk import dag, task
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 
 
-@dag(schedule=None, tags=["adjust"])
+@dag(schedule=None, tags=["adjust", "start"])
 def adjust_quickstart() -> None:
     # What a task returns is logged unless it says otherwise, and a device id belongs in no log.
     @task(show_return_value_in_logs=False)

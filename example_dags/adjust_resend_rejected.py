@@ -53,7 +53,7 @@ Events `in_doubt` may have reached Adjust already, and would count twice.
     },
     # The worker checks the name again, and that no link leads to another place.
     user_defined_macros={"file_below": file_below},
-    tags=["adjust"],
+    tags=["adjust", "recovery"],
 )
 def adjust_resend_rejected() -> None:
     @task(retries=0)
@@ -83,7 +83,6 @@ def adjust_resend_rejected() -> None:
         events="{{ file_below(params.rejected_file) }}",
         event_token="f0ob4r",
         id_field="order_id",
-        event_id_param="event_id",
         # By the run's id: a run that is triggered by hand need not have a date.
         rejected_path="rejected/{{ dag.dag_id }}/{{ run_id }}.jsonl",
     )

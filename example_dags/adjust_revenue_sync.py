@@ -28,7 +28,7 @@ from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
     # Two runs at once could send a device's events out of order.
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
-    tags=["adjust"],
+    tags=["adjust", "start"],
 )
 def adjust_revenue_sync() -> None:
     wait_for_purchases = AdjustEventsReadySensor(
@@ -47,7 +47,6 @@ def adjust_revenue_sync() -> None:
         # A night that failed holds up the next one, which would overtake it and have its events refused.
         depends_on_past=True,
         id_field="order_id",
-        event_id_param="event_id",
         # What it has is not sent again by a backfill or a cleared task; it feeds the page "Adjust deliveries".
         ledger_conn_id="adjust_ledger",
         max_rejected=0.05,

@@ -7,7 +7,7 @@ what all workers send together, and must exist before the first run::
 
 A ledger remembers each purchase, so that a lost worker, a retry and a cleared shard send nothing twice. It needs the
 connections ``warehouse`` (an embedded SQLite file or Postgres: each has its own query), ``adjust_default``, and
-``adjust_ledger``, any database that all workers reach. docs/scaling.md says how to choose the numbers.
+``adjust_ledger``, any database that all workers reach. docs/guides/scaling.md says how to choose the numbers.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ EVENTS_PER_SECOND = 2000
     # Two runs at once could send a device's events out of order.
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
-    tags=["adjust"],
+    tags=["adjust", "scale"],
 )
 def adjust_sharded() -> None:
     wait_for_purchases = AdjustEventsReadySensor(
@@ -62,7 +62,6 @@ def adjust_sharded() -> None:
         # A night with a failed shard holds up the next one, which would overtake it and have its events refused.
         depends_on_past=True,
         id_field="order_id",
-        event_id_param="event_id",
         ledger_conn_id="adjust_ledger",
         # Counted in each shard by itself, and a shard of the demo's night has only some sixty purchases.
         max_rejected=0.2,

@@ -21,7 +21,7 @@ from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
     # Two runs at once could send a device's events out of order.
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
-    tags=["adjust"],
+    tags=["adjust", "apps"],
 )
 def adjust_two_apps() -> None:
     SqlToAdjustOperator(

@@ -112,17 +112,17 @@ def _marked(sentence: str) -> str:
 
 #: The generated tables: the page, the name between its markers, and the table.
 TABLES = (
-    ("configuration.md", "configuration", configuration_table),
-    ("events.md", "parameters", parameters_table),
-    ("failures.md", "reasons of rows", lambda: reasons_table(Kind.ROW)),
-    ("failures.md", "refusals", lambda: reasons_table(Kind.ADJUST)),
-    ("failures.md", "halts", lambda: reasons_table(Kind.HALT)),
-    ("failures.md", "not adjust", lambda: reasons_table(Kind.NOT_ADJUST)),
-    ("failures.md", "unresolved", lambda: reasons_table(Kind.IN_DOUBT, Kind.HELD)),
-    ("failures.md", "skipped", lambda: reasons_table(Kind.SKIPPED)),
-    ("operators.md", "row options", lambda: options_table(RowOptions)),
-    ("operators.md", "sending options", lambda: options_table(SendOptions)),
-    ("warehouses.md", "warehouses", warehouses_table),
+    ("reference/configuration.md", "configuration", configuration_table),
+    ("reference/events.md", "parameters", parameters_table),
+    ("reference/failures.md", "reasons of rows", lambda: reasons_table(Kind.ROW)),
+    ("reference/failures.md", "refusals", lambda: reasons_table(Kind.ADJUST)),
+    ("reference/failures.md", "halts", lambda: reasons_table(Kind.HALT)),
+    ("reference/failures.md", "not adjust", lambda: reasons_table(Kind.NOT_ADJUST)),
+    ("reference/failures.md", "unresolved", lambda: reasons_table(Kind.IN_DOUBT, Kind.HELD)),
+    ("reference/failures.md", "skipped", lambda: reasons_table(Kind.SKIPPED)),
+    ("reference/operators.md", "row options", lambda: options_table(RowOptions)),
+    ("reference/operators.md", "sending options", lambda: options_table(SendOptions)),
+    ("guides/warehouses.md", "warehouses", warehouses_table),
 )
 
 

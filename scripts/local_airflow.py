@@ -20,6 +20,10 @@ import requests
 _PATIENCE = 30
 
 
+class AirflowIsBusy(RuntimeError):
+    """Airflow answered 503 and did nothing: its database on SQLite takes one writer at a time."""
+
+
 class LocalAirflow:
     """A running Airflow. It needs no login and listens on this machine only."""
 
@@ -33,6 +37,7 @@ class LocalAirflow:
     def api(self, method: str, path: str, **body: Any) -> Any:
         """Call Airflow's REST API; return its answer.
 
+        :raises AirflowIsBusy: Airflow asks to be called again.
         :raises RuntimeError: Airflow refuses the call.
         """
         if "Authorization" not in self._session.headers:
@@ -40,8 +45,20 @@ class LocalAirflow:
             self._session.headers["Authorization"] = f"Bearer {token}"
         answer = self._session.request(method, f"{self.url}/api/v2/{path}", json=body or None, timeout=60)
         if not answer.ok:
-            raise RuntimeError(f"Airflow answers {answer.status_code} to {method} {path}: {answer.text[:500]}")
+            error = AirflowIsBusy if answer.status_code == requests.codes.service_unavailable else RuntimeError
+            raise error(f"Airflow answers {answer.status_code} to {method} {path}: {answer.text[:500]}")
         return answer.json() if answer.content else None
+
+    def call_until_done(self, method: str, path: str, **body: Any) -> None:
+        """Call Airflow's REST API again for as long as it is busy."""
+
+        def done() -> bool:
+            with suppress(AirflowIsBusy):
+                self.api(method, path, **body)
+                return True
+            return False
+
+        self.wait_for(f"{method} {path}", done)
 
     def add_connection(self, connection_id: str, **fields: Any) -> None:
         """Save a connection where the UI shows it."""

@@ -21,7 +21,7 @@ from airflow_provider_adjust.sandbox import SandboxServer
 
 
 def take(page: Page, airflow: LocalAirflow, sandbox: SandboxServer, folder: Path) -> None:
-    """Do what docs/quickstart.md says, and take a picture wherever it shows one."""
+    """Do what docs/start/quickstart.md says, and take a picture wherever it shows one."""
     host, _, port = sandbox.url.rpartition(":")
     form = ConnectionForm.add(page, airflow.url, "adjust_default")
     form.field("host").fill(host)

@@ -1,4 +1,4 @@
-"""Measure for each database driver that is installed what a query costs that is streamed: the table in docs/warehouses.md.
+"""Measure for each database driver that is installed what a query costs that is streamed: the table in docs/guides/warehouses.md.
 
     python scripts/source_memory.py
     python scripts/source_memory.py --only psycopg3 --rows 10000,100000

@@ -24,8 +24,8 @@ from stop_on_signals import stop_on_signals
 from airflow_provider_adjust.sandbox import SandboxServer
 
 HOME = ROOT / ".ui"
-#: The example with a ledger, so that the nights show up wherever a ledger is read.
-NIGHTLY = "adjust_guarded_backfill"
+#: The example that runs. The others wait, paused, under "All" in the list of DAGs.
+NIGHTLY = "adjust_revenue_sync"
 
 console = Console()
 
@@ -39,10 +39,11 @@ def adjust_ui(home: Path, *, port: int | None = None) -> Iterator[tuple[LocalAir
     environment = {
         "AIRFLOW__ADJUST__FILES_FOLDER": str(home / "files"),
         "AIRFLOW__ADJUST__LEDGER_CONN_IDS": "adjust_ledger",
+        "AIRFLOW__API__HIDE_PAUSED_DAGS_BY_DEFAULT": "True",
         "AIRFLOW__CORE__DAGS_FOLDER": str(ROOT / "example_dags"),
     }
     with stand_in() as sandbox, local_airflow(home / "airflow", port=port, **environment) as airflow:
-        airflow.wait_until_ready("adjust_revenue_sync", NIGHTLY)
+        airflow.wait_until_ready(NIGHTLY)
         airflow.add_connection("warehouse", conn_type="sqlite", host=str(home / "warehouse.db"))
         airflow.add_connection("adjust_ledger", conn_type="sqlite", host=str(home / "ledger.db"))
         yield airflow, sandbox
@@ -58,8 +59,8 @@ def save_adjust_connection(airflow: LocalAirflow, sandbox: SandboxServer) -> Non
 
 
 def deliver_the_nights(airflow: LocalAirflow) -> None:
-    """Do as the example says: backfill the paused DAG up to and including the last night, then unpause it."""
-    airflow.api(
+    """Backfill the paused DAG up to and including the last night, then unpause it, so that the past goes first."""
+    airflow.call_until_done(
         "POST",
         "backfills",
         dag_id=NIGHTLY,
@@ -68,7 +69,7 @@ def deliver_the_nights(airflow: LocalAirflow) -> None:
         max_active_runs=1,
         reprocess_behavior="failed",
     )
-    airflow.api("PATCH", f"dags/{NIGHTLY}", is_paused=False)
+    airflow.call_until_done("PATCH", f"dags/{NIGHTLY}", is_paused=False)
 
 
 def wait_for_ctrl_c() -> None:
@@ -90,7 +91,7 @@ def main() -> None:
         with adjust_ui(arguments.home, port=free_port(arguments.port)) as (airflow, sandbox):
             save_adjust_connection(airflow, sandbox)
             deliver_the_nights(airflow)
-            console.print(f"Airflow: {airflow.url}", style="bold", soft_wrap=True)
+            console.print(f"Open {airflow.url}/dags/{NIGHTLY}", style="bold", soft_wrap=True)
             console.print(f"The stand-in's records: {sandbox.url}/_sandbox/stats", soft_wrap=True)
             console.print(f"Airflow's log: {airflow.log}", soft_wrap=True)
             console.print(f"{NIGHTLY} delivers the last seven nights now. Ctrl-C stops everything.", soft_wrap=True)

@@ -3,7 +3,7 @@
     python scripts/warehouses.py                        # only resolve, in seconds
     python scripts/warehouses.py --install              # install each too, and import its hook, in minutes
     python scripts/warehouses.py --only snowflake
-    python scripts/warehouses.py --table                # the table of docs/warehouses.md
+    python scripts/warehouses.py --table                # the table of docs/guides/warehouses.md
 
 Each is resolved for the oldest and the newest Python, once with `requirements/constraints.txt` and once with Airflow's
 release alone. A constraint that leaves a warehouse no release fails, and so does one that leaves it only an old release.

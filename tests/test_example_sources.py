@@ -19,7 +19,7 @@ from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "example_dags"
-PAGE = EXAMPLES.parent / "docs" / "warehouses.md"
+PAGE = EXAMPLES.parent / "docs" / "guides" / "warehouses.md"
 S2S_TOKEN = "the-s2s-token-of-the-example"
 #: As sqlglot calls them.
 DIALECTS = ["postgres", "redshift", "snowflake", "bigquery", "databricks", "trino"]

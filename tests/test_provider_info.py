@@ -190,6 +190,7 @@ def test_the_fields_are_those_that_the_hook_reads() -> None:
         "environment",
         "api_token",
         "digest_key",
+        "endpoints",
         "connect_timeout",
         "read_timeout",
         "api_endpoint",

@@ -1,4 +1,4 @@
-"""The rooms beside the protocol are kept apart, as docs/architecture.md says."""
+"""The rooms beside the protocol are kept apart, as docs/explanations/architecture.md says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import airflow_provider_adjust
 
 PACKAGE = airflow_provider_adjust.__name__
 FOLDER = Path(airflow_provider_adjust.__path__[0])
-PAGE = FOLDER.parent / "docs" / "architecture.md"
+PAGE = FOLDER.parent / "docs" / "explanations" / "architecture.md"
 MODULES = sorted(FOLDER.rglob("*.py"))
 SCRIPTS = FOLDER.parent / "scripts"
 

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Iterable, Mapping
 
 from airflow_provider_adjust.cli.definition import Command
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import ENDPOINTS
 
 #: A remedy as Python source, as first contact offers it for pasting.
 _PASTED = re.compile(r"\b(column_map|ignore_columns|id_field)=([{\[\"].*)$", re.MULTILINE)
@@ -23,11 +23,12 @@ class Words:
 
     def __init__(self, command: Command | None = None) -> None:
         flags: dict[str, str] = {}
+        parameters = frozenset[str]().union(*(each.parameters for each in ENDPOINTS.values()))
         for option in command.options if command else ():
             flag = next((each for each in option.flags if each.startswith("--")), None)
             name = _ALSO_CALLED.get(option.dest, option.dest)
             # A word such as "environment" is more than the argument, and Adjust's parameters are columns, too.
-            if flag and "_" in name and name not in EVENT.parameters:
+            if flag and "_" in name and name not in parameters:
                 flags[name] = flag
         self._flags: Mapping[str, str] = flags
         # Not within a quoted value, a path or a longer word.

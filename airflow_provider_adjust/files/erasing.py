@@ -15,14 +15,16 @@ from airflow.sdk import ObjectStoragePath
 
 from airflow_provider_adjust.files.private import is_local
 from airflow_provider_adjust.s2s.account.rejected import ROW_KEY, is_rejected_line
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Parameter
+from airflow_provider_adjust.s2s.endpoints.endpoint import ENDPOINTS, Parameter
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events.values import NORMALISERS
 
 #: A shorter value is not searched in a line that was cut off: it may be anything.
 _LONG_ENOUGH = 8
 #: By their names in lower case: a query's column may have it in any case.
-_PARAMETERS = {name.casefold(): parameter for name, parameter in EVENT.parameters.items()}
+_PARAMETERS = {
+    name.casefold(): parameter for endpoint in ENDPOINTS.values() for name, parameter in endpoint.parameters.items()
+}
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Device:
 
     def _is_named(self, name: str, value: Any) -> bool:
         parameter = _PARAMETERS.get(name.casefold())
-        is_device_id = parameter is not None and parameter.name in EVENT.device_ids
+        is_device_id = parameter is not None and parameter.kind == "device_id"
         if not is_device_id and name.casefold() != self.parameter.casefold():
             return False
         return isinstance(value, str | int) and _as_sent(parameter, value) == _as_sent(parameter, self.value)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import endpoint_named
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.options import RowOptions
 
@@ -27,7 +27,8 @@ def check_is_head(names: Sequence[str], where: str, options: RowOptions) -> None
     :param where: the file, for the message.
     :raises AdjustConfigurationError: no name is known, and the reason is another than a wrong name.
     """
-    known = {*EVENT.parameters, *options.extra_params, *options.id_columns, *(options.column_map or ()), "event"}
+    parameters = endpoint_named(options.endpoint).parameters
+    known = {*parameters, *options.extra_params, *options.id_columns, *(options.column_map or ()), "event"}
     if not _any_known(names, folded := {name.casefold() for name in known}) and (cause := _likely_cause(names, folded)):
         raise AdjustConfigurationError(
             f"{where} has no column that Adjust, column_map or id_field knows, such as created_at: {cause}. Nothing was sent"

@@ -21,7 +21,7 @@ from airflow_provider_adjust.airflow_versions import conf
 from airflow_provider_adjust.hooks.base_url import base_url
 from airflow_provider_adjust.reconcile.report_client import ReportClient
 from airflow_provider_adjust.s2s.endpoints.allowed_hosts import AllowedHosts
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint, endpoint_named
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.transports import Target
 
@@ -52,6 +52,8 @@ class AdjustConnection:
     report_timeout: float = connection_form.DEFAULT_REPORT_TIMEOUT
     api_token: str | None = field(default=None, repr=False)
     digest_key: tuple[str, ...] = field(default=(), repr=False)
+    #: What the connection test asks.
+    endpoints: tuple[Endpoint, ...] = (EVENT,)
 
     @classmethod
     def read(
@@ -131,11 +133,17 @@ class AdjustConnection:
             ),
             api_token=api_token,
             digest_key=digest_key,
+            endpoints=_endpoints(_text(extra, "endpoints", where), where),
         )
 
     @property
     def target(self) -> Target:
-        return Target(self.endpoint + EVENT.path, self.s2s_token)
+        """Where events go."""
+        return self.target_of(EVENT)
+
+    def target_of(self, endpoint: Endpoint) -> Target:
+        """Where what one of Adjust's endpoints takes goes."""
+        return Target(self.endpoint + endpoint.path, self.s2s_token)
 
     @property
     def digest_secrets(self) -> tuple[bytes, ...]:
@@ -238,6 +246,13 @@ def _text(extra: Mapping[str, Any], name: str, where: str) -> str | None:
 def _several(text: str | None) -> tuple[str, ...]:
     """The parts between commas."""
     return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+
+
+def _endpoints(text: str | None, where: str) -> tuple[Endpoint, ...]:
+    try:
+        return tuple(endpoint_named(name, "endpoints") for name in dict.fromkeys(_several(text))) or (EVENT,)
+    except AdjustConfigurationError as error:
+        raise AdjustConfigurationError(f"{where}: {error}") from None
 
 
 def _seconds(extra: Mapping[str, Any], name: str, default: float, where: str, *, most: int = 600) -> float:

@@ -7,7 +7,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import tzinfo
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import requests
@@ -25,6 +25,7 @@ from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.sender import Sender
+from airflow_provider_adjust.s2s.endpoints.endpoint import Endpoint
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.parser import EventParser
@@ -117,7 +118,6 @@ class AdjustS2SHook(BaseHook):
             environment=options.environment or settings.environment,
         )
         device_api = settings.device_api()
-        lookup = device_api.recorded if device_api else None
         if not settings.digest_secrets:
             self.log.warning(
                 "Connection %r has neither an S2S token nor a digest_key, so digests of what events hold have no key: who "
@@ -125,7 +125,8 @@ class AdjustS2SHook(BaseHook):
                 self.adjust_conn_id,
             )
         parser = EventParser(options, ignored=ignored, digest_keys=settings.digest_secrets)
-        return Route(parser, settings.target, lookup, sum(settings.timeout), self.adjust_conn_id)
+        lookup = device_api.recorded if device_api and parser.endpoint.verifiable else None
+        return Route(parser, settings.target_of(parser.endpoint), lookup, sum(settings.timeout), self.adjust_conn_id)
 
     def inspect_device(self, device_id: str) -> dict[str, Any]:
         """Return what Adjust's Device API knows of a device: the times of its last events, among others.
@@ -240,7 +241,8 @@ class AdjustS2SHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Tell whether the endpoint answers and accepts the tokens, the API token included where one is set.
 
-        The request has neither device id nor event token, so Adjust can record nothing of it.
+        Each of the connection's ``endpoints`` is asked, since a token has scopes and Adjust enforces it for each on its own.
+        The requests have neither device id nor event token, so Adjust can record nothing of them.
         """
         try:
             settings = self.settings
@@ -251,10 +253,20 @@ class AdjustS2SHook(BaseHook):
         params = {"s2s": "1", "app_token": settings.app_token, "environment": settings.environment}
         body = urlencode({name: value for name, value in params.items() if value})
         timeout = tuple(map(min, settings.timeout, _TEST_TIMEOUT))
-        with closing(RequestsTransport(max_in_flight=1, timeout=(timeout[0], timeout[1]))) as transport:
-            transport.submit(None, settings.target, body)
-            [completion] = transport.poll(None)  # comes in time whatever the server does, unlike what send returns
-        works, message = _test_result(judge(completion), settings)
+        asked = settings.endpoints
+        with closing(RequestsTransport(max_in_flight=len(asked), timeout=(timeout[0], timeout[1]))) as transport:
+            for endpoint in asked:
+                transport.submit(endpoint, settings.target_of(endpoint), body)
+            answers: dict[Any, Verdict] = {}
+            while len(answers) < len(asked):
+                # They come in time whatever the server does, unlike what send returns.
+                answers |= {each.key: judge(each) for each in transport.poll(None)}
+        tested = [_test_result(answers[endpoint], settings, _shown(endpoint, settings)) for endpoint in asked]
+        works = all(each.works for each in tested)
+        # What fails comes first: it is what the reader looks for.
+        message = " ".join(f"{each.message.removesuffix('.')}." for each in sorted(tested, key=lambda each: each.works))
+        if works and any(each.may_be_open for each in tested):
+            message += f" {_LATER}."
         if works and settings.environment is None:
             message += " No environment is set, so each task or row must name it."
         if settings.api_token is None:
@@ -277,23 +289,36 @@ def _test_api_token(settings: AdjustConnection) -> tuple[bool, str]:
     return True, f"{settings.report_endpoint}: API token accepted."
 
 
-def _test_result(verdict: Verdict, settings: AdjustConnection) -> tuple[bool, str]:
+class _Tested(NamedTuple):
+    """What the test of one endpoint found; ``may_be_open``: it may take wrong tokens, too."""
+
+    works: bool
+    message: str
+    may_be_open: bool = False
+
+
+def _shown(endpoint: Endpoint, settings: AdjustConnection) -> str:
+    return settings.endpoint if len(settings.endpoints) == 1 else settings.target_of(endpoint).url
+
+
+def _test_result(verdict: Verdict, settings: AdjustConnection, where: str) -> _Tested:
     """Read the answer to a request that names no event: the refusal of the missing event is what success looks like."""
-    where = settings.endpoint
     if verdict.outcome is Outcome.RETRY and verdict.http_status is None:
-        return False, f"{where} cannot be reached ({verdict.message}); check the endpoint and the worker's network"
+        return _Tested(
+            False, f"{where} cannot be reached ({verdict.message}); check the endpoint and the worker's network"
+        )
     if verdict.outcome is Outcome.RETRY or (verdict.http_status or 0) >= 500:
-        return False, f"{where} answers status {verdict.http_status}; try again later"
+        return _Tested(False, f"{where} answers status {verdict.http_status}; try again later")
     if verdict.outcome is Outcome.IN_DOUBT:
         what = verdict.message if verdict.reason == "no_answer" else verdict.reason
-        return False, f"{where} gave no readable answer ({what}); check the endpoint"
+        return _Tested(False, f"{where} gave no readable answer ({what}); check the endpoint")
     if verdict.reason in NOT_FROM_ADJUST:
         # Nothing of what came: whoever may name the endpoint could read by it what a service answers to this machine.
         what = f"{verdict.reason}; status {verdict.http_status}"
-        return False, f"{where}: this is not Adjust's answer ({what}); {verdict.remedy}"
+        return _Tested(False, f"{where}: this is not Adjust's answer ({what}); {verdict.remedy}")
     token = "S2S security token not refused" if settings.s2s_token else "no S2S security token set, none demanded"
     if settings.app_token is None and verdict.reason in {"invalid_app_token", "app_token_not_found"}:
-        return True, f"{where} answers; {token}; no app token set, so none was checked. {_LATER}."
+        return _Tested(True, f"{where} answers; {token}; no app token set, so none was checked.", True)
     if verdict.outcome is Outcome.HALT and verdict.reason != "invalid_event_token":
         cause = {
             "invalid_app_token": "the app token is wrong",
@@ -301,8 +326,11 @@ def _test_result(verdict: Verdict, settings: AdjustConnection) -> tuple[bool, st
             "missing_s2s_token": "the S2S security token is missing",
             "wrong_s2s_token": "the S2S security token is wrong",
             "not_authorized": "the S2S security token is missing or wrong",
+            "insufficient_scope": "the S2S security token lacks its scope",
         }.get(verdict.reason, verdict.reason)
-        return False, f"{where} answers, but {cause} (status {verdict.http_status}): {verdict.remedy}"
+        return _Tested(False, f"{where} answers, but {cause} (status {verdict.http_status}): {verdict.remedy}")
     if verdict.outcome is Outcome.DELIVERED:
-        return True, f"{where} answers OK even to a request without an event, so the tokens could not be checked"
-    return True, f"{where} answers; {token}; app token accepted. {_LATER}."
+        return _Tested(
+            True, f"{where} answers OK even to a request without an event, so the tokens could not be checked."
+        )
+    return _Tested(True, f"{where} answers; {token}; app token accepted.", True)

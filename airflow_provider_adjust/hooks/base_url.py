@@ -8,7 +8,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_adjust import connection_form
 from airflow_provider_adjust.s2s.endpoints.allowed_hosts import AllowedHosts, parse_address
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import ENDPOINTS
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 _NO_URL = "must be a URL such as https://s2s.adjust.com"
@@ -88,8 +88,8 @@ def _problem(text: str, url: SplitResult) -> str | None:
         return _NO_URL
     if url.scheme == "http" and not _is_loopback(url.hostname):
         return "must begin with https://; http:// is allowed to 127.0.0.1 and localhost only"
-    if url.path.rstrip("/") == EVENT.path:
-        return f"must not end in {EVENT.path}; give the base, such as https://s2s.adjust.com"
+    if (path := url.path.rstrip("/")) in {each.path for each in ENDPOINTS.values()}:
+        return f"must not end in {path}; give the base, such as https://s2s.adjust.com"
     return _host_problem(url.hostname)
 
 

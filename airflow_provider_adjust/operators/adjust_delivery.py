@@ -330,6 +330,12 @@ class AdjustDeliveryOperator(BaseOperator):
                     "unchanged. Put the earlier digest_key, or S2S token, last in the connection's digest_key",
                     f"{ledger.not_compared:,}",
                 )
+            if ledger is not None and ledger.suppressions.not_recognised:
+                self.log.warning(
+                    "%s ids of suppressed devices are in the ledger under a digest key that the connection does not have, so "
+                    "they are not recognised. Put the earlier digest_key, or S2S token, last in the connection's digest_key",
+                    f"{ledger.suppressions.not_recognised:,}",
+                )
 
     def _show_dry_run(self, run: DeliveryRun, rows: Sequence[Row] | Iterable[Row]) -> None:
         """Log the first events with ids masked, and what would be sent and what would not."""

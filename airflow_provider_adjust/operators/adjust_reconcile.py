@@ -25,9 +25,13 @@ from airflow_provider_adjust.reconcile.comparison import (
 from airflow_provider_adjust.reconcile.expectations import read_expectations
 from airflow_provider_adjust.reconcile.ledger_totals import ledger_totals
 from airflow_provider_adjust.reconcile.totals import COLUMNS, Days, EventTotals, LedgerTotals, merged, read_totals
-from airflow_provider_adjust.routes import ledger_engine, named_ledger_errors
+from airflow_provider_adjust.routes import ledger_engine, named_ledger_errors, task_instance_id
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.times import load_timezone
+from airflow_provider_adjust.s2s.ledger.statements import Scope
+from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
+from airflow_provider_adjust.s2s.ledger.verdicts import ComparedDay, write_verdicts
 from airflow_provider_adjust.sql_rows import Parameters, column_names, sql_hook, stream_rows
 
 _FETCH_SIZE = 1000
@@ -59,7 +63,7 @@ class AdjustReconcileOperator(BaseOperator):
     :param revenue_tolerance: how much revenue the two may differ by: an amount, or a share as a float below 1.
     :param ledger_conn_id: the ledger of the sending tasks. With it, the result separates a gap between warehouse and
         ledger (not sent, refused, in doubt) from a gap between ledger and Adjust (not booked), and revenue in several
-        currencies is compared with it. (templated)
+        currencies is compared with it. The verdict of each day is kept there for the page. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -112,11 +116,11 @@ class AdjustReconcileOperator(BaseOperator):
 
     def execute(self, context: Context) -> dict[str, Any]:
         try:
-            return self._reconcile()
+            return self._reconcile(task_instance_id(context.get("ti"), self.task_id))
         except AdjustConfigurationError as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
-    def _reconcile(self) -> dict[str, Any]:
+    def _reconcile(self, task: TaskInstanceId) -> dict[str, Any]:
         zone = load_timezone(self.timezone)
         tolerance = Tolerance.of(self.tolerance, self.revenue_tolerance)
         hook = AdjustS2SHook(self.adjust_conn_id, app_token=self.app_token, environment=self.environment)
@@ -128,6 +132,7 @@ class AdjustReconcileOperator(BaseOperator):
             baseline=read_expectations(self.baseline or [], "baseline", zone=zone, date_period=self.date_period),
             ledger=self._ledger(warehouse, hook, zone),
         )
+        self._keep_verdicts(comparisons, tolerance, hook, task)
         table = comparison_table(comparisons, lambda each: each.verdict(tolerance), expected_name="warehouse")
         differing = [each for each in comparisons if each.differs(tolerance)]
         self.log.info("The warehouse and Adjust\n%s\n%s", table, what_is_compared(comparisons))
@@ -136,7 +141,7 @@ class AdjustReconcileOperator(BaseOperator):
             raise RevenueDiffers(
                 f"Adjust differs from the warehouse in {len(differing):,} of {len(comparisons):,} lines.\n{excerpt(shown)}\n"
                 f"{what_is_compared(differing)}\n"
-                "What to do: compare again later, since reports are late; docs/reconcile.md lists the other causes."
+                "What to do: compare again later, since reports are late; docs/guides/reconcile.md lists the other causes."
             )
         return _result(comparisons)
 
@@ -184,6 +189,37 @@ class AdjustReconcileOperator(BaseOperator):
                 destination=hook.settings.target.host,
                 zone=zone,
             )
+
+    def _keep_verdicts(
+        self, comparisons: Sequence[Comparison], tolerance: Tolerance, hook: AdjustS2SHook, task: TaskInstanceId
+    ) -> None:
+        """Write the verdict of each day into the ledger, for the page. A total of several days is of no day."""
+        if self.ledger_conn_id is None:
+            return
+        client = hook.settings.report_client()
+        found = [
+            ComparedDay(
+                Scope(
+                    hook.settings.target.host,
+                    client.app_token,
+                    EVENT.name,
+                    each.expected.event_token,
+                    client.environment,
+                ),
+                each.expected.days.first,
+                each.whose_gap(tolerance),
+                sent_events=each.ledger.delivered.events,
+                sent_revenue=each.ledger.delivered.revenue,
+                seen_events=each.booked.events,
+                seen_revenue=each.booked.revenue,
+                currency=each.expected.currency or "",
+                zone=self.timezone,
+            )
+            for each in comparisons
+            if each.ledger and each.expected.days.first == each.expected.days.last
+        ]
+        with named_ledger_errors(self.ledger_conn_id), ledger_engine(self.ledger_conn_id) as engine:
+            write_verdicts(engine, "report", task, found)
 
 
 def _result(comparisons: Sequence[Comparison]) -> dict[str, Any]:

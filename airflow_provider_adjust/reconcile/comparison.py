@@ -9,6 +9,7 @@ from decimal import Decimal, InvalidOperation
 from airflow_provider_adjust.reconcile.totals import EventTotals, LedgerTotals
 from airflow_provider_adjust.s2s.account.tables import plain_table
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.ledger.verdicts import Verdict
 from airflow_provider_adjust.s2s.redaction import quote
 
 #: Rows of a table that an error shows. The log has all of them.
@@ -99,6 +100,25 @@ class Comparison:
             _gap(went_out, booked, tolerance, ("", "booked, not sent by us")),
         ]
         return "; ".join(filter(None, parts)) or whole
+
+    def whose_gap(self, tolerance: Tolerance) -> Verdict:
+        """Whose gap it is, in one word: of several, the first on the way from the warehouse to Adjust."""
+        if not self.differs(tolerance):
+            return Verdict.EQUAL
+        if self.ledger is None:
+            return Verdict.DIFFERENT
+        expected, booked, (delivered, refused, in_doubt) = self.expected, self.booked, self.ledger
+        went_out = delivered + in_doubt
+        is_short = _is_less(delivered, expected, tolerance, converted=False)
+        gaps = {
+            Verdict.NOT_SENT: _is_less(went_out + refused, expected, tolerance, converted=False),
+            Verdict.REFUSED: is_short and bool(refused.events),
+            Verdict.IN_DOUBT: is_short and bool(in_doubt.events),
+            Verdict.NOT_IN_WAREHOUSE: _is_more(delivered, expected, tolerance, converted=False),
+            Verdict.NOT_BOOKED: _is_less(booked, delivered, tolerance),
+            Verdict.NOT_OURS: _is_more(booked, went_out, tolerance),
+        }
+        return next((verdict for verdict, is_so in gaps.items() if is_so), Verdict.DIFFERENT)
 
     @property
     def currencies(self) -> list[str]:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from airflow_provider_adjust.s2s.delivery.route import Route
     from airflow_provider_adjust.s2s.delivery.sender import Sender
     from airflow_provider_adjust.s2s.endpoints.allowed_hosts import AllowedHosts
-    from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
+    from airflow_provider_adjust.s2s.endpoints.endpoint import ENDPOINTS, EVENT, Endpoint
     from airflow_provider_adjust.s2s.errors import (
         AdjustConfigurationError,
         AdjustError,
@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 
 __all__ = [
+    "ENDPOINTS",
     "EVENT",
     "AdjustConfigurationError",
     "AdjustError",
@@ -106,7 +107,7 @@ _HOMES = {
     "delivery.route": ("Route",),
     "delivery.sender": ("Sender",),
     "endpoints.allowed_hosts": ("AllowedHosts",),
-    "endpoints.endpoint": ("EVENT", "Endpoint"),
+    "endpoints.endpoint": ("ENDPOINTS", "EVENT", "Endpoint"),
     "events.event": ("Event", "Lane"),
     "events.options": ("RowOptions",),
     "events.parser": ("EventParser", "parse_event"),

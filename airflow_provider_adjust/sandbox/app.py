@@ -1,4 +1,4 @@
-"""The sandbox as an ASGI application: `/event`, the Device API, the Report Service, and pages for inspection."""
+"""The sandbox as an ASGI application: events, ad revenue, erasure, the Device API, the Report Service, and pages to look at."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from starlette.types import Receive, Scope, Send
 
 from airflow_provider_adjust.sandbox.core import Sandbox
 from airflow_provider_adjust.sandbox.device_api import inspect_device
+from airflow_provider_adjust.sandbox.erasure import PATH as ERASURE_PATH
+from airflow_provider_adjust.sandbox.erasure import forget_device
 from airflow_provider_adjust.sandbox.event_endpoint import OK_BODY, EventEndpoint
 from airflow_provider_adjust.sandbox.gate import refusal
 from airflow_provider_adjust.sandbox.middleboxes import MOVED_PATH
 from airflow_provider_adjust.sandbox.report_service import report_service
-
-EVENT_PATH = "/event"
+from airflow_provider_adjust.sandbox.rules import RULES
 
 
 class SandboxApp:
@@ -25,7 +26,7 @@ class SandboxApp:
 
     def __init__(self, sandbox: Sandbox) -> None:
         self._sandbox = sandbox
-        self._event = EventEndpoint(sandbox)
+        self._endpoints = {path: EventEndpoint(sandbox, rules) for path, rules in RULES.items()}
         self._pages = Starlette(
             routes=[
                 Route("/_sandbox/stats", self._get_stats, methods=["GET"]),
@@ -33,6 +34,7 @@ class SandboxApp:
                 Route("/_sandbox/events", self._delete_events, methods=["DELETE"]),
                 Route("/_sandbox/config", self._post_config, methods=["POST"]),
                 Route("/device_service/api/v2/inspect_device", self._inspect_device, methods=["GET"]),
+                Route(ERASURE_PATH, self._forget_device, methods=["POST"]),
                 Route("/reports-service/{page:str}", self._reports, methods=["GET"]),
                 Route(MOVED_PATH, self._moved, methods=["GET", "POST"]),
             ]
@@ -41,8 +43,8 @@ class SandboxApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and (problem := refusal(scope["headers"])):
             await JSONResponse({"error": problem}, 403)(scope, receive, send)
-        elif scope["type"] == "http" and scope["path"] == EVENT_PATH and scope["method"] in ("GET", "POST"):
-            await self._event(scope, receive, send)
+        elif scope["type"] == "http" and scope["path"] in self._endpoints and scope["method"] in ("GET", "POST"):
+            await self._endpoints[scope["path"]](scope, receive, send)
         else:
             await self._pages(scope, receive, send)
 
@@ -87,6 +89,14 @@ class SandboxApp:
             self._sandbox.state,
         )
         return JSONResponse(body, status)
+
+    async def _forget_device(self, request: Request) -> Response:
+        query: bytes = request.scope["query_string"]
+        status, body = forget_device(query, request.headers.get("authorization"), self._sandbox)
+        headers = {}
+        if status == 429 and self._sandbox.config.retry_after is not None:
+            headers["Retry-After"] = format(self._sandbox.config.retry_after, "g")
+        return JSONResponse(body, status, headers)
 
     async def _reports(self, request: Request) -> Response:
         status, body = report_service(

@@ -19,6 +19,7 @@ _NAME_SETS = (
     "unknown_devices",
     "opted_out_devices",
     "inactive_app_tokens",
+    "open_endpoints",
 )
 _OPTIONAL_NAME_SETS = ("app_tokens", "event_tokens")
 _SWITCHES = ("enforce", "keep_events")
@@ -31,6 +32,8 @@ class SandboxConfig:
 
     :param tokens: S2S security tokens that are accepted; none means that S2S authentication is switched off.
     :param enforce: answer 401 to a missing or wrong token; False answers 202 and records nothing.
+    :param token_scopes: the endpoints of each token, `{"T": ["event"]}`; a token that is not named is good for all of them.
+    :param open_endpoints: endpoints, such as `ad_revenue`, on which S2S authentication is not enforced.
     :param app_tokens: the apps that exist; None means any.
     :param event_tokens: the events that exist; None means any.
     :param unique_event_tokens: events that count once per device.
@@ -51,6 +54,7 @@ class SandboxConfig:
     :param report_delay: seconds from the arrival of an event until reports show it.
     :param report_faults: share of report requests per fault, as in `faults`: `204`, a status, `fewer` or `more`.
     :param report_fault_plan: faults for the next report requests, as in `fault_plan`.
+    :param erasures_per_minute: how many erasures are answered in a minute; the others are answered 429.
     :param clock: seconds since the epoch; replace it to freeze time.
     :raises TypeError: for an unknown setting or a value of the wrong type, such as one text in place of a list.
     :raises ValueError: for a value out of its range.
@@ -58,6 +62,8 @@ class SandboxConfig:
 
     tokens: Collection[str] = ()
     enforce: bool = True
+    token_scopes: Mapping[str, Collection[str]] = dataclasses.field(default_factory=dict)
+    open_endpoints: Collection[str] = ()
     app_tokens: Collection[str] | None = None
     event_tokens: Collection[str] | None = None
     unique_event_tokens: Collection[str] = ()
@@ -78,6 +84,7 @@ class SandboxConfig:
     report_delay: float = 0.0
     report_faults: Mapping[str, float] | str = ""
     report_fault_plan: Sequence[str | None] = ()
+    erasures_per_minute: int = 10
     clock: Callable[[], float] = time.time
 
     def __post_init__(self) -> None:
@@ -93,9 +100,14 @@ class SandboxConfig:
             _check_number(name, getattr(self, name))
         if self.retry_after is not None:
             _check_number("retry_after", self.retry_after)
+        _check_number("erasures_per_minute", self.erasures_per_minute)
         _check_number("unknown_share", self.unknown_share, highest=1)
         if not isinstance(self.seed, int):
             raise TypeError("seed must be a whole number")
+        if not isinstance(self.token_scopes, Mapping):
+            raise TypeError("token_scopes must be a mapping of tokens to lists of endpoints")
+        scopes = {token: _names("token_scopes", names) for token, names in self.token_scopes.items()}
+        self._set("token_scopes", scopes)
         self._set("faults", parse_faults(self.faults))
         self._set("fault_plan", _plan("fault_plan", self.fault_plan, check_kind))
         self._set("report_faults", parse_faults(self.report_faults, check_report_kind))

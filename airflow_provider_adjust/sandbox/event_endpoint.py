@@ -1,4 +1,4 @@
-"""`/event`: reads a request, judges it by the rules, and answers it or injects a fault.
+"""`/event` and `/ad_revenue`: reads a request, judges it by the rules, and answers it or injects a fault.
 
 It is plain ASGI and not a framework's route: this path must be fast, and the faults need the connection, which a
 framework's middleware hides.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import json
+from collections.abc import Mapping
 from typing import cast
 
 from starlette.types import Receive, Scope, Send
@@ -18,7 +19,7 @@ from airflow_provider_adjust.sandbox.config import SandboxConfig
 from airflow_provider_adjust.sandbox.connections import reset, send_truncated
 from airflow_provider_adjust.sandbox.core import Sandbox
 from airflow_provider_adjust.sandbox.middleboxes import PAGES, Page
-from airflow_provider_adjust.sandbox.rules import Answer, EventRequest, judge
+from airflow_provider_adjust.sandbox.rules import EVENT_RULES, Answer, EndpointRules, EventRequest, judge
 from airflow_provider_adjust.sandbox.state import SandboxState
 
 OK_BODY = b'{"status": "OK"}'
@@ -36,10 +37,11 @@ _MAX_KEPT_BYTES = 2_000_000
 
 
 class EventEndpoint:
-    """The ASGI application behind `/event`."""
+    """The ASGI application behind `/event`, or another endpoint of other rules."""
 
-    def __init__(self, sandbox: Sandbox) -> None:
+    def __init__(self, sandbox: Sandbox, rules: EndpointRules) -> None:
         self._sandbox = sandbox
+        self._rules = rules
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         # Settings and state may be replaced while this request waits. Those at its arrival apply.
@@ -50,7 +52,7 @@ class EventEndpoint:
         if body is None:
             state.abandoned += 1
             return
-        request = _event_request(scope, body, config.clock())
+        request = _event_request(scope, body, config.clock(), self._rules)
         in_flight.enter(request.lanes, transport)
         try:
             await self._answer(request, config, state, transport, receive, send)
@@ -89,7 +91,7 @@ class EventEndpoint:
         if transport.is_closing():
             state.abandoned += 1
         elif fault is None or fault == faults.SLOW:
-            await _send(send, state, answer.status, _body(answer.message))
+            await _send(send, state, answer.status, _body(request.rules, answer.message, request.params))
         elif fault in (faults.RESET_BEFORE, faults.RESET_AFTER):
             reset(transport)
         elif fault in (faults.STALL_BEFORE, faults.STALL_AFTER):
@@ -97,17 +99,18 @@ class EventEndpoint:
                 state.abandoned += 1
             transport.close()
         elif fault in (faults.TRUNCATE, faults.TRUNCATE_BEFORE):
-            send_truncated(transport, answer.status, _body(answer.message), _JSON)
+            send_truncated(transport, answer.status, _body(request.rules, answer.message, request.params), _JSON)
         elif fault in PAGES:
             await _send_page(PAGES[fault], send, state, transport)
         else:
+            message = _FAULT_MESSAGES.get(fault, "Injected fault")
             headers = [_JSON_HEADER]
             if fault in ("429", "503") and config.retry_after is not None:
                 headers.append((b"retry-after", format(config.retry_after, "g").encode()))
-            await _send(send, state, int(fault), _body(_FAULT_MESSAGES.get(fault, "Injected fault")), *headers)
+            await _send(send, state, int(fault), _body(request.rules, message, request.params), *headers)
 
 
-def _event_request(scope: Scope, body: bytes, now: float) -> EventRequest:
+def _event_request(scope: Scope, body: bytes, now: float, rules: EndpointRules) -> EventRequest:
     authorization: str | None = None
     is_form = False
     for name, value in scope["headers"]:
@@ -118,7 +121,7 @@ def _event_request(scope: Scope, body: bytes, now: float) -> EventRequest:
     parts = [scope["query_string"]]
     if is_form and scope["method"] == "POST":
         parts.insert(0, body)
-    return EventRequest(b"&".join(filter(None, parts)), authorization, now)
+    return EventRequest(b"&".join(filter(None, parts)), authorization, now, rules)
 
 
 async def _read_body(receive: Receive) -> bytes | None:
@@ -165,9 +168,18 @@ async def _send_page(page: Page, send: Send, state: SandboxState, transport: asy
     await _send(send, state, page.status, page.body, *headers)
 
 
-@functools.cache
-def _body(message: str | None) -> bytes:
-    return OK_BODY if message is None else json.dumps({"error": f"Event request failed ({message})"}).encode()
+def _body(rules: EndpointRules, message: str | None, params: Mapping[str, str]) -> bytes:
+    if message is None:
+        return OK_BODY
+    if rules is EVENT_RULES:
+        return _error(f"{rules.failure} ({message})")
+    # As the page on ad revenue has it: in lower case, with the app in a second pair of brackets.
+    return _error(f"{rules.failure} ({message[0].lower()}{message[1:]}) (app_token:{params.get('app_token', '')})")
+
+
+@functools.lru_cache(maxsize=256)
+def _error(text: str) -> bytes:
+    return json.dumps({"error": text}).encode()
 
 
 def _transport(send: Send) -> asyncio.Transport:

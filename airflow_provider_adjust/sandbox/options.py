@@ -47,6 +47,7 @@ def _options() -> Iterator[tuple[str, dict[str, Any]]]:
         ("--stall-seconds", "how long a stalled connection stays open without an answer"),
         ("--slow-seconds", "how long a slow answer takes"),
         ("--report-delay", "seconds until a report shows an event"),
+        ("--erasures-per-minute", "erasures that are answered in a minute, 10 as Adjust has it; the others get 429"),
     ):
         yield option, {"type": float, "metavar": "NUMBER", "help": what}
     yield (

@@ -15,8 +15,16 @@ from decimal import Decimal
 from airflow_provider_adjust.sandbox import faults
 from airflow_provider_adjust.sandbox.core import Sandbox
 from airflow_provider_adjust.sandbox.rules import bearer_token
+from airflow_provider_adjust.sandbox.state import EVENT
 
 _DIMENSIONS = ("day", "app_token")
+#: The endpoints of the metrics that are not one event's.
+_METRICS = {
+    "events": frozenset({EVENT}),
+    "revenue": frozenset({EVENT}),
+    "ad_revenue": frozenset({"ad_revenue"}),
+    "all_revenue": frozenset({EVENT, "ad_revenue"}),
+}
 _PERIOD = re.compile(r"(\d{4}-\d\d-\d\d):(\d{4}-\d\d-\d\d)", re.ASCII)
 _RELATIVE = re.compile(r"-(\d{1,3})d:-(\d{1,3})d", re.ASCII)
 _OFFSET = re.compile(r"([+-])(\d\d):(\d\d)", re.ASCII)
@@ -93,8 +101,8 @@ def _report(query: Mapping[str, str], sandbox: Sandbox, fault: str | None) -> An
             continue
         names = {"day": day.isoformat(), "app_token": bucket.app_token}
         row = rows.setdefault(tuple(names[name] for name in dimensions), dict.fromkeys(metrics, Decimal(0)))
-        for name, (tokens, what) in wanted.items():
-            if tokens is None or bucket.event_token in tokens:
+        for name, (endpoints, tokens, what) in wanted.items():
+            if bucket.endpoint in endpoints and (tokens is None or bucket.event_token in tokens):
                 row[name] += total.events if what == "events" else total.revenue
     if not rows:
         return 204, None
@@ -121,14 +129,14 @@ def _shown(name: str, value: Decimal, factor: Decimal) -> Decimal:
     return Decimal(int(value * factor)) if name.endswith("events") else value * factor
 
 
-def _meaning(metric: str, sandbox: Sandbox) -> tuple[frozenset[str] | None, str]:
-    """The event tokens of a metric, None for all, and whether the metric counts events or sums revenue."""
+def _meaning(metric: str, sandbox: Sandbox) -> tuple[frozenset[str], frozenset[str] | None, str]:
+    """The endpoints and the event tokens of a metric, None for all, and whether it counts events or sums revenue."""
     slug, _, what = metric.rpartition("_")
-    if metric in ("events", "revenue"):
-        return None, metric
+    if metric in _METRICS:
+        return _METRICS[metric], None, "events" if metric == "events" else "revenue"
     for event in _events({}, sandbox):
         if event["id"] == slug and what in ("events", "revenue"):
-            return frozenset(event["tokens"]), what  # type: ignore[call-overload]
+            return frozenset({EVENT}), frozenset(event["tokens"]), what  # type: ignore[call-overload]
     raise _Malformed(f"unknown metric {metric}")
 
 

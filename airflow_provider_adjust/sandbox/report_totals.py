@@ -10,7 +10,7 @@ from collections import defaultdict
 from typing import NamedTuple
 
 from airflow_provider_adjust.sandbox.rules import event_time
-from airflow_provider_adjust.sandbox.state import SandboxState
+from airflow_provider_adjust.sandbox.state import EVENT, SandboxState, amount_of
 
 BUCKET_SECONDS = 900
 
@@ -20,6 +20,7 @@ class Bucket(NamedTuple):
 
     app_token: str
     environment: str
+    endpoint: str
     event_token: str
     currency: str
     start: int
@@ -46,17 +47,19 @@ class ReportTotals:
         if end <= self._ingested:
             return
         for event in state.events(self._ingested, end - self._ingested):
-            self._add(event["params"], event["received_at"])  # type: ignore[arg-type]
+            self._add(event["params"], event["received_at"], event["endpoint"])  # type: ignore[arg-type]
         self._ingested = end
 
-    def _add(self, params: dict[str, str], received_at: float) -> None:
+    def _add(self, params: dict[str, str], received_at: float, endpoint: str) -> None:
         time = event_time(params, received_at)
         if not isinstance(time, float):
             return  # such an event is never recorded
         start = int(time // BUCKET_SECONDS * BUCKET_SECONDS)
         # Adjust's own default.
         environment = params.get("environment", "production")
-        currency = params.get("currency", "").upper() if "revenue" in params else ""
-        total = self.buckets[Bucket(params["app_token"], environment, params["event_token"], currency, start)]
+        amount = amount_of(params, endpoint)
+        currency = params.get("currency", "").upper() if amount is not None else ""
+        event_token = params["event_token"] if endpoint == EVENT else ""
+        total = self.buckets[Bucket(params["app_token"], environment, endpoint, event_token, currency, start)]
         total.events += 1
-        total.revenue += decimal.Decimal(params.get("revenue", 0))
+        total.revenue += decimal.Decimal(amount or 0)

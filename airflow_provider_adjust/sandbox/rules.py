@@ -1,7 +1,7 @@
-"""What Adjust answers to an event: its documented rules, in the order in which they are checked.
+"""What Adjust answers to an event or to ad revenue: its documented rules, in the order in which they are checked.
 
-Pure code: a request and the time it arrived go in, an answer comes out. Sources are Adjust's "S2S events", "S2S
-security" and "Device identifiers" pages. What they leave open is decided here and said in a comment.
+Pure code: a request and the time it arrived go in, an answer comes out. Sources are Adjust's "S2S events", "Ad revenue",
+"S2S security" and "Device identifiers" pages. What they leave open is decided here and said in a comment.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ MAX_REVENUE = decimal.Decimal(100_000_000_000)
 
 _TOKEN = re.compile(r"[A-Za-z0-9]+", re.ASCII)
 _DECIMAL = re.compile(r"[0-9]{1,30}(?:\.[0-9]{1,30})?", re.ASCII)
+_COUNT = re.compile(r"[0-9]{1,18}", re.ASCII)
 _CURRENCY = re.compile(r"[A-Za-z]{3}", re.ASCII)
 # Ten digits reach the year 2286: a longer number is milliseconds.
 _SECONDS = re.compile(r"[0-9]{1,10}", re.ASCII)
@@ -40,22 +41,47 @@ _ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?)Z?([+-]\d
 
 
 class EndpointRules(NamedTuple):
-    """What differs between Adjust's endpoints. ``key`` and ``amount`` name parameters; None where there is none."""
+    """What differs between Adjust's endpoints.
 
+    ``key`` and ``amounts`` name parameters; ``constants`` and ``counts`` are demanded, ``needs_amount`` says whether an amount
+    is. ``failure`` is how an error begins.
+    """
+
+    name: str
     key: str | None
     ordered: bool
     max_age: datetime.timedelta
-    amount: str
+    amounts: tuple[str, ...]
     min_amount: decimal.Decimal
+    needs_amount: bool = False
+    constants: tuple[tuple[str, str], ...] = ()
+    counts: tuple[str, ...] = ()
+    failure: str = "Event request failed"
 
 
 EVENT_RULES = EndpointRules(
+    name="event",
     key="event_token",
     ordered=True,
     max_age=datetime.timedelta(days=58),
-    amount="revenue",
+    amounts=("revenue",),
     min_amount=decimal.Decimal("0.001"),
 )
+# The page states no smallest amount, so there is none.
+AD_REVENUE_RULES = EndpointRules(
+    name="ad_revenue",
+    key=None,
+    ordered=False,
+    max_age=datetime.timedelta(days=28),
+    amounts=("revenue", "amount"),
+    min_amount=decimal.Decimal(0),
+    needs_amount=True,
+    constants=(("source", "publisher"),),
+    counts=("ad_impressions_count",),
+    failure="Ad revenue request failed",
+)
+#: The rules by the path of a request.
+RULES = {"/event": EVENT_RULES, "/ad_revenue": AD_REVENUE_RULES}
 
 
 class Answer(NamedTuple):
@@ -67,7 +93,7 @@ class Answer(NamedTuple):
 
 @dataclass(slots=True)
 class EventRequest:
-    """A request to `/event` as it arrived; `raw` holds all its parameters, URL-encoded."""
+    """A request as it arrived; `raw` holds all its parameters, URL-encoded."""
 
     raw: bytes
     authorization: str | None
@@ -92,11 +118,13 @@ def judge(request: EventRequest, config: SandboxConfig, state: SandboxState) -> 
     """Answer a request, and record its event when the answer is 200."""
     params = request.params
     refusal = (
-        _authorisation(request.authorization, config)
+        _authorisation(request.authorization, request.rules, config)
         or _server_to_server(params)
         or _app(params, config)
         or _key(params, request.rules, config)
+        or _demanded(params, request.rules)
         or _device(request.ids, config)
+        or _erasure(request, state)
         or _environment(params)
         or _size(request.raw)
         or _amount(params, request.rules)
@@ -110,7 +138,7 @@ def judge(request: EventRequest, config: SandboxConfig, state: SandboxState) -> 
     refusal = _order(request, time, config, state)
     if refusal:
         return refusal
-    state.record(request.raw, params, request.ids, request.lanes, time, request.received_at)
+    state.record(request.raw, params, request.ids, request.lanes, time, request.received_at, request.rules.name)
     return Answer(200)
 
 
@@ -125,12 +153,14 @@ def bearer_token(authorization: str | None) -> str | None:
     return token.strip() or None if scheme.lower() == "bearer" else None
 
 
-def _authorisation(authorization: str | None, config: SandboxConfig) -> Answer | None:
-    if not config.tokens:
+def _authorisation(authorization: str | None, rules: EndpointRules, config: SandboxConfig) -> Answer | None:
+    if not config.tokens or rules.name in config.open_endpoints:
         return None
     token = bearer_token(authorization)
-    if token in config.tokens:
-        return None
+    if token is not None and token in config.tokens:
+        if rules.name in config.token_scopes.get(token, (rules.name,)):
+            return None
+        return Answer(401, "Session failed")
     if config.enforce:
         return Answer(401, "Failed to authorize request")
     return Answer(202, "Wrong authentication token" if token else "Missing authentication token")
@@ -162,6 +192,17 @@ def _key(params: dict[str, str], rules: EndpointRules, config: SandboxConfig) ->
     return Answer(400, "Invalid event token")
 
 
+def _demanded(params: dict[str, str], rules: EndpointRules) -> Answer | None:
+    # Adjust's page names no error for these; the one of /event is taken.
+    for name, value in rules.constants:
+        if params.get(name) != value:
+            return Answer(400, f"Bad event state: {name} is not {value}")
+    for name in rules.counts:
+        if not _COUNT.fullmatch(params.get(name, "")):
+            return Answer(400, f"Bad event state: {name} is not a whole number")
+    return None
+
+
 def _device(ids: dict[str, str], config: SandboxConfig) -> Answer | None:
     if not ids:
         return Answer(400, "Bad event state: no device id")
@@ -172,6 +213,10 @@ def _device(ids: dict[str, str], config: SandboxConfig) -> Answer | None:
     if any(value in config.opted_out_devices for value in ids.values()):
         return Answer(451, "Device is opted out")
     return None
+
+
+def _erasure(request: EventRequest, state: SandboxState) -> Answer | None:
+    return Answer(451, "Device is opted out") if state.is_erased(request.params, request.ids) else None
 
 
 def _is_in_unknown_share(id_value: str, config: SandboxConfig) -> bool:
@@ -192,9 +237,12 @@ def _size(raw: bytes) -> Answer | None:
 
 
 def _amount(params: dict[str, str], rules: EndpointRules) -> Answer | None:
-    text = params.get(rules.amount)
-    if text is None:
+    given = [params[name] for name in rules.amounts if name in params]
+    if not given and not rules.needs_amount:
         return None
+    if len(given) != 1:
+        return Answer(400, "Invalid revenue")
+    [text] = given
     # Only plain digits are documented: an exponent is refused so that no sender comes to rely on it.
     if not _DECIMAL.fullmatch(text) or not _CURRENCY.fullmatch(params.get("currency", "")):
         return Answer(400, "Invalid revenue")

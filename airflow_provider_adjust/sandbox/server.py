@@ -105,6 +105,10 @@ class SandboxServer:
         """Return recorded events in order of receipt, each `{"received_at": seconds, "params": {name: value}}`."""
         return self._call(lambda: self._sandbox.state.events(offset, limit))
 
+    def erasures(self) -> list[dict[str, str]]:
+        """Return the parameters of each erasure that was asked for, in order of receipt."""
+        return self._call(lambda: [params for _, params in self._sandbox.state.erasure_requests])
+
     def reset(self) -> None:
         """Forget every event and counter, drop the rest of the fault plan, and restart the random faults."""
         self._call(self._sandbox.reset)

@@ -1,4 +1,4 @@
-"""The promises of docs/delivery-guarantees.md for a task that is killed, and whether they were kept.
+"""The promises of docs/explanations/delivery-guarantees.md for a task that is killed, and whether they were kept.
 
 The judge knows three things only: the warehouse's rows, what the stand-in recorded, and what the provider says.
 """

@@ -4,7 +4,7 @@ Each story sends one file to the local stand-in for Adjust, which misbehaves: er
 task is killed at seeded points, by SIGKILL or by the SIGTERM that Airflow sends, and tried again as Airflow would; in
 some stories something around it fails for a while, or two runs send the same file at once. The last tries are not
 disturbed. Then the stand-in's records and what the provider says are compared with the promises of
-docs/delivery-guarantees.md. The campaign exits with 1 when a promise is broken.
+docs/explanations/delivery-guarantees.md. The campaign exits with 1 when a promise is broken.
 
     python -m campaign.crashes --kills 200 --seed 1
     python -m campaign.crashes --kills 20 --only "clocks|read-only"

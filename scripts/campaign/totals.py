@@ -1,4 +1,7 @@
-"""The campaign's table: a line for each story as it ends, then one for each setting, as docs/delivery-guarantees.md has it."""
+"""The campaign's table: a line for each story as it ends, then one for each setting.
+
+docs/explanations/delivery-guarantees.md has it.
+"""
 
 from __future__ import annotations
 

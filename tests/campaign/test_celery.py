@@ -89,7 +89,7 @@ def most_at_once(shards: list[Any]) -> int:
 
 
 def tell(stats: dict[str, Any], shards: list[Any]) -> None:
-    """The figures that docs/scaling.md has; pytest shows them with -s."""
+    """The figures that docs/guides/scaling.md has; pytest shows them with -s."""
     start = min(shard.start_date for shard in shards)
     names = ("recorded", "order_violations", "repeated_event_ids", "max_concurrent", "max_concurrent_per_lane")
     print("\n" + ", ".join(f"{name} {stats[name]}" for name in names))

@@ -14,7 +14,7 @@ from airflow_provider_adjust.cli.definition import ADJUST, Command, ExitCode, Gr
 from airflow_provider_adjust.operators.adjust_delivery import AdjustDeliveryOperator
 from airflow_provider_adjust.operators.adjust_prune_ledger import AdjustPruneLedgerOperator
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
 
 
 def commands(group: Group, *words: str) -> Iterator[tuple[str, Command]]:

@@ -30,7 +30,7 @@ from airflow_provider_adjust.sandbox import SandboxServer
 EXAMPLES = Path(__file__).resolve().parents[2] / "example_dags"
 AIRFLOW = Version(airflow.__version__)
 APP_TOKEN, EVENT_TOKEN, S2S_TOKEN = "4w565xzmb54d", "f0ob4r", "s2sTokenThatNobodyMaySee"
-#: What an Airflow lacks, and so what does not import there (docs/compatibility.md).
+#: What an Airflow lacks, and so what does not import there (docs/reference/compatibility.md).
 NEEDS_NEWER = {"airflow_provider_adjust.retry_policy": Version("3.3")}
 MODULES = sorted(
     module.name

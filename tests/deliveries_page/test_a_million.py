@@ -1,6 +1,6 @@
 """A ledger with a million events: every view answers in seconds, with a page of moderate size.
 
-`pytest -m slow -s tests/deliveries_page/test_a_million.py` prints the table of docs/deliveries-page.md.
+`pytest -m slow -s tests/deliveries_page/test_a_million.py` prints the table of docs/guides/deliveries-page.md.
 """
 
 from __future__ import annotations

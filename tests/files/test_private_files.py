@@ -168,6 +168,6 @@ def test_object_storage_keeps_its_own_rules(tmp_path: Path, monkeypatch: pytest.
 def test_no_example_and_no_page_names_a_place_that_others_may_write_to() -> None:
     """The system's temporary folder, or one below wherever a worker happens to run."""
     root = Path(airflow_provider_adjust.__path__[0]).parent
-    files = [*root.glob("example_dags/*.py"), *root.glob("docs/*.md"), root / "README.md"]
+    files = [*root.glob("example_dags/*.py"), *root.glob("docs/**/*.md"), root / "README.md"]
     elsewhere = re.compile(r"""/tmp\b|tempfile|gettempdir|file://\.|(?:rejected|responses)_path=["']\.""")
     assert [path.name for path in files if elsewhere.search(path.read_text("utf-8"))] == []

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from hooks.web_server import web_server
-from operators.adjust_account import APP_TOKEN, Connect, Said, reveals
+from operators.adjust_account import APP_TOKEN, S2S_TOKEN, Connect, Said, reveals
 
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.sandbox import SandboxServer
@@ -58,6 +58,28 @@ def test_the_connection_test_names_cause_and_remedy_and_records_nothing(
     assert not reveals(said)
     stats = adjust.stats()
     assert (stats["requests"], stats["recorded"], stats["redirects_followed"]) == (1, 0, 0)
+
+
+def test_each_endpoint_that_the_connection_names_is_asked(adjust: SandboxServer, connect: Connect) -> None:
+    adjust.configure(open_endpoints=["event"])
+    connect(adjust.url, token="wrong", endpoints="event, ad_revenue")
+    works, message = AdjustS2SHook().test_connection()
+    assert not works
+    assert message.startswith(
+        f"{adjust.url}/ad_revenue answers, but the S2S security token is missing or wrong (status 401)"
+    )
+    assert f"{adjust.url}/event answers; S2S security token not refused; app token accepted." in message
+    adjust.configure(open_endpoints=[], token_scopes={S2S_TOKEN: ["event"]})
+    connect(adjust.url, endpoints="event, ad_revenue")
+    assert "the S2S security token lacks its scope (status 401)" in AdjustS2SHook().test_connection()[1]
+    adjust.configure(token_scopes={})
+    works, message = AdjustS2SHook().test_connection()
+    assert works
+    assert (message.count("app token accepted"), message.count(SURE)) == (2, 1)
+    stats = adjust.stats()
+    assert (stats["requests"], stats["recorded"]) == (6, 0)
+    connect(adjust.url, endpoints="event, adrevenue")
+    assert AdjustS2SHook().test_connection() == (False, "endpoints='adrevenue' must be one of event, ad_revenue")
 
 
 @pytest.mark.parametrize(

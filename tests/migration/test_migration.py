@@ -1,4 +1,4 @@
-"""What docs/migration.md says of a sender by hand and of the operator, seen on one day of purchases and the same troubles."""
+"""docs/guides/migration.md compares a sender by hand with the operator: one day of purchases and the same faults."""
 
 from __future__ import annotations
 

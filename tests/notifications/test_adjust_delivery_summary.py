@@ -204,7 +204,7 @@ def test_a_missing_provider_is_named(
 
 
 def test_every_parameter_is_documented_with_its_default_and_is_templated() -> None:
-    page = (Path(__file__).resolve().parents[2] / "docs" / "notifications.md").read_text(encoding="utf-8")
+    page = (Path(__file__).resolve().parents[2] / "docs" / "guides" / "notifications.md").read_text(encoding="utf-8")
     documented = dict(re.findall(r"^\| `(\w+)` \| `(.+?)` \|", page, re.MULTILINE))
     parameters = inspect.signature(AdjustDeliverySummaryNotifier.__init__).parameters.values()
     defaults = {p.name: repr(p.default).replace("'", '"') for p in parameters if p.kind is p.KEYWORD_ONLY}

@@ -22,7 +22,7 @@ from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.operators.adjust_reconcile import AdjustReconcileOperator
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.routes import ledger_engine
-from airflow_provider_adjust.s2s.ledger.schema import drop_all, scopes
+from airflow_provider_adjust.s2s.ledger.schema import drop_all, scopes, verdicts
 from airflow_provider_adjust.sandbox import SandboxServer
 
 NEXT = DAY + timedelta(days=1)
@@ -211,6 +211,13 @@ def write(statement: sa.Executable) -> None:
         connection.execute(statement)
 
 
+def kept_verdicts() -> list[tuple[Any, ...]]:
+    """What the ledger keeps for the page."""
+    columns = ("day", "verdict", "currency", "sent_events", "seen_events", "zone")
+    with ledger_engine("ledger") as engine, engine.connect() as connection:
+        return [tuple(each) for each in connection.execute(sa.select(*(verdicts.c[name] for name in columns)))]
+
+
 @pytest.mark.parametrize("destination", ["s2s.adjust.com", "localhost"])
 def test_what_went_to_another_host_is_not_counted(
     adjust: SandboxServer, warehouse: Path, ledger: str, destination: str
@@ -221,7 +228,7 @@ def test_what_went_to_another_host_is_not_counted(
     adjust.configure(report_faults={"fewer": 1.0})
     with pytest.raises(RevenueDiffers, match="not sent"):
         reconcile(ledger_conn_id=ledger)
-    write(scopes.update().values(destination=""))
+    write(scopes.update().where(scopes.c.destination == destination).values(destination=""))
     with pytest.raises(RevenueDiffers, match="sent, not booked by Adjust"):
         reconcile(ledger_conn_id=ledger)
 
@@ -239,6 +246,7 @@ def test_two_currencies_under_one_event_token_are_compared_by_events_and_with_th
     book(warehouse, (str(DAY), EVENT_TOKEN, 0, 1, "USD"))
     with pytest.raises(RevenueDiffers, match=r"1\.00 USD not sent"):
         reconcile(ledger_conn_id=ledger)
+    assert kept_verdicts() == [(DAY, "not_sent", "", 5, 5, "UTC")]
 
 
 def test_the_ledger_says_what_adjust_did_not_book(adjust: SandboxServer, warehouse: Path, ledger: str) -> None:
@@ -249,6 +257,7 @@ def test_the_ledger_says_what_adjust_did_not_book(adjust: SandboxServer, warehou
         reconcile(ledger_conn_id=ledger)
     [line] = [line for line in lines_of(failure.value) if line.startswith(str(DAY))]
     assert line == f"{DAY} f0ob4r 4 4 0 2 5.00 5.00 0.00 2.50 EUR 2 events and 2.50 EUR sent, not booked by Adjust"
+    assert kept_verdicts() == [(DAY, "not_booked", "EUR", 4, 2, "UTC")]
 
 
 def test_the_ledgers_days_are_those_of_the_report(
@@ -258,6 +267,7 @@ def test_the_ledgers_days_are_those_of_the_report(
     book(warehouse, (str(NEXT), EVENT_TOKEN, 3, 3.75, "EUR"))
     assert reconcile(ledger_conn_id=ledger, timezone="Asia/Tokyo")["compared"] == 1
     assert f"{NEXT} f0ob4r 3 3 0 3 3.75 3.75 0.00 3.75 EUR" in " ".join(str(said).split())
+    assert kept_verdicts() == [(NEXT, "equal", "EUR", 3, 3, "Asia/Tokyo")]
 
 
 def test_an_empty_ledger_delivered_nothing(adjust: SandboxServer, warehouse: Path, ledger: str) -> None:

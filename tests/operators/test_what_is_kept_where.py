@@ -1,4 +1,4 @@
-"""docs/privacy.md says what is kept where: a real run is compared with it, file by file and column by column."""
+"""docs/guides/privacy.md says what is kept where: a real run is compared with it, file by file and column by column."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from packaging.version import Version
 
 pytestmark = pytest.mark.airflow
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "privacy.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "guides" / "privacy.md").read_text(encoding="utf-8")
 SECTION = PAGE.partition("## What is kept where")[2].partition("\n## ")[0]
 DAG_ID = "kept_where"
 

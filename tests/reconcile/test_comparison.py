@@ -244,3 +244,29 @@ def test_an_error_carries_so_many_lines_and_says_where_the_rest_is() -> None:
 )  # fmt: skip
 def test_amounts_are_shown_to_the_cent_or_as_far_as_they_go(amount: str, shown: str) -> None:
     assert shown_amount(Decimal(amount)) == shown
+
+
+def ledger_of(delivered: int, refused: int = 0, in_doubt: int = 0) -> LedgerTotals:
+    return LedgerTotals(*(total(events, str(events)) for events in (delivered, refused, in_doubt)))
+
+
+def test_the_first_gap_on_the_way_from_the_warehouse_to_adjust_is_named() -> None:
+    cases: list[tuple[int, LedgerTotals | None, int, str]] = [
+        # expected, ledger, booked by Adjust, whose gap
+        (3, ledger_of(3), 3, "equal"),
+        (3, None, 2, "different"),
+        (3, None, 3, "equal"),
+        (3, ledger_of(2), 2, "not_sent"),
+        (3, ledger_of(2), 1, "not_sent"),
+        (3, ledger_of(2, refused=1), 2, "refused"),
+        (3, ledger_of(2, in_doubt=1), 2, "in_doubt"),
+        (3, ledger_of(4), 4, "not_in_warehouse"),
+        (3, ledger_of(3), 2, "not_booked"),
+        (3, ledger_of(3), 4, "not_ours"),
+        (3, ledger_of(2, in_doubt=0, refused=0), 9, "not_sent"),
+    ]
+    found = [
+        Comparison(total(expected, str(expected)), total(booked, str(booked)), ledger).whose_gap(Tolerance())
+        for expected, ledger, booked, _ in cases
+    ]
+    assert [each.value for each in found] == [verdict for *_, verdict in cases]

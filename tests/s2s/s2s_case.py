@@ -62,7 +62,8 @@ def row(**changes: Any) -> dict[str, Any]:
 
 
 def parse(options: dict[str, Any] | None = None, **changes: Any) -> Event:
-    return parse_event(row(**changes), RowOptions(**options or {}), now=NOW)
+    """The row's event, without its id among what is sent unless the options ask for it."""
+    return parse_event(row(**changes), RowOptions(**{"event_id_param": None, **(options or {})}), now=NOW)
 
 
 def refusal(options: dict[str, Any] | None = None, **changes: Any) -> InvalidEvent:

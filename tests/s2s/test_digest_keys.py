@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from hashlib import blake2b
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,12 +36,13 @@ from airflow_provider_adjust.s2s.events.rows import ResubmittedRow
 from airflow_provider_adjust.s2s.ledger.erase import erase
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.migration import prepare
-from airflow_provider_adjust.s2s.ledger.records import content_digest
+from airflow_provider_adjust.s2s.ledger.records import Content, compare_content, content_digest
 from airflow_provider_adjust.s2s.ledger.schema import STATUSES, database_now, events, tries, versions
-from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
+from airflow_provider_adjust.s2s.ledger.tries import Holder, TaskInstanceId
 from airflow_provider_adjust.s2s.transports import Target
 
 OLD, NEW, OTHER = b"the key of last year, long enough", b"the key of this year, long enough", b"nobody knows this one"
+HOLDER = Holder(1, "dag", "run", "task", -1, 1, False)
 SMALLEST = {"app_token": ..., "event_token": ..., "environment": ...}
 _OPTIONS: dict[str, Any] = {"app_token": "app1", "event_token": "event1", "environment": "sandbox"}
 
@@ -114,10 +116,27 @@ def recorded(engine: sa.Engine) -> dict[str, str]:
 
 
 def test_without_a_key_digests_are_those_of_older_versions() -> None:
-    event = parse({"event_id_param": "event"}, revenue="9.90", currency="USD")
+    event = parse(revenue="9.90", currency="USD")
     assert event.event_id == "6bed709b09bb786013b96c088db4aec4"
-    assert content_digest(event, UNKEYED) == -8933541072909292594
+    as_kept = repr(sorted(event.params.items()))
+    assert content_digest(event, UNKEYED) == UNKEYED.content(as_kept) == 8560291187407131907
     assert row_digest(row(created_at="x")) == "3ff684b5b6736c5f393a4044cbbde3c3"
+
+
+def test_the_event_id_that_is_sent_along_is_no_content() -> None:
+    """The default of event_id_param was none; a digest of then, or one made with another key, is the same event's."""
+    keys = DigestKeys(NEW)
+    changes: dict[str, Any] = {"revenue": "9.90", "currency": "USD", "callback_params": {"a": "b"}}
+    then, named, now = (parse({"event_id_param": name}, **changes) for name in (None, "order", "event_id"))
+    other = parse({"event_id_param": "event_id"}, **{**changes, "callback_params": {"a": "c"}})
+    digests = {content_digest(each, keys.newest) for each in (then, named, now)}
+    assert len(digests) == 1
+    assert content_digest(other, keys.newest) not in digests
+    # What an older version, which was told to send the id, has written down.
+    as_sent = SimpleNamespace(content=-8933541072909292594)
+    event = parse({"event_id_param": "event"}, revenue="9.90", currency="USD")
+    assert compare_content(event, as_sent, HOLDER, DigestKeys()) is Content.SAME
+    assert compare_content(now, as_sent, HOLDER, DigestKeys()) is Content.OTHER
 
 
 def test_a_digest_is_that_of_keyed_blake2() -> None:
@@ -128,7 +147,7 @@ def test_a_digest_is_that_of_keyed_blake2() -> None:
     keyed = parse_event(row(), now=NOW, digest_keys=NEW)
     assert keyed.event_id == expected
     assert keyed.unkeyed_id == unkeyed_id
-    text = repr(sorted(keyed.params.items()))
+    text = repr(sorted((keyed.own_params or {}).items()))
     digest = blake2b(text.encode(), key=secret, digest_size=16, person=b"content").digest()
     assert content_digest(keyed, DigestKey.of(NEW)) == int.from_bytes(digest[:8], "big", signed=True)
 
@@ -182,11 +201,14 @@ def test_equal_rows_and_rows_that_are_no_events_have_keyed_names() -> None:
 
 
 def test_the_content_under_an_older_key_has_the_id_that_was_sent_then() -> None:
-    options = RowOptions(event_id_param="event")
-    then, now = (parse_event(row(), options, now=NOW, digest_keys=keys) for keys in (OLD, [NEW, OLD]))
-    old, unkeyed = DigestKey.of(OLD), parse({"event_id_param": "event"})
-    assert content_digest(now, old) == content_digest(then, old)
-    assert content_digest(now, UNKEYED) == content_digest(unkeyed, UNKEYED)
+    """An older version took it for content, and under another key it was another id."""
+    options, keys = RowOptions(event_id_param="event"), [NEW, OLD]
+    now = parse_event(row(), options, now=NOW, digest_keys=keys)
+    for key, made_with in ((DigestKey.of(OLD), OLD), (UNKEYED, ())):
+        then = parse_event(row(), options, now=NOW, digest_keys=made_with)
+        record = SimpleNamespace(content=key.content(repr(sorted(then.params.items()))))
+        assert compare_content(now, record, HOLDER, DigestKeys(keys)) is Content.SAME
+        assert then.event_id != now.event_id
 
 
 # -- the ledger ----------------------------------------------------------------------------------------------------------

@@ -1027,7 +1027,7 @@ def test_what_is_no_row_is_refused(given: Any, reason: str) -> None:
 
 def test_rows_of_ever_new_shapes_take_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_columns, "_MOST_SHAPES", 3)
-    parser = EventParser()
+    parser = EventParser(RowOptions(event_id_param=None))
     for names in itertools.permutations(row()):
         assert parser.parse({name: row()[name] for name in names}, now=NOW).params == parse().params
         assert len(parser.columns._shapes) <= 3
@@ -1128,18 +1128,31 @@ def test_a_mended_row_keeps_the_id_that_it_had() -> None:
         pytest.param({"callback_params": {"event_id": None}}, {}, id="its own key is null"),
     ],
 )
-def test_event_id_param_adds_the_id_to_the_callback_parameters(
-    changes: dict[str, Any], entries: dict[str, str]
-) -> None:
-    event = parse({"event_id_param": "event_id"}, **changes)
+def test_the_id_is_added_to_the_callback_parameters(changes: dict[str, Any], entries: dict[str, str]) -> None:
+    event = parse_event(row(**changes), now=NOW)
     assert json.loads(event.params["callback_params"]) == {**entries, "event_id": event.event_id}
+    assert event.own_params == parse(**changes).params
     assert event.event_id == parse(**changes).event_id
 
 
-def test_event_id_param_does_not_overwrite_a_key() -> None:
+def test_event_id_param_names_another_key_or_none() -> None:
+    given = row(order="A-1", callback_params={"event_id": 5, "x": "y"})
+    for name, entries in {
+        "order": {"event_id": "5", "x": "y", "order": "A-1"},
+        None: {"event_id": "5", "x": "y"},
+        "": {"event_id": "5", "x": "y"},
+    }.items():
+        event = parse_event(given, RowOptions(id_field="order", event_id_param=name), now=NOW)
+        assert json.loads(event.params["callback_params"]) == entries, name
+
+
+def test_the_id_does_not_overwrite_a_key_with_another_value() -> None:
     refused = refusal({"event_id_param": "order"}, callback_params={"order": 5})
     assert refused.reason == "invalid_callback_params"
-    assert "already has the key order" in refused.detail
+    assert "already has the key 'order'" in refused.detail
+    assert "name another key in event_id_param, or None" in refused.detail
+    known = parse({"event_id_param": "order", "id_field": "nr"}, nr="5", callback_params={"order": 5})
+    assert known.params["callback_params"] == '{"order":"5"}'
 
 
 # --- size -------------------------------------------------------------------------------------------------------------
@@ -1286,7 +1299,9 @@ def _parsed(given_row: dict[str, Any]) -> Event | None:
     try:
         return parse_event(
             given_row,
-            RowOptions(extra_params=["sku"], app_token=APP, event_token=TOKEN, environment="sandbox"),
+            RowOptions(
+                extra_params=["sku"], app_token=APP, event_token=TOKEN, environment="sandbox", event_id_param=None
+            ),
             now=NOW,
         )
     except InvalidEvent:
@@ -1314,7 +1329,7 @@ def test_what_is_sent_reads_back_as_what_is_sent(given_row: dict[str, Any]) -> N
     event = _parsed(given_row)
     assume(event is not None)
     assert event is not None
-    again = parse_event(event.params, RowOptions(extra_params=["sku"]), now=NOW)
+    again = parse_event(event.params, RowOptions(extra_params=["sku"], event_id_param=None), now=NOW)
     assert again.params == event.params
     assert again.event_id == event.event_id
     assert set(again.lanes) == set(event.lanes)

@@ -178,14 +178,14 @@ def test_what_becomes_of_a_column_is_said_in_words() -> None:
 def test_names_that_are_nearly_those_of_money_are_found() -> None:
     near = ["revenue_", "revenu", "Revenue_usd", "REVENUE", "net revenue", "revnue", "currency_code", "curency"]
     far = ["shop", "loaded_at", "frequency", "current_balance", "reference", "", "retention"]
-    assert list(near_money([*near, *far])) == near
-    assert near_money(["currency_code", "revenue_"]) == {"currency_code": "currency", "revenue_": "revenue"}
-    assert near_money([5]) == {}
+    assert list(near_money([*near, *far], EVENT)) == near
+    assert near_money(["currency_code", "revenue_"], EVENT) == {"currency_code": "currency", "revenue_": "revenue"}
+    assert near_money([5], EVENT) == {}
 
 
 def test_an_endpoint_without_such_rules_demands_nothing() -> None:
     schema = {key: value for key, value in EVENT.schema.items() if key not in {"anyOf", "dependentRequired"}}
-    free = type(EVENT).of({**schema, "x-adjust": {**schema["x-adjust"], "time": "none", "key": None, "amount": None}})
+    free = type(EVENT).of({**schema, "x-adjust": {**schema["x-adjust"], "time": "none", "key": None, "amounts": []}})
     check_columns(("country",), "the sql", RowOptions(), endpoint=free)
 
 

@@ -8,6 +8,7 @@ import pytest
 from s2s_case import NOW, row
 
 from airflow_provider_adjust.s2s import EventParser, RowOptions
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.first_contact import check_columns, near_money
 
@@ -59,7 +60,7 @@ def test_a_star_leaves_out_none_of_two_that_may_be_the_same_parameter() -> None:
 
 
 def test_a_column_that_a_star_leaves_out_is_warned_of_where_only_its_case_differs() -> None:
-    assert near_money(["Event_Token", "CREATED_AT", "colour", 7, "Revenue_USD"]) == {
+    assert near_money(["Event_Token", "CREATED_AT", "colour", 7, "Revenue_USD"], EVENT) == {
         "Event_Token": "event_token",
         "CREATED_AT": "created_at",
         "Revenue_USD": "revenue",

@@ -23,7 +23,7 @@ _MADE_UP_FACTS = {
     "ordered": False,
     "time": "optional",
     "key": None,
-    "amount": "tip",
+    "amounts": ["tip"],
     "max_ahead_minutes": 5,
     "max_bytes": 10_000,
     "sources": EVENT.schema["x-adjust"]["sources"],

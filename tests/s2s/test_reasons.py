@@ -6,6 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from table import table
 
@@ -13,7 +14,7 @@ import airflow_provider_adjust
 from airflow_provider_adjust.s2s.answers.classify import _BY_MESSAGE
 from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, SETTLED_BEFORE, Outcome
 from airflow_provider_adjust.s2s.answers.reasons import REASONS, Kind, Reason, reason_of
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import ENDPOINTS
 
 PACKAGE = Path(airflow_provider_adjust.__file__).parent
 #: The place of the reason in the arguments of what carries one.
@@ -56,10 +57,27 @@ def codes_in_the_package() -> set[str]:
 
 def rule_codes() -> set[str]:
     """Reasons that are made of a parameter's name by the schema's rules."""
-    rules, exclusive = EVENT.rules, EVENT.schema["not"]["required"][0]
-    # `s2s` is always set, and a time has been demanded before.
-    needed = set(rules.required) - {"s2s", "created_at_unix"} | {name for _, name in rules.dependents}
-    return {f"missing_{name}" for name in needed} | {f"conflicting_{exclusive}"}
+    codes = set()
+    for endpoint in ENDPOINTS.values():
+        rules = endpoint.rules
+        # Constants are always set, and a time has been demanded before.
+        needed = set(rules.required) - endpoint.constants.keys() - {"created_at_unix"}
+        needed |= {name for _, name in rules.dependents}
+        alternatives = [
+            each for each in _schemas(endpoint.schema, "anyOf") if endpoint.device_ids.isdisjoint(_first(each))
+        ]
+        needed |= {name for each in alternatives for name in _first(each)}
+        codes |= {f"missing_{name}" for name in needed}
+        codes |= {f"conflicting_{each['required'][0]}" for each in _schemas(endpoint.schema, "not")}
+    return codes
+
+
+def _schemas(schema: Any, rule: str) -> list[Any]:
+    return [each[rule] for each in (schema, *schema.get("allOf", ())) if rule in each]
+
+
+def _first(choices: Any) -> list[str]:
+    return list(choices[0]["required"])
 
 
 def test_the_codes_are_found_where_they_are_given() -> None:

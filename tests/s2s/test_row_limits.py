@@ -73,7 +73,7 @@ def test_an_unusable_limit_is_a_configuration_error(max_revenue: Any, says: str)
 
 def test_an_endpoint_without_money_has_no_limit() -> None:
     schema = deepcopy(dict(EVENT.schema))
-    del schema["properties"]["currency"], schema["properties"]["revenue"], schema["x-adjust"]["amount"]
+    del schema["properties"]["currency"], schema["properties"]["revenue"], schema["x-adjust"]["amounts"]
     endpoint = Endpoint.of({**schema, "dependentRequired": {}})
     assert EventParser(RowOptions(max_revenue=1), endpoint=endpoint).parse(row(), now=NOW).revenue is None
     with pytest.raises(AdjustConfigurationError, match="ISO 4217"):

@@ -14,6 +14,7 @@ from jsonschema import Draft202012Validator
 from test_hostile_rows import VALUES
 
 from airflow_provider_adjust.s2s import RowOptions
+from airflow_provider_adjust.s2s.endpoints.endpoint import ENDPOINTS as REGISTERED
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint, Rules
 from airflow_provider_adjust.s2s.errors import InvalidEvent
 from airflow_provider_adjust.s2s.events.parser import EventParser
@@ -42,7 +43,7 @@ def _other_schema() -> dict[str, Any]:
 class WithoutRules(Endpoint):
     """An endpoint that lets everything through that the normalisers do."""
 
-    rules = Rules((), frozenset(), (), ())  # type: ignore[assignment]
+    rules = Rules((), (), (), ())  # type: ignore[assignment]
 
 
 class Hostile(NamedTuple):
@@ -55,7 +56,7 @@ def _with_values(row: dict[str, Any]) -> dict[str, Any]:
     return {name: VALUES[value.name] if isinstance(value, Hostile) else value for name, value in row.items()}
 
 
-ENDPOINTS = (EVENT, Endpoint.of(_other_schema()))
+ENDPOINTS = (*REGISTERED.values(), Endpoint.of(_other_schema()))
 names = st.sampled_from(sorted(EVENT.parameters))
 values = st.one_of(
     st.sampled_from(sorted(VALUES)).map(Hostile),
@@ -110,8 +111,8 @@ def test_each_rule_has_its_own_refusal() -> None:
         ({"gps_adid": None}, EVENT, "missing_device_id"),
         ({"currency": None}, EVENT, "missing_currency"),
         ({"att_status": "3", "tracking_enabled": True}, EVENT, "conflicting_att_status"),
-        ({"idfa": "0A1B"}, ENDPOINTS[1], "missing_os_name"),
-        ({"idfa": "0A1B", "os_name": "ios", "device_name": "x"}, ENDPOINTS[1], "missing_device_type"),
+        ({"idfa": "0A1B"}, ENDPOINTS[-1], "missing_os_name"),
+        ({"idfa": "0A1B", "os_name": "ios", "device_name": "x"}, ENDPOINTS[-1], "missing_device_type"),
     ]
     found = {}
     for changes, endpoint, reason in table:

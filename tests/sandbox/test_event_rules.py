@@ -103,7 +103,7 @@ def test_a_correct_event_is_recorded(
     answer = send(**changes)
     assert (answer.status_code, answer.json()) == (200, {"status": "OK"})
     expected = {name: value for name, value in {**EVENT, **changes}.items() if value is not None}
-    assert sandbox.events() == [{"received_at": NOW, "params": expected}]
+    assert sandbox.events() == [{"received_at": NOW, "endpoint": "event", "params": expected}]
 
 
 @pytest.mark.parametrize(

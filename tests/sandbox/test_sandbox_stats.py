@@ -14,6 +14,8 @@ from airflow_provider_adjust.sandbox import SandboxServer
 KEYS = {
     "requests", "recorded", "by_status", "by_error", "revenue", "revenue_by_token", "order_violations", "repeated",
     "repeated_event_ids", "faults", "abandoned", "redirects_followed", "max_concurrent", "max_concurrent_per_lane",
+    "ad_revenue", "by_endpoint",
+    "erasure_requests", "erased",
 }  # fmt: skip
 
 

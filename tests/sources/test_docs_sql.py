@@ -1,4 +1,4 @@
-"""The queries of docs/warehouses.md, each on a real engine where there is one: rows, times, money, ids and JSON are right."""
+"""The queries of docs/guides/warehouses.md on real engines, where there are any: rows, times, money, ids, JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.sql_rows import known_names, sql_hook, stream_rows
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "warehouses.md"
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "warehouses.md"
 #: The sections with a query, and what sqlglot calls its dialect.
 DIALECTS = {
     "Postgres": "postgres",

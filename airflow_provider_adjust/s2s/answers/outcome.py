@@ -88,6 +88,9 @@ FINAL_OUTCOMES = (
 UNDELIVERED = frozenset({Outcome.REJECTED, Outcome.INVALID, Outcome.EXPIRED, Outcome.IN_DOUBT, Outcome.HELD})
 #: The reason of a skipped event that the ledger was made to forget, except for its id.
 ERASED = "erased"
+#: The reason of an event of a device that opted out or was erased: as Adjust answers, or as the ledger remembers, which
+#: costs no request.
+OPTED_OUT = "device_opted_out"
 #: Reasons of skipped events that earlier runs have settled, as the ledger knows: they are not news of this run.
 SETTLED_BEFORE = frozenset({"delivered_before", "refused_before", ERASED})
 #: The reason of an event that a dry run would send.

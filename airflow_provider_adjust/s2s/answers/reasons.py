@@ -15,6 +15,9 @@ from enum import Enum
 GATEWAY_STATUSES = frozenset({502, 504, 520, 524})
 #: Refused by the clock of a worker, and not by what the row says for good.
 IN_FUTURE = "created_at_in_future"
+#: What Adjust's raw data exports said of an event in doubt.
+SEEN_IN_EXPORT = "seen_in_export"
+MISSING_IN_EXPORT = "missing_in_export"
 #: Whoever sends these asks for another attempt.
 BUSY_STATUSES = frozenset({408, 425, 429})
 
@@ -75,11 +78,21 @@ _ROW = (
         "The event id has more than 255 characters.",
         "Name a shorter column in id_field, or a digest of it.",
     ),
-    ("expired", "The event is more than 58 days old.", "Send sooner: Adjust no longer takes it."),
+    ("conflicting_revenue", "Both revenue and amount are given.", "Give one."),
+    (
+        "expired",
+        "It is older than Adjust takes: an event more than 58 days, ad revenue more than 28.",
+        "Send sooner: Adjust no longer takes it.",
+    ),
     (
         "invalid_<parameter>",
         "The value breaks the parameter's rule, as in invalid_revenue.",
         "Read the detail; correct the query.",
+    ),
+    (
+        "missing_ad_impressions_count",
+        "A row of ad revenue does not say for how many impressions.",
+        "Select it, or 1 AS ad_impressions_count where a row is one impression.",
     ),
     ("missing_app_token", "Row, operator and connection have no app token.", "Set it in the connection."),
     ("missing_created_at", "The row has no time.", "Select the time as created_at."),
@@ -96,6 +109,7 @@ _ROW = (
         "Fill it, cast it, or name another column.",
     ),
     ("missing_event_token", "Row and operator have no event token.", "Set event_token or event_tokens."),
+    ("missing_revenue", "A row of ad revenue has no amount.", "Select it as revenue, or leave such rows out."),
     ("not_a_row", "The row is not a mapping.", "Give mappings of names to values."),
     ("repeated_event_id", "Another row has this event id.", "Remove the duplicate; a join may have doubled it."),
     ("repeated_parameter", "Two columns give one parameter, or a JSON object has a name twice.", "Keep one."),
@@ -115,7 +129,11 @@ _ADJUST = (
         "Adjust knows no install of this device in this app.",
         "Check environment and app token; if the install was reported later, send the event again.",
     ),
-    ("device_opted_out", "The device has opted out, or was erased.", "Send nothing of this device."),
+    (
+        "device_opted_out",
+        "The device has opted out, or was erased; a ledger remembers it, and asks no more.",
+        "Send nothing of this device.",
+    ),
     (
         "bad_event_state",
         "The event does not meet Adjust's expectations: its time is before the install, for example.",
@@ -136,7 +154,11 @@ _HALT = (
     ("missing_s2s_token", "S2S authentication is on, and no token was sent.", _FIX_AUTHORIZATION),
     ("wrong_s2s_token", "Adjust does not know the S2S security token, or it is not active.", _FIX_AUTHORIZATION),
     ("not_authorized", "Adjust refuses the S2S security token with 401.", _FIX_AUTHORIZATION),
-    ("insufficient_scope", "The S2S security token lacks a scope.", "Give the S2S token the Events scope in Adjust."),
+    (
+        "insufficient_scope",
+        "The S2S security token lacks the scope of what is sent.",
+        "Give the S2S token the scope in Adjust: Events, or Ad revenue.",
+    ),
     (
         "accepted_not_recorded",
         "202 without a message that Adjust documents.",
@@ -215,6 +237,11 @@ _HELD = (
     ("connection_failed", "No attempt had a connection; the request was never sent.", "Check endpoint and network."),
     ("internal_error", "Adjust answered Internal error to the last attempt.", "Retry the task later."),
     ("lane_held", "An earlier event of its device and event token is unresolved.", "Resolve that one first."),
+    (
+        MISSING_IN_EXPORT,
+        "No answer came, and Adjust's raw data exports do not have it: it did not arrive.",
+        "Send its row again; the ledger lets it pass.",
+    ),
     ("sent_elsewhere", "Another task is sending it just now.", "Retry the task later."),
     (
         "stopped",
@@ -229,6 +256,7 @@ _SKIPPED = (
         "It was delivered with another time or amount: its row was corrected since, or id_field names two events alike.",
         "Book the difference as an event of its own, or name more columns in id_field. Adjust cannot change an event.",
     ),
+    (SEEN_IN_EXPORT, "No answer came, and Adjust's raw data exports have it: it is delivered.", "Nothing to do."),
     ("refused_before", "The ledger knows that Adjust refused it in another run.", "Change the row to send it again."),
     (
         "erased",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from airflow_provider_adjust.s2s.answers.classify import read_answer
-from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, Outcome, is_undelivered
+from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, OPTED_OUT, Outcome, is_undelivered
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.redaction import shows
@@ -40,8 +40,13 @@ class Receipt(NamedTuple):
     @property
     def settled_before(self) -> bool:
         """An earlier try or run settled it, so that nothing was sent for it or looked up now."""
-        asked = self.attempts or self.lost_answers
+        asked = self.attempts or self.lost_answers or self.is_refused_here
         return not asked and self.outcome in _NEED_A_REQUEST and self.reason != DIFFERS
+
+    @property
+    def is_refused_here(self) -> bool:
+        """The ledger remembers that the device opted out or was erased, so that Adjust was not asked."""
+        return self.reason == OPTED_OUT and self.http_status is None
 
     @property
     def is_undelivered(self) -> bool:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterable
 
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import ENDPOINTS
 
 #: Adjust's messages (S2S API, response codes and security; Ad revenue; third-party sharing; Device API; Report Service),
 #: and how they were worded earlier.
@@ -93,7 +93,9 @@ def _words(text: str) -> frozenset[str]:
 
 
 #: Compared in lower case.
-VOCABULARY = _words(_ADJUST) | _words(_ENGLISH) | _words(_BETWEEN) | frozenset(EVENT.parameters)
+VOCABULARY = frozenset[str]().union(
+    *map(_words, (_ADJUST, _ENGLISH, _BETWEEN)), *(each.parameters for each in ENDPOINTS.values())
+)
 
 
 def known_words(text: str, *, also: Iterable[str] = ()) -> str:

@@ -7,7 +7,7 @@ and hands over the answer, nothing else: what it means is decided in the loop's 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from queue import SimpleQueue
@@ -17,7 +17,7 @@ from airflow_provider_adjust.s2s.delivery.lanes import Pending
 from airflow_provider_adjust.s2s.delivery.options import LookupPolicy
 from airflow_provider_adjust.s2s.delivery.pacing import DelayQueue
 from airflow_provider_adjust.s2s.delivery.route import Route
-from airflow_provider_adjust.s2s.errors import AdjustError
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, AdjustError
 
 #: How long the loop may wait for something else while a call is under way, in seconds.
 _POLL_DURING_CALL = 0.05
@@ -43,6 +43,24 @@ _SHARED_SECOND = LookupResult(
     reason="shared_second",
 )
 _TOO_SLOW = LookupResult(Recorded.UNKNOWN, "the Device API gave no answer in time")
+
+
+def check_can_verify(routes: Iterable[Route]) -> None:
+    """Refuse ``on_in_doubt="verify"`` where nobody could tell whether Adjust has an event.
+
+    :raises AdjustConfigurationError: the Device API does not know the endpoint's events, or cannot be asked.
+    """
+    for route in routes:
+        endpoint = route.parser.endpoint
+        if not endpoint.verifiable:
+            raise AdjustConfigurationError(
+                f"on_in_doubt='verify' cannot be given with endpoint={endpoint.name!r}: Adjust's Device API knows events "
+                f"only, and no {endpoint.title}; choose resend or hold"
+            )
+        if route.lookup is None:
+            raise AdjustConfigurationError(
+                "on_in_doubt='verify' needs the API token in the connection, for the Device API"
+            )
 
 
 def start_thread(work: Callable[[], None]) -> None:

@@ -24,7 +24,13 @@ from airflow_provider_adjust.s2s.delivery.admission import ClaimStore, Dispatche
 from airflow_provider_adjust.s2s.delivery.doubt import is_refused_after_resend, refused_after_resend, resent_too_often
 from airflow_provider_adjust.s2s.delivery.halts import Halts, unsent
 from airflow_provider_adjust.s2s.delivery.lanes import Pending, Schedule
-from airflow_provider_adjust.s2s.delivery.lookup import DeviceLookup, LookupResult, Start, start_thread
+from airflow_provider_adjust.s2s.delivery.lookup import (
+    DeviceLookup,
+    LookupResult,
+    Start,
+    check_can_verify,
+    start_thread,
+)
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.delivery.pacing import DelayQueue, Pace
 from airflow_provider_adjust.s2s.delivery.route import Route
@@ -75,10 +81,8 @@ class Delivery:
         self._on_in_doubt = options.on_in_doubt
         self._retries = options.retries
         self._max_resends = options.max_resends
-        if options.on_in_doubt == "verify" and not all(route.lookup for route in routes.values()):
-            raise AdjustConfigurationError(
-                "on_in_doubt='verify' needs the API token in the connection, for the Device API"
-            )
+        if options.on_in_doubt == "verify":
+            check_can_verify(routes.values())
         self._lookup = (
             DeviceLookup(routes, options.lookups, start=start_lookup) if options.on_in_doubt == "verify" else None
         )
@@ -283,7 +287,8 @@ class Delivery:
         if receipt.outcome in UNRESOLVED:
             self._hold_followers(pending)
         else:
-            self._canary.confirm(pending)  # Adjust took these tokens before
+            if not receipt.is_refused_here:
+                self._canary.confirm(pending)  # Adjust took these tokens before
             self._schedule.settle(pending)
         self._release(pending)
 

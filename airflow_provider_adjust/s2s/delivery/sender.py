@@ -21,6 +21,7 @@ from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.keys import DigestKeys
 from airflow_provider_adjust.s2s.events.rows import Row
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
+from airflow_provider_adjust.s2s.ledger.statements import ScopeNames
 from airflow_provider_adjust.s2s.transports import Transport
 
 
@@ -69,6 +70,7 @@ class Sender:
                 environment=",".join(
                     sorted({route.parser.defaults.get("environment", "") for route in routes.values()})
                 ),
+                names=_names(routes.values()),
             )
         self._intake = Intake(
             {name: route.parser for name, route in routes.items()},
@@ -149,3 +151,11 @@ class Sender:
         """
         self._delivery.stop(DeliveryStopped(message))
         self.sink.hurry()
+
+
+def _names(routes: Iterable[Route]) -> ScopeNames:
+    """What the routes call their events and apps."""
+    return ScopeNames(
+        {token: name for route in routes for name, token in route.parser.event_tokens.items()},
+        {route.parser.defaults.get("app_token"): route.connection for route in routes},
+    )

@@ -1,7 +1,7 @@
-"""An Adjust endpoint as a value: its path, its parameters, its limits.
+"""Adjust's endpoints as values: path, parameters, limits. ``ENDPOINTS`` has them all.
 
-``event.schema.json`` is the one source of truth for the parameters of ``/event``; everything that needs to know a
-parameter (parsing, validation, masking, the docs) reads it from here.
+A schema file is the one source of truth for the parameters of its endpoint; everything that needs to know a parameter
+(parsing, validation, masking, the docs) reads it from here.
 """
 
 from __future__ import annotations
@@ -13,7 +13,10 @@ from datetime import timedelta
 from decimal import Decimal
 from functools import cache, cached_property
 from importlib import resources
+from types import MappingProxyType
 from typing import Any, Literal
+
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 TimeRule = Literal["required", "optional", "none"]
 
@@ -43,27 +46,30 @@ class Parameter:
 class Endpoint:
     """Where events of one kind go and what Adjust demands of them: all that differs between Adjust's endpoints.
 
-    ``ordered``: Adjust takes the events of a device and key in chronological order only. ``time``: whether an event needs
-    its time. ``key`` names the parameter that belongs to an event's identity beside app, environment and event id;
-    ``amount`` the one that holds its money. ``min_amount`` and ``max_age`` are None where there is no such limit.
+    ``title`` is what its events are called. ``ordered``: Adjust takes the events of a device and key in chronological order
+    only. ``time``: whether an event needs its time. ``key`` names the parameter that belongs to an event's identity beside
+    app, environment and event id; ``amounts`` those that may hold its money, of which an event has one. ``min_amount`` and
+    ``max_age`` are None where there is no such limit. ``verifiable``: Adjust's Device API tells whether it has an event.
     """
 
     name: str
+    title: str
     path: str
     schema: Mapping[str, Any]
     ordered: bool
     time: TimeRule
     key: str | None
-    amount: str | None
+    amounts: tuple[str, ...]
     min_amount: Decimal | None
     max_age: timedelta | None
     max_ahead: timedelta
     max_bytes: int
+    verifiable: bool
 
     @classmethod
     def load(cls, schema_file: str) -> Endpoint:
         """The endpoint that a schema file of this package describes."""
-        return cls.of(json.loads(resources.files(__package__).joinpath(schema_file).read_text(encoding="utf-8")))
+        return cls.of(_resolved(_read_schema(schema_file)))
 
     @classmethod
     def of(cls, schema: Mapping[str, Any]) -> Endpoint:
@@ -72,16 +78,18 @@ class Endpoint:
         min_amount, max_age = facts.get("min_amount"), facts.get("max_age_days")
         return cls(
             name=facts["name"],
+            title=facts.get("title", facts["name"]),
             path=facts["path"],
             schema=schema,
             ordered=facts["ordered"],
             time=facts["time"],
             key=facts.get("key"),
-            amount=facts.get("amount"),
+            amounts=tuple(facts.get("amounts") or ()),
             min_amount=None if min_amount is None else Decimal(min_amount),
             max_age=None if max_age is None else timedelta(days=max_age),
             max_ahead=timedelta(minutes=facts["max_ahead_minutes"]),
             max_bytes=facts["max_bytes"],
+            verifiable=facts.get("verifiable", False),
         )
 
     @cached_property
@@ -92,7 +100,7 @@ class Endpoint:
                 name,
                 entry,
                 sources,
-                minimum=self.min_amount if name == self.amount else None,
+                minimum=self.min_amount if name in self.amounts else None,
                 is_required=name in self.schema.get("required", ()),
             )
             for name, entry in self.schema["properties"].items()
@@ -117,7 +125,12 @@ class Endpoint:
     def defaults(self) -> tuple[str, ...]:
         """Parameters that the connection or the operator normally names for all rows."""
         named = ("app_token", self.key, "environment")
-        return tuple(name for name in named if name is not None and name in self.parameters)
+        return tuple(name for name in named if name in self.parameters and name not in self.constants)
+
+    @property
+    def has_tokens(self) -> bool:
+        """Whether its events have event tokens."""
+        return self.key == "event_token"
 
     @cached_property
     def rules(self) -> Rules:
@@ -138,23 +151,31 @@ class Rules:
     """
 
     required: tuple[str, ...]
-    one_of: frozenset[str]
+    one_of: tuple[frozenset[str], ...]
     dependents: tuple[tuple[str, str], ...]
     exclusive: tuple[frozenset[str], ...]
 
     @classmethod
     def of(cls, schema: Mapping[str, Any]) -> Rules:
-        """Read the rules: ``required``, ``anyOf`` and ``not`` over ``required``, and ``dependentRequired``."""
-        exclusive = schema.get("not", {}).get("required")
+        """Read the rules: ``required``, ``anyOf`` and ``not`` over ``required``, and ``dependentRequired``.
+
+        Those of ``allOf`` count like the schema's own.
+        """
+        schemas = (schema, *schema.get("allOf", ()))
         return cls(
-            required=tuple(schema.get("required", ())),
-            one_of=frozenset(name for each in schema.get("anyOf", ()) for name in each["required"]),
+            required=tuple(name for each in schemas for name in each.get("required", ())),
+            one_of=tuple(
+                frozenset(name for choice in each["anyOf"] for name in choice["required"])
+                for each in schemas
+                if "anyOf" in each
+            ),
             dependents=tuple(
                 (name, needed)
-                for name, all_needed in schema.get("dependentRequired", {}).items()
+                for each in schemas
+                for name, all_needed in each.get("dependentRequired", {}).items()
                 for needed in all_needed
             ),
-            exclusive=(frozenset(exclusive),) if exclusive else (),
+            exclusive=tuple(frozenset(each["not"]["required"]) for each in schemas if "not" in each),
         )
 
     def accept(self, params: Mapping[str, str]) -> bool:
@@ -162,12 +183,37 @@ class Rules:
         for name in self.required:
             if name not in params:
                 return False
-        if self.one_of and self.one_of.isdisjoint(params):
-            return False
+        for names in self.one_of:
+            if names.isdisjoint(params):
+                return False
         for name, needed in self.dependents:
             if name in params and needed not in params:
                 return False
         return not any(names <= params.keys() for names in self.exclusive)
+
+
+@cache
+def _read_schema(file: str) -> Any:
+    return json.loads(resources.files(__package__).joinpath(file).read_text(encoding="utf-8"))
+
+
+def _resolved(schema: Any) -> Any:
+    """The schema with what it takes over from another file: ``{"$ref": "event.schema.json#/properties/adid"}``.
+
+    Keys beside ``$ref`` replace those of the part that it names.
+    """
+    if isinstance(schema, list):
+        return [_resolved(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    entries = {name: _resolved(each) for name, each in schema.items() if name != "$ref"}
+    if "$ref" not in schema:
+        return entries
+    file, _, pointer = schema["$ref"].partition("#/")
+    part = _read_schema(file)
+    for name in pointer.split("/"):
+        part = part[name]
+    return {**_resolved(part), **entries} if isinstance(part, dict) else _resolved(part)
 
 
 @cache
@@ -217,7 +263,8 @@ def _parameter(
         kind=facts["kind"],
         description=entry["description"],
         source=sources[facts["source"]],
-        choices=dict.fromkeys(entry.get("enum", ())),  # in the order of the schema, and quick to look into
+        # In the order of the schema, and quick to look into.
+        choices=dict.fromkeys([entry["const"]] if "const" in entry else entry.get("enum", ())),
         letter_case=facts.get("letter_case"),
         hyphens=facts.get("hyphens", True),
         personal=facts.get("personal", False) or facts["kind"] in {"device_id", "object", "token"},
@@ -227,3 +274,17 @@ def _parameter(
 
 
 EVENT = Endpoint.load("event.schema.json")
+AD_REVENUE = Endpoint.load("ad_revenue.schema.json")
+#: Every endpoint by its name: whatever holds for all of them is said of these.
+ENDPOINTS: Mapping[str, Endpoint] = MappingProxyType({each.name: each for each in (EVENT, AD_REVENUE)})
+
+
+def endpoint_named(name: str, argument: str = "endpoint") -> Endpoint:
+    """The endpoint of the name.
+
+    :param argument: what the message calls the name.
+    :raises AdjustConfigurationError: there is none.
+    """
+    if name not in ENDPOINTS:
+        raise AdjustConfigurationError(f"{argument}={name[:60]!r} must be one of {', '.join(ENDPOINTS)}")
+    return ENDPOINTS[name]

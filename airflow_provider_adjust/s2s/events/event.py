@@ -33,7 +33,8 @@ class Event:
     precision, which decides the order; ``params["created_at_unix"]`` has whole seconds. ``event_id`` is what logs,
     ledger and receipts carry; it reveals no device. ``left_out`` names parameters that were not
     sent, because Adjust would not take their value. ``unkeyed_id`` is what the event id was made from with a key, where the
-    row has no id of its own; it is never kept.
+    row has no id of its own; it is never kept. ``own_params`` are the parameters before the event id was added to
+    ``callback_params``; None where it was not.
     """
 
     params: dict[str, str] = field(repr=False)
@@ -43,6 +44,7 @@ class Event:
     left_out: tuple[str, ...] = ()
     endpoint: Endpoint = field(default=EVENT, repr=False)
     unkeyed_id: str | None = field(default=None, repr=False, compare=False)
+    own_params: dict[str, str] | None = field(default=None, repr=False, compare=False)
 
     @property
     def body(self) -> str:
@@ -64,8 +66,10 @@ class Event:
     @property
     def revenue(self) -> Decimal | None:
         """The amount of money, exactly as it is sent."""
-        amount = self.params.get(self.endpoint.amount) if self.endpoint.amount else None
-        return None if amount is None else Decimal(amount)
+        for name in self.endpoint.amounts:
+            if (amount := self.params.get(name)) is not None:
+                return Decimal(amount)
+        return None
 
 
 _needs_no_encoding = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
+from airflow_provider_adjust.s2s.endpoints.endpoint import Endpoint, endpoint_named
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.columns import Column, Columns, looks_like_an_id, nearest_names
 from airflow_provider_adjust.s2s.events.options import EVERY_UNKNOWN, RowOptions
@@ -37,6 +37,8 @@ _ALSO_CALLED = {
 }
 _TIMES = frozenset({"created_at", "created_at_unix"})
 _MONEY = frozenset({"money", "currency"})
+#: What connection and operator set, or the endpoint itself, and what has a sentence of its own.
+_SET_ELSEWHERE = frozenset({"choice", "constant", "time", "token"})
 _MOST_NEAR = 3
 #: How alike two names must be so that one is suggested for the other.
 _ALIKE = 0.75
@@ -53,7 +55,7 @@ def check_columns(
     options: RowOptions,
     *,
     route_by: str | None = None,
-    endpoint: Endpoint = EVENT,
+    endpoint: Endpoint | None = None,
     all_columns: bool = True,
 ) -> None:
     """Refuse a source of which the columns cannot be sent.
@@ -75,14 +77,14 @@ def check_columns(
 
 
 def column_meanings(
-    names: Sequence[Any], options: RowOptions, *, route_by: str | None = None, endpoint: Endpoint = EVENT
+    names: Sequence[Any], options: RowOptions, *, route_by: str | None = None, endpoint: Endpoint | None = None
 ) -> list[str]:
     """What becomes of each column, in words."""
     contact = _Contact(names, options, route_by, endpoint)
     return [contact.in_words(name) for name in names]
 
 
-def near_money(names: Collection[Any], endpoint: Endpoint = EVENT) -> dict[str, str]:
+def near_money(names: Collection[Any], endpoint: Endpoint) -> dict[str, str]:
     """The names that are nearly those of money parameters, or any parameter's in another case, each with the parameter's."""
     money = [name for name, parameter in endpoint.parameters.items() if parameter.kind in _MONEY]
     found = {}
@@ -106,7 +108,10 @@ def _parameter_in_other_case(name: str, endpoint: Endpoint) -> str | None:
 class _Contact:
     """What is wrong with the columns, one sentence for each kind of mistake."""
 
-    def __init__(self, names: Sequence[Any], options: RowOptions, route_by: str | None, endpoint: Endpoint) -> None:
+    def __init__(
+        self, names: Sequence[Any], options: RowOptions, route_by: str | None, endpoint: Endpoint | None
+    ) -> None:
+        endpoint = endpoint or endpoint_named(options.endpoint)
         self._names = names
         self._options = options
         self._route_by = route_by
@@ -181,16 +186,21 @@ class _Contact:
     def missing(self) -> Iterator[str]:
         """What no row can have. Whether a row has a value in a column is seen when it is read."""
         given = self._given
-        key = self._endpoint.key
+        key = "event_token"
         if self._options.event_tokens and "event" not in given:
             yield "missing: event, the column of the names in event_tokens"
-        elif key and key not in given and "event" not in given and not getattr(self._options, key, None):
+        elif self._endpoint.has_tokens and key not in given and "event" not in given and not self._options.event_token:
             yield f"missing: {key}; set it in the operator, or select it"
         if self._endpoint.time == "required" and _TIMES.isdisjoint(given):
             yield "missing: created_at or created_at_unix"
         rules = self._endpoint.rules
-        if rules.one_of and rules.one_of.isdisjoint(given):
-            yield "missing: a device id, such as gps_adid, idfa, idfv or adid"
+        for names in rules.one_of:
+            if names.isdisjoint(given):
+                is_device = names <= self._endpoint.device_ids
+                yield f"missing: {'a device id, such as gps_adid, idfa, idfv or adid' if is_device else _any_of(names)}"
+        for name in rules.required:
+            if name not in given and self._endpoint.parameters[name].kind not in _SET_ELSEWHERE:
+                yield f"missing: {name}; select it"
         for name, needed in rules.dependents:
             if name in given and needed not in given:
                 yield f"missing: {needed}, which {name} needs"
@@ -251,6 +261,10 @@ class _Contact:
                     taken.add(candidate)
                     break
         return found
+
+
+def _any_of(names: Collection[str]) -> str:
+    return " or ".join(sorted(names, reverse=True))
 
 
 def _listed(shown: Sequence[str], count: int) -> str:

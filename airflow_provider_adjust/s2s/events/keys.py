@@ -47,6 +47,11 @@ class DigestKey:
         digest = blake2b(text.encode(), key=self._secret, digest_size=_SIZE, person=self._purpose(b"content")).digest()
         return int.from_bytes(digest[:8], "big", signed=True)
 
+    def device(self, id_name: str, id_value: str) -> str:
+        """A digest of a device id, by which the device is known again and not found."""
+        text = f"{id_name}={id_value}"
+        return blake2b(text.encode(), key=self._secret, digest_size=_SIZE, person=self._purpose(b"device")).hexdigest()
+
     def row(self, text: str) -> str:
         """The name of a row that is not an event."""
         content = text.encode("utf-8", "backslashreplace")

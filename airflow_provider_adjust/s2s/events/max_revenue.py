@@ -19,7 +19,7 @@ class RevenueLimit:
     """
 
     def __init__(self, max_revenue: MaxRevenue | None, endpoint: Endpoint) -> None:
-        self._amount = endpoint.amount
+        self._amounts = endpoint.amounts
         self._for_all = None
         self._by_currency: dict[str, Decimal] = {}
         if isinstance(max_revenue, Mapping):
@@ -32,15 +32,17 @@ class RevenueLimit:
 
     def check(self, params: Mapping[str, str]) -> None:
         """Raise ``InvalidEvent`` if the event's amount is above the limit of its currency."""
-        sent = params.get(self._amount) if self._amount else None
         currency = params.get("currency", "")
         limit = self._by_currency.get(currency, self._for_all)
-        if sent is not None and limit is not None and Decimal(sent) > limit:
-            raise InvalidEvent(
-                "above_max_revenue",
-                f"{self._amount} is {Decimal(sent):,f} {currency}, above max_revenue, {limit:,f}; check that it is in units, "
-                "not in cents or micros",
-            )
+        if limit is None:
+            return
+        for name in self._amounts:
+            if (sent := params.get(name)) is not None and Decimal(sent) > limit:
+                raise InvalidEvent(
+                    "above_max_revenue",
+                    f"{name} is {Decimal(sent):,f} {currency}, above max_revenue, {limit:,f}; check that it is in units, not "
+                    "in cents or micros",
+                )
 
 
 def _currency(currency: Any, endpoint: Endpoint) -> str:

@@ -42,6 +42,11 @@ class RowOptions:
         RowOptions(event_token="f0ob4r", id_field="order_id", column_map={"gaid": "gps_adid"})
     """
 
+    endpoint: str = option(
+        "event",
+        help="which of Adjust's endpoints the rows are for: event, or ad_revenue for what ads have earned",
+        metavar="NAME",
+    )
     event_token: str | None = option(help="the event token used where a row has none", metavar="TOKEN", templated=True)
     event_tokens: Mapping[str, str] | None = option(
         help="event tokens by the name that a row's event column holds", metavar="NAME=TOKEN", templated=True
@@ -63,7 +68,10 @@ class RowOptions:
         metavar="COLUMN",
     )
     event_id_param: str | None = option(
-        help="the key in callback_params under which the event id is sent, to join raw data exports back", metavar="KEY"
+        "event_id",
+        help="the key in callback_params under which the event id is sent, so that Adjust's raw data exports name each "
+        "event; None sends it nowhere",
+        metavar="KEY",
     )
     timezone: str = option(
         "UTC", help="IANA name of the time zone in which times without an offset are read", metavar="ZONE"

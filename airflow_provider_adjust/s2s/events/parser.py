@@ -10,7 +10,7 @@ from datetime import UTC, datetime, tzinfo
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, get_args
 
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint
+from airflow_provider_adjust.s2s.endpoints.endpoint import Endpoint, endpoint_named
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events import times, values
 from airflow_provider_adjust.s2s.events.columns import Columns
@@ -33,6 +33,7 @@ class EventParser:
     """Parses the rows of one delivery.
 
     :param options: how the rows are read.
+    :param endpoint: takes the place of the one that the options name.
     :param ignored: columns that are not sent.
     :param digest_keys: secrets that key every digest of what rows hold, the newest first: the event ids of rows without
         ``id_field``, among others. The older ones recognise what they have made. Without one, digests have no key: who
@@ -44,16 +45,18 @@ class EventParser:
         self,
         options: RowOptions | None = None,
         *,
-        endpoint: Endpoint = EVENT,
+        endpoint: Endpoint | None = None,
         ignored: Sequence[str] = (),
         digest_keys: bytes | Sequence[bytes] = (),
     ) -> None:
         self.options = options = options or RowOptions()
-        self.endpoint = endpoint
+        self.endpoint = endpoint = endpoint or endpoint_named(options.endpoint)
+        _check_event_tokens(options, endpoint)
         self.digest_keys = DigestKeys(digest_keys)
         self._zone: tzinfo = times.load_timezone(options.timezone)
         self._event_tokens = dict(options.event_tokens or {})
-        self._event_id_param = options.event_id_param
+        # Empty text is how a command line says None; an endpoint without callback_params has no place for the id.
+        self._event_id_param = (options.event_id_param or None) if "callback_params" in endpoint.parameters else None
         self._revenue_limit = RevenueLimit(options.max_revenue, endpoint)
         if options.on_bad_optional not in get_args(OnBadOptional):
             raise AdjustConfigurationError(
@@ -71,7 +74,7 @@ class EventParser:
             if not values.is_missing(default):
                 self._defaults[name] = self._default(name, default)
         for event, token in self._event_tokens.items():
-            self._default(endpoint.key or "event_token", token, f"event_tokens[{event!r}]")
+            self._default("event_token", token, f"event_tokens[{event!r}]")
 
     @property
     def defaults(self) -> Mapping[str, str]:
@@ -153,7 +156,7 @@ class EventParser:
             elif kind == "time":
                 moments[name] = times.read_time(name, value, self._zone)
             elif kind == "event" and (token := self._event_token_of(value)):
-                named[self.endpoint.key or "event_token"] = token
+                named["event_token"] = token
         # A value of the row takes precedence over the token of its event's name, and that over the defaults.
         params = {**self._defaults, **named, **params}
         occurred_at = self._check_time(moments, now)
@@ -166,10 +169,12 @@ class EventParser:
         if unkeyed_id is not None:
             event_id = self.digest_keys.newest.event_id(unkeyed_id)
         assert event_id is not None  # noqa: S101 - for mypy: an event without an id of its own has the other
+        own_params = None if self._event_id_param is None else params
         if self._event_id_param is not None:
-            self._add_event_id(params, event_id)
+            params = self._with_event_id(params, event_id, self._event_id_param)
         self._check_size(params)
-        return Event(params, occurred_at, event_id, self._lanes(params), tuple(left_out), self.endpoint, unkeyed_id)
+        lanes = self._lanes(params)
+        return Event(params, occurred_at, event_id, lanes, tuple(left_out), self.endpoint, unkeyed_id, own_params)
 
     def _unkeyed_id(
         self,
@@ -208,8 +213,8 @@ class EventParser:
         if not moments:
             raise InvalidEvent(
                 "missing_created_at",
-                "the row has no created_at or created_at_unix; Adjust would book the time of receipt, and the order "
-                "would be lost",
+                "the row has no created_at or created_at_unix; Adjust would book the time of receipt"
+                f"{', and the order would be lost' if self.endpoint.ordered else ' instead'}",
             )
         # Of two that name the same second, the later one has the fraction that decides the order.
         occurred_at = max(moments.values())
@@ -221,7 +226,7 @@ class EventParser:
         if max_age is not None and age > max_age:
             raise InvalidEvent(
                 "expired",
-                f"the event is {age.days} days old; Adjust takes none older than {max_age.days}",
+                f"the {self.endpoint.title} is {age.days} days old; Adjust takes none older than {max_age.days}",
                 occurred_at=occurred_at,
             )
         if age >= -self.endpoint.max_ahead:
@@ -232,16 +237,17 @@ class EventParser:
             occurred_at=occurred_at,
         )
 
-    def _add_event_id(self, params: dict[str, str], event_id: str) -> None:
+    def _with_event_id(self, params: dict[str, str], event_id: str, key: str) -> dict[str, str]:
         parameter = self.endpoint.parameters["callback_params"]
         sent = params.get("callback_params")
         entries = values.load_object("callback_params", sent) if sent else {}
-        if self._event_id_param in entries:
+        if entries.get(key, event_id) != event_id:
             raise InvalidEvent(
                 "invalid_callback_params",
-                f"callback_params already has the key {self._event_id_param}, which event_id_param is to fill",
+                f"callback_params already has the key {quote(key)}, under which the event id is sent; name another key in "
+                "event_id_param, or None",
             )
-        params["callback_params"] = values.flat_object(parameter, {**entries, self._event_id_param: event_id})
+        return {**params, "callback_params": values.flat_object(parameter, {**entries, key: event_id})}
 
     def _check_size(self, params: Mapping[str, str]) -> None:
         size = size_above(self.endpoint.max_bytes, params)
@@ -291,9 +297,21 @@ def _digest(params: Mapping[str, str]) -> str:
     return blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
+def _check_event_tokens(options: RowOptions, endpoint: Endpoint) -> None:
+    """Refuse event tokens where they would not be sent: whoever names one means another endpoint."""
+    if endpoint.has_tokens:
+        return
+    for argument in ("event_token", "event_tokens"):
+        if getattr(options, argument):
+            raise AdjustConfigurationError(
+                f"{argument} cannot be given with endpoint={endpoint.name!r}: {endpoint.title} has no event token; leave it out"
+            )
+
+
 _WHERE_TO_SET = {
     "environment": "set it to production or sandbox in the connection, the operator or the row",
     "app_token": "set it in the connection, the operator or the row",
+    "ad_impressions_count": "select it, or 1 AS ad_impressions_count where a row is one impression",
 }
 _HINTS = {"currency": ", an ISO 4217 code such as USD"}
 
@@ -303,19 +321,22 @@ def check_rules(params: Mapping[str, str], endpoint: Endpoint) -> None:
     if not endpoint.rules.accept(params):
         # The schema library finds what to say; it is far too slow to ask about every event.
         errors = endpoint.validator.iter_errors(params)
-        raise _explain(next(error for error in errors if error.validator in _RULES), params)
+        raise _explain(next(error for error in errors if error.validator in _RULES), params, endpoint)
 
 
 _RULES = frozenset({"required", "anyOf", "dependentRequired", "not"})
 
 
-def _explain(error: ValidationError, params: Mapping[str, str]) -> InvalidEvent:
+def _explain(error: ValidationError, params: Mapping[str, str], endpoint: Endpoint) -> InvalidEvent:
     rule: Any = error.validator_value
     if error.validator == "required":
         name = next(name for name in rule if name not in params)
         where = _WHERE_TO_SET.get(name, "set it in the operator or the row")
-        return InvalidEvent(f"missing_{name}", f"the event has no {name}; {where}")
+        return InvalidEvent(f"missing_{name}", f"the {endpoint.title} has no {name}; {where}")
     if error.validator == "anyOf":
+        names = [name for choice in rule for name in choice["required"]]
+        if endpoint.device_ids.isdisjoint(names):
+            return InvalidEvent(f"missing_{names[0]}", f"the row has no {' and no '.join(names)}; select one of them")
         return InvalidEvent(
             "missing_device_id",
             "the row has no usable device id; give at least one, such as gps_adid, idfa, idfv or adid",

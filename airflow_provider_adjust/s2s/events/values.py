@@ -152,9 +152,11 @@ def choice(parameter: Parameter, value: Any) -> str:
 
 
 def constant(parameter: Parameter, value: Any) -> str:
-    if scalar_text(value) not in {"1", "true"}:
-        raise refuse(parameter.name, "is always 1; leave it out")
-    return "1"
+    [result] = parameter.choices
+    given = scalar_text(value)
+    if given != result and not (given == "true" and result == "1"):
+        raise refuse(parameter.name, f"is always {result}; leave it out, or name the column in ignore_columns")
+    return result
 
 
 def flag(parameter: Parameter, value: Any) -> str:

@@ -28,8 +28,17 @@ class Batch:
 
     answers: dict[int, Claim | Receipt] = field(default_factory=dict)
     dead: dict[int, Holder] = field(default_factory=dict)
+    #: Receipts of events that name a suppressed device, in place of a claim, by the identity of the job.
+    suppressed: dict[int, Receipt] = field(default_factory=dict)
     under_another_key: int = 0
     not_compared: int = 0
+
+    def answer(self, job: Job, decided: Claim | Receipt) -> Claim | Receipt:
+        """Note what was decided about the event; one of a suppressed device is not sent."""
+        if isinstance(decided, Claim):
+            decided = self.suppressed.get(id(job)) or decided
+        self.answers[id(job)] = decided
+        return decided
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.answers.outcome import ERASED, Outcome
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import ENDPOINTS
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.records import event_key
 from airflow_provider_adjust.s2s.ledger.schema import (
@@ -139,7 +139,7 @@ def _note_keys(connection: sa.Connection, eraser: int, taken: Collection[int]) -
 
 def _is_over(record: Any, endpoint: str, now: datetime) -> bool:
     """Whether Adjust would not take the event any more, and no task is sending it."""
-    max_age = EVENT.max_age if endpoint == EVENT.name else None
+    max_age = ENDPOINTS[endpoint].max_age if endpoint in ENDPOINTS else None
     is_old = max_age is not None and record.occurred_at < now - max_age - _MARGIN
     return is_old and STATUSES[record.status] != SENDING
 

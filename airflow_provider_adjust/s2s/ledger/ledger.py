@@ -36,15 +36,18 @@ from airflow_provider_adjust.s2s.ledger.statements import (
     Moved,
     Numbers,
     Scope,
+    ScopeNames,
     delete,
     insert_new,
     known_in,
+    locked,
     move,
     retry_on_conflict,
     retry_while_away,
     siblings,
     update,
 )
+from airflow_provider_adjust.s2s.ledger.suppression import Suppressions
 from airflow_provider_adjust.s2s.ledger.tries import (
     FAILED,
     SUCCESS,
@@ -132,6 +135,7 @@ class Ledger:
         #: Events with an id that the ledger has under a digest key that is not known: taken for unchanged.
         self.not_compared = 0
         self._keys = TryKeys(task_instance)
+        self.suppressions = Suppressions(self._keys)
         self._flushing: Future[None] | None = None
         self._written_at = clock()
         prepare(engine)
@@ -152,6 +156,7 @@ class Ledger:
         digest_keys: Mapping[str | None, DigestKeys] | None = None,
         ids_are_digests: bool = False,
         environment: str = "",
+        names: ScopeNames | None = None,
     ) -> None:
         """Say where each route's events go, how many seconds a request may take at most, and which keys digests have.
 
@@ -160,6 +165,8 @@ class Ledger:
         self._destinations = destinations
         self._lease.longest_request = longest_request
         self._keys.attach(digest_keys or {})
+        if names:
+            self._numbers.names = names
         setup: dict[str, Any] = {"ids_are_digests": ids_are_digests, "environment": environment}
         note = partial(self._keys.note, self._engine, self._try_id, **setup)
         try:
@@ -236,7 +243,7 @@ class Ledger:
         return result
 
     def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job], places: Sequence[_Place]) -> Batch:
-        batch = Batch()
+        batch = Batch(suppressed=self.suppressions.refusals(connection, jobs, [place.scope for place in places]))
         by_scope: dict[Scope, list[tuple[str, Job]]] = defaultdict(list)
         for job, place in zip(jobs, places, strict=True):
             by_scope[place.scope].append((place.key, job))
@@ -269,27 +276,30 @@ class Ledger:
         older = {event_id: key for event_id, key in older.items() if key in jobs}
         known = found_under_older_ids(connection, scope_id, older) if older else {}
         rows = {key: to_row(key, job, self._keys.of(job.route).newest) for key, job in jobs.items()}
-        known |= insert_new(connection, scope_id, [row for key, row in rows.items() if key not in known], mine)
+        if suppressed := {key for key, job in jobs.items() if id(job) in batch.suppressed}:
+            known |= locked(connection, scope_id, sorted(suppressed - known.keys()))
+        fresh = [row for key, row in rows.items() if key not in known and key not in suppressed]
+        known |= insert_new(connection, scope_id, fresh, mine)
         batch.under_another_key += sum(key in elsewhere and key not in known for key in jobs)
         found = self._holders(connection, {record.try_id for record in known.values()}, batch)
         moved: list[Moved] = []
         for key, job in jobs.items():
             if key not in known:
-                batch.answers[id(job)] = Claim()
+                batch.answer(job, Claim())
                 continue
             record, keys = known[key], self._keys.of(job.route)
             holder = found.get(record.try_id, _UNKNOWN_HOLDER)
             content = compare_content(job.event, record, holder, keys)
             batch.not_compared += content is Content.UNKNOWN
             reason = self._numbers.code(connection, record.reason)
-            answer = self._decisions.decide(job, record, holder, reason, content, keys.newest)
-            batch.answers[id(job)] = answer
+            decided = self._decisions.decide(job, record, holder, reason, content, keys.newest)
+            answer = batch.answer(job, decided)
             if isinstance(answer, Claim):
                 if record.event_id != key:
                     delete(connection, scope_id, [key])  # of two ids, the one that counted less
                 values = {**rows[key], **mine, "lost_answers": answer.lost_answers}
                 update(connection, scope_id, [record.event_id], values)
-            elif answer.outcome in _SETTLED and record.try_id != self._try_id:
+            elif answer.outcome in _SETTLED and record.try_id != self._try_id and not answer.is_refused_here:
                 # It counts in this try's result, so another row with this id is a repeated one. The digest has to be under
                 # a key of the try that has the event.
                 is_known = self._keys.as_text() == holder.digest_keys
@@ -381,6 +391,7 @@ class Ledger:
             if place is not None:
                 end = receipt.outcome, receipt.reason, receipt.http_status, receipt.lost_answers
                 groups[place.scope, *end][place.key] = receipt
+        self.suppressions.remember(connection, settled, self._scope_of)
         for (scope, outcome, reason, http_status, lost_answers), ended in groups.items():
             scope_id, keys = self._numbers.scope(scope), [*ended]
             if outcome in _SENT:

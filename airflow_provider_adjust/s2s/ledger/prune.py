@@ -10,7 +10,7 @@ import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.answers.outcome import ERASED, Outcome
 from airflow_provider_adjust.s2s.ledger.migration import prepare
-from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events, reasons, totals, tries
+from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events, reasons, totals, tries, verdicts
 from airflow_provider_adjust.s2s.ledger.statements import delete
 
 #: Events that one transaction deletes; some databases take no longer list in a statement.
@@ -34,7 +34,7 @@ def prune(
     """Delete settled events that happened before that; return how many.
 
     Adjust takes no event older than 58 days, so what is older cannot be sent twice. Events in doubt stay, unless they were
-    erased so long ago. Totals of days as old go, too, and tries that began before that and have neither events nor totals left.
+    erased so long ago. Totals and verdicts of days as old go, too, and tries that began before that and have neither events nor totals left.
 
     :param batch_size: events that one transaction deletes.
     :param is_stopped: asked before each batch. What is deleted by then stays so, and the rest goes another time.
@@ -84,6 +84,7 @@ def _prune_tries(connection: sa.Connection, before: datetime) -> None:
     old = sa.select(tries.c.id).where(ended).scalar_subquery()
     has_day = totals.c.day.is_not(None)
     connection.execute(sa.delete(totals).where(has_day, totals.c.day < before.date()))
+    connection.execute(sa.delete(verdicts).where(verdicts.c.day < before.date()))
     connection.execute(sa.delete(totals).where(~has_day, totals.c.try_id.in_(old)))
     empty = [~sa.exists().where(table.c.try_id == tries.c.id).correlate(tries) for table in (events, totals)]
     connection.execute(sa.delete(tries).where(ended, *empty))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum
 from hashlib import blake2b
@@ -15,7 +16,9 @@ from airflow_provider_adjust.s2s.events.keys import DigestKey, DigestKeys
 from airflow_provider_adjust.s2s.ledger.tries import Holder
 
 _LONGEST_ID = 255
-_AMOUNT_NOISE = Decimal("1e-9")
+#: The ledger has ten decimals, and SQLite has amounts as binary fractions.
+_AMOUNT_STEP = Decimal("1e-10")
+_AMOUNT_NOISE = Decimal("1e-12")
 
 
 def repeated(job: Job, first: int) -> Receipt:
@@ -34,8 +37,7 @@ def is_other_purchase(event: Event, record: Any) -> bool:
     then, now = record.revenue, event.revenue
     if (then is None) is not (now is None) or record.currency != event.params.get("currency"):
         return True
-    # SQLite has the amount as a binary fraction.
-    return then is not None and now is not None and abs(then - now) > _AMOUNT_NOISE * max(Decimal(1), abs(now))
+    return then is not None and now is not None and abs(then - now) > max(_AMOUNT_STEP, _AMOUNT_NOISE * abs(now))
 
 
 def differs(job: Job, record: Any, holder: Holder, key: DigestKey) -> Receipt:
@@ -64,8 +66,20 @@ def to_row(key: str, job: Job | Receipt, digest_key: DigestKey) -> dict[str, Any
 
 
 def content_digest(event: Event, key: DigestKey) -> int:
-    """Tell a corrected event from the one that was sent, without revealing its content."""
-    text = repr(sorted(event.params.items()))
+    """Tell a corrected event from the one that was sent, without revealing its content.
+
+    The event id is no part of it, so that ``event_id_param`` may change.
+    """
+    return _digest_as_sent(event, key) if event.own_params is None else key.content(_text(event.own_params))
+
+
+def _text(params: Mapping[str, str]) -> str:
+    return repr(sorted(params.items()))
+
+
+def _digest_as_sent(event: Event, key: DigestKey) -> int:
+    """As older versions made it: with the event id where ``event_id_param`` had it sent along."""
+    text = _text(event.params)
     if event.unkeyed_id is not None and event.event_id in text:
         # It is sent along, and under another key it was another one.
         text = text.replace(event.event_id, key.event_id(event.unkeyed_id))
@@ -82,7 +96,8 @@ class Content(Enum):
 
 def compare_content(event: Event, record: Any, holder: Holder, keys: DigestKeys) -> Content:
     """Compare under every key that may have made the record's digest."""
-    if record.content is None or any(record.content == content_digest(event, key) for key in keys.all):
+    digests = (digest(event, key) for key in keys.all for digest in (content_digest, _digest_as_sent))
+    if record.content is None or record.content in digests:
         return Content.SAME
     return Content.OTHER if keys.may_have_made(holder.digest_keys) else Content.UNKNOWN
 

@@ -143,12 +143,14 @@ events = sa.Table(
     sa.Column("revenue", sa.Numeric(38, 10)),
 )
 #: The devices for which nothing is sent any more: they opted out, or were erased. ``device`` is a digest of the kind of id
-#: and the id, made with the key that ``digest_key`` names; the id itself is nowhere. ``app_token`` is the app for which it
-#: holds.
+#: and the id, made with the key that ``digest_key`` names; the id itself is nowhere. It holds for the app and environment;
+#: ``destination`` is empty for Adjust, by whichever host it is reached, and the host of a stand-in on this machine.
 suppressions = sa.Table(
     "adjust_suppression",
     metadata,
     sa.Column("app_token", _text(64), primary_key=True),
+    sa.Column("environment", _text(16), primary_key=True),
+    sa.Column("destination", _text(64), primary_key=True),
     sa.Column("device", _text(64), primary_key=True),
     sa.Column("digest_key", _text(16), nullable=False),
     sa.Column("reason", _text(64), nullable=False),
@@ -185,8 +187,8 @@ erasures = sa.Table(
     sa.Column("task_id", _text(250), nullable=False),
     sa.UniqueConstraint("destination", "app_token", "environment", "device", name="uq_adjust_erasure"),
 )
-#: The last comparison with Adjust, for each scope, UTC day and currency. ``source`` is ``report`` or ``export``; ``verdict``
-#: a word of the comparison. Where there is no currency, it is empty.
+#: The last comparison with Adjust, for each scope, day and currency. ``source`` is ``report`` or ``export``; ``verdict`` a
+#: word of the comparison; ``zone`` the time zone of the day. Where there is no currency, it is empty.
 verdicts = sa.Table(
     "adjust_verdict",
     metadata,
@@ -200,6 +202,7 @@ verdicts = sa.Table(
     sa.Column("sent_revenue", sa.Numeric(38, 10)),
     sa.Column("seen_events", sa.BigInteger),
     sa.Column("seen_revenue", sa.Numeric(38, 10)),
+    sa.Column("zone", _text(64), nullable=False, server_default="UTC"),
     sa.Column("dag_id", _text(250), nullable=False),
     sa.Column("run_id", _text(250), nullable=False),
     sa.Column("task_id", _text(250), nullable=False),
@@ -247,7 +250,8 @@ deliveries = sa.Table(
 )
 _VIEW = """
 CREATE VIEW adjust_delivery AS
-SELECT s.destination, s.app_token, s.endpoint, s.event_key AS event_token, s.environment, e.event_id,
+SELECT s.destination, s.app_token, s.endpoint,
+  CASE s.endpoint WHEN 'event' THEN s.event_key ELSE '' END AS event_token, s.environment, e.event_id,
   CASE e.status WHEN 1 THEN 'delivered' WHEN 2 THEN 'duplicate' WHEN 3 THEN 'rejected' WHEN 4 THEN 'in_doubt'
     ELSE CASE WHEN t.ended_at IS NULL AND t.lease_until >= {now} THEN 'sending' ELSE 'in_doubt' END END AS status,
   COALESCE(r.code, '') AS reason, e.http_status, e.occurred_at, e.revenue, e.currency,

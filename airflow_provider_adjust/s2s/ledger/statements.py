@@ -16,6 +16,7 @@ from tenacity import Retrying, retry_if_exception, wait_random_exponential
 
 from airflow_provider_adjust.s2s.ledger.schema import STATUSES, events, reasons, scopes
 
+_LONGEST_NAME = 250
 #: Columns that differ from event to event; the others are the same for a whole batch.
 _EVENT_COLUMNS = ("event_id", "content", "occurred_at", "revenue", "currency", "position")
 _columns = events.c
@@ -37,10 +38,26 @@ class Scope(NamedTuple):
     environment: str
 
 
+class ScopeNames(NamedTuple):
+    """What people call the scopes: events by their keys, and connections by the app; that of None is of any other app."""
+
+    events: Mapping[str, str]
+    connections: Mapping[str | None, str]
+
+    def of(self, scope: Scope) -> dict[str, str]:
+        """The columns of the scope that are known."""
+        names = {
+            "event_name": self.events.get(scope.event_key, ""),
+            "conn_id": self.connections.get(scope.app_token, self.connections.get(None, "")),
+        }
+        return {column: name[:_LONGEST_NAME] for column, name in names.items() if name}
+
+
 class Numbers:
     """The numbers of scopes and reasons, which are written when they are first met and never change."""
 
     def __init__(self) -> None:
+        self.names = ScopeNames({}, {})
         self._scopes: dict[Scope, int] = {}
         self._reasons: dict[str, int] = {}
         self._codes: dict[int, str] = {}
@@ -69,7 +86,7 @@ class Numbers:
         def work() -> tuple[dict[Scope, int], dict[str, int]]:
             with engine.begin() as connection:
                 return (
-                    {scope: _scope_number(connection, scope) for scope in new_scopes},
+                    {scope: _scope_number(connection, scope, self.names.of(scope)) for scope in new_scopes},
                     {code: reason_number(connection, code) for code in new_reasons},
                 )
 
@@ -78,7 +95,7 @@ class Numbers:
         self._reasons.update(found_reasons)
 
 
-def _scope_number(connection: sa.Connection, scope: Scope) -> int:
+def _scope_number(connection: sa.Connection, scope: Scope, names: Mapping[str, str]) -> int:
     found = connection.scalar(sa.select(scopes.c.id).where(*_is_scope(scope)))
     if found is None and not is_loopback(scope.destination):
         # An older ledger did not keep the host: the first task that sends to a real one takes over what it knew.
@@ -87,7 +104,11 @@ def _scope_number(connection: sa.Connection, scope: Scope) -> int:
         if found is not None:
             connection.execute(sa.update(scopes).where(scopes.c.id == found).values(destination=scope.destination))
     if found is None:
-        found = connection.execute(scopes.insert().values(scope._asdict())).inserted_primary_key[0]  # type: ignore[index]
+        new = scopes.insert().values({**scope._asdict(), **names})
+        found = connection.execute(new).inserted_primary_key[0]  # type: ignore[index]
+    elif names:
+        differs = sa.or_(*(scopes.c[column] != name for column, name in names.items()))
+        connection.execute(sa.update(scopes).where(scopes.c.id == found, differs).values(names))
     return int(found)
 
 

@@ -19,10 +19,16 @@ TransportName = Literal["auto", "curl", "requests"]
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where a request goes and the secret that goes with it."""
+    """Where a request goes and the secret that goes with it. ``query`` is a part of the address that is shown nowhere."""
 
     url: str
     s2s_token: str | None = field(default=None, repr=False)
+    query: str = field(default="", repr=False)
+
+    @property
+    def address(self) -> str:
+        """The whole URL of the request."""
+        return f"{self.url}?{self.query}" if self.query else self.url
 
     @property
     def host(self) -> str:

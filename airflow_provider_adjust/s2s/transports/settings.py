@@ -74,7 +74,7 @@ class RequestSettings(NamedTuple):
 def request_settings(session: requests.Session, target: Target) -> RequestSettings:
     """How form bodies are posted to the target."""
     form = {"Content-Type": "application/x-www-form-urlencoded"}
-    request = requests.Request("POST", target.url, headers=form, auth=BearerToken(target.s2s_token))
+    request = requests.Request("POST", target.address, headers=form, auth=BearerToken(target.s2s_token))
     settings = session.merge_environment_settings(target.url, {}, None, None, None)
     return RequestSettings(
         session.prepare_request(request), settings["proxies"], settings["verify"] or True, settings["cert"]

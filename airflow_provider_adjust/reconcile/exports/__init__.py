@@ -1,0 +1,1 @@
+"""Adjust's raw data exports against what was sent, event by event. Imports nothing of Airflow."""

@@ -1,0 +1,266 @@
+"""Asks Adjust to erase devices: one request at a time, at the pace that all tasks of a ledger share.
+
+It cannot be undone, and Adjust wants the id in the query of the URL. So the URL is shown nowhere, and the ledger has a keyed
+digest of each id with who asked, when, and the answer.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from airflow_provider_adjust.s2s.answers.classify import judge, read_answer
+from airflow_provider_adjust.s2s.answers.outcome import Outcome, Verdict
+from airflow_provider_adjust.s2s.delivery.stops import halted, nothing_settled
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.errors import DeliveryStopped, InvalidEvent
+from airflow_provider_adjust.s2s.events.event import form_encoded
+from airflow_provider_adjust.s2s.events.rows import Row
+from airflow_provider_adjust.s2s.events.values import NORMALISERS
+from airflow_provider_adjust.s2s.ledger.erasures import DONE, DeviceId, ErasureLog, ErasureStatus
+from airflow_provider_adjust.s2s.redaction import Unshown
+from airflow_provider_adjust.s2s.transports import Completion, Target
+from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
+
+PATH: Final = "/gdpr_forget_device"
+#: The ids by which Adjust erases. An event has more.
+ERASABLE_IDS: Final = ("gps_adid", "idfa", "idfv", "fire_adid", "win_adid", "adid")
+#: Rows that are looked up in the ledger at a time.
+_BATCH = 500
+#: Requests for one device in a run, where no answer comes.
+_ATTEMPTS = 3
+#: Seconds to wait after 429, where Adjust does not say: what it counts is a minute.
+_BUSY_SECONDS = 60.0
+_REFUSED_STATUSES = frozenset({400, 404, 422})
+_SCOPE = "Give the S2S token the GDPR scope in Adjust."
+
+
+class _NoQueries(logging.Filter):
+    """Keeps the log of the HTTP library, which names each URL at level DEBUG, from naming a device."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return PATH not in record.getMessage()
+
+
+logging.getLogger("urllib3.connectionpool").addFilter(_NoQueries())
+
+
+class Refused(NamedTuple):
+    """A row that names no device that can be erased, by its place in the input, from 1."""
+
+    position: int
+    detail: str
+
+
+@dataclass(slots=True)
+class Erasures:
+    """What became of the devices of a run: each of ``devices`` is in one of the counts after it, unless the run failed.
+
+    ``known``: an earlier request has erased it. ``elsewhere``: another task is at it. ``left``: for the next run.
+    ``invalid`` counts rows that name no device.
+    """
+
+    read: int = 0
+    devices: int = 0
+    erased: int = 0
+    opted_out: int = 0
+    known: int = 0
+    elsewhere: int = 0
+    refused: int = 0
+    left: int = 0
+    invalid: int = 0
+    requests: int = 0
+    #: Of rows that were refused here or by Adjust: what is wrong with the first ones.
+    details: list[str] = field(default_factory=list)
+
+    def as_result(self) -> dict[str, int]:
+        """The counts."""
+        return {name: value for name, value in asdict(self).items() if name != "details"}
+
+
+def devices_of(row: Any) -> list[DeviceId] | str:
+    """The devices that a row names, each under the parameter that the column is called by; or why there are none."""
+    if not isinstance(row, Mapping):
+        return "the row is not a mapping of names to values"
+    found = []
+    for name in ERASABLE_IDS:
+        parameter = EVENT.parameters[name]
+        try:
+            value = None if row.get(name) is None else NORMALISERS[parameter.kind](parameter, row[name])
+        except InvalidEvent as refusal:
+            return refusal.detail
+        if value:
+            found.append(DeviceId(name, value))
+    return found or f"the row has no usable device id; Adjust erases by one of {', '.join(ERASABLE_IDS)}"
+
+
+def forget_target(gdpr_url: str, s2s_token: str | None, app_token: str, environment: str, device: DeviceId) -> Target:
+    """Where the request for a device goes. The environment is always named: without it Adjust takes production."""
+    params = {"s2s": "1", "app_token": app_token, "environment": environment, device.id_name: device.id_value}
+    return Target(gdpr_url + PATH, s2s_token, form_encoded(Unshown(params)))
+
+
+def post(target: Target, timeout: tuple[float, float]) -> Completion:
+    """Send one request. In a thread of the transport's, so that no traceback of this one can show the URL."""
+    with closing(RequestsTransport(max_in_flight=1, timeout=timeout)) as transport:
+        transport.submit(None, target, "")
+        [completion] = transport.poll(None)
+        return completion
+
+
+class Forgetter:
+    """One run of erasures.
+
+    :param send: sends the request for a device and returns how it ended.
+    :param limit: how many devices are asked for at most.
+    :param seconds: how long turns may be taken.
+    :param wait: waits, and returns whether the run was stopped meanwhile.
+    """
+
+    def __init__(
+        self,
+        log: ErasureLog,
+        send: Callable[[DeviceId], Completion],
+        *,
+        limit: int,
+        seconds: float,
+        wait: Callable[[float], bool] | None = None,
+    ) -> None:
+        self._log = log
+        self._send = send
+        self._limit = limit
+        self._until = log.time() + timedelta(seconds=seconds)
+        self._stopping = threading.Event()
+        self._wait = wait or self._stopping.wait
+        self._answered = 0
+        self._is_over = limit <= 0
+        self.summary = Erasures()
+
+    def stop(self) -> None:
+        """Ask for no other device; the request under way is ended. May be called from a signal handler."""
+        self._stopping.set()
+
+    def run(self, rows: Iterable[Row]) -> Iterator[Erasures]:
+        """Ask for the rows' devices, in their order; yield the counts so far after each request.
+
+        :raises DeliveryHalted: Adjust refuses the S2S token or the app.
+        :raises NotAdjust: something other than Adjust answered.
+        :raises AdjustUnreachable: no answer came to several requests for a device.
+        :raises DeliveryStopped: it was stopped.
+        """
+        found = self._devices(rows)
+        while batch := list(islice(found, _BATCH)):
+            known = self._log.known(device for _, device in batch)
+            for position, device in batch:
+                self.summary.devices += 1
+                status = known.get(device)
+                if status in DONE or status is ErasureStatus.ELSEWHERE:
+                    self._count(status)
+                elif self._is_over:
+                    self._count(ErasureStatus.LEFT)
+                else:
+                    self._ask(device, position)
+                    yield self.summary
+
+    def check(self, rows: Iterable[Row]) -> Erasures:
+        """Count what ``run`` would do, and ask for nothing."""
+        found = self._devices(rows)
+        while batch := list(islice(found, _BATCH)):
+            known = self._log.known(device for _, device in batch)
+            for _, device in batch:
+                self.summary.devices += 1
+                status = known.get(device)
+                is_there = status in DONE or status is ErasureStatus.ELSEWHERE
+                self._count(status if is_there else ErasureStatus.LEFT)
+        return self.summary
+
+    def _devices(self, rows: Iterable[Row]) -> Iterator[tuple[int, DeviceId]]:
+        # No row is a local variable here: what the rows' source raises is logged with those.
+        for position, found in enumerate(map(devices_of, rows), start=1):
+            self.summary.read += 1
+            if isinstance(found, str):
+                self.summary.invalid += 1
+                self._note(f"row {position}: {found}")
+            else:
+                yield from ((position, device) for device in found)
+
+    def _ask(self, device: DeviceId, position: int) -> None:
+        after = 0.0
+        for _ in range(_ATTEMPTS):
+            turn = self._turn(device, after)
+            if isinstance(turn, ErasureStatus):
+                self._is_over = self._is_over or turn is ErasureStatus.LEFT
+                self._count(turn)
+                return
+            if self._wait(turn) or self._stopping.is_set():
+                raise _stopped()
+            self._log.begin(device)
+            self.summary.requests += 1
+            verdict, status = read_completion(self._send(device))
+            if status is not None:
+                self._log.end(device, status, verdict.http_status)
+                self._take(status, verdict, device, position)
+                return
+            if verdict.outcome is Outcome.HALT:
+                raise halted(verdict)
+            after = verdict.retry_after or (_BUSY_SECONDS if verdict.http_status == 429 else 0.0)
+        raise nothing_settled(_ATTEMPTS, verdict)
+
+    def _turn(self, device: DeviceId, after: float) -> float | ErasureStatus:
+        if self._stopping.is_set():
+            raise _stopped()
+        return self._log.reserve(device, until=self._until, after=after)
+
+    def _take(self, status: ErasureStatus, verdict: Verdict, device: DeviceId, position: int) -> None:
+        setattr(self.summary, status.value, getattr(self.summary, status.value) + 1)
+        if status is ErasureStatus.REFUSED:
+            self._note(f"row {position}: Adjust refuses the {device.id_name} ({_words(verdict)})")
+        self._answered += 1
+        self._is_over = self._answered >= self._limit
+
+    def _note(self, detail: str) -> None:
+        if len(self.summary.details) < 10:
+            self.summary.details.append(detail)
+
+    def _count(self, status: ErasureStatus | None) -> None:
+        """Count a device for which no request was made."""
+        if status in DONE:
+            self.summary.known += 1
+        elif status is ErasureStatus.ELSEWHERE:
+            self.summary.elsewhere += 1
+        else:
+            self.summary.left += 1
+
+
+def _stopped() -> DeliveryStopped:
+    return DeliveryStopped("the task was killed; the next run asks for the devices that are left")
+
+
+def read_completion(completion: Completion) -> tuple[Verdict, ErasureStatus | None]:
+    """What an answer means for the device; None where it settles nothing."""
+    verdict = judge(completion)
+    if verdict.outcome is Outcome.DELIVERED:
+        return verdict, ErasureStatus.ERASED
+    if completion.failure is None:
+        answer = read_answer(completion.body)
+        is_page = completion.body.lstrip().startswith(b"<")
+        if completion.status == 451 and not is_page:
+            return verdict, ErasureStatus.OPTED_OUT
+        is_refusal = isinstance(answer, dict) and isinstance(answer.get("error"), str)
+        if verdict.outcome is Outcome.REJECTED or (
+            verdict.reason == "not_adjust" and completion.status in _REFUSED_STATUSES and is_refusal
+        ):
+            return verdict, ErasureStatus.REFUSED
+    if verdict.reason == "insufficient_scope":
+        verdict = replace(verdict, remedy=_SCOPE)
+    return verdict, None
+
+
+def _words(verdict: Verdict) -> str:
+    return ": ".join(filter(None, (f"status {verdict.http_status}", verdict.message)))

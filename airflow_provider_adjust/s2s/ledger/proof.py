@@ -1,0 +1,222 @@
+"""What a proof from outside, such as Adjust's raw data exports, makes of the ledger's events in doubt.
+
+An event that Adjust has is settled as delivered. One that it does not have is forgotten, so that the next run whose input
+has it sends it. What a live try claims, and what another try has claimed or settled meanwhile, stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from itertools import islice
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+
+from airflow_provider_adjust.s2s.answers.outcome import ERASED, Outcome
+from airflow_provider_adjust.s2s.answers.reasons import MISSING_IN_EXPORT, SEEN_IN_EXPORT
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.ledger.schema import (
+    SENDING,
+    STATUS_NUMBERS,
+    database_now,
+    events,
+    reasons,
+    scopes,
+    totals,
+    tries,
+)
+from airflow_provider_adjust.s2s.ledger.statements import (
+    delete,
+    known_in,
+    locked,
+    reason_number,
+    retry_on_conflict,
+    update,
+)
+from airflow_provider_adjust.s2s.ledger.tries import TotalKey, holders
+
+#: Events that one transaction settles or reads; no sending task waits long for it.
+BATCH_SIZE = 1000
+_SENDING, _IN_DOUBT = STATUS_NUMBERS[SENDING], STATUS_NUMBERS[Outcome.IN_DOUBT.value]
+_columns = events.c
+_STEP = timedelta(hours=1)
+
+
+class Doubt(NamedTuple):
+    """An event in doubt, as it was read: whoever has changed it since knows better."""
+
+    scope_id: int
+    event_id: str
+    try_id: int
+    status: int
+
+
+class LedgerEvent(NamedTuple):
+    """An event of the ledger. ``settled_at`` is when its try ended or was last seen; ``is_live``: its try still runs.
+
+    ``is_erased``: all but its id was erased.
+    """
+
+    scope_id: int
+    event_id: str
+    occurred_at: datetime
+    revenue: Decimal | None
+    currency: str | None
+    status: int
+    try_id: int
+    settled_at: datetime
+    is_live: bool
+    is_erased: bool
+
+
+def event_scopes(engine: sa.Engine, *, app_token: str, environment: str, destination: str) -> dict[int, str]:
+    """The event tokens of an app's events at one destination, by the scope's number.
+
+    What went to another host, such as a rehearsal's, is not known to this one. An older ledger has not kept the host.
+    """
+    query = sa.select(scopes.c.id, scopes.c.event_key).where(
+        scopes.c.app_token == app_token,
+        scopes.c.environment == environment,
+        scopes.c.endpoint == EVENT.name,
+        scopes.c.destination.in_([destination, ""]),
+    )
+    with engine.connect() as connection:
+        return {number: key for number, key in connection.execute(query)}
+
+
+def events_between(
+    engine: sa.Engine, scope_ids: Collection[int], start: datetime, end: datetime
+) -> Iterator[LedgerEvent]:
+    """The events of these scopes that happened in that time, an hour in one transaction: memory and locks stay small."""
+    until = start
+    while until < end:
+        since, until = until, min(until + _STEP, end)
+        with engine.connect() as connection:
+            query = _events_with_tries(connection).where(
+                _columns.scope_id.in_(scope_ids),
+                _columns.occurred_at >= since.replace(tzinfo=None),
+                _columns.occurred_at < until.replace(tzinfo=None),
+            )
+            for record in connection.execution_options(yield_per=BATCH_SIZE).execute(query):
+                yield LedgerEvent(*record)
+
+
+def events_with_ids(
+    engine: sa.Engine, scope_ids: Collection[int], ids: Iterable[tuple[int, str]]
+) -> Iterator[LedgerEvent]:
+    """Those of the events, given as scope and id, that the ledger has at whatever time, read in batches."""
+    iterator = iter(ids)
+    while batch := set(islice(iterator, BATCH_SIZE)):
+        with engine.connect() as connection:
+            known = known_in(connection, scope_ids, [event_id for _, event_id in batch])
+            wanted = [(each.scope_id, each.event_id) for each in known if (each.scope_id, each.event_id) in batch]
+            if wanted:
+                is_wanted = sa.tuple_(_columns.scope_id, _columns.event_id).in_(wanted)
+                found = connection.execute(_events_with_tries(connection).where(is_wanted)).all()
+                yield from (LedgerEvent(*record) for record in found)
+
+
+def _events_with_tries(connection: sa.Connection) -> sa.Select[Any]:
+    is_live = sa.and_(tries.c.ended_at.is_(None), tries.c.lease_until > database_now(connection))
+    return (
+        sa.select(
+            _columns.scope_id,
+            _columns.event_id,
+            _columns.occurred_at,
+            _columns.revenue,
+            _columns.currency,
+            _columns.status,
+            _columns.try_id,
+            sa.func.coalesce(tries.c.ended_at, tries.c.heartbeat_at),
+            is_live,
+            sa.func.coalesce(reasons.c.code == ERASED, sa.false()),
+        )
+        .join(tries, tries.c.id == _columns.try_id)
+        .outerjoin(reasons, reasons.c.id == _columns.reason)
+    )
+
+
+def settle_seen(engine: sa.Engine, doubts: Iterable[Doubt]) -> Iterator[Doubt]:
+    """Settle events as delivered, since Adjust has them; yield those for which that was done."""
+    return _resolve(engine, doubts, Outcome.DELIVERED)
+
+
+def release_missing(engine: sa.Engine, doubts: Iterable[Doubt]) -> Iterator[Doubt]:
+    """Forget events, since Adjust does not have them; yield those for which that was done."""
+    return _resolve(engine, doubts, Outcome.HELD)
+
+
+def _resolve(engine: sa.Engine, doubts: Iterable[Doubt], outcome: Outcome) -> Iterator[Doubt]:
+    iterator = iter(doubts)
+    while batch := list(islice(iterator, BATCH_SIZE)):
+
+        def work(batch: Sequence[Doubt] = batch) -> list[Doubt]:
+            with engine.begin() as connection:
+                return _resolve_batch(connection, batch, outcome)
+
+        yield from retry_on_conflict(work)
+
+
+def _resolve_batch(connection: sa.Connection, batch: Sequence[Doubt], outcome: Outcome) -> list[Doubt]:
+    # Ends the tries of which the lease ran out: none of them comes back and settles what is settled here.
+    ended = {
+        number for number, each in holders(connection, {doubt.try_id for doubt in batch}).items() if not each.is_alive
+    }
+    codes = dict(connection.execute(sa.select(reasons.c.id, reasons.c.code)).tuples().all())
+    reason = SEEN_IN_EXPORT if outcome is Outcome.DELIVERED else MISSING_IN_EXPORT
+    delivered = {"status": STATUS_NUMBERS[Outcome.DELIVERED.value], "reason": reason_number(connection, reason)}
+    by_scope: dict[int, dict[str, Doubt]] = defaultdict(dict)
+    for doubt in batch:
+        if doubt.try_id in ended:
+            by_scope[doubt.scope_id][doubt.event_id] = doubt
+    resolved: list[Doubt] = []
+    # In the order in which tasks that send take them, or two would wait for each other.
+    for scope_id, asked in sorted(by_scope.items()):
+        records = [
+            record
+            for record in locked(connection, scope_id, sorted(asked)).values()
+            if (record.try_id, record.status) == asked[record.event_id][2:] and codes.get(record.reason) != ERASED
+        ]
+        ids = [record.event_id for record in records]
+        if not ids:
+            continue
+        if outcome is Outcome.DELIVERED:
+            update(connection, scope_id, ids, delivered)
+        else:
+            delete(connection, scope_id, ids)
+        for record in records:
+            _move_total(connection, record, codes.get(record.reason, ""), outcome, reason)
+        resolved += [asked[event_id] for event_id in ids]
+    return resolved
+
+
+def _move_total(connection: sa.Connection, record: Any, old_reason: str, outcome: Outcome, reason: str) -> None:
+    """Have the event's try count it where it now belongs.
+
+    What a killed try was sending is in no total of its yet, and is counted as in doubt wherever it is shown.
+    """
+    currency = None if record.revenue is None else record.currency
+    key = TotalKey(record.scope_id, record.occurred_at.date(), Outcome.IN_DOUBT.value, old_reason, currency)
+    if record.status == _IN_DOUBT:
+        _add(connection, record.try_id, key, -1, record.revenue)
+    key = key._replace(outcome=outcome.value, reason=reason)
+    if not _add(connection, record.try_id, key, 1, record.revenue):
+        highest = sa.select(sa.func.max(totals.c.number)).where(totals.c.try_id == record.try_id)
+        number = connection.scalar(highest)
+        values = {"try_id": record.try_id, "number": 0 if number is None else number + 1, **key._asdict()}
+        connection.execute(totals.insert().values(**values, events=1, revenue=record.revenue))
+
+
+def _add(connection: sa.Connection, try_id: int, key: TotalKey, count: int, revenue: Decimal | None) -> bool:
+    """Add to a total; False where there is none, or it would fall below 0."""
+    is_it = [
+        totals.c[name].is_(None) if value is None else totals.c[name] == value for name, value in key._asdict().items()
+    ]
+    values: dict[str, Any] = {"events": totals.c.events + count}
+    if revenue is not None:
+        values["revenue"] = sa.func.coalesce(totals.c.revenue, 0) + count * revenue
+    where = (totals.c.try_id == try_id, *is_it, totals.c.events + count >= 0)
+    return connection.execute(sa.update(totals).where(*where).values(values)).rowcount > 0

@@ -1,0 +1,153 @@
+"""The devices for which nothing is sent any more: Adjust answered that they opted out, or they were erased.
+
+The ledger has a keyed digest of each id and never the id. A digest that an older key has made is recognised as long as the
+connection knows that key.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from airflow_provider_adjust.s2s.answers.outcome import OPTED_OUT, Outcome
+from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
+from airflow_provider_adjust.s2s.events.event import Event
+from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.keys import UNKEYED, DigestKey, DigestKeys
+from airflow_provider_adjust.s2s.ledger.older_keys import TryKeys
+from airflow_provider_adjust.s2s.ledger.schema import database_now, suppressions
+from airflow_provider_adjust.s2s.ledger.statements import Scope, is_loopback
+
+#: Why a device is suppressed.
+ANSWERED = "opted_out"
+ASKED_TO_ERASE = "erased"
+#: Digests in one statement; some databases take no longer list.
+_BATCH = 5000
+_columns = suppressions.c
+
+
+class Place(NamedTuple):
+    """Where a suppression holds: what Adjust knows of a device is by app and environment.
+
+    ``destination`` is empty for Adjust, by whichever of its hosts, or a gateway, it is reached. What a stand-in on this
+    machine says holds for the stand-in only.
+    """
+
+    app_token: str
+    environment: str
+    destination: str
+
+    @classmethod
+    def at(cls, host: str, app_token: str, environment: str) -> Place:
+        """Where it holds, by the host that is asked."""
+        return cls(app_token, environment, host if is_loopback(host) else "")
+
+    @property
+    def conditions(self) -> list[sa.ColumnElement[bool]]:
+        return [_columns[name] == value for name, value in self._asdict().items()]
+
+
+def keyed(keys: DigestKeys) -> tuple[DigestKey, ...]:
+    """The keys that make digests of devices. Without a secret, who has a list of ids could find them by trial."""
+    return tuple(key for key in keys.all if key is not UNKEYED)
+
+
+def suppress(connection: sa.Connection, place: Place, digests: Iterable[str], key: DigestKey, reason: str) -> None:
+    """Have nothing sent for the devices any more; those that are known already stay as they are."""
+    wanted = sorted(set(digests))
+    known = {record.device for record in find(connection, place, wanted)}
+    new = {**place._asdict(), "digest_key": key.id, "reason": reason, "since": database_now(connection)}
+    if rows := [{**new, "device": device} for device in wanted if device not in known]:
+        connection.execute(suppressions.insert(), rows)
+
+
+def find(connection: sa.Connection, place: Place, digests: Sequence[str]) -> Iterator[Any]:
+    """The suppressed ones of these devices."""
+    for start in range(0, len(digests), _BATCH):
+        some = list(digests[start : start + _BATCH])
+        is_one: sa.ColumnElement[bool] = _columns.device.in_(some)
+        if connection.dialect.name == "postgresql":
+            is_one = _columns.device == sa.any_(sa.bindparam(None, some, postgresql.ARRAY(_columns.device.type)))
+        yield from connection.execute(sa.select(suppressions).where(*place.conditions, is_one))
+
+
+def lift(connection: sa.Connection, place: Place, digests: Collection[str]) -> int:
+    """Have the devices' events sent again; return how many digests were suppressed."""
+    return connection.execute(
+        sa.delete(suppressions).where(*place.conditions, _columns.device.in_(sorted(digests)))
+    ).rowcount
+
+
+def count(connection: sa.Connection) -> Sequence[Any]:
+    """How many ids are suppressed, and since when the latest, by place, reason and key."""
+    groups = (_columns.app_token, _columns.environment, _columns.destination, _columns.reason, _columns.digest_key)
+    counted = sa.func.count().label("ids"), sa.func.max(_columns.since).label("latest")
+    return connection.execute(sa.select(*groups, *counted).group_by(*groups).order_by(*groups)).all()
+
+
+class Suppressions:
+    """The suppressed devices, as one try asks for them and adds to them."""
+
+    def __init__(self, keys: TryKeys) -> None:
+        self._keys = keys
+        #: Ids that are suppressed under a key that the connection does not have, so that they are not recognised.
+        self.not_recognised = 0
+        self._checked: set[tuple[Place, DigestKeys]] = set()
+
+    def remember(
+        self, connection: sa.Connection, settled: Iterable[Receipt], scope_of: Callable[[Receipt, Event], Scope]
+    ) -> None:
+        """Suppress the devices for which Adjust has just answered that they opted out."""
+        found: dict[tuple[Place, DigestKey], set[str]] = defaultdict(set)
+        for receipt in settled:
+            newest = self._keys.of(receipt.route).newest
+            if receipt.reason == OPTED_OUT and receipt.attempts and receipt.event is not None and newest is not UNKEYED:
+                place = place_of(scope_of(receipt, receipt.event))
+                found[place, newest] |= _digests(receipt.event, (newest,))
+        for (place, key), digests in sorted(found.items(), key=lambda item: item[0][0]):
+            suppress(connection, place, digests, key, ANSWERED)
+
+    def refusals(self, connection: sa.Connection, jobs: Sequence[Job], scopes: Sequence[Scope]) -> dict[int, Receipt]:
+        """The receipts of those events that name a suppressed device, by the identity of the job."""
+        asked: dict[Place, dict[str, list[Job]]] = defaultdict(lambda: defaultdict(list))
+        for job, scope in zip(jobs, scopes, strict=True):
+            place, keys = place_of(scope), self._keys.of(job.route)
+            self._count_not_recognised(connection, place, keys)
+            for digest in _digests(job.event, keyed(keys)):
+                asked[place][digest].append(job)
+        return {
+            id(job): _refusal(job, record.reason, record.since)
+            for place, by_digest in asked.items()
+            for record in find(connection, place, list(by_digest))
+            for job in by_digest[record.device]
+        }
+
+    def _count_not_recognised(self, connection: sa.Connection, place: Place, keys: DigestKeys) -> None:
+        if (place, keys) in self._checked:
+            return
+        self._checked.add((place, keys))
+        known = _columns.digest_key.in_([key.id for key in keyed(keys)])
+        query = sa.select(sa.func.count()).select_from(suppressions).where(*place.conditions, ~known)
+        self.not_recognised += connection.scalar(query) or 0
+
+
+def place_of(scope: Scope) -> Place:
+    """Where a suppression holds that the scope's host told."""
+    return Place.at(scope.destination, scope.app_token, scope.environment)
+
+
+def _digests(event: Event, keys: Iterable[DigestKey]) -> set[str]:
+    """The digests of each of the event's device ids under each key."""
+    ids = event.endpoint.device_ids & event.params.keys()
+    return {key.device(name, event.params[name]) for key in keys for name in ids}
+
+
+def _refusal(job: Job, reason: str, since: datetime) -> Receipt:
+    why = "its erasure was asked for" if reason == ASKED_TO_ERASE else "Adjust answered that it opted out"
+    detail = f"nothing is sent for the device since {since:%Y-%m-%d}, when {why}; the ledger remembers it"
+    return receipt_for(job, Outcome.REJECTED, OPTED_OUT, detail)
