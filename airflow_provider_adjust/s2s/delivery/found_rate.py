@@ -2,15 +2,18 @@
 
 A server that refuses what is above its limit says what the limit is: it takes just that much. So the rate becomes what the
 server took, less two percent, and is tried a little higher only after a while. Nothing is halved, so nothing swings. A few
-429 among many answers ask their own events to wait, and nobody else.
+429 among many answers ask their own events to wait, and nobody else. Where as many are refused after a cut as before it, the
+rate is not why, and is left alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: The share of 429 among the latest answers up to which they concern only their own events.
+#: The share of 429 among the latest answers up to which they concern only their own events. Where a cut changed nothing,
+#: twice that share.
 _NOISE = 0.03
+_MORE_NOISE = 2.0
 #: Refusals before the first limit is taken for one.
 _CERTAIN = 8
 #: A limit is taken as less than what was seen by so much.
@@ -23,10 +26,12 @@ _FIRST_HOLD = 5.0
 _LONGEST_HOLD = 60.0
 #: By how much a rate grows in each span; the second is how far beyond the last limit it does so, before it doubles its steps.
 _GROWTH = 0.01
-_FIRST_GROWTH = 0.05
+_FIRST_GROWTH = 0.1
+_MOST_GROWTH = 0.5
 _SAME_LIMIT = 0.1
-#: A span has so many answers at least, unless it is very long.
+#: A span has so many answers at least, unless it is very long; fewer while the limit is only guessed and nothing is refused.
 _SPAN_ANSWERS = 50
+_SPAN_ANSWERS_FOR_A_GUESS = 4
 _LONGEST_SPAN = 10
 
 
@@ -39,6 +44,11 @@ class _Span:
     refused: int = 0
 
     seconds: int = 1
+
+    @property
+    def share(self) -> float:
+        """How much of it was refused. Asked after an answer."""
+        return self.refused / (self.taken + self.refused)
 
     def is_over(self, now: float, answers: int) -> bool:
         if now - self.began < self.seconds:
@@ -62,6 +72,9 @@ class FoundRate:
         #: Answers to come of requests that were sent before the rate was cut; and the end of the second that they have used up.
         self._stale = 0
         self._stale_until = float("-inf")
+        #: The share of refusals at the cut just before, if any.
+        self._share_before = 0.0
+        self._noise = _NOISE
         self._limit = 0.0
         self._hold = _FIRST_HOLD
         self._held_until = 0.0
@@ -89,7 +102,7 @@ class FoundRate:
         else:
             span.refused += 1
             self.is_refusing = span.refused > max(_CERTAIN, span.taken)
-        if span.is_over(now, _SPAN_ANSWERS if self._limit else _CERTAIN):
+        if span.is_over(now, _SPAN_ANSWERS if self._limit or span.refused else _SPAN_ANSWERS_FOR_A_GUESS):
             self._end_span(span, now, in_flight)
 
     def _meet_the_first_limit(self, span: _Span, now: float, in_flight: int) -> None:
@@ -99,6 +112,7 @@ class FoundRate:
         self.is_refusing = refused > _NOISE * (taken + refused)
         if self.is_refusing and refused >= _CERTAIN:
             began = span.began - seconds
+            self._share_before = refused / (taken + refused)
             self._cut(taken / max(1.0, now - began), now, in_flight)
             self.not_before = began + taken / (self.rate or 1.0)
             # A guess, which is soon made better: a server that holds little in store took less than it takes in a second.
@@ -107,14 +121,25 @@ class FoundRate:
     def _end_span(self, span: _Span, now: float, in_flight: int) -> None:
         seconds = now - span.began
         if self.rate is not None:
-            if span.refused > _NOISE * (span.taken + span.refused):
+            if span.share > self._noise and not self._is_chance(span.share):
                 before, taken, _ = self._before
                 self._cut((span.taken + taken) / (seconds + before), now, in_flight)
+                self._share_before = span.share
                 return
-            if now >= self._held_until and span.taken >= 0.8 * self.rate * seconds:
+            if span.share <= _NOISE:
+                self._share_before, self._noise = 0.0, _NOISE
+            if now >= self._held_until and span.taken + span.refused >= 0.8 * self.rate * seconds:
                 self._grow(self.rate)
         self._before = (seconds, span.taken, span.refused)
         self._span = _Span(now)
+
+    def _is_chance(self, share: float) -> bool:
+        """Whether the cut just before has made no difference."""
+        alike = self._share_before / _MORE_NOISE <= share <= self._share_before * _MORE_NOISE
+        is_chance = alike and share < 0.5
+        if is_chance:
+            self._noise = share * _MORE_NOISE
+        return is_chance
 
     def _cut(self, limit: float, now: float, in_flight: int) -> None:
         is_known = abs(limit - self._limit) <= _SAME_LIMIT * limit
@@ -131,5 +156,5 @@ class FoundRate:
 
     def _grow(self, rate: float) -> None:
         if rate > (1 + _SAME_LIMIT) * self._limit:  # the limit is no more
-            self._growth = min(1.0, 2 * self._growth)
+            self._growth = min(_MOST_GROWTH, 2 * self._growth)
         self.rate = rate * (1 + self._growth)
