@@ -19,6 +19,7 @@ DEFAULT_CONN_ID: Final = "adjust_default"
 
 DEFAULT_ENDPOINT: Final = "https://s2s.adjust.com"
 DEFAULT_API_ENDPOINT: Final = "https://api.adjust.com"
+DEFAULT_GDPR_URL: Final = "https://gdpr.adjust.com"
 DEFAULT_REPORT_ENDPOINT: Final = "https://automate.adjust.com"
 #: Where tokens may go: Adjust's own domains, as its SDKs name them, and the sandbox's machine.
 DEFAULT_ALLOWED_HOSTS: Final = "*.adjust.com, *.adjust.world, *.adjust.net.in, *.adjust.cn, *.adjust.io, loopback"
@@ -164,6 +165,16 @@ EXTRA_FIELDS: Final = (
         description="Base URL of the Report Service; change it only to test against a stand-in for Adjust.",
         default=DEFAULT_REPORT_ENDPOINT,
         placeholder=DEFAULT_REPORT_ENDPOINT,
+    ),
+    ExtraField(
+        name="gdpr_url",
+        label="GDPR endpoint",
+        description=(
+            "Base URL for the erasure of devices, for which the S2S token needs the GDPR scope; an app with data residency has "
+            "its region's, such as https://gdpr.eu.adjust.com."
+        ),
+        default=DEFAULT_GDPR_URL,
+        placeholder=DEFAULT_GDPR_URL,
     ),
     ExtraField(
         name="report_timeout",

@@ -195,6 +195,7 @@ def test_the_fields_are_those_that_the_hook_reads() -> None:
         "read_timeout",
         "api_endpoint",
         "report_endpoint",
+        "gdpr_url",
         "report_timeout",
     ]
 
@@ -228,7 +229,9 @@ def test_every_field_may_stay_empty_and_says_in_one_sentence_what_it_is_for(name
 
 def test_a_default_is_a_value_that_the_field_accepts() -> None:
     defaults = {n: f["schema"] for n, f in CONNECTION_TYPE["conn-fields"].items() if "default" in f["schema"]}
-    assert set(defaults) == {"connect_timeout", "read_timeout", "api_endpoint", "report_endpoint", "report_timeout"}
+    assert set(defaults) == {
+        "connect_timeout", "read_timeout", "api_endpoint", "report_endpoint", "gdpr_url", "report_timeout",
+    }  # fmt: skip
     for schema in defaults.values():
         jsonschema.validate(schema["default"], schema)
 

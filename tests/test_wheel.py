@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -102,6 +103,15 @@ def test_the_wheel_holds_the_package_its_data_and_its_licence_and_nothing_else(w
         f"{DIST_INFO}/licenses/airflow_provider_adjust/deliveries_page/static/uplot/LICENSE",
     }
     assert not [name for name in names if "test" in Path(name).stem.split("_") or name.endswith(".pyc")]
+
+
+def test_the_description_has_no_link_that_leads_nowhere_outside_the_repository(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        description = archive.read(f"{DIST_INFO}/METADATA").decode().partition("\n\n")[2]
+    assert description.startswith("# airflow-provider-adjust")
+    assert "pip install airflow-provider-adjust" in description
+    assert not [link for link in re.findall(r"\]\(([^)]*)\)", description) if not link.startswith("https://")]
+    assert "<!--" not in description
 
 
 def test_every_source_file_of_the_package_is_in_the_wheel(wheel: Path) -> None:

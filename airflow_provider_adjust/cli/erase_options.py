@@ -1,4 +1,4 @@
-"""The options of ``airflow adjust erase`` and ``ledger prune``: the names of each, and the keywords of ``add_argument``."""
+"""The options of ``airflow adjust erase``, ``ledger prune`` and ``files prune``, as keywords of ``add_argument``."""
 
 from __future__ import annotations
 
@@ -48,6 +48,21 @@ PRUNE_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
             "default": 90,
             "metavar": "DAYS",
             "help": "how long ago an event must have happened, at least 58 days (default: 90)",
+        },
+    ),
+)
+
+FILES_PRUNE_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
+    (
+        ("folder",),
+        {"nargs": "?", "help": "where to look, also in the folders below it (default: [adjust] files_folder)"},
+    ),
+    (
+        ("--older-than-days",),
+        {
+            "type": int,
+            "metavar": "DAYS",
+            "help": "how long ago a file must have been changed, at least a day (default: [adjust] retain_files_for)",
         },
     ),
 )

@@ -52,6 +52,7 @@ class AdjustConnection:
     report_timeout: float = connection_form.DEFAULT_REPORT_TIMEOUT
     api_token: str | None = field(default=None, repr=False)
     digest_key: tuple[str, ...] = field(default=(), repr=False)
+    gdpr_url: str = connection_form.DEFAULT_GDPR_URL
     #: What the connection test asks.
     endpoints: tuple[Endpoint, ...] = (EVENT,)
 
@@ -133,6 +134,7 @@ class AdjustConnection:
             ),
             api_token=api_token,
             digest_key=digest_key,
+            gdpr_url=_extra_endpoint(extra, "gdpr_url", connection_form.DEFAULT_GDPR_URL, where, hosts),
             endpoints=_endpoints(_text(extra, "endpoints", where), where),
         )
 

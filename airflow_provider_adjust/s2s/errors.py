@@ -10,6 +10,7 @@
     │   ├── DeliveryHalted          (DeliveryStopped)
     │   ├── RejectedBudgetExceeded  (DeliveryIncomplete)
     │   ├── ClaimedByAnotherDag     (DeliveryIncomplete)
+    │   ├── ErasureIncomplete
     │   ├── CountsMismatch
     │   └── CheckpointMismatch
     ├── DeliveryStopped             sending ended before the input did; a retry may help
@@ -120,6 +121,10 @@ class ClaimedByAnotherDag(DeliveryIncomplete, FinalError):
 
 class EventsUnresolved(DeliveryIncomplete):
     """Some events are in doubt, or held behind one that is unresolved. A retry may resolve them."""
+
+
+class ErasureIncomplete(FinalError):
+    """Devices were not erased, since Adjust refused them or their rows name none. All others were asked for."""
 
 
 class CountsMismatch(FinalError):

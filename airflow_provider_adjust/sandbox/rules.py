@@ -43,19 +43,20 @@ _ISO_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?)Z?([+-]\d
 class EndpointRules(NamedTuple):
     """What differs between Adjust's endpoints.
 
-    ``key`` and ``amounts`` name parameters; ``constants`` and ``counts`` are demanded, ``needs_amount`` says whether an amount
-    is. ``failure`` is how an error begins.
+    ``key`` and ``amounts`` name parameters; ``constants``, ``counts`` and ``choices`` are demanded, ``needs_amount`` says whether
+    an amount is. ``failure`` is how an error begins.
     """
 
     name: str
     key: str | None
     ordered: bool
     max_age: datetime.timedelta
-    amounts: tuple[str, ...]
-    min_amount: decimal.Decimal
+    amounts: tuple[str, ...] = ()
+    min_amount: decimal.Decimal = decimal.Decimal(0)
     needs_amount: bool = False
     constants: tuple[tuple[str, str], ...] = ()
     counts: tuple[str, ...] = ()
+    choices: tuple[tuple[str, tuple[str, ...]], ...] = ()
     failure: str = "Event request failed"
 
 
@@ -80,8 +81,17 @@ AD_REVENUE_RULES = EndpointRules(
     counts=("ad_impressions_count",),
     failure="Ad revenue request failed",
 )
+# The page names neither a time nor an environment, and no form of the granular settings that is certain.
+SHARING_RULES = EndpointRules(
+    name="third_party_sharing",
+    key=None,
+    ordered=True,
+    max_age=datetime.timedelta(days=58),
+    choices=(("sharing", ("enable", "disable")),),
+    failure="Third party sharing failed",
+)
 #: The rules by the path of a request.
-RULES = {"/event": EVENT_RULES, "/ad_revenue": AD_REVENUE_RULES}
+RULES = {"/event": EVENT_RULES, "/ad_revenue": AD_REVENUE_RULES, "/third_party_sharing": SHARING_RULES}
 
 
 class Answer(NamedTuple):
@@ -200,6 +210,9 @@ def _demanded(params: dict[str, str], rules: EndpointRules) -> Answer | None:
     for name in rules.counts:
         if not _COUNT.fullmatch(params.get(name, "")):
             return Answer(400, f"Bad event state: {name} is not a whole number")
+    for name, choices in rules.choices:
+        if params.get(name) not in choices:
+            return Answer(400, f"Bad event state: {name} is not {' or '.join(choices)}")
     return None
 
 

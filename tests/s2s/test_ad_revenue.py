@@ -63,6 +63,7 @@ def test_what_is_sent() -> None:
         "ad_revenue_unit": "banner",
         "ad_revenue_placement": "menu",
         "os_name": "android",
+        "callback_params": '{"event_id":"i-1"}',
     }
     assert event.lanes == ()
     assert event.identity == (APP, "ad_revenue", "publisher", "sandbox", "i-1")

@@ -38,6 +38,7 @@ _BY_MESSAGE: tuple[tuple[str, Outcome, str], ...] = (
     ("device not found", Outcome.REJECTED, "device_not_found"),
     ("device is opted out", Outcome.REJECTED, "device_opted_out"),
     ("app token not found", Outcome.HALT, "app_token_not_found"),
+    ("app not found", Outcome.HALT, "app_token_not_found"),
     ("invalid app token", Outcome.HALT, "invalid_app_token"),
     ("invalid event token", Outcome.HALT, "invalid_event_token"),
     ("event token for wrong app", Outcome.HALT, "invalid_event_token"),
@@ -269,8 +270,8 @@ def judge(completion: Completion) -> Verdict:
             retry_after=completion.retry_after,
             content_type=completion.content_type,
         )
-        is_page = completion.body.lstrip().startswith(b"<")
-        if completion.status == 200 and len(completion.body) > MAX_ANSWER_BYTES and not is_page:
+        is_too_long = completion.status == 200 and len(completion.body) > MAX_ANSWER_BYTES
+        if is_too_long and not completion.body.lstrip().startswith(b"<"):
             message = "the answer is longer than 1 MB and was not read"
             return Verdict(Outcome.IN_DOUBT, "answer_too_long", message, http_status=completion.status)
         return verdict

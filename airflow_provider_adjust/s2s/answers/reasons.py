@@ -90,6 +90,11 @@ _ROW = (
         "Read the detail; correct the query.",
     ),
     (
+        "late_in_lane",
+        "It is older than the last event that was sent of its device and event token, which Adjust refuses.",
+        "Send rows in the order of their times, or set late='send_at_lane_time'.",
+    ),
+    (
         "missing_ad_impressions_count",
         "A row of ad revenue does not say for how many impressions.",
         "Select it, or 1 AS ad_impressions_count where a row is one impression.",
@@ -110,6 +115,7 @@ _ROW = (
     ),
     ("missing_event_token", "Row and operator have no event token.", "Set event_token or event_tokens."),
     ("missing_revenue", "A row of ad revenue has no amount.", "Select it as revenue, or leave such rows out."),
+    ("missing_sharing", "The row does not say enable or disable.", "Select it as sharing."),
     ("not_a_row", "The row is not a mapping.", "Give mappings of names to values."),
     ("repeated_event_id", "Another row has this event id.", "Remove the duplicate; a join may have doubled it."),
     ("repeated_parameter", "Two columns give one parameter, or a JSON object has a name twice.", "Keep one."),

@@ -18,12 +18,11 @@ from typing import Any, Final, NamedTuple
 from airflow_provider_adjust.s2s.answers.classify import judge, read_answer
 from airflow_provider_adjust.s2s.answers.outcome import Outcome, Verdict
 from airflow_provider_adjust.s2s.delivery.stops import halted, nothing_settled
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import DeliveryStopped, InvalidEvent
+from airflow_provider_adjust.s2s.events.device_id import DeviceId
 from airflow_provider_adjust.s2s.events.event import form_encoded
 from airflow_provider_adjust.s2s.events.rows import Row
-from airflow_provider_adjust.s2s.events.values import NORMALISERS
-from airflow_provider_adjust.s2s.ledger.erasures import DONE, DeviceId, ErasureLog, ErasureStatus
+from airflow_provider_adjust.s2s.ledger.erasures import DONE, ErasureLog, ErasureStatus
 from airflow_provider_adjust.s2s.redaction import Unshown
 from airflow_provider_adjust.s2s.transports import Completion, Target
 from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
@@ -88,15 +87,10 @@ def devices_of(row: Any) -> list[DeviceId] | str:
     """The devices that a row names, each under the parameter that the column is called by; or why there are none."""
     if not isinstance(row, Mapping):
         return "the row is not a mapping of names to values"
-    found = []
-    for name in ERASABLE_IDS:
-        parameter = EVENT.parameters[name]
-        try:
-            value = None if row.get(name) is None else NORMALISERS[parameter.kind](parameter, row[name])
-        except InvalidEvent as refusal:
-            return refusal.detail
-        if value:
-            found.append(DeviceId(name, value))
+    try:
+        found = [device for name in ERASABLE_IDS if (device := DeviceId.of(name, row.get(name)))]
+    except InvalidEvent as refusal:
+        return refusal.detail
     return found or f"the row has no usable device id; Adjust erases by one of {', '.join(ERASABLE_IDS)}"
 
 

@@ -10,6 +10,7 @@ one request.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator
 
 from airflow_provider_adjust.s2s.answers.outcome import Verdict
@@ -71,6 +72,7 @@ class Pace:
         self._second_began = float("-inf")
         self._answers = self._answers_before = 0
         self._found = FoundRate()
+        self._limit = max_events_per_second
         self._interval = 1 / max_events_per_second if max_events_per_second else 0.0
         self._next_slot = 0.0
         self._paused_until = 0.0
@@ -85,8 +87,8 @@ class Pace:
     def slowed_to(self) -> str | None:
         """What Adjust's answers have made smaller than it may be, in words: the window, the rate."""
         slowed = [f"{int(self._window):,} in flight"] if self._window < self._most else []
-        if self._found.rate is not None and self._found.rate * self._interval < 1:
-            slowed.append(f"{self._found.rate:,.3g} events a second")
+        if (rate := self._found.rate) is not None and rate * self._interval < 1:
+            slowed.append(f"{rate:,.0f} events a second" if rate >= 10 else f"{rate:.1f} events a second")
         return " and ".join(slowed) or None
 
     def paused_for(self, now: float) -> float:
@@ -95,7 +97,18 @@ class Pace:
 
     def wait(self, now: float) -> float:
         """Seconds until the next request may start, as far as rate and pauses go; 0 is now."""
+        if math.isinf(self._interval):
+            return math.inf
         return max(0.0, self._next_slot - now, self._paused_until - now)
+
+    def share(self, part: float) -> None:
+        """Keep to that part of the limit from now on; 0 is to start nothing."""
+        if self._limit:
+            self._interval = 1 / (self._limit * part) if part else math.inf
+
+    def may_start(self, now: float) -> bool:
+        """Whether a request may start now, as far as rate and pauses go."""
+        return self._interval != math.inf and self._next_slot <= now >= self._paused_until
 
     def sent(self, now: float) -> None:
         interval = self._interval

@@ -50,6 +50,8 @@ class Endpoint:
     only. ``time``: whether an event needs its time. ``key`` names the parameter that belongs to an event's identity beside
     app, environment and event id; ``amounts`` those that may hold its money, of which an event has one. ``min_amount`` and
     ``max_age`` are None where there is no such limit. ``verifiable``: Adjust's Device API tells whether it has an event.
+    ``state`` is None where each row is an event of its own, else the parameter that a later row of the device replaces.
+    ``not_built`` says of parameters of Adjust's why they are not sent.
     """
 
     name: str
@@ -65,6 +67,8 @@ class Endpoint:
     max_ahead: timedelta
     max_bytes: int
     verifiable: bool
+    state: str | None
+    not_built: Mapping[str, str]
 
     @classmethod
     def load(cls, schema_file: str) -> Endpoint:
@@ -90,6 +94,8 @@ class Endpoint:
             max_ahead=timedelta(minutes=facts["max_ahead_minutes"]),
             max_bytes=facts["max_bytes"],
             verifiable=facts.get("verifiable", False),
+            state=facts.get("state"),
+            not_built=facts.get("not_built", {}),
         )
 
     @cached_property
@@ -275,8 +281,11 @@ def _parameter(
 
 EVENT = Endpoint.load("event.schema.json")
 AD_REVENUE = Endpoint.load("ad_revenue.schema.json")
+THIRD_PARTY_SHARING = Endpoint.load("third_party_sharing.schema.json")
 #: Every endpoint by its name: whatever holds for all of them is said of these.
-ENDPOINTS: Mapping[str, Endpoint] = MappingProxyType({each.name: each for each in (EVENT, AD_REVENUE)})
+ENDPOINTS: Mapping[str, Endpoint] = MappingProxyType(
+    {each.name: each for each in (EVENT, AD_REVENUE, THIRD_PARTY_SHARING)}
+)
 
 
 def endpoint_named(name: str, argument: str = "endpoint") -> Endpoint:

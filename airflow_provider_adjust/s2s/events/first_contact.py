@@ -68,6 +68,7 @@ def check_columns(
     :raises AdjustConfigurationError: columns are unknown, missing or there twice. It lists them all.
     """
     contact = _Contact(names, options, route_by, endpoint)
+    contact.refuse_what_is_not_built()
     problems = [*contact.unknown(), *contact.nameless(), *contact.repeated(), *contact.unnamed("id_field", "route_by")]
     if all_columns:
         problems += [*contact.unnamed("column_map", "ignore_columns"), *contact.missing()]
@@ -126,6 +127,11 @@ class _Contact:
             if name in known and known[name].kind not in {"ignored", "own"}:
                 self._given.setdefault(known[name].name, []).append(name)
         self._suggested = self._suggestions()
+
+    def refuse_what_is_not_built(self) -> None:
+        for name in self._unknown:
+            if (why := self._endpoint.not_built.get(self._map.get(name, name))) is not None:
+                raise AdjustConfigurationError(f"the column {quote(name)} cannot be sent. {why}")
 
     def unknown(self) -> Iterator[str]:
         if self._unknown:

@@ -44,7 +44,8 @@ class RowOptions:
 
     endpoint: str = option(
         "event",
-        help="which of Adjust's endpoints the rows are for: event, or ad_revenue for what ads have earned",
+        help="which of Adjust's endpoints the rows are for: event, ad_revenue for what ads have earned, or "
+        "third_party_sharing for opt-outs",
         metavar="NAME",
     )
     event_token: str | None = option(help="the event token used where a row has none", metavar="TOKEN", templated=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_adjust.s2s.answers.outcome import ERASED, OnInDoubt, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import TOO_MANY_RESENDS, Receipt, receipt_for
+from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.keys import DigestKey
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow
@@ -30,12 +31,26 @@ class Batch:
     dead: dict[int, Holder] = field(default_factory=dict)
     #: Receipts of events that name a suppressed device, in place of a claim, by the identity of the job.
     suppressed: dict[int, Receipt] = field(default_factory=dict)
+    #: Of events that come too late for their lanes: what is sent in their place, or their receipts.
+    late: dict[int, Event | Receipt] = field(default_factory=dict)
     under_another_key: int = 0
     not_compared: int = 0
 
+    def is_refused(self, job: Job) -> bool:
+        """Whether the event leaves nothing in the ledger, unless that knows it."""
+        return id(job) in self.suppressed or isinstance(self.late.get(id(job)), Receipt)
+
     def answer(self, job: Job, decided: Claim | Receipt) -> Claim | Receipt:
-        """Note what was decided about the event; one of a suppressed device is not sent."""
+        """Note what was decided about the event; one of a suppressed device is not sent, nor one that comes too late.
+
+        A late one that an earlier request may have recorded is sent as it is: whether Adjust has it, Adjust's answer tells.
+        """
         if isinstance(decided, Claim):
+            instead = self.late.get(id(job))
+            if isinstance(instead, Event):
+                decided = replace(decided, instead=instead)
+            elif instead is not None and not decided.sent_before:
+                decided = instead
             decided = self.suppressed.get(id(job)) or decided
         self.answers[id(job)] = decided
         return decided
@@ -68,7 +83,8 @@ class Decisions:
         self, job: Job, record: Any, holder: Holder, reason: str, content: Content, key: DigestKey
     ) -> Claim | Receipt:
         status = STATUSES[record.status]
-        if record.try_id == self.try_id:
+        is_state = job.event.endpoint.state is not None
+        if record.try_id == self.try_id and (record.position == job.position or not is_state):
             if record.position != job.position:
                 return repeated(job, record.position)
             # The same row: it was written, and the commit's answer was lost.
@@ -77,6 +93,8 @@ class Decisions:
             return receipt_for(job, Outcome(status), reason, _BY_AN_EARLIER_TRY, http_status=record.http_status)
         if reason == ERASED:
             return _erased(job)
+        if is_state:
+            return self._decide_state(job, status, holder, content)
         is_own = holder.is_of(self.task_instance)
         if status in {Outcome.DELIVERED.value, Outcome.DUPLICATE.value}:
             if is_other_purchase(job.event, record):
@@ -116,6 +134,16 @@ class Decisions:
         if self.on_in_doubt == "resend" and lost_answers > self.max_resends:
             return receipt_for(job, *TOO_MANY_RESENDS, lost_answers=lost_answers)
         return Claim(sent_before=True, lost_answers=lost_answers)
+
+    def _decide_state(self, job: Job, status: str, holder: Holder, content: Content) -> Claim | Receipt:
+        """The last row of a device counts, so one that says what Adjust has is not sent, and any other is, also again."""
+        if status == SENDING and holder.is_alive:
+            return receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {holder}")
+        if status == Outcome.DELIVERED.value and content is Content.SAME:
+            return receipt_for(
+                job, Outcome.SKIPPED, "delivered_before", "Adjust has been told this of the device before"
+            )
+        return Claim()
 
     def _claimed(self, receipt: Receipt, holder: Holder) -> Receipt:
         """The receipt with the DAG that has the event, if that is another one."""

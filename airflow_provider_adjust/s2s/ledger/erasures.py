@@ -6,20 +6,20 @@ the clock of its database. A device is written down before it is asked for, so t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.events.device_id import DeviceId
 from airflow_provider_adjust.s2s.events.keys import DigestKeys
 from airflow_provider_adjust.s2s.ledger.schema import database_now, erasures, versions
 from airflow_provider_adjust.s2s.ledger.statements import retry_on_conflict
 from airflow_provider_adjust.s2s.ledger.suppression import ASKED_TO_ERASE, Place, keyed, suppress
-from airflow_provider_adjust.s2s.redaction import shows
 
 #: Seconds between two requests: ten a minute, and a little more, so that one that is late on its way is not refused.
 PACE = 6.1
@@ -28,14 +28,6 @@ _UNDER_WAY = timedelta(minutes=2)
 _LONGEST_ASKED_BY = 250
 _columns = erasures.c
 _T = TypeVar("_T")
-
-
-@shows("id_name")
-class DeviceId(NamedTuple):
-    """A device by one of its ids, under the name of Adjust's parameter and as it is sent."""
-
-    id_name: str
-    id_value: str
 
 
 class ErasureStatus(Enum):
@@ -232,3 +224,16 @@ class ErasureLog:
                 return work(connection)
 
         return retry_on_conflict(in_transaction)
+
+
+def erasures_of(
+    connection: sa.Connection, host: str, app_token: str, environment: str, digests: Sequence[str]
+) -> Sequence[Any]:
+    """The records of the erasures of a device, by its digests."""
+    is_one = (
+        _columns.destination == host,
+        _columns.app_token == app_token,
+        _columns.environment == environment,
+        _columns.device.in_(list(digests)),
+    )
+    return connection.execute(sa.select(erasures).where(*is_one)).all()

@@ -65,10 +65,12 @@ scopes = sa.Table(
     sa.Column("endpoint", _text(32), nullable=False),
     sa.Column("event_key", _text(64), nullable=False),
     sa.Column("environment", _text(16), nullable=False),
-    sa.Column("event_name", sa.String(250), nullable=False, server_default=""),
-    sa.Column("conn_id", sa.String(250), nullable=False, server_default=""),
+    sa.Column("event_name", _text(250), nullable=False, server_default=""),
+    sa.Column("conn_id", _text(250), nullable=False, server_default=""),
     sa.UniqueConstraint("destination", "app_token", "endpoint", "event_key", "environment", name="uq_adjust_scope"),
 )
+#: What people are shown of a scope: the event token of events, and the name of any other endpoint.
+SHOWN_KEY = sa.case((scopes.c.endpoint == sa.literal_column("'event'"), scopes.c.event_key), else_=scopes.c.endpoint)
 #: The reasons that were ever written, so that an event has a number in place of a text.
 reasons = sa.Table(
     "adjust_reason",
@@ -106,6 +108,7 @@ tries = sa.Table(
     sa.Column("rate_group", _text(64), nullable=False, server_default=""),
     sa.Index("ix_adjust_try_run", "dag_id", "run_id"),
     sa.Index("ix_adjust_try_started", "started_at"),
+    sa.Index("ix_adjust_try_rate_group", "rate_group", "ended_at"),
 )
 #: The counts of a try, every outcome included. ``day`` is the UTC day on which the events happened; a row that could not
 #: be read has neither day nor scope. ``number`` counts a try's rows.
@@ -144,13 +147,13 @@ events = sa.Table(
 )
 #: The devices for which nothing is sent any more: they opted out, or were erased. ``device`` is a digest of the kind of id
 #: and the id, made with the key that ``digest_key`` names; the id itself is nowhere. It holds for the app and environment;
-#: ``destination`` is empty for Adjust, by whichever host it is reached, and the host of a stand-in on this machine.
+#: ``destination`` is empty for Adjust, by whichever host it is reached, and ``loopback`` for a stand-in on this machine.
 suppressions = sa.Table(
     "adjust_suppression",
     metadata,
     sa.Column("app_token", _text(64), primary_key=True),
     sa.Column("environment", _text(16), primary_key=True),
-    sa.Column("destination", _text(64), primary_key=True),
+    sa.Column("destination", _text(16), primary_key=True),
     sa.Column("device", _text(64), primary_key=True),
     sa.Column("digest_key", _text(16), nullable=False),
     sa.Column("reason", _text(64), nullable=False),
@@ -166,7 +169,8 @@ lanes = sa.Table(
     sa.Column("scope_id", sa.Integer, primary_key=True, autoincrement=False),
 )
 #: One row for each device whose erasure was asked for: who asked, when, and what Adjust answered. It outlives everything
-#: else. ``device`` as in ``adjust_suppression``. ``status`` is ``asked`` until the answer is known.
+#: else. ``device`` as in ``adjust_suppression``. ``status`` is ``waiting`` until the device's turn, at ``asked_at``, has come,
+#: and ``asked`` until the answer is known.
 erasures = sa.Table(
     "adjust_erasure",
     metadata,
@@ -181,7 +185,7 @@ erasures = sa.Table(
     sa.Column("http_status", sa.SmallInteger),
     sa.Column("asked_at", _moment(), nullable=False, index=True),
     sa.Column("answered_at", _moment()),
-    sa.Column("asked_by", sa.String(250), nullable=False),
+    sa.Column("asked_by", _text(250), nullable=False),
     sa.Column("dag_id", _text(250), nullable=False),
     sa.Column("run_id", _text(250), nullable=False),
     sa.Column("task_id", _text(250), nullable=False),

@@ -34,8 +34,9 @@ _columns = suppressions.c
 class Place(NamedTuple):
     """Where a suppression holds: what Adjust knows of a device is by app and environment.
 
-    ``destination`` is empty for Adjust, by whichever of its hosts, or a gateway, it is reached. What a stand-in on this
-    machine says holds for the stand-in only.
+    ``environment`` is empty for an endpoint that knows none: what it says holds for both, and it is asked as in production.
+    ``destination`` is empty for Adjust, by whichever of its hosts, or a gateway, it is reached, and ``loopback`` for a
+    stand-in on this machine: what that says does not hold for Adjust.
     """
 
     app_token: str
@@ -45,11 +46,15 @@ class Place(NamedTuple):
     @classmethod
     def at(cls, host: str, app_token: str, environment: str) -> Place:
         """Where it holds, by the host that is asked."""
-        return cls(app_token, environment, host if is_loopback(host) else "")
+        return cls(app_token, environment, "loopback" if is_loopback(host) else "")
 
     @property
     def conditions(self) -> list[sa.ColumnElement[bool]]:
-        return [_columns[name] == value for name, value in self._asdict().items()]
+        return [
+            _columns.app_token == self.app_token,
+            _columns.environment.in_((self.environment or "production", "")),
+            _columns.destination == self.destination,
+        ]
 
 
 def keyed(keys: DigestKeys) -> tuple[DigestKey, ...]:
@@ -88,6 +93,13 @@ def count(connection: sa.Connection) -> Sequence[Any]:
     groups = (_columns.app_token, _columns.environment, _columns.destination, _columns.reason, _columns.digest_key)
     counted = sa.func.count().label("ids"), sa.func.max(_columns.since).label("latest")
     return connection.execute(sa.select(*groups, *counted).group_by(*groups).order_by(*groups)).all()
+
+
+def under_other_keys(connection: sa.Connection, place: Place, known: Collection[str]) -> int:
+    """How many ids are suppressed under a key that is none of those with these ids."""
+    is_other = _columns.digest_key.not_in(sorted(known))
+    query = sa.select(sa.func.count()).select_from(suppressions).where(*place.conditions, is_other)
+    return connection.scalar(query) or 0
 
 
 class Suppressions:
@@ -131,9 +143,7 @@ class Suppressions:
         if (place, keys) in self._checked:
             return
         self._checked.add((place, keys))
-        known = _columns.digest_key.in_([key.id for key in keyed(keys)])
-        query = sa.select(sa.func.count()).select_from(suppressions).where(*place.conditions, ~known)
-        self.not_recognised += connection.scalar(query) or 0
+        self.not_recognised += under_other_keys(connection, place, {key.id for key in keyed(keys)})
 
 
 def place_of(scope: Scope) -> Place:

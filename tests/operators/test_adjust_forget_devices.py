@@ -1,0 +1,160 @@
+"""AdjustForgetDevicesOperator erases devices for good, names none of them anywhere, and needs to be told so."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from operators.adjust_account import Connect, Said, device, purchase, reveals
+from operators.sending import operator
+
+from airflow_provider_adjust.airflow_versions import AirflowFailException
+from airflow_provider_adjust.operators.adjust_forget_devices import AdjustForgetDevicesOperator
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, DeliveryStopped
+from airflow_provider_adjust.s2s.ledger import erasures as ledger_erasures
+from airflow_provider_adjust.s2s.ledger.schema import erasures
+from airflow_provider_adjust.sandbox import SandboxServer
+
+TASK = SimpleNamespace(dag_id="privacy", run_id="today", task_id="forget", map_index=-1, try_number=1)
+
+
+@pytest.fixture(autouse=True)
+def no_pace(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_erasures, "PACE", 0.0)
+
+
+@pytest.fixture
+def account(adjust: SandboxServer, connect: Connect, ledger: sa.Engine) -> SandboxServer:
+    """The stand-in, with which the connection erases as well."""
+    connect(adjust.url, gdpr_url=adjust.url)
+    return adjust
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> sa.Engine:
+    path = tmp_path / "warehouse.db"
+    monkeypatch.setenv("AIRFLOW_CONN_WAREHOUSE", json.dumps({"conn_type": "sqlite", "host": str(path)}))
+    return sa.create_engine(f"sqlite:///{path}")
+
+
+def rows(*numbers: int) -> list[dict[str, str]]:
+    return [{"gps_adid": device(number)} for number in numbers]
+
+
+def forget(devices: Any = None, **arguments: Any) -> AdjustForgetDevicesOperator:
+    given = {"task_id": "forget", "ledger_conn_id": "adjust_ledger", "confirm": "permanently"} | arguments
+    return AdjustForgetDevicesOperator(devices=devices, **given)
+
+
+def records(ledger: sa.Engine) -> list[Any]:
+    with ledger.connect() as connection:
+        return list(connection.execute(sa.select(erasures).order_by(erasures.c.id)).all())
+
+
+def test_devices_are_erased_and_their_events_refused(account: SandboxServer, ledger: sa.Engine, said: Said) -> None:
+    made = forget(rows(1, 2), asked_by="ticket 17")
+    result = made.execute({"ti": TASK})  # type: ignore[typeddict-item]
+    assert (result["erased"], result["left"], result["requests"]) == (2, 0, 2)
+    assert [each["gps_adid"] for each in account.erasures()] == [device(1), device(2)]
+    assert {each["environment"] for each in account.erasures()} == {"production"}
+    kept = records(ledger)
+    assert {(each.asked_by, each.dag_id, each.run_id, each.task_id, each.status) for each in kept} == {
+        ("ticket 17", "privacy", "today", "forget", "erased")
+    }
+    assert forget(rows(1, 2)).execute({})["known"] == 2
+
+    before = account.stats()["requests"]
+    sent = operator([purchase(1), purchase(3)], ledger_conn_id="adjust_ledger", tolerate=["device_opted_out"]).execute(
+        {}
+    )
+    assert (sent["by_reason"], sent["delivered"]) == ({"device_opted_out": 1}, 1)
+    assert account.stats()["requests"] == before + 1
+    assert reveals(f"{said}{result}") == []
+
+
+def test_a_query_is_streamed_and_only_its_device_ids_are_read(
+    account: SandboxServer, warehouse: sa.Engine, said: Said
+) -> None:
+    with warehouse.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE requests (person TEXT, GPS_ADID TEXT, adid TEXT)")
+        for number in (1, 2):
+            connection.exec_driver_sql("INSERT INTO requests VALUES (?, ?, NULL)", (f"person {number}", device(number)))
+    query = {"sql": "SELECT person, gps_adid, adid FROM requests", "sql_conn_id": "warehouse"}
+    dry = forget(**query, confirm=None, dry_run=True).execute({})
+    assert (dry["left"], account.erasures()) == (2, [])
+    assert "2 devices would be asked for, which takes 0 minutes" in str(said)
+    assert forget(**query, limit=1).execute({})["left"] == 1
+    assert "1 devices are left for the next run" in str(said)
+    assert forget(**query).execute({})["known"] == 1
+    assert len(account.erasures()) == 2
+    assert reveals(said) == []
+    with pytest.raises(AirflowFailException, match="no column with a device id that Adjust erases by"):
+        forget(sql="SELECT person FROM requests", sql_conn_id="warehouse").execute({})
+    with pytest.raises(AirflowFailException, match="more than one column named adid"):
+        forget(sql="SELECT adid, adid FROM requests", sql_conn_id="warehouse").execute({})
+
+
+def test_it_has_to_be_told_that_it_is_permanent() -> None:
+    for wrong in (
+        {"confirm": None},
+        {"confirm": "yes"},
+        {"confirm": "yes", "dry_run": True},
+        {"sql": "SELECT 1", "sql_conn_id": "warehouse"},
+        {"devices": None},
+        {"devices": None, "sql": "SELECT 1"},
+        {"limit": 0},
+        {"max_minutes": 0},
+    ):
+        with pytest.raises(AdjustConfigurationError):
+            forget(**{"devices": []} | wrong)
+
+
+def test_what_is_refused_fails_the_task_after_all_others_were_asked_for(account: SandboxServer, said: Said) -> None:
+    with pytest.raises(AirflowFailException) as caught:
+        forget([{"oaid": device(9)}, *rows(1), {"adid": f"{device(2)} {device(3)}"}]).execute({})
+    assert str(caught.value).startswith("ErasureIncomplete: 2 were not erased: row 1: the row has no usable device id")
+    assert len(account.erasures()) == 2
+    assert "row 3: Adjust refuses the adid" in str(said)
+    assert reveals(f"{said}{caught.value}") == []
+
+
+def test_a_connection_of_no_use_is_refused_before_anything_is_asked(account: SandboxServer, connect: Connect) -> None:
+    for settings, words in (
+        ({"app_token": None}, "needs an app token"),
+        ({"environment": None}, "would erase in production"),
+        ({"token": None}, "digest_key"),
+    ):
+        connect(account.url, gdpr_url=account.url, **settings)  # type: ignore[arg-type]
+        with pytest.raises(AirflowFailException, match=words):
+            forget(rows(1)).execute({})
+    connect(account.url, gdpr_url="https://elsewhere.example.com")
+    with pytest.raises(AirflowFailException, match="no token may go to"):
+        forget(rows(1)).execute({})
+    assert account.erasures() == []
+
+
+def test_a_killed_task_asks_for_nothing_more(account: SandboxServer, connect: Connect) -> None:
+    made = forget(rows(1))
+    made.on_kill()
+    with pytest.raises(DeliveryStopped):
+        made.execute({})
+    assert account.erasures() == []
+    made = forget(rows(1))
+    made.execute({})
+    made.on_kill()
+
+
+def test_the_rendered_fields_show_no_device() -> None:
+    made = forget(rows(1, 2))
+    made.hide_rendered_fields()
+    assert str(made.devices) == "2 devices (not shown)"
+    templated = forget("{{ ti.xcom_pull('load') }}")
+    templated.hide_rendered_fields()
+    assert str(templated.devices) == "some devices (not shown)"
+    query = forget(sql="SELECT 1", sql_conn_id="warehouse")
+    query.hide_rendered_fields()
+    assert query.devices is None
