@@ -245,7 +245,7 @@ def test_masking(endpoint: Endpoint) -> None:
         shown.append(caught.value.detail)
     assert len(shown) > 2
     assert [text for text in shown if re.search("0s3cret", text, re.IGNORECASE)] == []
-    with pytest.raises(AdjustConfigurationError, match="personal data|id_field"):
+    with pytest.raises(AdjustConfigurationError, match=r"personal data|id_field"):
         EventParser(options_of(endpoint, id_field="gps_adid"))
 
 
