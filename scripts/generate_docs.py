@@ -22,7 +22,7 @@ from airflow_provider_adjust.reconcile.exports.join import DIFFERENCES
 from airflow_provider_adjust.reconcile.exports.result import MEANINGS
 from airflow_provider_adjust.s2s import RowOptions, SendOptions
 from airflow_provider_adjust.s2s.answers.reasons import REASONS, Kind
-from airflow_provider_adjust.s2s.endpoints.endpoint import AD_REVENUE, EVENT, Endpoint, Parameter
+from airflow_provider_adjust.s2s.endpoints.endpoint import AD_REVENUE, EVENT, THIRD_PARTY_SHARING, Endpoint, Parameter
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -140,6 +140,7 @@ TABLES = (
     ("reference/configuration.md", "configuration", configuration_table),
     ("reference/events.md", "parameters", lambda: parameters_table(EVENT)),
     ("guides/ad-revenue.md", "parameters", lambda: parameters_table(AD_REVENUE)),
+    ("guides/third-party-sharing.md", "parameters", lambda: parameters_table(THIRD_PARTY_SHARING)),
     ("reference/failures.md", "reasons of rows", lambda: reasons_table(Kind.ROW)),
     ("reference/failures.md", "refusals", lambda: reasons_table(Kind.ADJUST)),
     ("reference/failures.md", "halts", lambda: reasons_table(Kind.HALT)),
