@@ -103,10 +103,11 @@ test-warehouses: $(WAREHOUSES)/.installed ## Read through every database driver:
 test-all: $(VENV)/.installed-dev ## Test the wheel on every Airflow and Python (COMPATIBILITY_ARGS="--only 3.1" for one)
 	$(PY) scripts/compatibility.py $(COMPATIBILITY_ARGS)
 
-lint: $(VENV)/.installed-dev ## Check style, format, types and workflows
+lint: $(VENV)/.installed-dev ## Check style, format, words, types and workflows
 	$(PY) -m ruff check .
 	$(PY) -m ruff check --preview --select AIR .
 	$(PY) -m ruff format --check .
+	$(PY) scripts/prose.py
 	$(PY) -m mypy
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-issue-forms .github/ISSUE_TEMPLATE/{bug,idea}.yml

@@ -39,16 +39,22 @@ class Destinations:
     """The apps and events that a run reached, collected from its receipts since a row may name its own."""
 
     def __init__(self) -> None:
-        self._tokens: set[tuple[str, str]] = set()
+        self._places: set[tuple[str, str, str | None]] = set()
 
     def add(self, receipt: Receipt) -> None:
         if receipt.event is not None and receipt.outcome in _AT_ADJUST:
             params = receipt.event.params
-            self._tokens.add((params["app_token"], receipt.event.key))
+            endpoint = receipt.event.endpoint
+            self._places.add(
+                (params["app_token"], endpoint.name, params["event_token"] if endpoint.has_tokens else None)
+            )
 
     @property
     def assets(self) -> list[Asset]:
-        return [create_asset(app_token=app, event_token=event) for app, event in sorted(self._tokens)]
+        return [
+            create_asset(app_token=app, endpoint=endpoint, event_token=event)
+            for app, endpoint, event in sorted(self._places, key=str)
+        ]
 
     def report(self, hook: BaseHook) -> None:
         """Report the destinations to Airflow's hook lineage as outputs of the hook."""

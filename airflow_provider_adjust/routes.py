@@ -70,16 +70,18 @@ def destination(route: Route, memory: str) -> str:
     :param memory: what keeps the events from being sent again, in words.
     """
     parser = route.parser
-    given, key = parser.defaults, parser.endpoint.key
+    given = parser.defaults
     app = given.get("app_token")
     # Airflow masks the whole token in its logs, since its name in the connection says token. The start tells two apps apart.
     parts = [f"app {app[:4]}..." if app else "the app that each row names"]
     if parser.event_tokens:
         names = ", ".join(f"{name} ({token})" for name, token in sorted(parser.event_tokens.items()))
         parts.append(f"event tokens {names}")
-    elif key is not None:
-        name = key.replace("_", " ")
-        parts.append(f"{name} {given[key]}" if key in given else f"the {name} that each row names")
+    elif parser.endpoint.has_tokens:
+        token = given.get("event_token")
+        parts.append(f"event token {token}" if token else "the event token that each row names")
+    else:
+        parts.append(parser.endpoint.title)
     environment = given.get("environment")
     if "environment" in parser.endpoint.parameters:
         parts.append(f"environment {environment}" if environment else "the environment that each row names")

@@ -1,6 +1,6 @@
 """Send what takes Python to make: renewals out of an app store's nested notifications, a file per app, at once.
 
-``@task.adjust_events`` sends the rows that its function yields while the function goes on reading, so a file may be of
+``@task.adjust_events`` sends the rows that its function yields while the function is still reading, so a file may be of
 any size. It needs the connection ``adjust_default``. The first task stands for whatever drops the store's notifications
 into the folder; replace it with your own.
 """

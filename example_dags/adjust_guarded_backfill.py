@@ -7,7 +7,7 @@ backfill while the DAG is paused, up to and including the last night, and then u
         --max-active-runs 1 --reprocess-behavior failed
     airflow dags unpause adjust_guarded_backfill
 
-A day that is too old fails without a query; nothing of it is sent, and the days after it go on. The ledger keeps what was
+A day that is too old fails without a query; nothing of it is sent, and the days after it continue. The ledger keeps what was
 delivered before from being sent again, so a backfill may overlap another. Never add ``--run-backwards``. It needs the
 connections ``warehouse``, ``adjust_default``, and ``adjust_ledger``, any database.
 """
@@ -40,7 +40,7 @@ def adjust_guarded_backfill() -> None:
 
     @task(retries=0)
     def refuse(*, data_interval_start: datetime) -> None:
-        """Fail the run, so that nobody takes a day that was not sent for one that was."""
+        """Fail the run, so that nobody mistakes a day that was not sent for one that was."""
         oldest = datetime.now(UTC) - EVENT.max_age
         raise ValueError(
             f"the purchases from {data_interval_start:%Y-%m-%d} on were not sent: Adjust refuses events from before "

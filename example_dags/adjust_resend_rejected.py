@@ -1,8 +1,8 @@
-"""Send a mended rejected file to Adjust, once a person has seen what is in it.
+"""Send a corrected rejected file to Adjust, once a person has seen what is in it.
 
 Trigger it with the file's name below the folder that ``[adjust] files_folder`` in Airflow's configuration names: whoever
-may trigger it cannot have another file read. Mend the file before, and delete the lines that must not be sent: whatever
-is in it when ``send_mended`` starts is sent. It needs the connection ``adjust_default``.
+may trigger it cannot have another file read. Correct the rows first, and delete the lines that must not be
+sent: everything in the file when ``send_corrected`` starts is sent. It needs the connection ``adjust_default``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ except ImportError:
     # as soon as it has been counted.
     ApprovalOperator = None
 
-# Counts and reasons only: the request is kept in Airflow's database, which is no place for device ids.
+# Counts and reasons only: the request is kept in Airflow's database, where device ids do not belong.
 WHAT_IS_IN_IT = """\
 `{{ params.rejected_file }}`
 
@@ -44,10 +44,10 @@ Events `in_doubt` may have reached Adjust already, and would count twice.
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     params={
         "rejected_file": Param(
-            "rejected/mended.jsonl",
+            "rejected/corrected.jsonl",
             type="string",
             pattern=NAME_PATTERN,
-            title="Mended rejected file",
+            title="Corrected rejected file",
             description="Its name below the configured folder, such as rejected/adjust_revenue_sync/20261118T000000.jsonl",
         )
     },
@@ -58,7 +58,7 @@ Events `in_doubt` may have reached Adjust already, and would count twice.
 def adjust_resend_rejected() -> None:
     @task(retries=0)
     def count_lines(path: str) -> list[dict[str, Any]]:
-        """Count the lines by outcome and reason; a line that is none of a rejected file fails before anything is sent."""
+        """Count the lines by outcome and reason; any other line fails the task before anything is sent."""
         counts: Counter[tuple[str, str]] = Counter()
         with ObjectStoragePath(path).open("rt", encoding="utf-8-sig", compression="infer") as lines:
             for number, line in enumerate(lines, start=1):
@@ -68,7 +68,7 @@ def adjust_resend_rejected() -> None:
                     entry = json.loads(line)
                     counts[entry["outcome"], entry["reason"]] += 1
                 except (ValueError, LookupError, TypeError):
-                    raise ValueError(f"line {number} is no line of a rejected file; mend or delete it") from None
+                    raise ValueError(f"line {number} is not a line of a rejected file; correct or delete it") from None
         if not counts:
             raise ValueError("there is nothing in the file to send")
         return [
@@ -79,7 +79,7 @@ def adjust_resend_rejected() -> None:
 
     # The arguments are those of the task that wrote the file; each event keeps the id that it had.
     send = AdjustSendEventsOperator(
-        task_id="send_mended",
+        task_id="send_corrected",
         events="{{ file_below(params.rejected_file) }}",
         event_token="f0ob4r",
         id_field="order_id",
@@ -92,7 +92,7 @@ def adjust_resend_rejected() -> None:
     else:
         approve = ApprovalOperator(
             task_id="approve",
-            subject="Send {{ ti.xcom_pull('count_lines') | sum(attribute='events') }} mended events to Adjust?",
+            subject="Send {{ ti.xcom_pull('count_lines') | sum(attribute='events') }} corrected events to Adjust?",
             body=WHAT_IS_IN_IT,
         )
         count >> approve >> send

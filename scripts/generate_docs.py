@@ -19,13 +19,12 @@ from airflow_provider_adjust.get_provider_info import get_provider_info
 from airflow_provider_adjust.option_arguments import argument_fields
 from airflow_provider_adjust.s2s import RowOptions, SendOptions
 from airflow_provider_adjust.s2s.answers.reasons import REASONS, Kind
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Parameter
+from airflow_provider_adjust.s2s.endpoints.endpoint import AD_REVENUE, EVENT, Endpoint, Parameter
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
-#: The values of each kind. `_value` describes `choice` and `device_id`.
+#: The values of each kind. `_value` describes `constant`, `choice` and `device_id`.
 VALUES = {
-    "constant": "`1`, set by the provider",
     "currency": "ISO 4217 code in any case",
     "flag": "true, false, 1 or 0",
     "identifier": "text",
@@ -39,23 +38,26 @@ VALUES = {
 }
 
 
-def parameters_table() -> str:
-    """Return the Markdown table of every parameter, in the schema's order."""
+def parameters_table(endpoint: Endpoint) -> str:
+    """Return the Markdown table of every parameter of an endpoint, in the schema's order."""
     lines = ["| Parameter | Meaning | Value | Adjust's page |", "|---|---|---|---|"]
     lines += [
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in _cells(p)) + " |" for p in EVENT.parameters.values()
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in _cells(p, endpoint)) + " |"
+        for p in endpoint.parameters.values()
     ]
     return "\n".join(lines)
 
 
-def _cells(parameter: Parameter) -> Iterator[str]:
+def _cells(parameter: Parameter, endpoint: Endpoint) -> Iterator[str]:
     yield f"`{parameter.name}`"
     yield parameter.description
     yield _value(parameter)
-    yield f"[{EVENT.schema['properties'][parameter.name]['x-adjust']['source']}]({parameter.source})"
+    yield f"[{endpoint.schema['properties'][parameter.name]['x-adjust']['source']}]({parameter.source})"
 
 
 def _value(parameter: Parameter) -> str:
+    if parameter.kind == "constant":
+        return f"`{next(iter(parameter.choices))}`, set by the provider"
     if parameter.kind == "choice":
         return "one of " + ", ".join(f"`{choice}`" for choice in parameter.choices)
     if parameter.kind == "device_id":
@@ -113,7 +115,8 @@ def _marked(sentence: str) -> str:
 #: The generated tables: the page, the name between its markers, and the table.
 TABLES = (
     ("reference/configuration.md", "configuration", configuration_table),
-    ("reference/events.md", "parameters", parameters_table),
+    ("reference/events.md", "parameters", lambda: parameters_table(EVENT)),
+    ("guides/ad-revenue.md", "parameters", lambda: parameters_table(AD_REVENUE)),
     ("reference/failures.md", "reasons of rows", lambda: reasons_table(Kind.ROW)),
     ("reference/failures.md", "refusals", lambda: reasons_table(Kind.ADJUST)),
     ("reference/failures.md", "halts", lambda: reasons_table(Kind.HALT)),

@@ -75,9 +75,9 @@ def send(events: list[dict[str, Any]]) -> DeliverySummary:
     )
     route = Route(parser, Target("http://127.0.0.1/event", "token"))
     sender = Sender({None: route}, NoNetwork(), SendOptions(max_in_flight=64), checkpoint=Checkpoint(NoStore()))
-    summary = DeliverySummary()
-    for receipt in sender.send(iter(events)):
-        summary.add(receipt)
+    for _ in sender.rounds(iter(events)):
+        pass
+    summary = sender.sink.summary
     summary.read = sender.read
     summary.check()
     return summary

@@ -33,7 +33,7 @@ from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers import classify as responses
 from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES
 from airflow_provider_adjust.s2s.answers.reasons import REASONS
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import ENDPOINTS
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.sensors.adjust_device_event import AdjustDeviceEventSensor
@@ -45,6 +45,9 @@ from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
+
+#: What is in these pages is run by tests/test_recipes.py.
+RECIPES = "docs/guides/recipes-"
 
 FENCE = re.compile(r"^( *)(```+)(\w*)[^\n]*\n(.*?)^\1\2 *$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"(?<!!)\[[^\]]*\]\(([^)\s]+)\)")
@@ -88,8 +91,9 @@ def test_the_generated_tables_are_up_to_date(generator: ModuleType) -> None:
 
 
 def test_the_parameters_table_has_every_parameter(generator: ModuleType) -> None:
-    names = re.findall(r"^\| `(\w+)` \|", generator.parameters_table(), re.MULTILINE)
-    assert names == list(EVENT.parameters)
+    for endpoint in ENDPOINTS.values():
+        names = re.findall(r"^\| `(\w+)` \|", generator.parameters_table(endpoint), re.MULTILINE)
+        assert names == list(endpoint.parameters)
 
 
 # -- links ---------------------------------------------------------------------------------------------------------------
@@ -172,9 +176,10 @@ def test_a_page_quotes_files_as_they_are(page: Path) -> None:
 
 
 def own_python() -> Iterator[Any]:
-    """The Python blocks that are no excerpts."""
+    """The Python blocks that are no excerpts, and no files of a project's tests, which change what they run in."""
     quote = {textwrap.dedent(code) for page in PAGES for _, code in EXCERPT.findall(read(page))}
-    return (pytest.param(*block, id=block[0]) for block in blocks("python") if block[1] not in quote)
+    own = (block for block in blocks("python") if block[1] not in quote and not block[1].startswith("# tests/"))
+    return (pytest.param(*block, id=block[0]) for block in own)
 
 
 #: What a block may import although the tests do not install it.
@@ -202,7 +207,8 @@ def test_python_blocks_run(
 
 def ledger_sql() -> list[str]:
     """The statements on the ledger's tables and its view."""
-    found = [statement.strip() for _, block in blocks("sql") if "adjust_" in block for statement in block.split(";")]
+    sql = [block for where, block in blocks("sql") if "adjust_" in block and not where.startswith(RECIPES)]
+    found = [statement.strip() for block in sql for statement in block.split(";")]
     return [statement for statement in found if statement]
 
 
@@ -286,7 +292,9 @@ def test_every_reason_is_in_a_table_of_the_failures_page_and_no_other() -> None:
 
 def test_the_page_of_events_names_only_parameters_as_invalid() -> None:
     invalid = set(re.findall(r"`(invalid_\w+)`", read(DOCS / "reference" / "events.md")))
-    assert invalid <= {f"invalid_{name}" for name in EVENT.parameters} | {"invalid_"}
+    assert invalid <= {f"invalid_{name}" for endpoint in ENDPOINTS.values() for name in endpoint.parameters} | {
+        "invalid_"
+    }
 
 
 def test_every_outcome_and_error_is_in_the_failures_page() -> None:
@@ -308,7 +316,7 @@ def test_troubleshooting_has_every_message_that_is_told_apart_with_its_outcome()
         old = message in {"event token for wrong app", "event supposed to be unique"}
         assert old or found, message
         for row in found:
-            assert words.get(outcome.value, f"counts `{outcome.value}`, `{reason}`, and goes on") in row, message
+            assert words.get(outcome.value, f"counts `{outcome.value}`, `{reason}`, and continues") in row, message
 
 
 def section(page: Path, heading: str) -> str:

@@ -1,4 +1,4 @@
-"""The resending example: it counts the mended file, waits for a person's answer, and sends what is in the file."""
+"""The resending example: it counts the corrected file, waits for a person's answer, and sends what is in the file."""
 
 from __future__ import annotations
 
@@ -70,9 +70,9 @@ def jsonl(lines: list[dict[str, Any]]) -> str:
 
 
 @pytest.fixture
-def mended(adjust: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A rejected file that the sending operator wrote, three of four lines mended, the device of the fourth unknown."""
-    path = tmp_path / "mended.jsonl"
+def corrected(adjust: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A rejected file that the sending operator wrote, three of four lines corrected, the device of the fourth unknown."""
+    path = tmp_path / "corrected.jsonl"
     monkeypatch.setenv("AIRFLOW__ADJUST__FILES_FOLDER", str(tmp_path))
     adjust.configure(unknown_devices=[device(4)])
     AdjustSendEventsOperator(
@@ -106,8 +106,8 @@ def test_a_person_is_asked_between_counting_and_sending() -> None:
     dag = load_dag()
     assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
         "count_lines": {"approve"},
-        "approve": {"send_mended"},
-        "send_mended": set(),
+        "approve": {"send_corrected"},
+        "send_corrected": set(),
     }
 
 
@@ -117,23 +117,23 @@ def test_without_the_approval_operator_the_file_is_sent_as_soon_as_it_is_counted
     monkeypatch.setitem(sys.modules, HITL, None)
     dag = load_dag()
     assert {task.task_id: task.downstream_task_ids for task in dag.tasks} == {
-        "count_lines": {"send_mended"},
-        "send_mended": set(),
+        "count_lines": {"send_corrected"},
+        "send_corrected": set(),
     }
 
 
-def test_the_lines_are_counted_by_outcome_and_reason(mended: Path) -> None:
-    assert sorted(count(mended), key=str) == [
+def test_the_lines_are_counted_by_outcome_and_reason(corrected: Path) -> None:
+    assert sorted(count(corrected), key=str) == [
         {"outcome": "invalid", "reason": "invalid_currency", "events": 1},
         {"outcome": "invalid", "reason": "invalid_revenue", "events": 2},
         {"outcome": "rejected", "reason": "device_not_found", "events": 1},
     ]
 
 
-def test_a_file_that_an_editor_has_been_at_is_counted(mended: Path) -> None:
-    before = count(mended)
-    mended.write_text("\ufeff" + mended.read_text().replace("\n", "\r\n\r\n"), encoding="utf-8")
-    assert count(mended) == before
+def test_a_file_that_an_editor_has_been_at_is_counted(corrected: Path) -> None:
+    before = count(corrected)
+    corrected.write_text("\ufeff" + corrected.read_text().replace("\n", "\r\n\r\n"), encoding="utf-8")
+    assert count(corrected) == before
 
 
 @pytest.mark.parametrize(
@@ -141,27 +141,27 @@ def test_a_file_that_an_editor_has_been_at_is_counted(mended: Path) -> None:
     [
         ("", "nothing in the file"),
         ("\n\n", "nothing in the file"),
-        ('\n{"outcome": "rejected"', "line 2 is no line of a rejected file"),
-        (json.dumps(purchase(1)), "line 1 is no line of a rejected file"),
-        (json.dumps([purchase(1)]), "line 1 is no line of a rejected file"),
+        ('\n{"outcome": "rejected"', "line 2 is not a line of a rejected file"),
+        (json.dumps(purchase(1)), "line 1 is not a line of a rejected file"),
+        (json.dumps([purchase(1)]), "line 1 is not a line of a rejected file"),
     ],
 )
 def test_what_is_no_rejected_file_is_refused_without_showing_it(tmp_path: Path, text: str, words: str) -> None:
-    path = tmp_path / "mended.jsonl"
+    path = tmp_path / "corrected.jsonl"
     path.write_text(text)
     with pytest.raises(ValueError, match=words) as caught:
         count(path)
     assert not reveals(caught.value)
 
 
-def test_the_request_shows_counts_and_reasons_and_no_device_ids(mended: Path) -> None:
+def test_the_request_shows_counts_and_reasons_and_no_device_ids(corrected: Path) -> None:
     pytest.importorskip(HITL)
     approve = load_dag().get_task("approve")
-    counts = count(mended)
+    counts = count(corrected)
     approve.render_template_fields(
-        {"ti": SimpleNamespace(xcom_pull=lambda task_id: counts), "params": {"rejected_file": mended.name}}
+        {"ti": SimpleNamespace(xcom_pull=lambda task_id: counts), "params": {"rejected_file": corrected.name}}
     )
-    assert approve.subject == "Send 4 mended events to Adjust?"
+    assert approve.subject == "Send 4 corrected events to Adjust?"
     table = [line for line in approve.body.splitlines() if line.startswith("|")]
     assert table[:2] == ["| Outcome | Reason | Events |", "|---|---|---|"]
     assert sorted(table[2:]) == [
@@ -169,18 +169,18 @@ def test_the_request_shows_counts_and_reasons_and_no_device_ids(mended: Path) ->
         "| invalid | invalid_revenue | 2 |",
         "| rejected | device_not_found | 1 |",
     ]
-    assert mended.name in approve.body
+    assert corrected.name in approve.body
     assert not reveals(approve.body)
 
 
-def test_what_is_in_the_file_is_sent_and_nothing_else(adjust: SandboxServer, mended: Path) -> None:
+def test_what_is_in_the_file_is_sent_and_nothing_else(adjust: SandboxServer, corrected: Path) -> None:
     adjust.configure(unknown_devices=[])
     # A line that must not be sent is deleted.
-    lines = mended.read_text().splitlines(keepends=True)
-    mended.write_text("".join(line for line in lines if json.loads(line)["event_id"] != "o-2"))
-    send = load_dag().get_task("send_mended")
+    lines = corrected.read_text().splitlines(keepends=True)
+    corrected.write_text("".join(line for line in lines if json.loads(line)["event_id"] != "o-2"))
+    send = load_dag().get_task("send_corrected")
     send.render_template_fields(
-        {"params": {"rejected_file": mended.name}, "dag": SimpleNamespace(dag_id=DAG_ID), "run_id": "by_hand"}
+        {"params": {"rejected_file": corrected.name}, "dag": SimpleNamespace(dag_id=DAG_ID), "run_id": "by_hand"}
     )
     result = send.execute({})
     assert (result["read"], result["delivered"], result["rejected_path"]) == (3, 3, None)
@@ -196,31 +196,31 @@ HOSTILE = [
     "",
     "/etc/passwd",
     "//etc/passwd",
-    "../mended.jsonl",
-    "rejected/../../mended.jsonl",
+    "../corrected.jsonl",
+    "rejected/../../corrected.jsonl",
     "..",
     ".",
-    "rejected/./mended.jsonl",
-    "rejected//mended.jsonl",
+    "rejected/./corrected.jsonl",
+    "rejected//corrected.jsonl",
     "rejected/",
-    "~/mended.jsonl",
-    "~root/mended.jsonl",
+    "~/corrected.jsonl",
+    "~root/corrected.jsonl",
     "file:///etc/passwd",
     "file:/etc/passwd",
     "FILE:etc/passwd",
-    "s3://other_conn@bucket/mended.jsonl",
+    "s3://other_conn@bucket/corrected.jsonl",
     "s3:bucket",
-    "gs+x://bucket/mended.jsonl",
+    "gs+x://bucket/corrected.jsonl",
     "simplecache::file:///etc/passwd",
     "rejected/a::file:///etc/passwd",
     "zip://a.jsonl::rejected/a.zip",
-    "..\\mended.jsonl",
+    "..\\corrected.jsonl",
     "rejected/*.jsonl",
-    "rejected/mended.jsonl?versionId=1",
-    "rejected/mended.jsonl#x",
-    "mended.jsonl\n",
-    "mended\x00.jsonl",
-    "mended\u202e.jsonl",
+    "rejected/corrected.jsonl?versionId=1",
+    "rejected/corrected.jsonl#x",
+    "corrected.jsonl\n",
+    "corrected\x00.jsonl",
+    "corrected\u202e.jsonl",
     "{{ var.value.secret }}",
 ]
 
@@ -241,7 +241,7 @@ def test_a_name_that_leads_or_might_lead_to_another_place_is_refused(
                 jsonschema.validate(name, schema)
         if name.startswith("{{"):
             continue  # a value is not rendered again: it is a name with odd characters
-        for task in (dag.get_task("count_lines"), dag.get_task("send_mended")):
+        for task in (dag.get_task("count_lines"), dag.get_task("send_corrected")):
             given = task.op_args[0] if hasattr(task, "op_args") else task.events
             with pytest.raises(AdjustConfigurationError, match=r"give a name below \[adjust\] files_folder"):
                 task.render_template(given, {"params": {"rejected_file": name}}, dag.get_template_env())
@@ -262,19 +262,19 @@ def test_a_link_that_leads_outside_the_folder_is_refused_and_one_within_it_is_no
         "file.jsonl",
         "nowhere.jsonl",
         "folder/outside.jsonl",
-        "folder/new/mended.jsonl",
-        "sibling/mended.jsonl",
+        "folder/new/corrected.jsonl",
+        "sibling/corrected.jsonl",
     ):
         with pytest.raises(AdjustConfigurationError, match="a link that leads outside"):
             file_below(name)
     (folder / "within").symlink_to(folder / "rejected")
-    assert file_below("within/mended.jsonl") == f"{folder}/within/mended.jsonl"
+    assert file_below("within/corrected.jsonl") == f"{folder}/within/corrected.jsonl"
 
 
 def test_names_below_the_folder_are_taken_on_this_machine_and_on_object_storage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    names = ["mended.jsonl", "rejected/adjust_revenue_sync/20261118T000000.jsonl", "a b/ümlaut=1/x.jsonl"]
+    names = ["corrected.jsonl", "rejected/adjust_revenue_sync/20261118T000000.jsonl", "a b/ümlaut=1/x.jsonl"]
     names.append("rejected/manual__2026-11-18T00:00:00+00:00.map2.try2.jsonl")
     for folder in (str(tmp_path), tmp_path.as_uri(), "s3://aws_default@bucket/adjust"):
         monkeypatch.setenv("AIRFLOW__ADJUST__FILES_FOLDER", f"{folder}/")
@@ -286,7 +286,7 @@ def test_names_below_the_folder_are_taken_on_this_machine_and_on_object_storage(
 def test_a_folder_that_would_be_another_one_on_each_worker_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW__ADJUST__FILES_FOLDER", "adjust_rejected")
     with pytest.raises(AdjustConfigurationError, match="begins with /"):
-        file_below("mended.jsonl")
+        file_below("corrected.jsonl")
 
 
 # --- The whole of it --------------------------------------------------------------------------------------------------
@@ -366,10 +366,10 @@ from_3_3 = pytest.mark.skipif(
 @from_3_3
 @pytest.mark.filterwarnings("ignore:Using `httpx` with")  # of the test client
 def test_the_file_is_sent_once_a_person_has_approved_it(
-    adjust: SandboxServer, mended: Path, run_until_asked: RunUntilAsked, tmp_path: Path
+    adjust: SandboxServer, corrected: Path, run_until_asked: RunUntilAsked, tmp_path: Path
 ) -> None:
-    running, request = run_until_asked(mended)
-    assert request.shown()["subject"] == "Send 4 mended events to Adjust?"
+    running, request = run_until_asked(corrected)
+    assert request.shown()["subject"] == "Send 4 corrected events to Adjust?"
     assert not reveals(request.shown())
     assert recorded(adjust) == [device(5)], "something was sent before anybody approved it"
 
@@ -389,9 +389,9 @@ def test_the_file_is_sent_once_a_person_has_approved_it(
 @from_3_3
 @pytest.mark.filterwarnings("ignore:Using `httpx` with")  # of the test client
 def test_nothing_is_sent_if_a_person_says_no(
-    adjust: SandboxServer, mended: Path, run_until_asked: RunUntilAsked, tmp_path: Path
+    adjust: SandboxServer, corrected: Path, run_until_asked: RunUntilAsked, tmp_path: Path
 ) -> None:
-    running, request = run_until_asked(mended)
+    running, request = run_until_asked(corrected)
     request.answer("Reject")
     assert "Skipping downstream tasks" in running.result()
     assert recorded(adjust) == [device(5)]

@@ -1,5 +1,7 @@
 """The URIs of Adjust's assets: ``adjust://<app token>/<event token>``, or ``adjust://<app token>`` for a whole app.
 
+What another endpoint takes has its name in the place of the event token: ``adjust://<app token>/ad_revenue``.
+
 Airflow calls ``sanitize_uri`` for each asset with this scheme, so a URI of another shape is an import error of its DAG.
 Both tokens are names, not secrets. They keep their letter case, since Adjust distinguishes it.
 """
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 SCHEME = "adjust"
 _TOKEN = re.compile(r"[A-Za-z0-9]+")
+#: The name of an endpoint. No event token has an underscore.
+_ENDPOINT = re.compile(r"[a-z]+(?:_[a-z]+)+")
 _SHAPE = f"an asset of Adjust is {SCHEME}://<app token>/<event token>, or {SCHEME}://<app token> for a whole app"
 
 
@@ -35,14 +39,17 @@ def sanitize_uri(uri: SplitResult) -> SplitResult:
         raise ValueError(
             f"{_SHAPE}; the app token of this one is missing or has other characters than letters and digits"
         )
-    if event_token and not _TOKEN.fullmatch(event_token):
+    if event_token and not (_TOKEN.fullmatch(event_token) or _ENDPOINT.fullmatch(event_token)):
         raise ValueError(f"{_SHAPE}; the event token of this one has other characters than letters and digits")
     return SplitResult(SCHEME, app_token, f"/{event_token}" if event_token else "", "", "")
 
 
-def create_asset(*, app_token: str, event_token: str | None = None, extra: dict[str, Any] | None = None) -> Asset:
-    """The asset of an event in an app, or of a whole app."""
-    path = f"/{event_token}" if event_token else ""
+def create_asset(
+    *, app_token: str, event_token: str | None = None, endpoint: str = "event", extra: dict[str, Any] | None = None
+) -> Asset:
+    """The asset of an event in an app, of another endpoint such as ``ad_revenue``, or of a whole app."""
+    name = event_token if endpoint == "event" else endpoint
+    path = f"/{name}" if name else ""
     return Asset(uri=f"{SCHEME}://{app_token}{path}", extra=extra)
 
 

@@ -12,7 +12,8 @@ from enum import IntEnum
 from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from airflow_provider_adjust.cli.erase_options import ERASE_OPTIONS, PRUNE_FILES_OPTIONS, PRUNE_OPTIONS
+from airflow_provider_adjust.cli.contract_options import CONTRACT_OPTIONS
+from airflow_provider_adjust.cli.erase_options import ERASE_OPTIONS, FILES_PRUNE_OPTIONS, PRUNE_OPTIONS
 from airflow_provider_adjust.cli.query_options import QUERY_OPTIONS
 from airflow_provider_adjust.cli.suppression_options import SUPPRESSION
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
@@ -95,6 +96,8 @@ def _argument(field: Field[Any], hint: Any) -> Option:
     hinted = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
     if literal := next((each for each in hinted if get_origin(each) is Literal), None):
         settings |= {"choices": get_args(literal), "default": field.default}
+    elif hint is bool:
+        settings["action"] = "store_true"
     else:
         settings["metavar"] = field.metadata["metavar"]
         kinds = {get_origin(each) or each for each in hinted}
@@ -178,6 +181,13 @@ ADJUST = Group(
             audited=False,
         ),
         Command(
+            "contract",
+            "Write what is expected of a model's columns, as a contract that dbt enforces",
+            "airflow_provider_adjust.cli.contract.contract",
+            (*(_option(*flags, **settings) for flags, settings in CONTRACT_OPTIONS), *_PARSING),
+            audited=False,
+        ),
+        Command(
             "send",
             "Send a file's events to Adjust",
             "airflow_provider_adjust.cli.send.send",
@@ -230,7 +240,7 @@ ADJUST = Group(
                     "prune",
                     "Delete old rejected files and responses files, and no other file",
                     "airflow_provider_adjust.cli.files.prune",
-                    tuple(_option(*flags, **settings) for flags, settings in PRUNE_FILES_OPTIONS),
+                    tuple(_option(*flags, **settings) for flags, settings in FILES_PRUNE_OPTIONS),
                 ),
             ),
         ),

@@ -26,6 +26,7 @@ from airflow_provider_adjust.files.erasing import (
 )
 from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.routes import ledger_engine, named_ledger_errors
+from airflow_provider_adjust.s2s.endpoints.endpoint import ENDPOINTS
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.parser import EventParser
@@ -57,7 +58,7 @@ def erase(options: Namespace, terminal: Terminal) -> int:
     event_ids = {event_id.strip() for event_id in options.event_id or ()} - {""}
     if not (event_ids or devices):
         raise AdjustConfigurationError("name an event with --event-id, or a device with --device")
-    parser = _parser(options)
+    parsers = _parsers(options)
     paths = list(files_of(path_of(each) for each in options.files or ()))
     links = [path for path in paths if is_link(path)]
     subject = Subject(event_ids, devices, options.app_token, options.event_token)
@@ -65,7 +66,13 @@ def erase(options: Namespace, terminal: Terminal) -> int:
     if devices:
         # The device's events, which its lines name, are its own in every store.
         named = {event_id for lines in files.values() for event_id, _ in lines if event_id is not None}
-        guessed = {each for lines in files.values() for _, row in lines for each in _digest_ids(parser, row)}
+        guessed = {
+            each
+            for lines in files.values()
+            for _, row in lines
+            for parser in parsers
+            for each in _digest_ids(parser, row)
+        }
         subject = Subject(event_ids | named | guessed, devices, options.app_token, options.event_token)
         files = {path: list(_events(path, subject)) for path in files}
     report = [
@@ -91,22 +98,25 @@ def _devices(source: str | None) -> list[Device]:
         return [Device.parse(line) for line in lines if line.strip()]
 
 
-def _parser(options: Namespace) -> EventParser | None:
-    """Reads rows as the connection does, to make the digest ids that they may have."""
+def _parsers(options: Namespace) -> list[EventParser]:
+    """Read rows as the connection does, for each endpoint, to make the digest ids that they may have."""
     if options.adjust_conn_id is None:
-        return None
+        return []
+    endpoints = [each for each in ENDPOINTS.values() if each.has_tokens or options.event_token is None]
     with connection_must_exist(options.adjust_conn_id):
         hook = AdjustS2SHook(options.adjust_conn_id, app_token=options.app_token)
-        return hook.route(RowOptions(event_token=options.event_token)).parser
+        return [
+            hook.route(RowOptions(endpoint=each.name, event_token=options.event_token)).parser for each in endpoints
+        ]
 
 
 def _events(path: ObjectStoragePath, subject: Subject) -> Iterator[tuple[str | None, Any]]:
     return map(event_of, found_lines(path, subject))
 
 
-def _digest_ids(parser: EventParser | None, row: Any) -> set[str]:
+def _digest_ids(parser: EventParser, row: Any) -> set[str]:
     """The ids that a row has where it has none of its own: under each key of the connection, and without one."""
-    if parser is None or not isinstance(row, dict):
+    if not isinstance(row, dict):
         return set()
     try:
         try:

@@ -1,4 +1,4 @@
-"""The options of the commands ``erase``, ``ledger prune`` and ``files prune``: names, and the keywords of ``add_argument``."""
+"""The options of ``airflow adjust erase``, ``ledger prune`` and ``files prune``, as keywords of ``add_argument``."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ PRUNE_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
     ),
 )
 
-PRUNE_FILES_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
+FILES_PRUNE_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
     (
         ("folder",),
         {"nargs": "?", "help": "where to look, also in the folders below it (default: [adjust] files_folder)"},

@@ -16,7 +16,15 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from airflow_provider_adjust.deliveries_page.filters import Cursor, Filters, InvalidCursor, decode_cursor, encode_cursor
-from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, STATUSES, reasons, scopes, totals, tries
+from airflow_provider_adjust.s2s.ledger.schema import (
+    SHOWN_KEY,
+    STATUS_NUMBERS,
+    STATUSES,
+    reasons,
+    scopes,
+    totals,
+    tries,
+)
 from airflow_provider_adjust.s2s.ledger.schema import events as event_table
 from airflow_provider_adjust.s2s.ledger.tries import LOST, RUNNING
 
@@ -117,7 +125,7 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
     kind = (
         sa.func.coalesce(scopes.c.app_token, "").label("app_token"),
         ENVIRONMENT.label("shown_environment"),
-        sa.func.coalesce(scopes.c.event_key, "").label("event_key"),
+        sa.func.coalesce(SHOWN_KEY, "").label("shown_key"),
     )
     query = (
         sa.select(
@@ -138,12 +146,12 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
             "shown_day",
             "app_token",
             "shown_environment",
-            "event_key",
+            "shown_key",
             "shown_status",
             totals.c.reason,
             totals.c.currency,
         )
-        .order_by(sa.desc("shown_day"), "app_token", "shown_environment", "event_key")
+        .order_by(sa.desc("shown_day"), "app_token", "shown_environment", "shown_key")
         .limit(MAX_COUNTS)
     )
     if filters.status is not None:
@@ -157,7 +165,7 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
             day=_as_date(each.shown_day),
             app_token=each.app_token,
             environment=each.shown_environment,
-            event_token=each.event_key,
+            event_token=each.shown_key,
             status=each.shown_status,
             reason=each.reason,
             events=int(each.events),
@@ -180,7 +188,7 @@ def _unsettled(connection: sa.Connection, dag_ids: Collection[str], filters: Fil
             day.label("shown_day"),
             scopes.c.app_token,
             scopes.c.environment.label("shown_environment"),
-            scopes.c.event_key,
+            SHOWN_KEY.label("shown_key"),
             status.label("shown_status"),
             sa.literal_column("''").label("reason"),
             e.currency,
@@ -199,7 +207,7 @@ def _unsettled(connection: sa.Connection, dag_ids: Collection[str], filters: Fil
             "shown_day",
             scopes.c.app_token,
             scopes.c.environment,
-            scopes.c.event_key,
+            "shown_key",
             "shown_status",
             e.currency,
             *_TASK,
@@ -296,7 +304,7 @@ def events(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
         sa.select(
             *_PLACE,
             scopes.c.app_token,
-            scopes.c.event_key,
+            SHOWN_KEY.label("shown_key"),
             scopes.c.environment,
             _event.event_id,
             status.label("shown_status"),
@@ -329,7 +337,7 @@ def events(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
         EventRow(
             occurred_at=each.occurred_at,
             app_token=each.app_token,
-            event_token=each.event_key,
+            event_token=each.shown_key,
             environment=each.environment,
             event_id=each.event_id,
             status=STATUSES[each.shown_status],
@@ -383,7 +391,7 @@ def of_dags(dag_ids: Collection[str], found: Iterable[Any]) -> list[Any]:
 
 
 _TASK_FILTERS = ("dag_id", "run_id", "task_id", "map_index")
-_KINDS = {"app_token": scopes.c.app_token, "event_token": scopes.c.event_key, "environment": ENVIRONMENT}
+_KINDS = {"app_token": scopes.c.app_token, "event_token": SHOWN_KEY, "environment": ENVIRONMENT}
 
 
 def _conditions(

@@ -24,9 +24,17 @@ from airflow_provider_adjust.reconcile.comparison import (
 )
 from airflow_provider_adjust.reconcile.expectations import read_expectations
 from airflow_provider_adjust.reconcile.ledger_totals import ledger_totals
-from airflow_provider_adjust.reconcile.totals import COLUMNS, Days, EventTotals, LedgerTotals, merged, read_totals
+from airflow_provider_adjust.reconcile.totals import (
+    COLUMNS,
+    Days,
+    EventTotals,
+    LedgerTotals,
+    endpoint_and_key,
+    merged,
+    read_totals,
+    token_of,
+)
 from airflow_provider_adjust.routes import ledger_engine, named_ledger_errors, task_instance_id
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.times import load_timezone
 from airflow_provider_adjust.s2s.ledger.statements import Scope
@@ -47,11 +55,13 @@ class AdjustReconcileOperator(BaseOperator):
         )
 
     :param sql: one SELECT of the columns ``day``, ``event_token``, ``events``, ``revenue`` and ``currency``, inline or the
-        path of a ``.sql`` file. Without ``revenue``, events alone are compared. (templated)
+        path of a ``.sql`` file. Without ``revenue``, events alone are compared. Ad revenue has no ``event_token``, and its
+        ``events`` are compared with the ledger alone, since Adjust's report does not count them. (templated)
     :param sql_conn_id: any connection with a ``DbApiHook``. (templated)
     :param parameters: values for the query's placeholders. (templated)
     :param hook_params: arguments for the connection's hook.
     :param adjust_conn_id: the ``adjust`` connection, with an API token. (templated)
+    :param endpoint: what is compared: ``event``, or ``ad_revenue``.
     :param app_token: takes the place of the connection's. (templated)
     :param environment: ``production`` or ``sandbox``; takes the place of the connection's. (templated)
     :param date_period: the days, ``2026-05-01`` or ``2026-05-01:2026-05-03``; a day that the query leaves out
@@ -89,6 +99,7 @@ class AdjustReconcileOperator(BaseOperator):
         parameters: Parameters = None,
         hook_params: Mapping[str, Any] | None = None,
         adjust_conn_id: str = DEFAULT_CONN_ID,
+        endpoint: str = "event",
         app_token: str | None = None,
         environment: str | None = None,
         date_period: Any = None,
@@ -105,6 +116,7 @@ class AdjustReconcileOperator(BaseOperator):
         self.parameters = parameters
         self.hook_params = hook_params
         self.adjust_conn_id = adjust_conn_id
+        self.endpoint = endpoint
         self.app_token = app_token
         self.environment = environment
         self.date_period = date_period
@@ -122,10 +134,11 @@ class AdjustReconcileOperator(BaseOperator):
 
     def _reconcile(self, task: TaskInstanceId) -> dict[str, Any]:
         zone = load_timezone(self.timezone)
+        token = token_of(self.endpoint, None)
         tolerance = Tolerance.of(self.tolerance, self.revenue_tolerance)
         hook = AdjustS2SHook(self.adjust_conn_id, app_token=self.app_token, environment=self.environment)
         hook.settings.report_client()  # what the connection lacks is said before the warehouse is read
-        warehouse = self._warehouse_totals()
+        warehouse = self._warehouse_totals(token)
         comparisons = compared(
             warehouse,
             hook.reported_totals(warehouse, zone),
@@ -145,12 +158,12 @@ class AdjustReconcileOperator(BaseOperator):
             )
         return _result(comparisons)
 
-    def _warehouse_totals(self) -> list[EventTotals]:
+    def _warehouse_totals(self, token: str | None) -> list[EventTotals]:
         """The query's totals, completed by a total of 0 for each event token on each other day of the period."""
         hook = sql_hook(self.sql_conn_id, self.hook_params)
         with stream_rows(hook, self.sql, self.parameters, _FETCH_SIZE, [COLUMNS]) as rows:
             column_names(rows.description, [COLUMNS])  # which refuses two with one name
-            found = merged(read_totals(row, "the sql") for row in rows)
+            found = merged(read_totals(row, "the sql", event_token=token) for row in rows)
         if not found:
             raise AdjustConfigurationError(
                 "the sql returned no rows, so there is nothing to compare; for a day without events, return a row with "
@@ -169,8 +182,8 @@ class AdjustReconcileOperator(BaseOperator):
         for each in found:
             currencies[each.event_token] = currencies.get(each.event_token) or each.currency
         nothing = (
-            EventTotals(token, Days(day, day), 0, Decimal(0) if currency else None, currency)
-            for token, currency in currencies.items()
+            EventTotals(name, Days(day, day), 0, Decimal(0) if currency else None, currency)
+            for name, currency in currencies.items()
             for day in days
         )
         known = {each.key for each in found}
@@ -202,15 +215,14 @@ class AdjustReconcileOperator(BaseOperator):
                 Scope(
                     hook.settings.target.host,
                     client.app_token,
-                    EVENT.name,
-                    each.expected.event_token,
+                    *endpoint_and_key(each.expected.event_token),
                     client.environment,
                 ),
                 each.expected.days.first,
                 each.whose_gap(tolerance),
                 sent_events=each.ledger.delivered.events,
                 sent_revenue=each.ledger.delivered.revenue,
-                seen_events=each.booked.events,
+                seen_events=each.booked.events if each.booked.is_counted else None,
                 seen_revenue=each.booked.revenue,
                 currency=each.expected.currency or "",
                 zone=self.timezone,
@@ -230,13 +242,17 @@ def _result(comparisons: Sequence[Comparison]) -> dict[str, Any]:
         "last_day": max(each.expected.days.last for each in comparisons).isoformat(),
         "events": {
             "warehouse": sum(each.expected.events for each in comparisons),
-            "adjust": sum(each.booked.events for each in comparisons),
+            "adjust": sum(each.booked.events for each in comparisons) if _is_counted(comparisons) else None,
         },
         "revenue": {
             "warehouse": _revenue([each.expected for each in comparisons]),
             "adjust": _revenue([each.booked for each in comparisons]),
         },
     }
+
+
+def _is_counted(comparisons: Sequence[Comparison]) -> bool:
+    return all(each.booked.is_counted for each in comparisons)
 
 
 def _revenue(totals: Sequence[EventTotals]) -> dict[str, str]:

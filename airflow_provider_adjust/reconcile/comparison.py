@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from airflow_provider_adjust.reconcile.totals import EventTotals, LedgerTotals
+from airflow_provider_adjust.reconcile.totals import AD_REVENUE_TOKEN, EventTotals, LedgerTotals
 from airflow_provider_adjust.s2s.account.tables import plain_table
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.ledger.verdicts import Verdict
@@ -58,8 +58,8 @@ def _amount_or_share(value: float | Decimal | str, name: str) -> tuple[Decimal, 
 class Comparison:
     """One event token over some days. ``ledger`` is what the ledger has, if one is given.
 
-    Events are always compared. Revenue is compared with Adjust's report where there is one currency, since the report
-    converts all revenue of an event into one; between warehouse and ledger it is compared in each currency.
+    Events are compared where both are counted. Revenue is compared with Adjust's report where there is one currency, since
+    the report converts all revenue of an event into one; between warehouse and ledger it is compared in each currency.
     """
 
     expected: EventTotals
@@ -154,13 +154,14 @@ def comparison_table(
         *(["ledger", "refused", *(["in doubt"] if in_doubt else [])] if ledgers else []),
         "Adjust",
     ]
-    head = ["days", "event token", *(f"events {name}" for name in sources)]
+    only_ad_revenue = all(each.expected.event_token == AD_REVENUE_TOKEN for each in comparisons)
+    head = ["days", "endpoint" if only_ad_revenue else "event token", *(f"events {name}" for name in sources)]
     if with_revenue:
         head += [*(f"revenue {name}" for name in sources), ""]
     rows = []
     for each in comparisons:
         row = [str(each.expected.days), each.expected.event_token]
-        row += [f"{totals.events:,}" for totals in _sources(each, in_doubt=in_doubt)]
+        row += [f"{totals.events:,}" if totals.is_counted else "" for totals in _sources(each, in_doubt=in_doubt)]
         if with_revenue:
             shows_currency = len(each.currencies) > 1
             row += [
@@ -181,16 +182,24 @@ def what_is_compared(comparisons: Sequence[Comparison]) -> str:
             mixed.setdefault(each.expected.event_token, set()).update(codes)
         else:
             single |= codes
-    lines = [f"Compared: events, and revenue in {', '.join(sorted(single))}." if single else "Compared: events."]
+    parts = ["events"] if any(each.booked.is_counted for each in comparisons) else []
+    parts += [f"revenue in {', '.join(sorted(single))}"] if single else []
+    lines = [f"Compared: {', and '.join(parts) or 'nothing with Adjust'}."]
+    if not all(each.booked.is_counted for each in comparisons):
+        lines.append("A report sums ad revenue and does not count it.")
     instead = (
         "is compared by currency with the ledger" if any(each.ledger for each in comparisons) else "is not compared"
     )
     lines += [
-        f"Revenue of event token {token} is in {' and '.join(sorted(codes))}. Adjust's report converts it into one "
+        f"{_revenue_of(token)} is in {' and '.join(sorted(codes))}. Adjust's report converts it into one "
         f"currency, so it {instead}."
         for token, codes in sorted(mixed.items())
     ]
     return "\n".join(lines)
+
+
+def _revenue_of(token: str) -> str:
+    return "Ad revenue" if token == AD_REVENUE_TOKEN else f"Revenue of event token {token}"
 
 
 def excerpt(table: str) -> str:
@@ -232,16 +241,20 @@ def _revenue_pairs(one: EventTotals, other: EventTotals, *, converted: bool) -> 
     return [(currency, left.get(currency, Decimal(0)), right.get(currency, Decimal(0))) for currency in currencies]
 
 
+def _are_counted(one: EventTotals, other: EventTotals) -> bool:
+    return one.is_counted and other.is_counted
+
+
 def _is_less(one: EventTotals, other: EventTotals, tolerance: Tolerance, *, converted: bool = True) -> bool:
     """Tell whether ``one`` has less than ``other``. The tolerance is a share of ``other``."""
-    if one.events < other.events - tolerance.events_off(other.events):
+    if _are_counted(one, other) and one.events < other.events - tolerance.events_off(other.events):
         return True
     pairs = _revenue_pairs(one, other, converted=converted)
     return any(left < right - tolerance.revenue_off(right) for _, left, right in pairs)
 
 
 def _is_more(one: EventTotals, other: EventTotals, tolerance: Tolerance, *, converted: bool = True) -> bool:
-    if one.events > other.events + tolerance.events_off(other.events):
+    if _are_counted(one, other) and one.events > other.events + tolerance.events_off(other.events):
         return True
     pairs = _revenue_pairs(one, other, converted=converted)
     return any(left > right + tolerance.revenue_off(right) for _, left, right in pairs)
@@ -266,7 +279,8 @@ def _gap(
 def _difference(bigger: EventTotals, smaller: EventTotals, *, converted: bool) -> str:
     pairs = _revenue_pairs(bigger, smaller, converted=converted)
     amounts = {currency: more - less for currency, more, less in pairs if more > less}
-    return _events_and_amounts(max(0, bigger.events - smaller.events), amounts)
+    events = max(0, bigger.events - smaller.events) if _are_counted(bigger, smaller) else 0
+    return _events_and_amounts(events, amounts)
 
 
 def _shown(totals: EventTotals, what: str) -> str:

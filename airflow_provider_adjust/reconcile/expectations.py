@@ -8,7 +8,14 @@ from datetime import datetime, tzinfo
 from decimal import Decimal
 from typing import Any
 
-from airflow_provider_adjust.reconcile.totals import Days, EventTotals, merged, read_totals
+from airflow_provider_adjust.reconcile.totals import (
+    AD_REVENUE_TOKEN,
+    Days,
+    EventTotals,
+    merged,
+    no_ad_revenue,
+    read_totals,
+)
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 #: A dict with these keys is the result of a sending task.
@@ -79,6 +86,8 @@ def _of_result(
     events = int(result["delivered"])
     if not events:
         return  # a run without a delivery expects nothing
+    if event_token == AD_REVENUE_TOKEN and not result["revenue"]:
+        raise no_ad_revenue("expected")
     days = (
         Days(
             *(datetime.fromisoformat(result[at]).astimezone(zone).date() for at in ("first_event_at", "last_event_at"))

@@ -12,11 +12,11 @@ from typing import Any
 import sqlalchemy as sa
 
 from airflow_provider_adjust.reconcile.report_client import utc_offset
-from airflow_provider_adjust.reconcile.totals import Days, EventTotals, LedgerTotals, merged
+from airflow_provider_adjust.reconcile.totals import AD_REVENUE_TOKEN, Days, EventTotals, LedgerTotals, merged
 from airflow_provider_adjust.s2s.answers.outcome import ERASED, Outcome
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import AD_REVENUE, EVENT
 from airflow_provider_adjust.s2s.ledger.migration import prepare
-from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, events, reasons, scopes
+from airflow_provider_adjust.s2s.ledger.schema import SENDING, SHOWN_KEY, STATUS_NUMBERS, events, reasons, scopes
 
 #: In which total a status counts. Adjust has a duplicate as well, from an earlier time, and the report shows it under the
 #: same day.
@@ -48,7 +48,7 @@ def ledger_totals(
     scope = (
         scopes.c.app_token == app_token,
         scopes.c.environment == environment,
-        scopes.c.endpoint == EVENT.name,
+        scopes.c.endpoint.in_({AD_REVENUE.name if w.event_token == AD_REVENUE_TOKEN else EVENT.name for w in wanted}),
         scopes.c.destination.in_([destination, ""]),
     )
     by_day = {day: _of_day(engine, day, scope, zone) for day in sorted({d for w in wanted for d in w.days})}
@@ -61,7 +61,8 @@ def ledger_totals(
 
 
 def _sum(want: EventTotals, found: Iterable[EventTotals]) -> EventTotals:
-    none = replace(want, events=0, revenue=None if want.revenue is None else Decimal(0), by_currency={})
+    nothing = None if want.revenue is None else Decimal(0)
+    none = replace(want, events=0, revenue=nothing, by_currency={}, is_counted=True)
     ours = (replace(each, days=want.days) for each in found if each.event_token == want.event_token)
     [total] = merged([none, *(ours if want.amounts else map(_events_only, ours))])
     return total
@@ -71,7 +72,7 @@ def _of_day(engine: sa.Engine, day: date, scope: Sequence[sa.ColumnElement[bool]
     start = datetime.combine(day, time(), UTC) - utc_offset(day, zone)
     columns = events.c
     query = (
-        sa.select(columns.status, scopes.c.event_key, columns.currency, sa.func.count(), sa.func.sum(columns.revenue))
+        sa.select(columns.status, SHOWN_KEY, columns.currency, sa.func.count(), sa.func.sum(columns.revenue))
         .join(scopes, scopes.c.id == columns.scope_id)
         .where(
             *scope,
@@ -80,7 +81,7 @@ def _of_day(engine: sa.Engine, day: date, scope: Sequence[sa.ColumnElement[bool]
             columns.occurred_at >= start.replace(tzinfo=None),
             columns.occurred_at < (start + timedelta(days=1)).replace(tzinfo=None),
         )
-        .group_by(columns.status, scopes.c.event_key, columns.currency)
+        .group_by(columns.status, SHOWN_KEY, columns.currency)
     )
     with engine.connect() as connection:
         rows: Sequence[Any] = connection.execute(query).all()

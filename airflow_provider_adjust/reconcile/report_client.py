@@ -11,7 +11,7 @@ from itertools import groupby
 from typing import NamedTuple
 
 from airflow_provider_adjust.adjust_api.reports import Report, ReportQuery, ReportService
-from airflow_provider_adjust.reconcile.totals import EventTotals, read_day
+from airflow_provider_adjust.reconcile.totals import AD_REVENUE_TOKEN, EventTotals, read_day
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 
@@ -43,13 +43,16 @@ class ReportClient:
         """
         if not wanted:
             return []
-        slugs = _slugs_of({total.event_token for total in wanted}, await self.event_slugs())
+        tokens = {total.event_token for total in wanted} - {AD_REVENUE_TOKEN}
+        slugs = _slugs_of(tokens, await self.event_slugs()) if tokens else {}
         counts: dict[tuple[str, date], int] = {}
         amounts: dict[tuple[str, date, str], Decimal] = {}
         for request in _requests(wanted, zone):
+            if not (metrics := request.metrics(slugs)):
+                continue  # ad revenue in several currencies, which no report can show
             report = await self.report(
                 ["day"],
-                request.metrics(slugs),
+                metrics,
                 f"{min(request.days)}:{max(request.days)}",
                 {"utc_offset": request.utc_offset, "attribution_type": "all"}
                 | ({"currency": request.currency} if request.currency else {}),
@@ -59,9 +62,10 @@ class ReportClient:
                 if day not in request.days:
                     continue
                 for token in request.event_tokens:
-                    counts[token, day] = int(row.metrics[f"{slugs[token]}_events"])
+                    if token in slugs:
+                        counts[token, day] = int(row.metrics[f"{slugs[token]}_events"])
                     if request.currency:
-                        amounts[token, day, request.currency] = row.metrics[f"{slugs[token]}_revenue"]
+                        amounts[token, day, request.currency] = row.metrics[_revenue_metric(token, slugs)]
         return [
             replace(
                 total,
@@ -73,6 +77,7 @@ class ReportClient:
                 if total.currency
                 else None,
                 by_currency={},
+                is_counted=total.event_token != AD_REVENUE_TOKEN,
             )
             for total in wanted
         ]
@@ -87,8 +92,12 @@ class ReportRequest(NamedTuple):
     event_tokens: list[str]
 
     def metrics(self, slugs: Mapping[str, str]) -> list[str]:
-        kinds = ("events", "revenue") if self.currency else ("events",)
-        return [f"{slugs[token]}_{kind}" for kind in kinds for token in self.event_tokens]
+        counts = [f"{slugs[token]}_events" for token in self.event_tokens if token in slugs]
+        return counts + [_revenue_metric(token, slugs) for token in self.event_tokens if self.currency]
+
+
+def _revenue_metric(token: str, slugs: Mapping[str, str]) -> str:
+    return AD_REVENUE_TOKEN if token == AD_REVENUE_TOKEN else f"{slugs[token]}_revenue"
 
 
 def utc_offset(day: date, zone: tzinfo) -> timedelta:

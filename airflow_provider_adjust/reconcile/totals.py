@@ -1,4 +1,4 @@
-"""Events and revenue of one event token over some days: the values that are compared."""
+"""Events and revenue of one event token, or ad revenue, over some days: the values that are compared."""
 
 from __future__ import annotations
 
@@ -9,10 +9,13 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
+from airflow_provider_adjust.s2s.endpoints.endpoint import AD_REVENUE, EVENT, endpoint_named
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.redaction import quote
 
 _PERIOD = re.compile(r"(\d{4}-\d\d-\d\d):(\d{4}-\d\d-\d\d)", re.ASCII)
+#: Stands in the place of an event token for ad revenue, which has none. Event tokens have no underscore.
+AD_REVENUE_TOKEN = AD_REVENUE.name
 #: What a row may hold.
 COLUMNS = frozenset({"day", "period", "event_token", "events", "revenue", "currency"})
 
@@ -46,7 +49,8 @@ class Days:
 
 @dataclass(frozen=True, slots=True)
 class EventTotals:
-    """``revenue`` is in ``currency``; None means that there is none to compare with a report.
+    """``revenue`` is in ``currency``; None means that there is none to compare with a report. ``is_counted`` is False where
+    nobody knows the number of events: a report sums ad revenue and does not count it.
 
     Where there is revenue in several currencies, it is in ``by_currency``: a report converts all of an event's revenue into
     one.
@@ -58,6 +62,7 @@ class EventTotals:
     revenue: Decimal | None = None
     currency: str | None = None
     by_currency: Mapping[str, Decimal] = field(default_factory=dict)
+    is_counted: bool = True
 
     @property
     def amounts(self) -> dict[str, Decimal]:
@@ -89,7 +94,7 @@ class EventTotals:
         return {
             "period": str(self.days),
             "event_token": self.event_token,
-            "events": self.events,
+            "events": self.events if self.is_counted else None,
             "revenue": {currency: format(amount, "f") for currency, amount in self.by_currency.items()}
             or (None if self.revenue is None else format(self.revenue, "f")),
             "currency": self.currency,
@@ -102,34 +107,76 @@ def read_totals(
     """Read ``{"day": ..., "event_token": ..., "events": ..., "revenue": ..., "currency": ...}``.
 
     The key ``period`` may replace ``day``, and ``revenue`` may be a mapping of currencies to amounts. The arguments
-    complete what the row lacks.
+    complete what the row lacks. Ad revenue needs no ``events``.
 
     :raises AdjustConfigurationError: a value is missing or cannot be used.
     """
     token = row.get("event_token") or event_token
+    if event_token == AD_REVENUE_TOKEN != token:
+        raise AdjustConfigurationError(f"{name} has event_token, and ad revenue has none; leave the column out")
     if not token:
         raise AdjustConfigurationError(f"{name} has a row without event_token; name one")
     when = row.get("day") or row.get("period") or period
     if when is None:
         raise AdjustConfigurationError(f"{name} has a row without day; give one, or the period of all of them")
-    days, events = Days.parse(when, f"day in {name}"), _count(row.get("events"), f"events in {name}")
+    is_counted = token != AD_REVENUE_TOKEN or row.get("events") is not None
+    days = Days.parse(when, f"day in {name}")
+    events = _count(row.get("events"), f"events in {name}") if is_counted else 0
     if isinstance(by_currency := row.get("revenue"), Mapping):
         amounts = {
             str(code).strip().upper(): _decimal(amount, f"revenue in {name}") for code, amount in by_currency.items()
         }
-        nothing = EventTotals(str(token), days, events)
+        nothing = EventTotals(str(token), days, events, is_counted=is_counted)
         return _with_amounts(nothing, {code: amount or Decimal(0) for code, amount in amounts.items()})
     currency = str(row["currency"]).strip().upper() if row.get("currency") else None
     revenue = _decimal(row.get("revenue"), f"revenue in {name}")
+    if token == AD_REVENUE_TOKEN and not (currency and "revenue" in row):
+        raise no_ad_revenue(name)
     if revenue and not currency:
-        raise AdjustConfigurationError(f"{name} has revenue of event token {token} without a currency; add its code")
+        raise AdjustConfigurationError(f"{name} has revenue of {titled(str(token))} without a currency; add its code")
     return EventTotals(
         event_token=str(token),
         days=days,
         events=events,
         revenue=(revenue or Decimal(0)) if currency and "revenue" in row else None,
         currency=currency if "revenue" in row else None,
+        is_counted=is_counted,
     )
+
+
+def no_ad_revenue(name: str) -> AdjustConfigurationError:
+    """What is compared of ad revenue is not there."""
+    return AdjustConfigurationError(
+        f"{name} has no revenue or no currency, and ad revenue is compared by its revenue alone"
+    )
+
+
+def titled(token: str) -> str:
+    """What a message calls an event token, or ad revenue."""
+    return AD_REVENUE.title if token == AD_REVENUE_TOKEN else f"event token {token}"
+
+
+def endpoint_and_key(token: str) -> tuple[str, str]:
+    """The endpoint and the key by which a ledger knows an event token, or ad revenue."""
+    if token == AD_REVENUE_TOKEN:
+        return AD_REVENUE.name, AD_REVENUE.constants[AD_REVENUE.key or ""]
+    return EVENT.name, token
+
+
+def token_of(endpoint: str, event_token: str | None) -> str | None:
+    """What stands for an endpoint in totals: the event token of events, if one is given.
+
+    :raises AdjustConfigurationError: there is no such endpoint, no report on it, or no event token in it.
+    """
+    if endpoint == EVENT.name:
+        return event_token
+    if endpoint_named(endpoint) is not AD_REVENUE:
+        raise AdjustConfigurationError(f"endpoint={endpoint!r}: Adjust reports on event and ad_revenue only")
+    if event_token:
+        raise AdjustConfigurationError(
+            "event_token cannot be given with endpoint='ad_revenue', which has none; leave it out"
+        )
+    return AD_REVENUE_TOKEN
 
 
 def _with_amounts(totals: EventTotals, amounts: Mapping[str, Decimal]) -> EventTotals:

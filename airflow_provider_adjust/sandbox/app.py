@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Any
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -15,6 +17,7 @@ from airflow_provider_adjust.sandbox.device_api import inspect_device
 from airflow_provider_adjust.sandbox.erasure import PATH as ERASURE_PATH
 from airflow_provider_adjust.sandbox.erasure import forget_device
 from airflow_provider_adjust.sandbox.event_endpoint import OK_BODY, EventEndpoint
+from airflow_provider_adjust.sandbox.exports import ExportPlan
 from airflow_provider_adjust.sandbox.gate import refusal
 from airflow_provider_adjust.sandbox.middleboxes import MOVED_PATH
 from airflow_provider_adjust.sandbox.report_service import report_service
@@ -33,6 +36,7 @@ class SandboxApp:
                 Route("/_sandbox/events", self._get_events, methods=["GET"]),
                 Route("/_sandbox/events", self._delete_events, methods=["DELETE"]),
                 Route("/_sandbox/config", self._post_config, methods=["POST"]),
+                Route("/_sandbox/exports", self._post_exports, methods=["POST"]),
                 Route("/device_service/api/v2/inspect_device", self._inspect_device, methods=["GET"]),
                 Route(ERASURE_PATH, self._forget_device, methods=["POST"]),
                 Route("/reports-service/{page:str}", self._reports, methods=["GET"]),
@@ -65,19 +69,30 @@ class SandboxApp:
         return _ok()
 
     async def _post_config(self, request: Request) -> Response:
-        # A form of another site cannot have this type.
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
-            return JSONResponse({"error": "send the settings as application/json"}, 415)
         try:
-            changes = json.loads(await request.body())
-            if not isinstance(changes, dict):
-                raise TypeError("send one JSON object of settings")
+            changes = await _json_object(request)
             if "clock" in changes:
                 raise TypeError("a clock is Python code; it cannot be set over HTTP")
+            if "exports_folder" in changes:
+                raise TypeError("the folder of exports is set where the sandbox starts; it cannot be set over HTTP")
             self._sandbox.configure(changes)
+        except UnsupportedType as error:
+            return JSONResponse({"error": str(error)}, 415)
         except (TypeError, ValueError) as error:
             return JSONResponse({"error": str(error)}, 400)
         return _ok()
+
+    async def _post_exports(self, request: Request) -> Response:
+        folder = self._sandbox.config.exports_folder
+        try:
+            plan = ExportPlan(**await _json_object(request))
+            if folder is None:
+                raise ValueError("start the sandbox with a folder for exports (--exports FOLDER)")
+            return JSONResponse({"files": self._sandbox.write_exports(Path(folder), plan)})
+        except UnsupportedType as error:
+            return JSONResponse({"error": str(error)}, 415)
+        except (TypeError, ValueError, OSError) as error:
+            return JSONResponse({"error": str(error)}, 400)
 
     async def _inspect_device(self, request: Request) -> Response:
         query = request.query_params
@@ -111,6 +126,19 @@ class SandboxApp:
         # Nothing is recorded: a sender that follows the redirect loses the event, and the counters show it.
         self._sandbox.state.redirects_followed += 1
         return _ok()
+
+
+class UnsupportedType(Exception):
+    """A form of another site cannot have the type that is asked for."""
+
+
+async def _json_object(request: Request) -> dict[str, Any]:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != "application/json":
+        raise UnsupportedType("send the settings as application/json")
+    found = json.loads(await request.body())
+    if not isinstance(found, dict):
+        raise TypeError("send one JSON object of settings")
+    return found
 
 
 def _ok() -> Response:

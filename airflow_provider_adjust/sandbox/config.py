@@ -54,6 +54,7 @@ class SandboxConfig:
     :param report_delay: seconds from the arrival of an event until reports show it.
     :param report_faults: share of report requests per fault, as in `faults`: `204`, a status, `fewer` or `more`.
     :param report_fault_plan: faults for the next report requests, as in `fault_plan`.
+    :param exports_folder: where `POST /_sandbox/exports` writes raw data exports; None refuses it.
     :param erasures_per_minute: how many erasures are answered in a minute; the others are answered 429.
     :param clock: seconds since the epoch; replace it to freeze time.
     :raises TypeError: for an unknown setting or a value of the wrong type, such as one text in place of a list.
@@ -84,6 +85,7 @@ class SandboxConfig:
     report_delay: float = 0.0
     report_faults: Mapping[str, float] | str = ""
     report_fault_plan: Sequence[str | None] = ()
+    exports_folder: str | None = None
     erasures_per_minute: int = 10
     clock: Callable[[], float] = time.time
 
@@ -102,6 +104,8 @@ class SandboxConfig:
             _check_number("retry_after", self.retry_after)
         _check_number("erasures_per_minute", self.erasures_per_minute)
         _check_number("unknown_share", self.unknown_share, highest=1)
+        if self.exports_folder is not None and not (isinstance(self.exports_folder, str) and self.exports_folder):
+            raise TypeError("exports_folder must be a path")
         if not isinstance(self.seed, int):
             raise TypeError("seed must be a whole number")
         if not isinstance(self.token_scopes, Mapping):

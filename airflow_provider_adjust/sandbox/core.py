@@ -6,8 +6,10 @@ Only one event loop uses it, so it needs no locks.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from airflow_provider_adjust.sandbox.config import SandboxConfig
+from airflow_provider_adjust.sandbox.exports import ExportPlan, ExportWriter
 from airflow_provider_adjust.sandbox.faults import FaultSource, check_report_kind, parse_faults
 from airflow_provider_adjust.sandbox.in_flight import InFlight
 from airflow_provider_adjust.sandbox.report_totals import ReportTotals
@@ -24,6 +26,7 @@ class Sandbox:
         self.totals = ReportTotals()
         self.faults = FaultSource(parse_faults(config.faults), config.fault_plan, config.seed)
         self.report_faults = _report_faults(config, config.report_fault_plan)
+        self._export_writers: dict[Path, ExportWriter] = {}
 
     def reset(self) -> None:
         """Forget every event and counter, drop the rest of the fault plan, and restart the random faults."""
@@ -33,6 +36,7 @@ class Sandbox:
         self.totals = ReportTotals()
         self.faults = FaultSource(parse_faults(self.config.faults), (), self.config.seed)
         self.report_faults = _report_faults(self.config, ())
+        self._export_writers = {}
 
     def configure(self, changes: Mapping[str, object]) -> None:
         """Change settings. New faults, a new plan or a new seed also restart the random faults.
@@ -49,6 +53,11 @@ class Sandbox:
             self.report_faults = _report_faults(
                 self.config, self.config.report_fault_plan if given else self.report_faults.planned()
             )
+
+    def write_exports(self, folder: Path, plan: ExportPlan) -> list[str]:
+        """Write what was recorded since the last call with the same folder; return the files' names."""
+        writer = self._export_writers.setdefault(folder, ExportWriter(folder))
+        return writer.write(self.state.events(0, None), plan)
 
     def stats(self) -> dict[str, object]:
         """Return all counters in a form for JSON."""

@@ -51,6 +51,14 @@ def _options() -> Iterator[tuple[str, dict[str, Any]]]:
     ):
         yield option, {"type": float, "metavar": "NUMBER", "help": what}
     yield (
+        "--exports",
+        {
+            "dest": "exports_folder",
+            "metavar": "FOLDER",
+            "help": "the folder into which POST /_sandbox/exports writes raw data exports",
+        },
+    )
+    yield (
         "--faults",
         {
             "metavar": "KIND=SHARE,...",

@@ -7,6 +7,7 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -15,6 +16,7 @@ import uvicorn
 from airflow_provider_adjust.sandbox.app import SandboxApp
 from airflow_provider_adjust.sandbox.config import SandboxConfig
 from airflow_provider_adjust.sandbox.core import Sandbox
+from airflow_provider_adjust.sandbox.exports import ExportPlan
 
 _T = TypeVar("_T")
 _START_SECONDS = 10.0
@@ -104,6 +106,15 @@ class SandboxServer:
     def events(self, offset: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
         """Return recorded events in order of receipt, each `{"received_at": seconds, "params": {name: value}}`."""
         return self._call(lambda: self._sandbox.state.events(offset, limit))
+
+    def write_exports(self, folder: str | Path, **plan: Any) -> list[str]:
+        """Write raw data exports of what was recorded since the last call with the same folder; return the files' names.
+
+        :param folder: takes the place of the bucket.
+        :param plan: settings of `ExportPlan`.
+        """
+        chosen = ExportPlan(**plan)
+        return self._call(lambda: self._sandbox.write_exports(Path(folder), chosen))
 
     def erasures(self) -> list[dict[str, str]]:
         """Return the parameters of each erasure that was asked for, in order of receipt."""

@@ -12,7 +12,7 @@ from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
 from airflow_provider_adjust.reconcile.comparison import Tolerance
 from airflow_provider_adjust.reconcile.expectations import read_expectations
 from airflow_provider_adjust.reconcile.poll import PollResult, poll_report
-from airflow_provider_adjust.reconcile.totals import EventTotals
+from airflow_provider_adjust.reconcile.totals import EventTotals, token_of
 from airflow_provider_adjust.s2s.events.times import load_timezone
 from airflow_provider_adjust.sensors.adjust_waiting import AdjustWaitingSensor
 from airflow_provider_adjust.triggers.adjust_events_reported import AdjustEventsReportedTrigger
@@ -30,6 +30,8 @@ class AdjustEventsReportedSensor(AdjustWaitingSensor):
     :param expected: a row, or a list of rows, of ``day`` (or ``period``), ``event_token``, ``events``, ``revenue`` and
         ``currency``; or the result of a sending task, or of several. A template may render to the JSON text of it.
         (templated)
+    :param endpoint: what is waited for: ``event``, or ``ad_revenue``, which has no event token and is compared by its
+        revenue alone, since Adjust's report does not count it.
     :param event_token: used where a row has none. The result of a sending task needs it, because
         the result counts all events of the task together. (templated)
     :param date_period: the days, ``2026-05-01`` or ``2026-05-01:2026-05-03``, used where a row has none. For a result,
@@ -60,6 +62,7 @@ class AdjustEventsReportedSensor(AdjustWaitingSensor):
         self,
         *,
         expected: Any,
+        endpoint: str = "event",
         event_token: str | None = None,
         date_period: Any = None,
         environment: str | None = None,
@@ -72,6 +75,7 @@ class AdjustEventsReportedSensor(AdjustWaitingSensor):
     ) -> None:
         super().__init__(**kwargs)
         self.expected = expected
+        self.endpoint = endpoint
         self.event_token = event_token
         self.date_period = date_period
         self.environment = environment
@@ -118,6 +122,6 @@ class AdjustEventsReportedSensor(AdjustWaitingSensor):
             name,
             zone=zone,
             date_period=self.date_period,
-            event_token=self.event_token,
+            event_token=token_of(self.endpoint, self.event_token),
             with_revenue=self.with_revenue,
         )

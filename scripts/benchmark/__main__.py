@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import date
 from typing import Any
 
-from benchmark import stage
+from benchmark import earlier, stage
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,7 @@ def main() -> None:
                     print(f"The answering server's own limit: {limit:,.0f} answers a second")
                 for in_flight in (64, 256):
                     compare(delay, in_flight, share, rounds, url, postgres)
+    earlier.compare(rounds=1 if arguments.quick else 7)
 
 
 def compare(delay: float, in_flight: int, share: float, rounds: int, url: str, postgres: str) -> None:

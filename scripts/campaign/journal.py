@@ -32,7 +32,7 @@ class NotedTransport:
 
     def _note(self, what: str, key: Any) -> None:
         event = key.event
-        os.write(self._journal, f"{what} {event.params['event_token']} {event.event_id}\n".encode())
+        os.write(self._journal, f"{what} {event.key} {event.event_id}\n".encode())
 
 
 def keep_journal(path: Path) -> None:

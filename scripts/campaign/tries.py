@@ -62,6 +62,8 @@ class Try:
     rejected_folder: Path | None = None
     store_folder: Path | None = None
     table: str = "purchases"
+    #: What is asked of the warehouse in place of the purchases.
+    query: str = ""
 
     @property
     def rows(self) -> Path:
@@ -220,5 +222,5 @@ def _operator(this: Try) -> Any:
     }
     if this.source == "file":
         return AdjustSendEventsOperator(events=this.rows.as_uri(), **shared)
-    sql = (_SLOW_QUERY if this.source == "slow" else _QUERY).format(table=this.table)
+    sql = this.query or (_SLOW_QUERY if this.source == "slow" else _QUERY).format(table=this.table)
     return SqlToAdjustOperator(sql=sql, sql_conn_id="warehouse", fetch_size=50, **shared)

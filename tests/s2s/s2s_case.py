@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from airflow_provider_adjust.s2s import RowOptions
 from airflow_provider_adjust.s2s.delivery.lanes import Pending
 from airflow_provider_adjust.s2s.errors import InvalidEvent
-from airflow_provider_adjust.s2s.events.event import Event, Lane
+from airflow_provider_adjust.s2s.events.event import Event, Lane, form_encoded
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.parser import parse_event
 
@@ -98,7 +99,14 @@ def event(
     lanes = tuple(Lane("adid", device, token) for device in ids.values())
     sent = {"app_token": app, "event_token": token, **ids, **(params or {})}
     moment = NOW + timedelta(seconds=at)
-    return Event(sent, moment, event_id or f"{token}-{'-'.join(devices)}-{at}", lanes)
+    return Event(
+        sent,
+        form_encoded(sent),
+        moment,
+        event_id or f"{token}-{'-'.join(devices)}-{at}",
+        lanes,
+        revenue=Decimal(sent["revenue"]) if "revenue" in sent else None,
+    )
 
 
 def job(position: int, *devices: str, **facts: Any) -> Job:

@@ -482,6 +482,25 @@ def test_no_more_events_a_second_than_allowed(rate: float) -> None:
         assert last - first <= rate * (starts[last] - starts[first]) + max(1, 0.05 * rate) + 1 + 1e-6
 
 
+def test_a_part_of_the_rate_is_kept_to_as_it_changes() -> None:
+    """As tasks that share a limit come and go; a part of nothing sends nothing."""
+    transport = FakeTransport()
+
+    class Shared(FakeClaims):
+        def rate_share(self) -> float:
+            return next(part for until, part in parts if transport.clock() < until)
+
+    start = transport.clock()
+    parts = [(start + 10, 0.0), (start + 30, 0.25), (start + 35, 0.0), (start + 10_000, 1.0)]
+    _run(transport, _devices(400), claims=Shared(batch_size=64), max_events_per_second=20.0)
+    starts = [at - start for at, _ in transport.sent]
+    assert len(starts) == 400
+    assert starts[0] >= 10
+    assert sum(10 <= at < 30 for at in starts) == pytest.approx(20 * 5, rel=0.05)
+    assert not any(31 <= at < 35 for at in starts)
+    assert sum(36 <= at < 46 for at in starts) == pytest.approx(10 * 20, rel=0.05)
+
+
 def test_retries_count_as_events_of_the_rate() -> None:
     transport = FakeTransport({1: [BROKEN] * 3})
     _run(transport, [job(1, "a")], max_events_per_second=0.25, retries=Retries(jitter=lambda: 0.0))
@@ -985,6 +1004,9 @@ class FakeClaims:
 
     def may_send(self) -> bool:
         return True
+
+    def rate_share(self) -> float:
+        return 1.0
 
     @property
     def positions(self) -> list[int]:

@@ -26,6 +26,7 @@ from airflow_provider_adjust.s2s import RowOptions
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events import columns as event_columns
+from airflow_provider_adjust.s2s.events import parser as event_parser
 from airflow_provider_adjust.s2s.events.event import Event, Lane
 from airflow_provider_adjust.s2s.events.parser import EventParser, parse_event
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, UnreadableRow
@@ -1026,11 +1027,13 @@ def test_what_is_no_row_is_refused(given: Any, reason: str) -> None:
 
 
 def test_rows_of_ever_new_shapes_take_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_columns, "_MOST_SHAPES", 3)
+    for module in (event_columns, event_parser):
+        monkeypatch.setattr(module, "MOST_SHAPES", 3)
     parser = EventParser(RowOptions(event_id_param=None))
     for names in itertools.permutations(row()):
         assert parser.parse({name: row()[name] for name in names}, now=NOW).params == parse().params
         assert len(parser.columns._shapes) <= 3
+        assert len(parser._names) <= 3
 
 
 # --- identity ---------------------------------------------------------------------------------------------------------

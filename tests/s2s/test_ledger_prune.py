@@ -84,7 +84,7 @@ def test_each_batch_is_kept_before_the_next_begins(ledger: sa.Engine) -> None:
         return False
 
     assert prune_all(ledger, is_stopped=look) == 25
-    assert seen == [25, 15, 5]
+    assert seen == [25, 15, 5, 0]
 
 
 def test_what_is_stopped_keeps_what_it_deleted_and_says_how_much(ledger: sa.Engine) -> None:

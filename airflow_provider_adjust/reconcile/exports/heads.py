@@ -84,7 +84,7 @@ def read_head(line: str, columns: Mapping[str, str] | None = None) -> Head:
     """Find the fields in a file's first line.
 
     :param columns: by field, the column that the definition has for it, such as ``{"event_id": "[order]"}``.
-    :raises UnknownHead: there is no event id, or no event token.
+    :raises UnknownHead: there is no event id, no event token, or not a column that is named.
     """
     given = columns or {}
     cells = _cells(line.removeprefix("\ufeff").rstrip("\r\n"))
@@ -95,7 +95,8 @@ def read_head(line: str, columns: Mapping[str, str] | None = None) -> Head:
         if (place := next((found[each] for each in spellings if each in found), None)) is not None:
             places[field.name] = place
     id_key = given.get("event_id", "event_id").strip("[]{}")
-    missing = [field.name for field in FIELDS if field.is_needed and field.name not in places]
+    needed = {field.name for field in FIELDS if field.is_needed} | given.keys()
+    missing = [field.name for field in FIELDS if field.name in needed - places.keys()]
     if "event_id" in missing and "callback_parameters" in places:
         missing.remove("event_id")
     if missing:

@@ -63,7 +63,7 @@ DIFFERENCES = (
 class Sent(NamedTuple):
     """An event that was sent. ``micros`` is None where the amount is not known any more.
 
-    ``settled_at`` is when its try was last seen, in Unix seconds: it was sent before that. ``try_id`` is the ledger's.
+    It was sent between ``sent_from`` and ``settled_at``, in Unix seconds. The last two are the ledger's numbers.
     """
 
     scope: int
@@ -72,8 +72,10 @@ class Sent(NamedTuple):
     micros: int | None
     currency: str | None
     status: int
+    sent_from: int
     settled_at: int
-    try_id: int
+    try_id: int = 0
+    scope_id: int = 0
 
 
 class Compared(NamedTuple):
@@ -86,8 +88,10 @@ class Compared(NamedTuple):
     micros: int | None
     currency: str | None
     status: int | None
+    sent_from: int | None
     settled_at: int | None
     try_id: int | None
+    scope_id: int | None
     lines: int
     booked_seconds: int | None
     booked_micros: int | None
@@ -114,7 +118,8 @@ class Sum(NamedTuple):
 _TABLES = """
 CREATE TABLE line (scope INTEGER, id TEXT, seconds INTEGER, micros INTEGER, slack INTEGER, currency TEXT, place INTEGER);
 CREATE TABLE given (
-  scope INTEGER, id TEXT, seconds INTEGER, micros INTEGER, currency TEXT, status INTEGER, settled_at INTEGER, try_id INTEGER
+  scope INTEGER, id TEXT, seconds INTEGER, micros INTEGER, currency TEXT, status INTEGER,
+  sent_from INTEGER, settled_at INTEGER, try_id INTEGER, scope_id INTEGER
 );
 CREATE TABLE booked (
   scope INTEGER, id TEXT, lines INTEGER, seconds INTEGER, last_seconds INTEGER, micros INTEGER, most_micros INTEGER,
@@ -122,7 +127,8 @@ CREATE TABLE booked (
   last_place INTEGER, PRIMARY KEY (scope, id)
 ) WITHOUT ROWID;
 CREATE TABLE sent (
-  scope INTEGER, id TEXT, seconds INTEGER, micros INTEGER, currency TEXT, status INTEGER, settled_at INTEGER, try_id INTEGER,
+  scope INTEGER, id TEXT, seconds INTEGER, micros INTEGER, currency TEXT, status INTEGER,
+  sent_from INTEGER, settled_at INTEGER, try_id INTEGER, scope_id INTEGER,
   PRIMARY KEY (scope, id)
 ) WITHOUT ROWID;
 """
@@ -160,7 +166,8 @@ SELECT
     WHEN {_IS_OTHER_TIME} THEN 'other_time'
     ELSE 'booked'
   END AS verdict,
-  sent.scope, sent.id, sent.seconds, sent.micros, sent.currency, sent.status, sent.settled_at, sent.try_id,
+  sent.scope, sent.id, sent.seconds, sent.micros, sent.currency, sent.status, sent.sent_from, sent.settled_at,
+  sent.try_id, sent.scope_id,
   coalesce(booked.lines, 0) AS lines, booked.seconds AS booked_seconds, booked.micros AS booked_micros,
   booked.currency AS booked_currency, booked.place, booked.last_place,
   coalesce(booked.all_units, 0) AS booked_units, coalesce(booked.all_millionths, 0) AS booked_millionths
@@ -173,13 +180,13 @@ WHERE (seconds IS NULL OR seconds BETWEEN ? AND ?)
 """
 _ADD_UNKNOWN = """
 INSERT INTO compared
-SELECT 'unknown', scope, id, NULL, NULL, NULL, NULL, NULL, NULL, lines, seconds, micros, currency, place, last_place,
+SELECT 'unknown', scope, id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, lines, seconds, micros, currency, place, last_place,
   coalesce(all_units, 0), coalesce(all_millionths, 0)
 FROM booked WHERE scope = ? AND id = ?
 """
 _COLUMNS = """
-verdict, scope, id, seconds, micros, currency, status, settled_at, try_id, lines, booked_seconds, booked_micros,
-booked_currency, place, last_place
+verdict, scope, id, seconds, micros, currency, status, sent_from, settled_at, try_id, scope_id, lines,
+booked_seconds, booked_micros, booked_currency, place, last_place
 """
 _SUMS = """
 SELECT scope, date(coalesce(seconds, booked_seconds), 'unixepoch') AS day, coalesce(currency, booked_currency) AS money,
@@ -210,7 +217,7 @@ class Join:
 
     def add_sent(self, sent: Iterable[Sent]) -> None:
         """Write what was sent."""
-        self._insert("INSERT INTO given VALUES (?, ?, ?, ?, ?, ?, ?, ?)", sent)
+        self._insert("INSERT INTO given VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", sent)
 
     def _insert(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
         iterator = iter(rows)

@@ -19,11 +19,15 @@ from airflow_provider_adjust.s2s.answers.outcome import (
 )
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.errors import CountsMismatch
+from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.redaction import escape, mask_values
 
 #: Characters of an event id and of a detail that are shown. A summary is kept in checkpoints, which are small.
 _LONGEST_ID = 40
 _LONGEST_DETAIL = 200
+_NOTHING = Decimal(0)
+#: Looked up, since an enum's ``value`` costs as much as all else that is counted of a delivered event.
+_NAMES = {outcome: outcome.value for outcome in Outcome}
 
 
 @dataclass
@@ -38,6 +42,8 @@ class DeliverySummary:
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     adjusted: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    #: Of the adjusted: those that were sent at the time of their lane's last event.
+    at_lane_time: int = 0
     revenue: dict[str, Decimal] = field(default_factory=dict)
     #: Of a dry run: what would be sent.
     unsent_revenue: dict[str, Decimal] = field(default_factory=dict)
@@ -51,35 +57,41 @@ class DeliverySummary:
     last_event_at: datetime | None = None
 
     def add(self, receipt: Receipt) -> None:
-        self.outcomes[receipt.outcome.value] += 1
-        key = (receipt.outcome.value, receipt.reason)
+        outcome, event = receipt.outcome, receipt.event
+        self.outcomes[_NAMES[outcome]] += 1
         if receipt.reason:
-            self.reasons[key] += 1
-            if receipt.is_undelivered and key not in self.first_details:
-                self.first_details[key] = _first_detail(receipt)
+            self._add_reason(receipt)
         if receipt.claimed_by is not None:
-            self.claimed_by[receipt.claimed_by] += 1
-        event = receipt.event
+            self._add_claimed(receipt.claimed_by, event)
         if event is None:
             return
-        if event.left_out:
+        if event.left_out or receipt.sent_at:
             self.adjusted += 1
             self.left_out.update(event.left_out)
-        if receipt.outcome is Outcome.DELIVERED:
-            self.first_event_at = min(self.first_event_at or event.occurred_at, event.occurred_at)
-            self.last_event_at = max(self.last_event_at or event.occurred_at, event.occurred_at)
-        amount = event.revenue
-        if amount is not None:
-            currency = event.params["currency"]
-            if receipt.outcome is Outcome.DELIVERED:
-                self.revenue[currency] = self.revenue.get(currency, Decimal(0)) + amount
-            elif receipt.is_undelivered:
-                affected = self.revenue_by_reason.setdefault(key, {})
-                affected[currency] = affected.get(currency, Decimal(0)) + amount
-            elif receipt.reason == DRY_RUN:
-                self.unsent_revenue[currency] = self.unsent_revenue.get(currency, Decimal(0)) + amount
-            if receipt.claimed_by is not None:
-                self.claimed_revenue[currency] = self.claimed_revenue.get(currency, Decimal(0)) + amount
+            self.at_lane_time += receipt.sent_at is not None
+        if outcome is Outcome.DELIVERED:
+            booked_at = receipt.sent_at or event.occurred_at
+            if self.first_event_at is None or booked_at < self.first_event_at:
+                self.first_event_at = booked_at
+            if self.last_event_at is None or booked_at > self.last_event_at:
+                self.last_event_at = booked_at
+            _add_revenue(self.revenue, event)
+        elif receipt.is_undelivered:
+            if event.revenue is not None:
+                _add_revenue(self.revenue_by_reason.setdefault((_NAMES[outcome], receipt.reason), {}), event)
+        elif receipt.reason == DRY_RUN:
+            _add_revenue(self.unsent_revenue, event)
+
+    def _add_reason(self, receipt: Receipt) -> None:
+        key = (_NAMES[receipt.outcome], receipt.reason)
+        self.reasons[key] += 1
+        if receipt.is_undelivered and key not in self.first_details:
+            self.first_details[key] = _first_detail(receipt)
+
+    def _add_claimed(self, claimed_by: str, event: Event | None) -> None:
+        self.claimed_by[claimed_by] += 1
+        if event is not None:
+            _add_revenue(self.claimed_revenue, event)
 
     @property
     def settled(self) -> int:
@@ -137,6 +149,7 @@ class DeliverySummary:
             "reasons": [[outcome, reason, count] for (outcome, reason), count in self.reasons.items()],
             "adjusted": self.adjusted,
             "left_out": dict(self.left_out),
+            "at_lane_time": self.at_lane_time,
             "revenue": _as_text(self.revenue),
             "unsent_revenue": _as_text(self.unsent_revenue),
             "revenue_by_reason": [
@@ -164,6 +177,7 @@ class DeliverySummary:
                 (outcome, reason): _as_decimals(amounts) for outcome, reason, amounts in state["revenue_by_reason"]
             },
             # A checkpoint of an earlier version has none of these.
+            at_lane_time=state.get("at_lane_time", 0),
             unsent_revenue=_as_decimals(state.get("unsent_revenue", {})),
             claimed_by=Counter(state.get("claimed_by", {})),
             claimed_revenue=_as_decimals(state.get("claimed_revenue", {})),
@@ -197,6 +211,12 @@ class DeliverySummary:
             "seconds": round(seconds, 3),
             "rejected_path": rejected_path,
         }
+
+
+def _add_revenue(amounts: dict[str, Decimal], event: Event) -> None:
+    if event.revenue is not None:
+        currency = event.params["currency"]
+        amounts[currency] = amounts.get(currency, _NOTHING) + event.revenue
 
 
 def _first_detail(receipt: Receipt) -> str:

@@ -99,7 +99,10 @@ def outcome_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
             rows.append((outcome.value, f"{count:,}", note))
     if summary.adjusted:
         left_out = ", ".join(f"{name} {count:,}" for name, count in summary.left_out.most_common())
-        rows.append(("adjusted", f"{summary.adjusted:,}", f"left out: {left_out}"))
+        notes = [f"left out: {left_out}"] if left_out else []
+        if summary.at_lane_time:
+            notes.append(f"sent at the lane's time: {summary.at_lane_time:,}")
+        rows.append(("adjusted", f"{summary.adjusted:,}", "; ".join(notes)))
     return rows
 
 

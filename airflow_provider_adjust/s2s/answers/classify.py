@@ -270,8 +270,8 @@ def judge(completion: Completion) -> Verdict:
             retry_after=completion.retry_after,
             content_type=completion.content_type,
         )
-        is_page = completion.body.lstrip().startswith(b"<")
-        if completion.status == 200 and len(completion.body) > MAX_ANSWER_BYTES and not is_page:
+        is_too_long = completion.status == 200 and len(completion.body) > MAX_ANSWER_BYTES
+        if is_too_long and not completion.body.lstrip().startswith(b"<"):
             message = "the answer is longer than 1 MB and was not read"
             return Verdict(Outcome.IN_DOUBT, "answer_too_long", message, http_status=completion.status)
         return verdict

@@ -70,6 +70,9 @@ class Verdict:
 OnInDoubt = Literal["resend", "hold", "verify"]
 #: Whether an event id names one event of its event token, or one of the whole app.
 IdScope = Literal["event", "app"]
+#: What is done with an event that is older than the last one that was sent in one of its lanes: it is refused, or sent with
+#: the time of that one.
+Late = Literal["refuse", "send_at_lane_time"]
 #: What is done when events were not sent because the ledger has them from another DAG: the log says so, the delivery fails at
 #: its end, or nothing.
 OnForeignClaim = Literal["warn", "error", "allow"]

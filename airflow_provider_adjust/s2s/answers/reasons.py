@@ -90,6 +90,11 @@ _ROW = (
         "Read the detail; correct the query.",
     ),
     (
+        "late_in_lane",
+        "It is older than the last event that was sent of its device and event token, which Adjust refuses.",
+        "Send rows in the order of their times, or set late='send_at_lane_time'.",
+    ),
+    (
         "missing_ad_impressions_count",
         "A row of ad revenue does not say for how many impressions.",
         "Select it, or 1 AS ad_impressions_count where a row is one impression.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from airflow_provider_adjust.s2s.answers.classify import read_answer
@@ -20,6 +21,7 @@ class Receipt(NamedTuple):
     without a known answer, over all tries.
     ``route`` names the connection that it went through, where there are several. ``claimed_by`` is the DAG whose record in
     the ledger kept the event from being sent, if that is another one; empty for a sender outside Airflow.
+    ``sent_at`` is the time that was sent in place of the event's own, where it came too late for its lanes.
     ``event`` and ``row`` hold the user's data, device ids included; they are not shown by ``repr``.
     """
 
@@ -36,6 +38,7 @@ class Receipt(NamedTuple):
     lost_answers: int = 0
     route: str | None = None
     claimed_by: str | None = None
+    sent_at: datetime | None = None
 
     @property
     def settled_before(self) -> bool:
@@ -80,6 +83,7 @@ def receipt_for(
     answer: bytes | None = None,
     attempts: int = 0,
     lost_answers: int = 0,
+    sent_at: datetime | None = None,
 ) -> Receipt:
     """The receipt of a job's event."""
     return Receipt(
@@ -95,6 +99,7 @@ def receipt_for(
         job.row,
         lost_answers,
         job.route,
+        sent_at=sent_at,
     )
 
 

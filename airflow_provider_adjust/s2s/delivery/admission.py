@@ -13,7 +13,7 @@ from concurrent.futures import Future, wait
 from typing import Protocol
 
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
-from airflow_provider_adjust.s2s.delivery.lanes import Pending, Schedule
+from airflow_provider_adjust.s2s.delivery.lanes import Pending, Schedule, Tokens
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, LedgerUnavailable
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 
@@ -32,6 +32,9 @@ class ClaimStore(Protocol):
         :raises LedgerUnavailable: they are not, and will not be again.
         """
 
+    def rate_share(self) -> float:
+        """The part of the limit of events a second that is this try's, where tasks share one; from 0 to 1."""
+
 
 class Dispatcher:
     """Takes events from the schedule and offers them one at a time.
@@ -44,6 +47,8 @@ class Dispatcher:
         self._schedule = schedule
         self._canary = canary
         self._claims = claims
+        #: Whether events are claimed before they go.
+        self.asks = claims is not None
         self._admitted: deque[Pending] = deque()
         #: Positions of the events that were read and not yet claimed, by identity. Once an event is claimed, the
         #: claim store knows its id.
@@ -77,6 +82,10 @@ class Dispatcher:
         :raises LedgerUnavailable: none of this try may go any more.
         """
         return self._claims is None or self._claims.may_send()
+
+    def rate_share(self) -> float:
+        """The part of the limit of events a second that this delivery may use now, from 0 to 1."""
+        return self._claims.rate_share() if self._claims else 1.0
 
     def ask(self) -> None:
         """Claim more events while few are at hand."""
@@ -144,10 +153,6 @@ class Dispatcher:
             yield pending
 
 
-#: The route, which has the S2S token, app token, endpoint and the endpoint's key, such as the event token.
-_Tokens = tuple[str | None, str, str, str]
-
-
 class TokenCanary:
     """Sends one event per pair of app and event token first, and blocks the others until it is answered.
 
@@ -155,9 +160,9 @@ class TokenCanary:
     """
 
     def __init__(self) -> None:
-        self._confirmed: set[_Tokens] = set()
-        self._under_way: set[_Tokens] = set()
-        self._blocked: dict[_Tokens, list[Pending]] = {}
+        self._confirmed: set[Tokens] = set()
+        self._under_way: set[Tokens] = set()
+        self._blocked: dict[Tokens, list[Pending]] = {}
 
     def try_acquire(self, pending: Pending) -> bool:
         """Tell whether the event may be sent. One that may not is kept until its pair's canary is released."""
@@ -188,6 +193,8 @@ class TokenCanary:
         return (pending for waiting in self._blocked.values() for pending in waiting)
 
 
-def _tokens(pending: Pending) -> _Tokens:
-    event = pending.event
-    return pending.job.route, event.params["app_token"], event.endpoint.name, event.key
+def _tokens(pending: Pending) -> Tokens:
+    if pending.tokens is None:
+        event = pending.event
+        pending.tokens = pending.job.route, event.params["app_token"], event.endpoint.name, event.key
+    return pending.tokens

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, escape, quote, r
 
 Now = Callable[[], datetime]
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
+_ONE_SECOND = timedelta(seconds=1)
 _LONGEST_SHOWN_ID = 80
 #: If so many rows at a stream's start lack a token, the rest is taken to lack it, too.
 _ENOUGH_ROWS = 1000
@@ -78,7 +79,7 @@ class Intake:
         """Jobs as the rows come.
 
         :raises AdjustConfigurationError: none of the first rows has what an option or the connection should have named.
-        :raises StreamOutOfOrder: a row is older than one before it; it was not passed on.
+        :raises StreamOutOfOrder: a row is older than one before it, and its order matters; it was not passed on.
         """
         items = self._unless_all_lack_it(self._in_order(rows), enough=_ENOUGH_ROWS)
         return self._counted(mark_shared_seconds(items) if self._mark_seconds else items)
@@ -94,7 +95,7 @@ class Intake:
         # No row is a local variable here, which a traceback could show.
         taken = (self._take(row, position, count_equal) for position, row in enumerate(rows, start=1))
         for _, item in taken:
-            if isinstance(item, Job):
+            if isinstance(item, Job) and _needs_order(item.event):
                 if latest is not None and item.event.occurred_at < latest.event.occurred_at:
                     raise StreamOutOfOrder(_out_of_order(item, latest))
                 latest = item
@@ -156,7 +157,8 @@ class Intake:
         """The row's time, and the job or the refusal that it becomes."""
         route = None
         try:
-            route = self._route_of(row)
+            if self._route_by is not None:
+                route = self._route_of(row)
             event = self._parsers[route].parse(row, now=self._now(), count_equal=count_equal)
             count_equal.check(event, position)
         except InvalidEvent as error:
@@ -168,9 +170,7 @@ class Intake:
             return error.occurred_at or _NO_TIME, refusal
         return event.occurred_at, Job(event, position, row, route)
 
-    def _route_of(self, row: Any) -> str | None:
-        if self._route_by is None:
-            return None
+    def _route_of(self, row: Any) -> str:
         route = row.get(self._route_by) if isinstance(row, Mapping) else None
         if not isinstance(route, str) or route not in self._parsers:
             known = ", ".join(sorted(str(name) for name in self._parsers))
@@ -186,7 +186,7 @@ class _EqualEvents:
 
     def __init__(self, *, bounded: bool) -> None:
         self._bounded = bounded
-        self._second = -1
+        self._second = self._next_second = _NO_TIME
         self._digests: Counter[str] = Counter()
         self._positions: dict[tuple[str, ...], int] = {}
 
@@ -214,9 +214,9 @@ class _EqualEvents:
             )
 
     def _turn_to(self, occurred_at: datetime) -> None:
-        second = int(occurred_at.timestamp())
-        if self._bounded and second != self._second:
-            self._second = second
+        if self._bounded and not self._second <= occurred_at < self._next_second:
+            self._second = occurred_at.replace(microsecond=0)
+            self._next_second = self._second + _ONE_SECOND
             self._digests.clear()
             self._positions.clear()
 
@@ -228,6 +228,11 @@ def row_digest(row: Any, key: DigestKey = UNKEYED) -> str:
     except VALUE_ERRORS:  # a value that has no text
         content = row_repr(row)
     return key.row(content)
+
+
+def _needs_order(event: Event) -> bool:
+    """Whether Adjust demands an order, or equal rows are told apart by counting those of one second."""
+    return event.endpoint.ordered or event.unkeyed_id is not None
 
 
 def _out_of_order(job: Job, latest: Job) -> str:

@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from airflow_provider_adjust.s2s.events.event import Event, Lane
 from airflow_provider_adjust.s2s.events.job import Job
 
+#: The route, which has the S2S token, app token, endpoint and the endpoint's key, such as the event token.
+Tokens = tuple[str | None, str, str, str]
+
 
 @dataclass(slots=True, eq=False)
 class Pending:
@@ -31,8 +34,12 @@ class Pending:
     lost_answers: int = 0
     #: By the loop: how many events had been settled when this one was first sent.
     settled_before: int = 0
+    #: By the loop: what is sent in place of the event, if that comes too late for its lanes.
+    instead: Event | None = None
     #: By the dispatcher: the ledger knows that it is being sent.
     claimed: bool = False
+    #: By the canary: the route, app and event token that it shares with others.
+    tokens: Tokens | None = None
     #: By the schedule: in how many of its lanes another event is still ahead of it.
     ahead: int = 0
     #: By the schedule: its place in the order in which events are to be sent.
@@ -41,6 +48,11 @@ class Pending:
     @property
     def event(self) -> Event:
         return self.job.event
+
+    @property
+    def sent_event(self) -> Event:
+        """What is sent."""
+        return self.instead or self.job.event
 
     @property
     def position(self) -> int:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from airflow_provider_adjust.s2s.answers.classify import judge
 from airflow_provider_adjust.s2s.answers.outcome import UNRESOLVED, Outcome, Recorded, Verdict
@@ -52,6 +53,8 @@ _READ_AT_ONCE = 32
 #: Longest poll in seconds, so that a request to stop is seen; and while a claim is under way.
 _LONGEST_POLL = 0.5
 _POLL_DURING_CLAIM = 0.002
+#: What an answer may say without settling its event.
+_OPEN = frozenset({Outcome.HALT, Outcome.IN_DOUBT, Outcome.RETRY})
 
 
 class Delivery:
@@ -188,8 +191,8 @@ class Delivery:
 
     def _read(self, source: Source) -> None:
         """Read a little ahead of the answers."""
-        for _ in range(_READ_AT_ONCE):
-            if self._stopped or not self._has_room or (item := source.read()) is None:
+        for _ in range(min(_READ_AT_ONCE, self._room)):
+            if self._stopped or (item := source.read()) is None:
                 return
             if isinstance(item, Receipt):
                 self._receipts.append(item)
@@ -208,8 +211,9 @@ class Delivery:
                 self._receipts.append(held_behind_another(item))
 
     @property
-    def _has_room(self) -> bool:
-        return len(self._schedule) < self._buffer
+    def _room(self) -> int:
+        """How many more events may be read ahead."""
+        return self._buffer - len(self._schedule)
 
     def _wake(self) -> None:
         """Offer events again after their backoff, and look up the events in doubt that are due."""
@@ -223,9 +227,11 @@ class Delivery:
 
     def _send(self) -> None:
         now = self._clock()
+        self._pace.share(self._dispatcher.rate_share())
         try:
             self._look_ahead()
-            while self._may_send and self.in_flight < self._pace.window and self._pace.wait(now) <= 0:
+            window = self._pace.window if self._may_send else 0
+            while self.in_flight < window and not self._stopped and self._pace.may_start(now):
                 if not self._dispatcher.may_send():
                     break
                 pending = self._dispatcher.next()
@@ -249,7 +255,7 @@ class Delivery:
 
     def _look_ahead(self) -> None:
         """Act on the claims that are answered, and claim more events while few are at hand."""
-        if self._stopped:
+        if self._stopped or not self._dispatcher.asks:
             return
         while True:
             if self._dispatcher.answered:
@@ -263,6 +269,9 @@ class Delivery:
             if isinstance(answer, Receipt):
                 self._end_unsent(pending, answer)
             else:
+                if answer.instead:
+                    # It shares its second with the last one of the lane, so the Device API cannot tell the two apart.
+                    pending.instead, pending.job = answer.instead, replace(pending.job, shares_second=True)
                 if answer.sent_before:
                     pending.doubtful = True
                     pending.lost_answers = max(pending.lost_answers, answer.lost_answers)
@@ -279,7 +288,7 @@ class Delivery:
         pending.attempts += 1
         self.in_flight += 1
         self._pace.sent(now)
-        self._transport.submit(pending, self._routes[pending.job.route].target, pending.event.body)
+        self._transport.submit(pending, self._routes[pending.job.route].target, pending.sent_event.body)
 
     def _end_unsent(self, pending: Pending, receipt: Receipt) -> None:
         """The ledger knows how this event ended, or that it must not go now."""
@@ -317,7 +326,7 @@ class Delivery:
                 longest = min(longest, pause)
             elif self._dispatcher.asking and self.in_flight:
                 longest = min(longest, _POLL_DURING_CLAIM)
-            elif not source.exhausted and self._may_send and self._has_room:
+            elif not source.exhausted and self._may_send and self._room > 0:
                 longest = 0.0
         return max(0.0, longest)
 
@@ -328,6 +337,17 @@ class Delivery:
         self.server_clock.see(completion.date)
         verdict = judge(completion)
         self._pace.answered(verdict)
+        if verdict.outcome in _OPEN:
+            self._take_open(pending, verdict, answer)
+        else:
+            self._pace.endpoint_ok()
+            # Its lanes are not held after a refusal for the order: what follows it may go.
+            refused = is_refused_after_resend(pending, verdict)
+            self._settle(pending, refused_after_resend(verdict) if refused else verdict, answer)
+        self._release(pending)
+
+    def _take_open(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
+        """An answer that settles nothing."""
         outcome = verdict.outcome
         if outcome is Outcome.IN_DOUBT or (outcome is Outcome.HALT and verdict.leaves_in_doubt):
             pending.doubtful = True
@@ -337,21 +357,14 @@ class Delivery:
             self._unresolved(pending, verdict, answer)
         elif outcome is Outcome.IN_DOUBT and self._lookup:
             self._begin_lookup(pending, self._lookup)
-        elif outcome in {Outcome.RETRY, Outcome.IN_DOUBT} and pending.job.route in self._halts:
+        elif pending.job.route in self._halts:
             self._unresolved(pending, verdict, answer)
         elif outcome is Outcome.RETRY:
             self._retry(pending, verdict, answer)
-        elif outcome is Outcome.IN_DOUBT:
-            if self._on_in_doubt == "resend" and verdict.may_be_resent:
-                self._resend(pending, verdict, answer)
-            else:
-                self._leave_in_doubt(pending, verdict, answer)
+        elif self._on_in_doubt == "resend" and verdict.may_be_resent:
+            self._resend(pending, verdict, answer)
         else:
-            self._pace.endpoint_ok()
-            # Its lanes are not held after a refusal for the order: what follows it may go.
-            refused = is_refused_after_resend(pending, verdict)
-            self._settle(pending, refused_after_resend(verdict) if refused else verdict, answer)
-        self._release(pending)
+            self._leave_in_doubt(pending, verdict, answer)
 
     def _halt(self, route: str | None, verdict: Verdict) -> None:
         """Send nothing more of the route; stop where it is the last one."""
@@ -381,6 +394,7 @@ class Delivery:
                 answer=answer,
                 attempts=pending.attempts,
                 lost_answers=pending.lost_answers,
+                sent_at=pending.instead.occurred_at if pending.instead else None,
             )
         )
 

@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from airflow_provider_adjust.s2s.answers.outcome import IdScope, OnForeignClaim, OnInDoubt
+from airflow_provider_adjust.s2s.answers.outcome import IdScope, Late, OnForeignClaim, OnInDoubt
 from airflow_provider_adjust.s2s.events.options import option
 from airflow_provider_adjust.s2s.transports.base import TransportName
 
@@ -80,6 +80,26 @@ class SendOptions:
         help="what to do at the end if events were not sent because the ledger has them from another DAG: warn in the log, "
         "error to fail the task, or allow it; no event is sent twice for it. Where it is not set, [adjust] "
         "on_foreign_claim in Airflow's configuration decides, which is warn by default",
+    )
+    remember_lanes: bool = option(
+        False,
+        help="with a ledger, remember the last time that was sent for each device and event token, so that an event that is "
+        "older, which Adjust would refuse, is known before it is sent",
+    )
+    late: Late = option(
+        "refuse",
+        help="with remember_lanes, what to do with such an event: refuse the row, or send_at_lane_time, with the time of the "
+        "last one, and its own under late_param in callback_params; such rows count under adjusted",
+    )
+    late_param: str = option(
+        "true_time",
+        help="the key in callback_params under which the time of an event is sent that goes at the time of another one",
+        metavar="KEY",
+    )
+    rate_group: str | None = option(
+        None,
+        help="with a ledger, the name under which running tasks share max_events_per_second: each takes an equal part",
+        metavar="NAME",
     )
     transport: TransportName = option(
         "auto", help="curl (fast, needs the extra of that name), requests, or auto: curl where it is installed"

@@ -9,6 +9,7 @@ not a halt the window is one, so that a wrong token costs one request.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator
 
 from airflow_provider_adjust.s2s.answers.outcome import Verdict
@@ -64,6 +65,7 @@ class Pace:
         self._window = float(max_in_flight)
         self._answers_to_next_cut = 0
         self._slow_share = 0.0
+        self._limit = max_events_per_second
         self._interval = 1 / max_events_per_second if max_events_per_second else 0.0
         self._next_slot = 0.0
         self._paused_until = 0.0
@@ -85,7 +87,18 @@ class Pace:
 
     def wait(self, now: float) -> float:
         """Seconds until the next request may start, as far as rate and pauses go; 0 is now."""
+        if math.isinf(self._interval):
+            return math.inf
         return max(0.0, self._next_slot - now, self._paused_until - now)
+
+    def share(self, part: float) -> None:
+        """Keep to that part of the limit from now on; 0 is to start nothing."""
+        if self._limit:
+            self._interval = 1 / (self._limit * part) if part else math.inf
+
+    def may_start(self, now: float) -> bool:
+        """Whether a request may start now, as far as rate and pauses go."""
+        return self._interval != math.inf and self._next_slot <= now >= self._paused_until
 
     def sent(self, now: float) -> None:
         if self._interval:

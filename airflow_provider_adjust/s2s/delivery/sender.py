@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
+from typing import get_args
 
 from airflow_provider_adjust.s2s.account.foreign import check_foreign_claims
+from airflow_provider_adjust.s2s.answers.outcome import Late
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.checkpoint import Checkpoint
 from airflow_provider_adjust.s2s.delivery.intake import Intake, Now, utc_now
@@ -16,9 +18,10 @@ from airflow_provider_adjust.s2s.delivery.loop import Delivery
 from airflow_provider_adjust.s2s.delivery.options import SendOptions
 from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.sink import Lines, Sink
-from airflow_provider_adjust.s2s.errors import DeliveryStopped
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, DeliveryStopped
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.keys import DigestKeys
+from airflow_provider_adjust.s2s.events.late import LatePolicy
 from airflow_provider_adjust.s2s.events.rows import Row
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.statements import ScopeNames
@@ -56,6 +59,8 @@ class Sender:
         now: Now = utc_now,
     ) -> None:
         options = options or SendOptions()
+        self._options = options
+        self._has_ledger = ledger is not None
         self._checkpoint = checkpoint
         digest_keys = {name: route.parser.digest_keys for name, route in routes.items()}
         if checkpoint:
@@ -70,6 +75,8 @@ class Sender:
                 environment=",".join(
                     sorted({route.parser.defaults.get("environment", "") for route in routes.values()})
                 ),
+                late=late_policy(options) if options.remember_lanes else None,
+                rate_group=options.rate_group or "",
                 names=_names(routes.values()),
             )
         self._intake = Intake(
@@ -127,7 +134,11 @@ class Sender:
         check_foreign_claims(self.sink.summary, self._on_foreign_claim)
 
     def rounds(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[list[Receipt]]:
-        """``send``, by the receipts that are new: at least twice a second, also while there are none."""
+        """``send``, by the receipts that are new: at least twice a second, also while there are none.
+
+        :raises AdjustConfigurationError: an option needs a ledger, or another option.
+        """
+        check_needs(self._options, has_ledger=self._has_ledger)
         jobs = self.jobs(rows)
         yield from self._delivery.rounds(self._checkpoint.resume(jobs) if self._checkpoint else jobs)
 
@@ -151,6 +162,32 @@ class Sender:
         """
         self._delivery.stop(DeliveryStopped(message))
         self.sink.hurry()
+
+
+def late_policy(options: SendOptions) -> LatePolicy:
+    """What is done with an event that comes too late for its lanes.
+
+    :raises AdjustConfigurationError: there is no such ``late``.
+    """
+    if options.late not in get_args(Late):
+        raise AdjustConfigurationError(f"late={options.late!r} must be one of {', '.join(get_args(Late))}")
+    return LatePolicy(options.late == "send_at_lane_time", options.late_param)
+
+
+def check_needs(options: SendOptions, *, has_ledger: bool) -> None:
+    """Refuse an option without that on which it builds.
+
+    :raises AdjustConfigurationError: it needs a ledger, or another option.
+    """
+    if late_policy(options).at_lane_time and not options.remember_lanes:
+        raise AdjustConfigurationError(
+            "late='send_at_lane_time' needs remember_lanes=True, which knows the lanes' times"
+        )
+    if options.rate_group is not None and options.max_events_per_second is None:
+        raise AdjustConfigurationError("rate_group needs max_events_per_second, the limit that its tasks share")
+    for name in ("remember_lanes", "rate_group"):
+        if getattr(options, name) and not has_ledger:
+            raise AdjustConfigurationError(f"{name} needs ledger_conn_id: tasks know of each other through the ledger")
 
 
 def _names(routes: Iterable[Route]) -> ScopeNames:

@@ -12,12 +12,14 @@ from typing import Any, NamedTuple
 from airflow_provider_adjust.s2s.endpoints.endpoint import Endpoint, Parameter
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events import values
+from airflow_provider_adjust.s2s.events.clean import CLEAN, Clean
+from airflow_provider_adjust.s2s.events.event import encoded_name
 from airflow_provider_adjust.s2s.events.options import EVERY_UNKNOWN, RowOptions
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, Row
 from airflow_provider_adjust.s2s.redaction import quote
 
 #: Row shapes kept in memory. A query has one shape; a file of JSON lines may have many.
-_MOST_SHAPES = 1024
+MOST_SHAPES = 1024
 #: Characters of an unknown name that are compared with the known ones.
 LONGEST_NAME = 100
 
@@ -26,13 +28,16 @@ class Column(NamedTuple):
     """How the values of a column are read.
 
     ``kind`` is that of the parameter, or ``event`` for the name of an event, ``own`` for what the provider reads and does not
-    send, ``ignored`` for what nobody reads.
+    send, ``ignored`` for what nobody reads. ``clean`` is the short way for most values, where there is one.
+    ``encoded_name`` begins the parameter's part of the body.
     """
 
     name: str
     kind: str
     parameter: Parameter
     normalise: values.Normalise | None
+    clean: Clean | None
+    encoded_name: str
 
 
 class Columns:
@@ -88,7 +93,7 @@ class Columns:
             if counts and (most := counts.most_common(1)[0])[1] > 1:
                 raise InvalidEvent("repeated_parameter", f"two columns give {most[0]}; keep one")
             self.left_out.update(dict.fromkeys(column.name for column in shape if column.kind == "ignored"))
-            if len(self._shapes) >= _MOST_SHAPES:
+            if len(self._shapes) >= MOST_SHAPES:
                 self._shapes.clear()
             self._shapes[given] = shape
         return shape
@@ -145,11 +150,11 @@ class Columns:
         name = self._own_parameters.get(name, name)
         parameter = self._endpoint.parameters.get(name)
         if parameter is not None:
-            return Column(name, parameter.kind, parameter, values.NORMALISERS.get(parameter.kind))
+            return _sent(parameter)
         if not isinstance(name, str):
             return None
         if name in self._extra:
-            return Column(name, "text", _unknown_parameter(name), values.text)
+            return _sent(_unknown_parameter(name))
         if name == "event" and self._has_event_names:
             return _not_sent(name, "event")
         if name in self._own:
@@ -163,8 +168,14 @@ def _has_adjusts_names(row: Row) -> bool:
     return isinstance(row, ResubmittedRow) and not row.as_given
 
 
+def _sent(parameter: Parameter) -> Column:
+    name, kind = parameter.name, parameter.kind
+    clean = CLEAN[kind](parameter) if kind in CLEAN else None
+    return Column(name, kind, parameter, values.NORMALISERS.get(kind), clean, encoded_name(name))
+
+
 def _not_sent(name: str, kind: str) -> Column:
-    return Column(name, kind, _unknown_parameter(name), None)
+    return Column(name, kind, _unknown_parameter(name), None, None, "")
 
 
 @lru_cache(maxsize=1024)

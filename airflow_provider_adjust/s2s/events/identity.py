@@ -46,12 +46,13 @@ class EventIds:
     def of(self, row: Row) -> str | None:
         """The row's own id where ``id_field`` is given, or the one that a rejected line kept; None without either."""
         if isinstance(row, ResubmittedRow):
-            event_id = _id_text("the event_id of the rejected line", row.event_id)
+            event_id = _id_text(row.event_id, None)
         elif not self._columns:
             return None
+        elif len(self._columns) == 1:
+            event_id = _id_text(self._value(row, self._columns[0]), self._columns[0])
         else:
-            texts = [_id_text(f"the id_field {column}", self._value(row, column)) for column in self._columns]
-            event_id = texts[0] if len(texts) == 1 else _SEPARATOR.join(map(_escaped, texts))
+            event_id = _SEPARATOR.join([_escaped(_id_text(self._value(row, each), each)) for each in self._columns])
         if len(event_id) > LONGEST_EVENT_ID:
             raise InvalidEvent(
                 "event_id_too_long",
@@ -78,20 +79,27 @@ class EventIds:
         return row[column]
 
 
-def _id_text(where: str, value: Any) -> str:
-    if isinstance(value, bytes | bytearray | memoryview):
-        raise InvalidEvent("missing_event_id", f"{where} is bytes; cast it to text in the query")
-    text = "" if is_missing(value) else scalar_text(value)
+def _id_text(value: Any, column: str | None) -> str:
+    """The value of a column as text; without a column, of a rejected line."""
+    if type(value) is str:
+        text: str | None = value
+    elif isinstance(value, bytes | bytearray | memoryview):
+        raise _no_id(column, "is bytes; cast it to text in the query")
+    else:
+        text = "" if is_missing(value) else scalar_text(value)
     if text is None:
-        raise InvalidEvent(
-            "missing_event_id", f"{where} is a {type(value).__name__}; name a column that holds one text or number"
-        )
+        raise _no_id(column, f"is a {type(value).__name__}; name a column that holds one text or number")
     text = text.strip()
     if not text:
-        raise InvalidEvent("missing_event_id", f"{where} is empty; every event needs its id")
+        raise _no_id(column, "is empty; every event needs its id")
     if is_null_word(text):
-        raise InvalidEvent("missing_event_id", f"{where} is the word {quote(text)}; every event needs its id")
+        raise _no_id(column, f"is the word {quote(text)}; every event needs its id")
     return text
+
+
+def _no_id(column: str | None, problem: str) -> InvalidEvent:
+    where = "the event_id of the rejected line" if column is None else f"the id_field {column}"
+    return InvalidEvent("missing_event_id", f"{where} {problem}")
 
 
 def _escaped(text: str) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 from airflow_provider_adjust.s2s.events.event import Event
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Job:
-    """An event to be sent, the row it comes from, and the row's place in the input, from 1.
+    """An event to be sent, the row it comes from, and the row's place in the input, from 1. As events, nobody changes it.
 
     ``route`` names the connection that it goes through. ``sent_before``: an earlier try may have sent it, and no answer
     to that is known. ``lost_answers``: how many requests of earlier tries had no answer. ``after_kill``: an earlier try was
@@ -33,7 +33,9 @@ class Claim:
     """The ledger's permission to send an event.
 
     ``sent_before``: an earlier claim was never settled, or its answer was lost. ``lost_answers`` counts such requests.
+    ``instead`` is what is sent in place of an event that comes too late for its lanes.
     """
 
     sent_before: bool = False
     lost_answers: int = 0
+    instead: Event | None = None

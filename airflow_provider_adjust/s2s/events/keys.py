@@ -47,6 +47,12 @@ class DigestKey:
         digest = blake2b(text.encode(), key=self._secret, digest_size=_SIZE, person=self._purpose(b"content")).digest()
         return int.from_bytes(digest[:8], "big", signed=True)
 
+    def lane(self, id_name: str, id_value: str) -> int:
+        """A number of 64 bits in place of a device's id."""
+        text = f"{id_name}\x1f{id_value}".encode("utf-8", "backslashreplace")
+        digest = blake2b(text, key=self._secret, digest_size=8, person=b"lane").digest()
+        return int.from_bytes(digest, "big", signed=True)
+
     def device(self, id_name: str, id_value: str) -> str:
         """A digest of a device id, by which the device is known again and not found."""
         text = f"{id_name}={id_value}"
@@ -99,6 +105,11 @@ class DigestKeys:
     def newest(self) -> DigestKey:
         """The key that makes digests."""
         return self.all[0]
+
+    @property
+    def secret(self) -> tuple[DigestKey, ...]:
+        """The keys that have a secret, the newest first."""
+        return tuple(key for key in self.all if key is not UNKEYED)
 
     def may_have_made(self, digests_of: str) -> bool:
         """Whether one of these keys may have made the digests of a try, which wrote down the ids of its keys."""

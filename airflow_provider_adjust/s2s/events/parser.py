@@ -7,14 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
+from decimal import Decimal
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 
-from airflow_provider_adjust.s2s.endpoints.endpoint import Endpoint, endpoint_named
+from airflow_provider_adjust.s2s.endpoints.endpoint import Endpoint, Parameter, endpoint_named
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events import times, values
-from airflow_provider_adjust.s2s.events.columns import Columns
-from airflow_provider_adjust.s2s.events.event import Event, Lane, size_above
+from airflow_provider_adjust.s2s.events.columns import MOST_SHAPES, Columns
+from airflow_provider_adjust.s2s.events.event import Event, Lane, encoded, encoded_name, form_encoded, needs_no_encoding
 from airflow_provider_adjust.s2s.events.identity import EventIds
 from airflow_provider_adjust.s2s.events.keys import DigestKeys
 from airflow_provider_adjust.s2s.events.max_revenue import RevenueLimit
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
 
 #: Returns how many events with the same parameters came before: two equal purchases in one second are two events.
 CountEqual = Callable[[str, datetime], int]
+#: Kinds of columns of which nothing is sent.
+_NOT_SENT = frozenset({"own", "ignored"})
+
+
+class _Names(NamedTuple):
+    """Of an event's parameters, the names of its device ids and of its amount of money."""
+
+    device_ids: tuple[str, ...]
+    amount: str | None
 
 
 class EventParser:
@@ -62,7 +72,7 @@ class EventParser:
         self._event_tokens = dict(options.event_tokens or {})
         # Empty text is how a command line says None; an endpoint without callback_params has no place for the id.
         self._event_id_param = (options.event_id_param or None) if "callback_params" in endpoint.parameters else None
-        self._revenue_limit = RevenueLimit(options.max_revenue, endpoint)
+        self._revenue_limit = None if options.max_revenue is None else RevenueLimit(options.max_revenue, endpoint)
         if options.on_bad_optional not in get_args(OnBadOptional):
             raise AdjustConfigurationError(
                 f"on_bad_optional={options.on_bad_optional!r} must be one of {', '.join(get_args(OnBadOptional))}"
@@ -80,6 +90,16 @@ class EventParser:
                 self._defaults[name] = self._default(name, default)
         for event, token in self._event_tokens.items():
             self._default("event_token", token, f"event_tokens[{event!r}]")
+        self._encoded_defaults = [encoded_name(name) + encoded(text) for name, text in self._defaults.items()]
+        #: What stands before and after an event's id, where that is the only callback parameter; as it is, and encoded.
+        self._around_id = self._encoded_around_id = "", ""
+        self._has_plain_key = self._event_id_param is not None and bool(needs_no_encoding(self._event_id_param))
+        if self._has_plain_key:
+            self._around_id = f'{{"{self._event_id_param}":"', '"}'
+            before, after = map(encoded, self._around_id)
+            self._encoded_around_id = f"callback_params={before}", after
+        #: By the names of the parameters of events that keep all rules.
+        self._names: dict[tuple[str, ...], _Names] = {}
 
     @property
     def defaults(self) -> Mapping[str, str]:
@@ -109,12 +129,8 @@ class EventParser:
         :param count_equal: asked for an event without ``id_field``. It is a callback, since only who has read the other
             rows can number equal events, and the event id must be known before it goes into ``callback_params``.
         """
-        if isinstance(row, UnreadableRow):
-            raise InvalidEvent(row.reason, row.problem)
-        if not isinstance(row, Mapping):
-            raise InvalidEvent(
-                "not_a_row", f"a row is a mapping of parameter names to values, not a {type(row).__name__}"
-            )
+        if type(row) is not dict:
+            _check_is_row(row)
         event_id = None
         try:
             event_id = self._ids.of(row)
@@ -140,35 +156,40 @@ class EventParser:
         return self._ids.lacks_column(row)
 
     def _parse(self, row: Row, event_id: str | None, now: datetime, count_equal: CountEqual | None) -> Event:
-        params: dict[str, str] = {}
+        given: dict[str, str] = {}
+        #: A part of the body for each time that a parameter is given.
+        parts = [*self._encoded_defaults]
         left_out: list[str] = []
-        moments: dict[str, datetime] = {}
+        moments: list[datetime] = []
         named: dict[str, str] = {}
-        for (name, kind, parameter, normalise), value in zip(self.columns.of(row), row.values(), strict=True):
-            if value is None or (values.is_missing(value) and not (kind == "money" and values.is_nan(value))):
+        for column, value in zip(self.columns.of(row), row.values(), strict=True):
+            name, kind, parameter, normalise, clean, encoded_name = column
+            if clean is not None and (text := clean(value)) is not None:
+                given[name] = text
+                parts.append(encoded_name + text)
+            elif value is None or kind in _NOT_SENT or _is_absent(value, kind):
                 continue
-            if normalise is not None:
-                try:
-                    text = normalise(parameter, value)
-                except VALUE_ERRORS:
-                    if not (self._leaves_out_bad and parameter.optional):
-                        raise
-                    text = None
+            elif normalise is not None:
+                text = self._normalised(normalise, parameter, value)
                 if text:
-                    params[name] = text
+                    given[name] = text
+                    parts.append(encoded_name + encoded(text))
                 elif text is None:
                     left_out.append(name)
             elif kind == "time":
-                moments[name] = times.read_time(name, value, self._zone)
-            elif kind == "event" and (token := self._event_token_of(value)):
+                moments.append(times.read_time(name, value, self._zone))
+            elif token := self._event_token_of(value):
                 named["event_token"] = token
+                parts.append(f"event_token={token}")
         # A value of the row takes precedence over the token of its event's name, and that over the defaults.
-        params = {**self._defaults, **named, **params}
+        params = {**self._defaults, **named, **given}
         occurred_at = self._check_time(moments, now)
         if moments:
-            params["created_at_unix"] = str(int(occurred_at.timestamp()))
-        check_rules(params, self.endpoint)
-        self._revenue_limit.check(params)
+            second = params["created_at_unix"] = str(int(occurred_at.timestamp()))
+            parts.append(f"created_at_unix={second}")
+        device_ids, amount = self._check_names(params)
+        if self._revenue_limit:
+            self._revenue_limit.check(params)
 
         unkeyed_id = self._unkeyed_id(row, event_id, params, occurred_at, count_equal)
         if unkeyed_id is not None:
@@ -176,10 +197,34 @@ class EventParser:
         assert event_id is not None  # noqa: S101 - for mypy: an event without an id of its own has the other
         own_params = None if self._event_id_param is None else params
         if self._event_id_param is not None:
-            params = self._with_event_id(params, event_id, self._event_id_param)
-        self._check_size(params)
-        lanes = self._lanes(params)
-        return Event(params, occurred_at, event_id, lanes, tuple(left_out), self.endpoint, unkeyed_id, own_params)
+            params, part = self._with_event_id(params, event_id, self._event_id_param)
+            parts.append(part)
+        # One that was given twice, by the row and by an option, is sent once.
+        body = "&".join(parts) if len(parts) == len(params) else form_encoded(params)
+        if len(body) > self.endpoint.max_bytes:
+            raise InvalidEvent(
+                "too_large", f"the request would have {len(body):,} bytes; Adjust takes {self.endpoint.max_bytes:,}"
+            )
+        return Event(
+            params,
+            body,
+            occurred_at,
+            event_id,
+            self._lanes(params, device_ids),
+            tuple(left_out),
+            self.endpoint,
+            unkeyed_id,
+            own_params,
+            None if amount is None else Decimal(params[amount]),
+        )
+
+    def _normalised(self, normalise: values.Normalise, parameter: Parameter, value: Any) -> str | None:
+        try:
+            return normalise(parameter, value)
+        except VALUE_ERRORS:
+            if not (self._leaves_out_bad and parameter.optional):
+                raise
+            return None
 
     def _unkeyed_id(
         self,
@@ -218,7 +263,7 @@ class EventParser:
                 "unknown_event", f"event {quote(event)} has no token in event_tokens; known: {known}"
             ) from None
 
-    def _check_time(self, moments: dict[str, datetime], now: datetime) -> datetime:
+    def _check_time(self, moments: Sequence[datetime], now: datetime) -> datetime:
         if not moments and self.endpoint.time != "required":
             return now
         if not moments:
@@ -228,8 +273,8 @@ class EventParser:
                 f"{', and the order would be lost' if self.endpoint.ordered else ' instead'}",
             )
         # Of two that name the same second, the later one has the fraction that decides the order.
-        occurred_at = max(moments.values())
-        if len(moments) > 1 and int(min(moments.values()).timestamp()) != int(occurred_at.timestamp()):
+        occurred_at = max(moments)
+        if len(moments) > 1 and int(min(moments).timestamp()) != int(occurred_at.timestamp()):
             raise InvalidEvent(
                 "conflicting_created_at", "created_at and created_at_unix name different seconds; give one"
             )
@@ -248,7 +293,13 @@ class EventParser:
             occurred_at=occurred_at,
         )
 
-    def _with_event_id(self, params: dict[str, str], event_id: str, key: str) -> dict[str, str]:
+    def _with_event_id(self, params: dict[str, str], event_id: str, key: str) -> tuple[dict[str, str], str]:
+        """The parameters with the event's id among the callback parameters, and those as a part of the body."""
+        if self._has_plain_key and "callback_params" not in params and needs_no_encoding(event_id):
+            before, after = self._around_id
+            encoded_before, encoded_after = self._encoded_around_id
+            text = f"{before}{event_id}{after}"
+            return {**params, "callback_params": text}, f"{encoded_before}{event_id}{encoded_after}"
         parameter = self.endpoint.parameters["callback_params"]
         sent = params.get("callback_params")
         entries = values.load_object("callback_params", sent) if sent else {}
@@ -258,22 +309,32 @@ class EventParser:
                 f"callback_params already has the key {quote(key)}, under which the event id is sent; name another key in "
                 "event_id_param, or None",
             )
-        return {**params, "callback_params": values.flat_object(parameter, {**entries, key: event_id})}
+        text = values.flat_object(parameter, {**entries, key: event_id})
+        return {**params, "callback_params": text}, f"callback_params={encoded(text)}"
 
-    def _check_size(self, params: Mapping[str, str]) -> None:
-        size = size_above(self.endpoint.max_bytes, params)
-        if size is not None:
-            raise InvalidEvent(
-                "too_large", f"the request would have {size:,} bytes; Adjust takes {self.endpoint.max_bytes:,}"
+    def _check_names(self, params: Mapping[str, str]) -> _Names:
+        """Check the rules over several parameters, once for each set of names; return what the names are."""
+        given = tuple(params)
+        names = self._names.get(given)
+        if names is None:
+            check_rules(params, self.endpoint)
+            names = _Names(
+                tuple(name for name in given if name in self.endpoint.device_ids),
+                next((name for name in self.endpoint.amounts if name in params), None),
             )
+            if len(self._names) >= MOST_SHAPES:
+                self._names.clear()
+            self._names[given] = names
+        return names
 
-    def _lanes(self, params: Mapping[str, str]) -> tuple[Lane, ...]:
+    def _lanes(self, params: Mapping[str, str], device_ids: tuple[str, ...]) -> tuple[Lane, ...]:
         endpoint = self.endpoint
         if not endpoint.ordered:
             return ()
-        key, device_ids = params.get(endpoint.key, "") if endpoint.key else "", endpoint.device_ids
-        app = params["app_token"]
-        return tuple([Lane(name, text, key, app) for name, text in params.items() if name in device_ids])
+        key, app = params.get(endpoint.key, "") if endpoint.key else "", params["app_token"]
+        if len(device_ids) == 1:
+            return (Lane(device_ids[0], params[device_ids[0]], key, app),)
+        return tuple([Lane(name, params[name], key, app) for name in device_ids])
 
 
 def parse_event(
@@ -300,6 +361,18 @@ def parse_event(
     :raises AdjustConfigurationError: an option is unusable, whatever the row.
     """
     return EventParser(options, digest_keys=digest_keys).parse(row, now=now)
+
+
+def _check_is_row(row: Any) -> None:
+    if isinstance(row, UnreadableRow):
+        raise InvalidEvent(row.reason, row.problem)
+    if not isinstance(row, Mapping):
+        raise InvalidEvent("not_a_row", f"a row is a mapping of parameter names to values, not a {type(row).__name__}")
+
+
+def _is_absent(value: Any, kind: str) -> bool:
+    """Whether there is no value. An amount that is NaN is one: without it, its event would go without revenue."""
+    return values.is_missing(value) and not (kind == "money" and values.is_nan(value))
 
 
 def _digest(params: Mapping[str, str]) -> str:

@@ -37,6 +37,7 @@ _LETTERS_AND_DIGITS = re.compile(r"[A-Za-z0-9]+")
 _compact_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 #: What other tools write where there is no value, in lower case and without what some put around it.
 _NULL_WORDS = frozenset({"null", "none", "nil", "nan", "nat", "na", "n/a", "undefined", "\\n"})
+_NEVER_MISSING = frozenset({datetime, date, time, dict, list, tuple, bytes, uuid.UUID})
 _AROUND_A_NULL_WORD = "<>()[]{}\"'#"
 _FLAGS = {
     **dict.fromkeys(("1", "true", "t", "yes", "y", "on", "\x01"), "1"),
@@ -46,6 +47,8 @@ _FLAGS = {
 
 def is_missing(value: Any) -> bool:
     """Tell None, an empty text, NaN, NaT and pandas' NA, without importing pandas or numpy."""
+    if type(value) in _NEVER_MISSING:
+        return False
     if value is None:
         return True
     if isinstance(value, str):

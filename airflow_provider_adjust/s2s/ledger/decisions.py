@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from airflow_provider_adjust.s2s.answers.outcome import ERASED, OnInDoubt, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import TOO_MANY_RESENDS, Receipt, receipt_for
+from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.keys import DigestKey
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow
@@ -30,12 +31,26 @@ class Batch:
     dead: dict[int, Holder] = field(default_factory=dict)
     #: Receipts of events that name a suppressed device, in place of a claim, by the identity of the job.
     suppressed: dict[int, Receipt] = field(default_factory=dict)
+    #: Of events that come too late for their lanes: what is sent in their place, or their receipts.
+    late: dict[int, Event | Receipt] = field(default_factory=dict)
     under_another_key: int = 0
     not_compared: int = 0
 
+    def is_refused(self, job: Job) -> bool:
+        """Whether the event leaves nothing in the ledger, unless that knows it."""
+        return id(job) in self.suppressed or isinstance(self.late.get(id(job)), Receipt)
+
     def answer(self, job: Job, decided: Claim | Receipt) -> Claim | Receipt:
-        """Note what was decided about the event; one of a suppressed device is not sent."""
+        """Note what was decided about the event; one of a suppressed device is not sent, nor one that comes too late.
+
+        A late one that an earlier request may have recorded is sent as it is: whether Adjust has it, Adjust's answer tells.
+        """
         if isinstance(decided, Claim):
+            instead = self.late.get(id(job))
+            if isinstance(instead, Event):
+                decided = replace(decided, instead=instead)
+            elif instead is not None and not decided.sent_before:
+                decided = instead
             decided = self.suppressed.get(id(job)) or decided
         self.answers[id(job)] = decided
         return decided

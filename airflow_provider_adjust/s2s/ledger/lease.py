@@ -14,6 +14,7 @@ from contextlib import suppress
 import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.errors import LedgerUnavailable
+from airflow_provider_adjust.s2s.ledger.rate_group import BEAT, RateShare
 from airflow_provider_adjust.s2s.ledger.schema import database_now, tries
 from airflow_provider_adjust.s2s.ledger.statements import retry_on_conflict
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId, begin_try, renew
@@ -37,6 +38,8 @@ class Lease:
         #: Seconds that a request may take at most.
         self.longest_request = 0.0
         self._is_lost = False
+        self._rate_group = ""
+        self._share = RateShare()
         begun_at = time.monotonic()
 
         def begin() -> int:
@@ -45,29 +48,48 @@ class Lease:
 
         self.try_id = retry_on_conflict(begin)
         self._valid_until = begun_at + seconds
-        self._closing = threading.Event()
+        self._every = seconds / 6
+        self._is_closing = False
+        self._woken = threading.Event()
         self._heart = threading.Thread(target=self._beat, name="adjust-ledger-heartbeat", daemon=True)
         self._heart.start()
 
     def _beat(self) -> None:
-        while not self._closing.wait(self._seconds / 6):
+        while True:
+            self._woken.wait(self._every)
+            self._woken.clear()
+            if self._is_closing:
+                return
             with suppress(RuntimeError):  # the writer was shut down meanwhile
                 self._writer.submit(self.renew)
 
     def renew(self) -> None:
-        """Renew the lease, unless another try has ended this one."""
+        """Renew the lease, unless another try has ended this one; see who else is in the rate group."""
         # From before the question to the database: its clock may have been read any time after.
         asked_at = time.monotonic()
 
-        def work() -> bool:
+        def work() -> list[float] | None:
             with self._engine.begin() as connection:
-                return renew(connection, self.try_id, self._seconds)
+                return renew(connection, self.try_id, self._seconds, self._rate_group)
 
         with suppress(Exception):  # without a renewal the lease runs out, and sending ends by that
-            if retry_on_conflict(work):
-                self._valid_until = asked_at + self._seconds
-            else:
+            group = retry_on_conflict(work)
+            if group is None:
                 self._is_lost = True
+            else:
+                self._valid_until = asked_at + self._seconds
+                self._share.see(group, asked_at=asked_at, now=time.monotonic())
+
+    def join(self, rate_group: str) -> None:
+        """Share a limit with the other tries of the group, if there is one; the ledger has this one there already."""
+        self._rate_group = rate_group
+        if rate_group:
+            self._every = min(self._every, BEAT)
+            self._woken.set()
+
+    def rate_share(self) -> float:
+        """The part of the group's limit that this try may use now, from 0 to 1; all of it without a group."""
+        return self._share.at(time.monotonic()) if self._rate_group else 1.0
 
     def may_send(self, *, patience: float) -> bool:
         """Whether a request that is sent now ends before another try may take over its claim.
@@ -89,7 +111,8 @@ class Lease:
 
     def close(self) -> None:
         """Renew no more. The lease runs out, unless the try is ended."""
-        self._closing.set()
+        self._is_closing = True
+        self._woken.set()
         self._heart.join()
 
 

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
@@ -26,11 +26,13 @@ from airflow_provider_adjust.s2s.errors import LedgerUnavailable
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.keys import DigestKeys
+from airflow_provider_adjust.s2s.events.late import LatePolicy
 from airflow_provider_adjust.s2s.ledger.decisions import Batch, Decisions
+from airflow_provider_adjust.s2s.ledger.lane_times import LaneTimes
 from airflow_provider_adjust.s2s.ledger.lease import LEASE, Lease, wait_for_earlier_tries
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.older_keys import TryKeys, by_present_id, found_under_older_ids
-from airflow_provider_adjust.s2s.ledger.records import Content, compare_content, event_key, repeated, to_row
+from airflow_provider_adjust.s2s.ledger.records import Content, EventPlace, compare_content, place_of, repeated, to_row
 from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, events
 from airflow_provider_adjust.s2s.ledger.statements import (
     Moved,
@@ -80,13 +82,6 @@ _UNKNOWN_HOLDER = Holder(0, "", "", "", -1, 0, False)
 _columns = events.c
 
 
-class _Place(NamedTuple):
-    """Where an event's record is."""
-
-    scope: Scope
-    key: str
-
-
 class Ledger:
     """The ledger as one try uses it: ``begin_claim`` before sending, ``settle`` after, ``flush`` and ``end`` at the end.
 
@@ -121,7 +116,7 @@ class Ledger:
         self._destinations: Mapping[str | None, str] = {}
         self._patience = self._most_patience = PATIENCE
         #: By the position of their rows: the events that are claimed and not settled.
-        self._open: dict[int, _Place] = {}
+        self._open: dict[int, EventPlace] = {}
         self._settled: list[Receipt] = []
         #: Positions of rows that an earlier try of this task instance has settled, until they are counted.
         self._by_earlier_try: set[int] = set()
@@ -135,6 +130,7 @@ class Ledger:
         #: Events with an id that the ledger has under a digest key that is not known: taken for unchanged.
         self.not_compared = 0
         self._keys = TryKeys(task_instance)
+        self._lanes = LaneTimes()
         self.suppressions = Suppressions(self._keys)
         self._flushing: Future[None] | None = None
         self._written_at = clock()
@@ -144,6 +140,7 @@ class Ledger:
         self.waited = wait_for_earlier_tries(engine, task_instance, seconds, on_wait=on_wait)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="adjust-ledger")
         self._lease = Lease(engine, task_instance, seconds, self._writer)
+        self.rate_share = self._lease.rate_share
         self._try_id = self._lease.try_id
         self._totals = Totals(self._try_id)
         self._decisions = Decisions(self._try_id, task_instance, on_in_doubt, max_resends, retry_unknown_devices, now)
@@ -156,23 +153,29 @@ class Ledger:
         digest_keys: Mapping[str | None, DigestKeys] | None = None,
         ids_are_digests: bool = False,
         environment: str = "",
+        late: LatePolicy | None = None,
+        rate_group: str = "",
         names: ScopeNames | None = None,
     ) -> None:
         """Say where each route's events go, how many seconds a request may take at most, and which keys digests have.
 
+        :param late: what is done with an event that comes too late; None to remember no lanes.
+        :param rate_group: the tries that share one limit of events a second; empty to share with none.
+        :raises AdjustConfigurationError: lanes are to be remembered, and there is no key for their digests.
         :raises LedgerUnavailable: the database failed.
         """
         self._destinations = destinations
         self._lease.longest_request = longest_request
         self._keys.attach(digest_keys or {})
-        if names:
-            self._numbers.names = names
-        setup: dict[str, Any] = {"ids_are_digests": ids_are_digests, "environment": environment}
+        self._lanes = LaneTimes(late, (digest_keys or {}).values())
+        self._numbers.names = names or self._numbers.names
+        setup = {"ids_are_digests": ids_are_digests, "environment": environment, "rate_group": rate_group}
         note = partial(self._keys.note, self._engine, self._try_id, **setup)
         try:
             self._writer.submit(retry_while_away, note, patience=lambda: self._patience).result()
         except Exception as error:
             raise LedgerUnavailable.because(error) from error
+        self._lease.join(rate_group)
 
     def hurry(self) -> None:
         """The task is being killed: wait for the database no longer than a killed task lives. For a signal handler."""
@@ -205,10 +208,12 @@ class Ledger:
         # Only now: what a lost race has undone is not this task's to settle.
         for job, place, each in zip(jobs, places, answers, strict=True):
             if isinstance(each, Claim):
-                self._open[job.position] = place
+                self._open[job.position] = self._lanes.placed(place, job, self._keys.of)
         return answers
 
-    def _write(self, settled: list[Receipt], more: Callable[[sa.Connection], _T], places: Iterable[_Place] = ()) -> _T:
+    def _write(
+        self, settled: list[Receipt], more: Callable[[sa.Connection], _T], places: Iterable[EventPlace] = ()
+    ) -> _T:
         """Write what was settled, and more, in one transaction; wait for a database that is away.
 
         Settled events are written before new claims. Otherwise, after a kill, an event and its predecessor would both be in
@@ -242,8 +247,11 @@ class Ledger:
             self._by_earlier_try.discard(receipt.position)
         return result
 
-    def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job], places: Sequence[_Place]) -> Batch:
-        batch = Batch(suppressed=self.suppressions.refusals(connection, jobs, [place.scope for place in places]))
+    def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job], places: Sequence[EventPlace]) -> Batch:
+        batch = Batch(
+            suppressed=self.suppressions.refusals(connection, jobs, [place.scope for place in places]),
+            late=self._lanes.instead(connection, self._numbers, jobs, places, self._keys.of),
+        )
         by_scope: dict[Scope, list[tuple[str, Job]]] = defaultdict(list)
         for job, place in zip(jobs, places, strict=True):
             by_scope[place.scope].append((place.key, job))
@@ -276,9 +284,9 @@ class Ledger:
         older = {event_id: key for event_id, key in older.items() if key in jobs}
         known = found_under_older_ids(connection, scope_id, older) if older else {}
         rows = {key: to_row(key, job, self._keys.of(job.route).newest) for key, job in jobs.items()}
-        if suppressed := {key for key, job in jobs.items() if id(job) in batch.suppressed}:
-            known |= locked(connection, scope_id, sorted(suppressed - known.keys()))
-        fresh = [row for key, row in rows.items() if key not in known and key not in suppressed]
+        if refused := {key for key, job in jobs.items() if batch.is_refused(job)}:
+            known |= locked(connection, scope_id, sorted(refused - known.keys()))
+        fresh = [row for key, row in rows.items() if key not in known and key not in refused]
         known |= insert_new(connection, scope_id, fresh, mine)
         batch.under_another_key += sum(key in elsewhere and key not in known for key in jobs)
         found = self._holders(connection, {record.try_id for record in known.values()}, batch)
@@ -292,8 +300,7 @@ class Ledger:
             content = compare_content(job.event, record, holder, keys)
             batch.not_compared += content is Content.UNKNOWN
             reason = self._numbers.code(connection, record.reason)
-            decided = self._decisions.decide(job, record, holder, reason, content, keys.newest)
-            answer = batch.answer(job, decided)
+            answer = batch.answer(job, self._decisions.decide(job, record, holder, reason, content, keys.newest))
             if isinstance(answer, Claim):
                 if record.event_id != key:
                     delete(connection, scope_id, [key])  # of two ids, the one that counted less
@@ -337,17 +344,9 @@ class Ledger:
         place = self._open.get(receipt.position)
         return place.scope if place is not None else self._place(event, receipt.route).scope
 
-    def _place(self, event: Event, route: str | None) -> _Place:
+    def _place(self, event: Event, route: str | None) -> EventPlace:
         """Where the event's record is."""
-        params = event.params
-        scope = Scope(
-            self._destinations.get(route, ""),
-            params["app_token"],
-            event.endpoint.name,
-            event.key,
-            params.get("environment", ""),
-        )
-        return _Place(scope, event_key(event.event_id))
+        return place_of(event, self._destinations.get(route, ""))
 
     # -- what became of them ----------------------------------------------------------------------------------------------
 
@@ -408,6 +407,7 @@ class Ledger:
             else:
                 # Held: it surely did not reach Adjust, so nothing is known of it.
                 delete(connection, scope_id, keys, mine)
+        self._lanes.write(connection, self._numbers, self._open, settled)
         return self._totals.write(connection, [self._total_entry(receipt) for receipt in settled])
 
     def _total_entry(self, receipt: Receipt) -> tuple[TotalKey, Decimal | None]:
@@ -419,7 +419,7 @@ class Ledger:
         scope_id = self._numbers.scope(self._scope_of(receipt, event))
         amount = event.revenue
         currency = None if amount is None else event.params.get("currency")
-        return TotalKey(scope_id, day_of(event.occurred_at), outcome, reason, currency), amount
+        return TotalKey(scope_id, day_of(receipt.sent_at or event.occurred_at), outcome, reason, currency), amount
 
     # -- the end ----------------------------------------------------------------------------------------------------------
 

@@ -137,13 +137,15 @@ def _to_present_shape(connection: sa.Connection, version: int | None) -> None:
 
 
 def _add_columns(connection: sa.Connection) -> None:
-    """Add what the tables of an older ledger do not have."""
+    """Add the columns, and their indexes, that the tables of an older ledger do not have."""
     for table in (tries, scopes):
         present = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
         for column in table.columns:
             if column.name not in present:
                 definition = CreateColumn(column).compile(dialect=connection.dialect)
                 connection.exec_driver_sql(f"ALTER TABLE {table.name} ADD COLUMN {definition}")
+        for index in table.indexes:
+            index.create(connection, checkfirst=True)
 
 
 def _drop_old(connection: sa.Connection) -> None:

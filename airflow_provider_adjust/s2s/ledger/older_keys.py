@@ -42,12 +42,12 @@ class TryKeys:
         """The ids of the keys that make digests, for the try's record."""
         return ",".join(sorted({keys.newest.id for keys in self._by_route.values()}))
 
-    def note(self, engine: sa.Engine, try_id: int, *, ids_are_digests: bool, environment: str) -> None:
-        """Write down with which keys the try makes digests, and where it sends."""
+    def note(self, engine: sa.Engine, try_id: int, **setup: Any) -> None:
+        """Write down with which keys the try makes digests, and the rest that ``note_setup`` takes."""
 
         def work() -> None:
             with engine.begin() as connection:
-                note_setup(connection, try_id, self.as_text(), ids_are_digests=ids_are_digests, environment=environment)
+                note_setup(connection, try_id, self.as_text(), **setup)
 
         retry_on_conflict(work)
 

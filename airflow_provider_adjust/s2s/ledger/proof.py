@@ -29,6 +29,7 @@ from airflow_provider_adjust.s2s.ledger.schema import (
     tries,
 )
 from airflow_provider_adjust.s2s.ledger.statements import (
+    Scope,
     delete,
     known_in,
     locked,
@@ -55,9 +56,9 @@ class Doubt(NamedTuple):
 
 
 class LedgerEvent(NamedTuple):
-    """An event of the ledger. ``settled_at`` is when its try ended or was last seen; ``is_live``: its try still runs.
+    """An event of the ledger, which was sent between ``sent_from`` and ``settled_at``.
 
-    ``is_erased``: all but its id was erased.
+    ``is_live``: its try still runs. ``is_erased``: all but its id was erased.
     """
 
     scope_id: int
@@ -67,24 +68,25 @@ class LedgerEvent(NamedTuple):
     currency: str | None
     status: int
     try_id: int
+    sent_from: datetime
     settled_at: datetime
     is_live: bool
     is_erased: bool
 
 
-def event_scopes(engine: sa.Engine, *, app_token: str, environment: str, destination: str) -> dict[int, str]:
-    """The event tokens of an app's events at one destination, by the scope's number.
+def event_scopes(engine: sa.Engine, *, app_token: str, environment: str, destination: str) -> dict[int, Scope]:
+    """The scopes of an app's events at one destination, by their numbers.
 
     What went to another host, such as a rehearsal's, is not known to this one. An older ledger has not kept the host.
     """
-    query = sa.select(scopes.c.id, scopes.c.event_key).where(
+    query = sa.select(scopes).where(
         scopes.c.app_token == app_token,
         scopes.c.environment == environment,
         scopes.c.endpoint == EVENT.name,
         scopes.c.destination.in_([destination, ""]),
     )
     with engine.connect() as connection:
-        return {scope_id: key for scope_id, key in connection.execute(query)}  # noqa: C416 - rows are not pairs for mypy
+        return {row.id: Scope(*(row._mapping[name] for name in Scope._fields)) for row in connection.execute(query)}
 
 
 def events_between(
@@ -120,6 +122,8 @@ def events_with_ids(
 
 
 def _events_with_tries(connection: sa.Connection) -> sa.Select[Any]:
+    # With more lost answers than its own try can account for, an earlier try may have sent it at any time since it happened.
+    is_first = _columns.lost_answers <= sa.case((_columns.status == _SENDING, 0), else_=1)
     is_live = sa.and_(tries.c.ended_at.is_(None), tries.c.lease_until > database_now(connection))
     return (
         sa.select(
@@ -130,6 +134,7 @@ def _events_with_tries(connection: sa.Connection) -> sa.Select[Any]:
             _columns.currency,
             _columns.status,
             _columns.try_id,
+            sa.case((is_first, tries.c.started_at), else_=_columns.occurred_at),
             sa.func.coalesce(tries.c.ended_at, tries.c.heartbeat_at),
             is_live,
             sa.func.coalesce(reasons.c.code == ERASED, sa.false()),
@@ -165,7 +170,7 @@ def _resolve_batch(connection: sa.Connection, batch: Sequence[Doubt], outcome: O
     ended = {
         number for number, each in holders(connection, {doubt.try_id for doubt in batch}).items() if not each.is_alive
     }
-    codes = dict(connection.execute(sa.select(reasons.c.id, reasons.c.code)).tuples().all())
+    codes = {row.id: row.code for row in connection.execute(sa.select(reasons))}
     reason = SEEN_IN_EXPORT if outcome is Outcome.DELIVERED else MISSING_IN_EXPORT
     delivered = {"status": STATUS_NUMBERS[Outcome.DELIVERED.value], "reason": reason_number(connection, reason)}
     by_scope: dict[int, dict[str, Doubt]] = defaultdict(dict)

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.answers.outcome import ERASED, Outcome
+from airflow_provider_adjust.s2s.ledger.lane_times import KEPT_FOR, prune_lanes
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events, reasons, totals, tries, verdicts
 from airflow_provider_adjust.s2s.ledger.statements import delete
@@ -35,7 +36,7 @@ def prune(
 
     Adjust takes no event older than 58 days, so what is older cannot be sent twice. Events in doubt stay, unless they were
     erased so long ago. Totals and verdicts of days as old go, too, and tries that began before that and have neither events
-    nor totals left.
+    nor totals left. The last times of lanes go after 58 days, whatever the age.
 
     :param batch_size: events that one transaction deletes.
     :param is_stopped: asked before each batch. What is deleted by then stays so, and the rest goes another time.
@@ -51,6 +52,11 @@ def prune(
     if reached is None:
         with engine.begin() as connection:
             _prune_tries(connection, before)
+        forgotten = (now or datetime.now(UTC)).replace(tzinfo=None) - KEPT_FOR
+        has_more = True
+        while has_more and not is_stopped():
+            with engine.begin() as connection:
+                has_more = prune_lanes(connection, forgotten, batch_size)
     return deleted
 
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_adjust.s2s.answers.outcome import DIFFERS, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.keys import DigestKey, DigestKeys
+from airflow_provider_adjust.s2s.ledger.statements import Scope
 from airflow_provider_adjust.s2s.ledger.tries import Holder
 
 _LONGEST_ID = 255
@@ -100,6 +101,21 @@ def compare_content(event: Event, record: Any, holder: Holder, keys: DigestKeys)
     if record.content is None or record.content in digests:
         return Content.SAME
     return Content.OTHER if keys.may_have_made(holder.digest_keys) else Content.UNKNOWN
+
+
+class EventPlace(NamedTuple):
+    """Where an event's record is. ``lanes`` are those whose last time is kept."""
+
+    scope: Scope
+    key: str
+    lanes: tuple[int, ...] = ()
+
+
+def place_of(event: Event, destination: str) -> EventPlace:
+    """Where the record of an event is that goes to the host."""
+    params = event.params
+    scope = Scope(destination, params["app_token"], event.endpoint.name, event.key, params.get("environment", ""))
+    return EventPlace(scope, event_key(event.event_id))
 
 
 def event_key(event_id: str) -> str:

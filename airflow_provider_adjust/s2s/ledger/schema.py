@@ -69,6 +69,8 @@ scopes = sa.Table(
     sa.Column("conn_id", _text(250), nullable=False, server_default=""),
     sa.UniqueConstraint("destination", "app_token", "endpoint", "event_key", "environment", name="uq_adjust_scope"),
 )
+#: What people are shown of a scope: the event token of events, and the name of any other endpoint.
+SHOWN_KEY = sa.case((scopes.c.endpoint == sa.literal_column("'event'"), scopes.c.event_key), else_=scopes.c.endpoint)
 #: The reasons that were ever written, so that an event has a number in place of a text.
 reasons = sa.Table(
     "adjust_reason",
@@ -106,6 +108,7 @@ tries = sa.Table(
     sa.Column("rate_group", _text(64), nullable=False, server_default=""),
     sa.Index("ix_adjust_try_run", "dag_id", "run_id"),
     sa.Index("ix_adjust_try_started", "started_at"),
+    sa.Index("ix_adjust_try_rate_group", "rate_group", "ended_at"),
 )
 #: The counts of a try, every outcome included. ``day`` is the UTC day on which the events happened; a row that could not
 #: be read has neither day nor scope. ``number`` counts a try's rows.

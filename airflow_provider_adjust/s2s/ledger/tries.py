@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from airflow_provider_adjust.s2s.ledger.rate_group import members
 from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, database_now, events, totals, tries
 
 RUNNING, SUCCESS, FAILED, LOST = "running", "success", "failed", "lost"
@@ -67,19 +68,30 @@ def begin_try(connection: sa.Connection, task: TaskInstanceId, lease: float) -> 
 
 
 def note_setup(
-    connection: sa.Connection, try_id: int, digest_keys: str, *, ids_are_digests: bool, environment: str
+    connection: sa.Connection,
+    try_id: int,
+    digest_keys: str,
+    *,
+    ids_are_digests: bool,
+    environment: str,
+    rate_group: str = "",
 ) -> None:
-    """Write down with which keys the try makes digests, and where it sends."""
+    """Write down with which keys the try makes digests, where it sends, and with whom it shares a limit."""
     values = {"digest_keys": digest_keys, "ids_are_digests": ids_are_digests, "environment": environment}
-    connection.execute(sa.update(tries).where(_columns.id == try_id).values(values))
+    connection.execute(sa.update(tries).where(_columns.id == try_id).values(**values, rate_group=rate_group))
 
 
-def renew(connection: sa.Connection, try_id: int, lease: float) -> bool:
-    """Renew the lease; False if another task has ended the try, and its claims with it."""
+def renew(connection: sa.Connection, try_id: int, lease: float, rate_group: str = "") -> list[float] | None:
+    """Renew the lease; None if another task has ended the try, and its claims with it.
+
+    :return: when the tries of the rate group begin to send, in seconds from now; empty without a group.
+    """
     now = database_now(connection)
     alive = sa.update(tries).where(_columns.id == try_id, _columns.ended_at.is_(None))
     values = {"heartbeat_at": now, "lease_until": now + timedelta(seconds=lease)}
-    return connection.execute(alive.values(values)).rowcount == 1
+    if connection.execute(alive.values(values)).rowcount != 1:
+        return None
+    return members(connection, rate_group, now) if rate_group else []
 
 
 def end_try(

@@ -1,0 +1,80 @@
+"""``contract``: what the provider expects of a model's columns, as a contract that dbt enforces when it builds the model."""
+
+from __future__ import annotations
+
+import json
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from airflow_provider_adjust.cli.definition import ExitCode
+from airflow_provider_adjust.cli.rows import given
+from airflow_provider_adjust.cli.terminal import Terminal
+from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.events.columns import Column, Columns
+from airflow_provider_adjust.s2s.events.first_contact import check_columns
+from airflow_provider_adjust.s2s.events.options import RowOptions
+
+#: The columns of a purchase, beside those of ``id_field``.
+_COLUMNS = ("created_at", "revenue", "currency", "gps_adid", "idfa", "os_name")
+#: dbt's own names of types, which it translates for each warehouse. A number without a scale may be rounded there.
+_TYPES = {"time": "timestamp", "money": "numeric(18, 3)", "flag": "boolean", "integer": "bigint"}
+#: Shown nowhere; without an event token the columns would be called incomplete.
+_TAKEN_AS_GIVEN = "given"
+
+
+def contract(options: Namespace, terminal: Terminal) -> int:
+    """Write the contract of the columns to stdout.
+
+    :raises AdjustConfigurationError: a task could not send a source that has these columns.
+    """
+    row_options = given(options, RowOptions)
+    names = options.columns or (*row_options.id_columns, *_COLUMNS)
+    is_named = row_options.event_token or row_options.event_tokens or "event_token" in names
+    checked = row_options if is_named else replace(row_options, event_token=_TAKEN_AS_GIVEN)
+    check_columns(names, f"the model {options.model}", checked)
+    # Not through the terminal, which breaks and cuts long lines.
+    sys.stdout.writelines(f"{line}\n" for line in _dbt(options.model, names, checked))
+    return ExitCode.OK
+
+
+def _dbt(model: str, names: Sequence[str], options: RowOptions) -> Iterator[str]:
+    """The lines of a properties file of dbt. A string of JSON is one of YAML."""
+    columns = Columns(options, EVENT)
+    yield from ("version: 2", "models:", f"  - name: {json.dumps(model)}")
+    yield from ("    config:", "      contract:", "        enforced: true", "    columns:")
+    for name in names:
+        yield from _column(name, columns.meaning(name), options)
+
+
+def _column(name: str, column: Column, options: RowOptions) -> Iterator[str]:
+    parameter = column.parameter
+    is_id = name in options.id_columns
+    yield f"      - name: {json.dumps(name)}"
+    yield f"        data_type: {'bigint' if parameter.name == 'created_at_unix' else _TYPES.get(column.kind, 'string')}"
+    yield f"        description: {json.dumps(_description(column, is_id=is_id), ensure_ascii=False)}"
+    if is_id or column.kind == "time":
+        yield from ("        constraints:", "          - type: not_null")
+    elif parameter.minimum is not None and name.isidentifier():
+        yield from ("        constraints:", "          - type: check")
+        yield f"            expression: {json.dumps(f'{name} >= {parameter.minimum}')}"
+        # Only some warehouses check; the others need no warning each night.
+        yield from ("            warn_unsupported: false", "            warn_unenforced: false")
+    yield from _tests(column, is_only_id=options.id_columns == (name,))
+
+
+def _description(column: Column, *, is_id: bool) -> str:
+    if column.parameter.description:
+        return column.parameter.description
+    if is_id:
+        return "Identifies the event. Not sent."
+    return "The event's name, which event_tokens turns into its token." if column.kind == "event" else ""
+
+
+def _tests(column: Column, *, is_only_id: bool) -> Iterator[str]:
+    if is_only_id:
+        yield from ("        data_tests:", "          - unique")
+    elif column.kind == "choice":
+        yield from ("        data_tests:", "          - accepted_values:", "              arguments:")
+        yield f"                values: {json.dumps(list(column.parameter.choices))}"
