@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from airflow_provider_adjust.s2s.errors import InvalidEvent
 from airflow_provider_adjust.s2s.events import values
-from airflow_provider_adjust.s2s.events.event import Event, size_above
+from airflow_provider_adjust.s2s.events.event import Event, form_encoded
 
 
 class LatePolicy(NamedTuple):
@@ -53,9 +53,10 @@ def at_lane_time(event: Event, last_at: datetime, late_param: str) -> Event:
         "created_at_unix": str(int(last_at.timestamp())),
         "callback_params": values.flat_object(parameter, {**entries, late_param: own_time}),
     }
-    if (size := size_above(event.endpoint.max_bytes, params)) is not None:
+    body = form_encoded(params)
+    if len(body) > event.endpoint.max_bytes:
         raise InvalidEvent(
             "too_large",
-            f"with its own time the request would have {size:,} bytes; Adjust takes {event.endpoint.max_bytes:,}",
+            f"with its own time the request would have {len(body):,} bytes; Adjust takes {event.endpoint.max_bytes:,}",
         )
-    return replace(event, params=params, occurred_at=last_at)
+    return replace(event, params=params, body=body, occurred_at=last_at)
