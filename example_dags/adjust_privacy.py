@@ -1,7 +1,7 @@
 """Bring opt-outs and erasure requests from the warehouse to Adjust, each night.
 
 The erasure is a dry run, which asks Adjust for nothing: it cannot be undone. Read its log first; then
-``confirm="permanently"`` takes the place of ``dry_run=True``. It needs the connections ``adjust_default``, with a
+give it ``confirm="permanently"`` and no ``dry_run=True``. It needs the connections ``adjust_default``, with a
 ``digest_key`` and an S2S token that has the GDPR scope, ``warehouse`` and ``adjust_ledger``.
 """
 

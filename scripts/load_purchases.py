@@ -4,6 +4,7 @@ The data set has a day and a customer for each purchase. What Adjust needs besid
 load gives the same rows for the same day:
 
 - a time: the 546 days become the seven days before ``until``, and purchases keep their order;
+- ads: a customer who buys has seen one, and every fourth of them is an impression with what it has earned;
 - device ids: three in five customers have an Android phone, the others an iPhone, and every third also has an adid.
 """
 
@@ -48,6 +49,18 @@ purchases = sa.Table(
     sa.Column("currency", sa.String(3), nullable=False),
     sa.Column("loaded_at", sa.String(19), nullable=False),
 )
+ad_impressions = sa.Table(
+    "ad_impressions",
+    metadata,
+    sa.Column("impression_id", sa.String(20), primary_key=True),
+    sa.Column("customer_id", sa.String(5), nullable=False),
+    sa.Column("shown_at", sa.String(19), nullable=False, index=True),
+    sa.Column("revenue", sa.Numeric(20, 10, asdecimal=False), nullable=False),
+    sa.Column("currency", sa.String(3), nullable=False),
+    sa.Column("network", sa.String(20), nullable=False),
+    sa.Column("ad_unit", sa.String(20), nullable=False),
+    sa.Column("placement", sa.String(20), nullable=False),
+)
 
 
 def customer_row(customer_id: str) -> dict[str, Any]:
@@ -88,12 +101,27 @@ def purchase_rows(until: datetime) -> Iterator[dict[str, Any]]:
             }
 
 
+def impression_row(purchase: dict[str, Any]) -> dict[str, Any]:
+    """The ad that was shown just when somebody bought: it has earned less than a tenth of a cent."""
+    number = crc32(purchase["order_id"].encode())
+    return {
+        "impression_id": f"ad-{purchase['order_id']}",
+        "customer_id": purchase["customer_id"],
+        "shown_at": purchase["purchased_at"],
+        "revenue": (number % 9_999 + 1) / 10_000_000,
+        "currency": "USD",
+        "network": ("applovin", "admob", "unity")[number % 3],
+        "ad_unit": ("banner", "interstitial", "rewarded")[number // 3 % 3],
+        "placement": ("menu", "shop")[number // 9 % 2],
+    }
+
+
 def _text(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def load(url: str, until: datetime) -> int:
-    """Replace the warehouse's two tables; return how many purchases there are."""
+    """Replace the warehouse's tables; return how many purchases there are."""
     engine = sa.create_engine(url)
     rows = list(purchase_rows(until))
     with engine.begin() as connection:
@@ -103,6 +131,7 @@ def load(url: str, until: datetime) -> int:
             customers.insert(), [customer_row(name) for name in sorted({r["customer_id"] for r in rows})]
         )
         connection.execute(purchases.insert(), rows)
+        connection.execute(ad_impressions.insert(), [impression_row(row) for row in rows[::4]])
     engine.dispose()
     return len(rows)
 

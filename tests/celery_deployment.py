@@ -41,7 +41,7 @@ def celery_deployment(
     :param database: an empty database for Airflow's metadata.
     :param slots: how many tasks each worker runs at once.
     """
-    port = free_port()
+    port, tests = free_port(), Path(__file__).parent
     redis = f"redis://127.0.0.1:{port}/0"
     environment = own_environment(
         folder,
@@ -51,7 +51,7 @@ def celery_deployment(
         AIRFLOW__DATABASE__SQL_ALCHEMY_CONN=database.url.render_as_string(hide_password=False),
         AIRFLOW__CELERY__BROKER_URL=redis,
         AIRFLOW__CELERY__WORKER_CONCURRENCY=str(slots),
-        PYTHONPATH=str(Path(__file__).parent),
+        PYTHONPATH=os.pathsep.join(map(str, (tests, tests.parent / "scripts"))),
         **settings,
     )
 

@@ -185,6 +185,40 @@ def test_the_loop_is_closed_on_what_was_sent(airflow_db: Path, tmp_path: Path, l
     assert not any(secret in log for secret in (S2S_TOKEN, "the-api-token-of-the-example"))
 
 
+@pytest.mark.airflow
+def test_ad_revenue_is_sent_and_compared(airflow_db: Path, tmp_path: Path, load_purchases: ModuleType) -> None:
+    """The whole DAG, on a real Airflow: what the warehouse's impressions earned is what Adjust's report shows."""
+    until = (datetime.now(UTC) - timedelta(hours=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    url = f"sqlite:///{tmp_path / 'warehouse.db'}"
+    load_purchases.load(url, until)
+    night = f"shown_at >= '{until - timedelta(days=1):%F %T}' AND shown_at < '{until:%F %T}'"
+    amounts = rows_of(url, f"SELECT revenue FROM ad_impressions WHERE {night}")
+    api_token = "the-api-token-of-the-example"
+    with SandboxServer(tokens=[S2S_TOKEN], api_tokens=[api_token], app_tokens=[APP_TOKEN]) as sandbox:
+        extra = {
+            "app_token": APP_TOKEN,
+            "environment": "sandbox",
+            "api_token": api_token,
+            "report_endpoint": sandbox.url,
+        }
+        adjust = {"conn_type": "adjust", "host": sandbox.url, "password": S2S_TOKEN, "extra": extra}
+        environment = os.environ | {
+            "AIRFLOW_CONN_ADJUST_DEFAULT": json.dumps(adjust),
+            "AIRFLOW_CONN_WAREHOUSE": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "warehouse.db")}),
+            "AIRFLOW_CONN_ADJUST_LEDGER": json.dumps({"conn_type": "sqlite", "host": str(tmp_path / "ledger.db")}),
+            "AIRFLOW__ADJUST__FILES_FOLDER": str(tmp_path),
+        }
+        done = airflow_command("dags", "test", "adjust_ad_revenue", until.isoformat(), env=environment)
+        stats = sandbox.stats()
+    log = done.stdout + done.stderr
+    assert done.returncode == 0, log[-5000:]
+    assert stats["by_endpoint"] == {"ad_revenue": len(amounts)}
+    assert len(amounts) > 100
+    assert Decimal(stats["ad_revenue"]["USD"]) == sum(Decimal(str(amount)) for (amount,) in amounts)
+    assert "A report sums ad revenue and does not count it" in log
+    assert not any(secret in log for secret in (S2S_TOKEN, api_token))
+
+
 def _one_customer(url: str, until: datetime) -> str:
     """The device of somebody who bought exactly once in the night before."""
     engine = sa.create_engine(url)

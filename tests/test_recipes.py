@@ -31,6 +31,7 @@ from ledger_rows import write_deliveries, write_totals
 from packaging.version import Version
 from warm_airflow import airflow_command
 
+from airflow_provider_adjust.__main__ import main
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.sandbox import SandboxServer
 
@@ -299,9 +300,10 @@ def test_each_renewal_of_a_contract_is_an_event(nights: Shop) -> None:
 def test_a_refund_is_an_event_of_its_own_without_revenue(nights: Shop) -> None:
     [bought] = [event for event in nights.sent() if event["gps_adid"] == gps(1)]
     [refunded] = nights.sent("abc123")
-    assert (bought["revenue"], "callback_params" in bought) == ("30.00", False)
+    assert (bought["revenue"], json.loads(bought["callback_params"])) == ("30.00", {"event_id": "p-1"})
     assert ("revenue" in refunded, "currency" in refunded) == (False, False)
-    assert json.loads(refunded["callback_params"]) == {"order_id": "r-1", "amount": "30.00", "currency": "EUR"}
+    amount = {"order_id": "r-1", "amount": "30.00", "currency": "EUR"}
+    assert json.loads(refunded["callback_params"]) == amount | {"event_id": "p-2"}
 
 
 def test_a_currency_is_divided_by_its_own_minor_unit(nights: Shop) -> None:
@@ -394,15 +396,16 @@ def test_nothing_of_an_absurd_night_is_sent(shop: Shop) -> None:
     assert len(shop.sent()) == 1
 
 
-def test_the_contract_of_the_page_is_what_the_command_writes() -> None:
+def test_the_contract_of_the_page_is_what_the_command_writes(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     heading = "dbt: a model with a contract"
     [command] = recipe("recipes-dags.md", heading, "bash")
     [contract] = recipe("recipes-dags.md", heading, "yaml")
-    words = command.replace("\\\n", "").partition(">")[0].split()[2:]
-    done = subprocess.run(
-        [sys.executable, "-m", "airflow_provider_adjust", *words], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == contract
+    monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")  # else the command sets it
+    with pytest.raises(SystemExit) as ended:
+        main(command.replace("\\\n", "").partition(">")[0].split()[2:])
+    assert (ended.value.code, capsys.readouterr().out) == (0, contract)
     [model] = recipe("recipes-dags.md", heading, "jinja")
     assert re.findall(r" AS (\w+),?$", model, re.MULTILINE)[:6] == re.findall(r'name: "(\w+)"\n +data_type', contract)
 

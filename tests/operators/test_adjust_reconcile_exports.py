@@ -184,7 +184,7 @@ def test_arguments_that_cannot_be_used_are_refused(adjust: SandboxServer, connec
     ):
         with pytest.raises(AirflowFailException, match=said):
             prove(**({"exports": exports} | arguments))
-    connect(environment=None)
+    connect(adjust.url, environment=None)
     with pytest.raises(AirflowFailException, match="app_token and environment say"):
         prove(exports)
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from operators.adjust_account import APP_TOKEN, IP_ADDRESS, S2S_TOKEN, device, purchase, reveals
+from operators.adjust_account import APP_TOKEN, IP_ADDRESS, S2S_TOKEN, Connect, device, purchase, reveals
 from operators.sending import operator
 from rich.console import Console
 from rich.pretty import Pretty
@@ -20,6 +20,7 @@ from airflow_provider_adjust.adjust_api.blocking import run_blocking
 from airflow_provider_adjust.adjust_api.device import DeviceApi
 from airflow_provider_adjust.adjust_api.reports import ReportQuery, ReportService
 from airflow_provider_adjust.cli.rows import as_rows
+from airflow_provider_adjust.operators.adjust_forget_devices import AdjustForgetDevicesOperator
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import receipt_for
 from airflow_provider_adjust.s2s.events.job import Job
@@ -89,6 +90,45 @@ def test_a_stream_out_of_order(adjust: SandboxServer) -> None:
     with pytest.raises(Exception, match="StreamOutOfOrder") as failed:
         operator(iter([purchase(2), purchase(1)])).execute({})
     assert secrets(shown(failed.value)) == []
+
+
+def test_an_erasure(
+    adjust: SandboxServer, connect: Connect, ledger: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused, without a server, interrupted while it waits for the answer, and with a ledger that fails."""
+    monkeypatch.setattr("airflow_provider_adjust.s2s.ledger.erasures.PACE", 0.0)
+
+    def forget() -> BaseException:
+        given: Any = {"task_id": "forget", "ledger_conn_id": "adjust_ledger", "confirm": "permanently"}
+        task = AdjustForgetDevicesOperator(devices=[{"gps_adid": device(number)} for number in range(3)], **given)
+        with pytest.raises(BaseException) as failed:
+            task.execute({})
+        return failed.value
+
+    connect(adjust.url, gdpr_url=adjust.url, token="other")
+    failures = [forget()]
+    connect(adjust.url, gdpr_url="http://127.0.0.1:9")
+    failures.append(forget())
+    connect(adjust.url, gdpr_url=adjust.url)
+    with monkeypatch.context() as interrupted:
+
+        def interrupt(*_: Any) -> Any:
+            raise KeyboardInterrupt
+
+        interrupted.setattr(RequestsTransport, "poll", interrupt)
+        failures.append(forget())
+    with ledger.begin() as connection:
+        connection.execute(
+            sa.text("CREATE TRIGGER no BEFORE UPDATE ON adjust_erasure BEGIN SELECT RAISE(ABORT, 'no'); END")
+        )
+    failures.append(forget())
+    assert [type(each).__name__ for each in failures] == [
+        "AirflowFailException",
+        "AdjustUnreachable",
+        "KeyboardInterrupt",
+        "LedgerUnavailable",
+    ]
+    assert [secrets(shown(each)) for each in failures] == [[]] * 4
 
 
 @pytest.mark.parametrize("path", ["", "/nowhere"], ids=["no server", "no answer of Adjust's"])

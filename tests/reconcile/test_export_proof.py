@@ -239,7 +239,6 @@ def test_what_was_just_sent_need_not_be_exported_yet(sqlite_ledger: sa.Engine) -
     )
     proof = prove(sqlite_ledger, [], window=window)
     assert (counts(proof), proof.differing()) == ({"too_recent": 1}, 0)
-    assert proof.verdicts()[0].verdict == "match"
 
 
 def test_amounts_and_times_are_compared_within_tolerances(sqlite_ledger: sa.Engine) -> None:
@@ -295,8 +294,8 @@ def test_the_page_gets_a_verdict_for_each_whole_day(ledger_engine: sa.Engine) ->
         (date(2026, 5, 1), "export", "prove_dag", "prove")
     }
     eur, usd = found["EUR"], found["USD"]
-    assert (eur.verdict, eur.sent_events, eur.seen_events, eur.sent_revenue) == ("missing", 2, 1, Decimal("19.80"))
-    assert (usd.verdict, usd.seen_revenue) == ("other_amount", pytest.approx(Decimal("1000000000.01")))
+    assert (eur.verdict, eur.sent_events, eur.seen_events, eur.sent_revenue) == ("not_booked", 2, 1, Decimal("19.80"))
+    assert (usd.verdict, usd.seen_revenue) == ("different", pytest.approx(Decimal("1000000000.01")))
 
 
 def test_an_older_ledger_that_has_not_kept_the_host_is_compared(sqlite_ledger: sa.Engine) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,7 +26,7 @@ from airflow_provider_adjust.s2s import (
 from airflow_provider_adjust.s2s.delivery.forget import Forgetter, devices_of, forget_target, post, read_completion
 from airflow_provider_adjust.s2s.events.device_id import DeviceId
 from airflow_provider_adjust.s2s.events.keys import UNKEYED, DigestKey, DigestKeys
-from airflow_provider_adjust.s2s.ledger.erasures import PACE, ErasureLog, ErasureStatus, Order
+from airflow_provider_adjust.s2s.ledger.erasures import PACE, ErasureLog, ErasureStatus, Order, erasures_of
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.schema import erasures, suppressions
 from airflow_provider_adjust.s2s.transports import Completion, Failure
@@ -321,6 +324,70 @@ def test_what_a_row_names() -> None:
     assert isinstance(refused, str)
     assert "idfa" in refused
     assert repr(DeviceId("idfa", "secret")) == "DeviceId(id_name='idfa')"
+
+
+def test_a_device_that_somebody_types_is_read_and_never_repeated() -> None:
+    assert DeviceId.parse(f" gps_adid = {GPS_ADID.upper()}\n", "line 1") == DeviceId("gps_adid", GPS_ADID)
+    for line in (GPS_ADID, f"order_id={GPS_ADID}", "gps_adid=", "gps_adid=0000-0000"):
+        with pytest.raises(AdjustConfigurationError, match="line 7 must be PARAMETER=VALUE") as caught:
+            DeviceId.parse(line, "line 7")
+        assert GPS_ADID not in str(caught.value)
+
+
+def test_the_proof_of_an_erasure_is_found_by_the_digest(engine: sa.Engine, clock: Clock) -> None:
+    run(forgetter(engine, clock, Adjust(clock)), ids(1, 2))
+    digest = DigestKey.of(KEY).device("gps_adid", ids(1)[0]["gps_adid"])
+    with engine.connect() as connection:
+        [proof] = erasures_of(connection, HOST, APP, "production", [digest])
+        assert not erasures_of(connection, HOST, APP, "sandbox", [digest])
+    assert (proof.device, proof.status, proof.asked_at) == (digest, "erased", NOON)
+
+
+_KILLED = """
+import sys
+import sqlalchemy as sa
+from airflow_provider_adjust.s2s.delivery.forget import Forgetter, forget_target, post
+from airflow_provider_adjust.s2s.events.keys import DigestKeys
+from airflow_provider_adjust.s2s.ledger.erasures import ErasureLog, Order
+
+url, gdpr_url, rows = sys.argv[1], sys.argv[2], eval(sys.argv[3])
+order = Order("127.0.0.1", "abc123abc123", "production", "", "dag", "run 1", "forget")
+log = ErasureLog(sa.create_engine(url), order, DigestKeys([b"the key of the digests"]))
+send = lambda device: post(forget_target(gdpr_url, None, order.app_token, order.environment, device), (5, 5))
+print("begun", flush=True)
+for _ in Forgetter(log, send, limit=10, seconds=600).run(rows):
+    print("asked", flush=True)
+"""
+
+
+def test_a_process_that_is_killed_between_two_requests_is_continued(tmp_path: Path) -> None:
+    """Killed for good, while it waits for the turn of the second device, which it has written down."""
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    engine = sa.create_engine(url)
+    prepare(engine)
+    rows = ids(1, 2, 3)
+    with SandboxServer() as sandbox:
+        command = [sys.executable, "-c", _KILLED, url, sandbox.url, repr(rows)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            assert [process.stdout.readline() for _ in range(2)] == ["begun\n", "asked\n"]
+            while len(records(engine)) < 2:
+                pass
+            process.kill()
+        assert [each.status for each in records(engine)] == ["erased", "waiting"]
+        assert len(sandbox.erasures()) == 1
+        order = Order("127.0.0.1", APP, "production", dag_id="dag", run_id="run 1", task_id="forget")
+        log = ErasureLog(engine, order, DigestKeys([KEY]))
+
+        def send(device: DeviceId) -> Completion:
+            return post(forget_target(sandbox.url, None, APP, "production", device), (5, 5))
+
+        assert run(Forgetter(log, send, limit=10, seconds=600, wait=lambda _: False), rows) == {
+            "read": 3, "devices": 3, "erased": 2, "known": 1, "requests": 2,
+        }  # fmt: skip
+        assert [each["gps_adid"] for each in sandbox.erasures()] == [row["gps_adid"] for row in rows]
+    assert [each.status for each in records(engine)] == ["erased"] * 3
+    engine.dispose()
 
 
 def test_no_erasure_without_a_key_or_for_a_long_story(engine: sa.Engine) -> None:

@@ -16,12 +16,13 @@ from fake_transport import FakeTransport
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledger_rows import end_leases
-from s2s_case import NOW, SECOND, row
+from s2s_case import APP, NOW, SECOND, row
 
 from airflow_provider_adjust.s2s import Retries, Route, RowOptions, Sender, SendOptions
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.account.tables import outcome_rows
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.endpoints.endpoint import AD_REVENUE, EVENT, Endpoint
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, AdjustUnreachable
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
@@ -52,17 +53,18 @@ class Night:
         reading: dict[str, Any] | None = None,
         try_number: int = 1,
         is_killed_after: int | None = None,
+        endpoint: Endpoint = EVENT,
         **options: Any,
     ) -> list[Receipt]:
         sending = SendOptions(
             max_in_flight=4, retries=Retries(attempts=2, jitter=lambda: 0.0), **{"remember_lanes": True} | options
         )
-        parser = EventParser(RowOptions(id_field="order_id", **reading or {}), digest_keys=keys)
+        parser = EventParser(RowOptions(id_field="order_id", **reading or {}), digest_keys=keys, endpoint=endpoint)
         task = TaskInstanceId("dag", run, "send", -1, try_number)
         ledger = Ledger(self.engine, task, on_in_doubt=sending.on_in_doubt, batch_size=4)
         transport = RequestsTransport(max_in_flight=4, timeout=(5.0, 5.0))
         try:
-            routes = {None: Route(parser, Target(f"{self.url}/event", "T"))}
+            routes = {None: Route(parser, Target(f"{self.url}{endpoint.path}", "T"))}
             sender = Sender(routes, transport, sending, ledger=ledger, now=lambda: NOW)
             taken: list[Receipt] = []
             for receipt in sender.send(rows):
@@ -235,6 +237,19 @@ def test_a_lane_is_known_under_the_keys_that_the_connection_has(night: Night) ->
     assert of_the_device(b"first") == "late_in_lane"
     assert of_the_device((b"second", b"first")) == "late_in_lane", "an older key is still looked for"
     assert of_the_device(b"second") == "bad_event_state", "under another key nothing is known"
+
+
+def test_events_without_an_order_have_no_lanes(night: Night, adjust_sandbox: SandboxServer) -> None:
+    adjust_sandbox.configure(app_tokens=None)
+    earlier = {"order_id": "2", "created_at": NOW - DAY, "revenue": "0.1", "currency": "USD", "ad_impressions_count": 1}
+    rows = [{"gps_adid": "a", **earlier, "order_id": "1", "created_at": NOW}, {"gps_adid": "a", **earlier}]
+    reading = {"app_token": APP, "environment": "sandbox"}
+    for run, each in enumerate(rows):
+        assert ends(night.send([each], f"{run}", endpoint=AD_REVENUE, reading=reading)) == {
+            each["order_id"]: "delivered"
+        }
+    with night.engine.connect() as connection:
+        assert connection.execute(sa.select(lanes)).all() == []
 
 
 def test_no_device_id_is_kept(night: Night) -> None:

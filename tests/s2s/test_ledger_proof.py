@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -18,15 +18,13 @@ from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.proof import (
     BATCH_SIZE,
     Doubt,
-    VerdictRow,
     event_scopes,
     events_between,
     events_with_ids,
     release_missing,
     settle_seen,
-    write_verdicts,
 )
-from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, deliveries, events, totals, tries, verdicts
+from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, deliveries, events, totals, tries
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 from airflow_provider_adjust.s2s.transports import Target
 
@@ -175,33 +173,18 @@ def test_events_are_read_by_their_time_and_by_their_id(ledger_engine: sa.Engine)
         connection.execute(tries.update().where(tries.c.run_id == "live").values(lease_until=datetime(2100, 1, 1)))
         connection.execute(events.update().where(events.c.event_id == "b").values(lost_answers=2))
     scopes = event_scopes(ledger_engine, app_token="app1", environment="production", destination=DESTINATION)
-    assert sorted(scopes.values()) == ["event1", "event2"]
+    assert sorted(each.event_key for each in scopes.values()) == ["event1", "event2"]
     start = NOON.replace(tzinfo=UTC)
     found = {each.event_id: each for each in events_between(ledger_engine, scopes, start, start + timedelta(hours=2.5))}
     assert found.keys() == {"a", "b", "d", "g"}
     assert (bool(found["d"].is_live), bool(found["a"].is_live)) == (True, False)
     assert found["a"].settled_at == found["a"].sent_from == NOON + timedelta(hours=1)
     assert found["b"].sent_from == NOON + timedelta(hours=2), "an earlier try may have sent it as soon as it happened"
-    [number] = [number for number, token in scopes.items() if token == "event1"]
+    [number] = [number for number, scope in scopes.items() if scope.event_key == "event1"]
     wanted = [(number, event_id) for event_id in ("c", "nobody", "g")]
     [erased] = events_with_ids(ledger_engine, scopes, wanted)
     assert (erased.event_id, bool(erased.is_erased)) == ("c", True)
     assert list(events_with_ids(ledger_engine, scopes, [(number, "nobody")])) == []
-
-
-def test_the_last_verdict_of_a_source_is_kept(ledger_engine: sa.Engine) -> None:
-    prepare(ledger_engine)
-    task = TaskInstanceId("dag", "run", "prove")
-    one = VerdictRow(1, date(2026, 5, 1), "EUR", "match", 2, Decimal("3.00"), 2, Decimal("3.00"))
-    for rows in ([one], [one._replace(verdict="missing", seen_events=1), one._replace(currency="")]):
-        write_verdicts(ledger_engine, rows, source="export", task=task)
-    with ledger_engine.connect() as connection:
-        found = connection.execute(sa.select(verdicts).order_by(verdicts.c.currency)).all()
-    assert [(each.currency, each.verdict, each.seen_events, each.source) for each in found] == [
-        ("", "match", 2, "export"),
-        ("EUR", "missing", 1, "export"),
-    ]
-    assert (found[0].dag_id, found[0].run_id, found[0].task_id) == ("dag", "run", "prove")
 
 
 def test_an_event_that_was_made_sendable_is_sent_and_one_that_was_settled_is_not(ledger_engine: sa.Engine) -> None:
@@ -220,10 +203,10 @@ def test_an_event_that_was_made_sendable_is_sent_and_one_that_was_settled_is_not
             ledger.end()
             ledger.close()
 
-    assert send("1", FakeTransport({1: [LOST], 2: [LOST]})) == {"in_doubt": 2, "delivered": 1}
+    assert send("1", FakeTransport({2: [LOST], 3: [LOST]})) == {"in_doubt": 2, "delivered": 1}
     assert send("2", FakeTransport()) == {"in_doubt": 2, "skipped": 1}
-    first, second, _ = read(ledger_engine)
+    _, first, second = read(ledger_engine)
     assert len([*settle_seen(ledger_engine, [first]), *release_missing(ledger_engine, [second])]) == 2
     transport = FakeTransport()
     assert send("3", transport) == {"skipped": 2, "delivered": 1}
-    assert transport.positions == [2]
+    assert transport.positions == [3]

@@ -31,6 +31,7 @@ from airflow_provider_adjust.s2s import (
 from airflow_provider_adjust.s2s.events.first_contact import check_columns
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.keys import DigestKey
+from airflow_provider_adjust.s2s.ledger.erase import erase
 from airflow_provider_adjust.s2s.ledger.schema import deliveries, suppressions
 from airflow_provider_adjust.s2s.transports import Target
 
@@ -173,6 +174,12 @@ def test_what_another_task_is_sending_is_held(run: Runs) -> None:
     ledger.end()
     ledger.close()
     assert run([choice("enable")]) == [DELIVERED]
+
+
+def test_what_was_erased_from_the_ledger_is_not_told_again(run: Runs) -> None:
+    run([choice("disable")])
+    erase(run.engine, [parse_event(choice("disable"), OPTIONS, now=NOW, digest_keys=KEY).event_id])
+    assert run([choice("enable")]) == [("skipped", "erased")]
 
 
 def test_an_app_that_adjust_does_not_know_stops_everything(run: Runs) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import astuple, dataclass, field
-from datetime import UTC, date, datetime, time, timedelta
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 from typing import TextIO
@@ -24,17 +24,16 @@ from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.proof import (
     Doubt,
     LedgerEvent,
-    VerdictRow,
     event_scopes,
     events_between,
     events_with_ids,
     release_missing,
     settle_seen,
-    write_verdicts,
 )
 from airflow_provider_adjust.s2s.ledger.records import event_key
 from airflow_provider_adjust.s2s.ledger.schema import database_now
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
+from airflow_provider_adjust.s2s.ledger.verdicts import write_verdicts
 
 #: How long an export may take, where nothing is settled.
 USUAL_DELAY = timedelta(hours=6)
@@ -94,9 +93,10 @@ def prove_by_ledger(
     :param differences: a file for the events that differ or were in doubt.
     """
     prepare(engine)
-    tokens = event_scopes(
+    known = event_scopes(
         engine, app_token=question.app_token, environment=question.environment, destination=destination
     )
+    tokens = {number: scope.event_key for number, scope in known.items()}
     # Two scopes have one token where an older ledger has not kept the host.
     scopes = {token: min(each for each in tokens if tokens[each] == token) for token in tokens.values()}
     window = question.window
@@ -120,8 +120,7 @@ def prove_by_ledger(
         listed = _listed(join, proof, differences)
         settling = Settling(question.settled_before(now), whole_hours, proof.reading.by_scope)
         _settle(join, engine, question, settling, proof.doubt, listed)
-        rows = [VerdictRow(*astuple(each)) for each in proof.verdicts() if _is_whole(each.day, window)]
-        write_verdicts(engine, rows, source="export", task=task)
+        write_verdicts(engine, "export", task, proof.days(known))
         return proof
 
 
@@ -259,9 +258,3 @@ def _unmatched(join: Join, window: Window) -> Iterator[tuple[int, str]]:
 def _same(tokens: Mapping[int, str], scope: int) -> Iterator[int]:
     """The scopes with the same event token."""
     return (number for number, token in tokens.items() if token == tokens[scope])
-
-
-def _is_whole(day: date, window: Window) -> bool:
-    """Whether the window has the whole UTC day: a verdict on a part would take the place of one on the whole."""
-    begins_at = datetime.combine(day, time(), UTC)
-    return window.start <= begins_at and begins_at + timedelta(days=1) <= window.end

@@ -6,7 +6,7 @@ import csv
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any, TextIO
 
@@ -15,6 +15,9 @@ from airflow_provider_adjust.reconcile.exports.reader import Reading
 from airflow_provider_adjust.reconcile.exports.values import amount_of
 from airflow_provider_adjust.reconcile.exports.window import Window
 from airflow_provider_adjust.s2s.account.tables import money, plain_table
+from airflow_provider_adjust.s2s.ledger import verdicts as ledger_verdicts
+from airflow_provider_adjust.s2s.ledger.statements import Scope
+from airflow_provider_adjust.s2s.ledger.verdicts import ComparedDay
 
 #: What each verdict says of an event.
 MEANINGS: Mapping[str, str] = {
@@ -33,6 +36,16 @@ MEANINGS: Mapping[str, str] = {
 }
 #: Verdicts on which it is not said how much of the day was sent.
 _NOT_SENT = frozenset({Verdict.UNKNOWN, Verdict.REFUSED, Verdict.UNDER_WAY})
+#: What the page says of a day with such an event; the first that there is.
+_DAY_VERDICTS = (
+    (Verdict.MISSING, ledger_verdicts.Verdict.NOT_BOOKED),
+    (Verdict.BOOKED_MORE, ledger_verdicts.Verdict.DIFFERENT),
+    (Verdict.OTHER_AMOUNT, ledger_verdicts.Verdict.DIFFERENT),
+    (Verdict.OTHER_TIME, ledger_verdicts.Verdict.DIFFERENT),
+    (Verdict.REFUSED_YET_BOOKED, ledger_verdicts.Verdict.DIFFERENT),
+    (Verdict.UNKNOWN, ledger_verdicts.Verdict.NOT_OURS),
+    (Verdict.IN_DOUBT, ledger_verdicts.Verdict.IN_DOUBT),
+)
 #: The columns of the file of differences.
 DIFFERENCE_COLUMNS = (
     "verdict",
@@ -60,20 +73,6 @@ class DoubtCounts:
     settled: int = 0
     released: int = 0
     left: Counter[str] = field(default_factory=Counter)
-
-
-@dataclass(frozen=True, slots=True)
-class DayVerdict:
-    """The comparison of one scope, UTC day and currency, for the page."""
-
-    scope: int
-    day: date
-    currency: str
-    verdict: str
-    sent_events: int
-    sent_revenue: Decimal
-    seen_events: int
-    seen_revenue: Decimal
 
 
 @dataclass(slots=True)
@@ -133,25 +132,37 @@ class Proof:
             notes.append(f"and {len(reading.problems) - _MOST_NAMED:,} more files with problems")
         return "\n".join([table, *notes])
 
-    def verdicts(self) -> list[DayVerdict]:
-        """One verdict for each scope, UTC day and currency, for the page."""
+    def days(self, scopes: Mapping[int, Scope]) -> list[ComparedDay]:
+        """One verdict for each scope, UTC day and currency, for the page. A part of a day has none: it would take the place
+        of that of the whole.
+
+        :param scopes: by their numbers.
+        """
         groups: dict[tuple[int, str, str], list[Sum]] = {}
         for each in self.sums:
-            groups.setdefault((each.scope, each.day, each.currency or ""), []).append(each)
-        return [
-            DayVerdict(
-                scope,
-                date.fromisoformat(day),
-                currency,
-                next((verdict for verdict in DIFFERENCES if any(each.verdict == verdict for each in sums)), "match"),
-                sum(each.events for each in sums if each.verdict not in _NOT_SENT),
-                sum((_amount(each, booked=False) for each in sums if each.verdict not in _NOT_SENT), Decimal(0)),
-                sum(each.booked_events for each in sums),
-                sum((_amount(each, booked=True) for each in sums), Decimal(0)),
+            if each.day and self._is_whole(date.fromisoformat(each.day)):
+                groups.setdefault((each.scope, each.day, (each.currency or "")[:3]), []).append(each)
+        found = []
+        for (scope, day, currency), sums in groups.items():
+            sent = [each for each in sums if each.verdict not in _NOT_SENT]
+            said = {each.verdict for each in sums}
+            found.append(
+                ComparedDay(
+                    scopes[scope],
+                    date.fromisoformat(day),
+                    next((word for verdict, word in _DAY_VERDICTS if verdict in said), ledger_verdicts.Verdict.EQUAL),
+                    sum(each.events for each in sent),
+                    sum(each.booked_events for each in sums),
+                    sum((_amount(each, booked=False) for each in sent), Decimal(0)),
+                    sum((_amount(each, booked=True) for each in sums), Decimal(0)),
+                    currency,
+                )
             )
-            for (scope, day, currency), sums in groups.items()
-            if day and len(currency) <= 3
-        ]
+        return found
+
+    def _is_whole(self, day: date) -> bool:
+        begins_at = datetime.combine(day, time(), UTC)
+        return self.window.start <= begins_at and begins_at + timedelta(days=1) <= self.window.end
 
     def as_json(self) -> dict[str, Any]:
         """The task's result, in JSON types."""

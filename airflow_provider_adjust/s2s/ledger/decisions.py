@@ -83,11 +83,8 @@ class Decisions:
         self, job: Job, record: Any, holder: Holder, reason: str, content: Content, key: DigestKey
     ) -> Claim | Receipt:
         status = STATUSES[record.status]
-        if job.event.endpoint.state is not None and not (
-            record.try_id == self.try_id and record.position == job.position
-        ):
-            return self._decide_state(job, status, holder, content)
-        if record.try_id == self.try_id:
+        is_state = job.event.endpoint.state is not None
+        if record.try_id == self.try_id and (record.position == job.position or not is_state):
             if record.position != job.position:
                 return repeated(job, record.position)
             # The same row: it was written, and the commit's answer was lost.
@@ -96,6 +93,8 @@ class Decisions:
             return receipt_for(job, Outcome(status), reason, _BY_AN_EARLIER_TRY, http_status=record.http_status)
         if reason == ERASED:
             return _erased(job)
+        if is_state:
+            return self._decide_state(job, status, holder, content)
         is_own = holder.is_of(self.task_instance)
         if status in {Outcome.DELIVERED.value, Outcome.DUPLICATE.value}:
             if is_other_purchase(job.event, record):

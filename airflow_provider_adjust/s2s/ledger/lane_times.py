@@ -32,6 +32,7 @@ KEPT_FOR = EVENT.max_age or timedelta(days=58)
 #: What Adjust has, or may have.
 _MAY_BE_THERE = frozenset({Outcome.DELIVERED, Outcome.IN_DOUBT})
 _columns = lanes.c
+KeysOf = Callable[[str | None], DigestKeys]
 
 
 class LaneTimes:
@@ -50,11 +51,11 @@ class LaneTimes:
                 "a digest_key, or the S2S token"
             )
 
-    def of(self, event: Event, key: DigestKey) -> tuple[int, ...]:
-        """The event's lanes, as they are kept; none where no lane is remembered, or the event has no time."""
-        if self._policy is None or "created_at_unix" not in event.params:
-            return ()
-        return tuple([key.lane(lane.id_name, lane.id_value) for lane in event.lanes])
+    def placed(self, place: EventPlace, job: Job, keys_of: KeysOf) -> EventPlace:
+        """The place of an event's record, with its lanes where they are remembered."""
+        if self._policy is None:
+            return place
+        return place._replace(lanes=_lanes_of(job.event, keys_of(job.route).newest))
 
     def instead(
         self,
@@ -62,7 +63,7 @@ class LaneTimes:
         numbers: Numbers,
         jobs: Sequence[Job],
         places: Sequence[EventPlace],
-        keys_of: Callable[[str | None], DigestKeys],
+        keys_of: KeysOf,
     ) -> dict[int, Event | Receipt]:
         """What is to be done in place of sending those events that come too late, by the identity of their jobs.
 
@@ -70,7 +71,7 @@ class LaneTimes:
         """
         if self._policy is None:
             return {}
-        wanted = [[lane for key in keys_of(job.route).secret for lane in self.of(job.event, key)] for job in jobs]
+        wanted = [[lane for key in keys_of(job.route).secret for lane in _lanes_of(job.event, key)] for job in jobs]
         known = _last_times(connection, {lane for each in wanted for lane in each})
         instead: dict[int, Event | Receipt] = {}
         for job, place, its_lanes in zip(jobs, places, wanted, strict=True):
@@ -115,6 +116,11 @@ class LaneTimes:
                 {"lane": lane, "scope_id": scope_id, "last_at": at} for (lane, scope_id), at in sorted(last.items())
             ]
             _advance(connection, rows)
+
+
+def _lanes_of(event: Event, key: DigestKey) -> tuple[int, ...]:
+    """The event's lanes, as they are kept."""
+    return tuple([key.lane(lane.id_name, lane.id_value) for lane in event.lanes])
 
 
 def _last_times(connection: sa.Connection, wanted: Collection[int]) -> dict[tuple[int, int], datetime]:

@@ -208,8 +208,7 @@ class Ledger:
         # Only now: what a lost race has undone is not this task's to settle.
         for job, place, each in zip(jobs, places, answers, strict=True):
             if isinstance(each, Claim):
-                its_lanes = self._lanes.of(job.event, self._keys.of(job.route).newest)
-                self._open[job.position] = place._replace(lanes=its_lanes)
+                self._open[job.position] = self._lanes.placed(place, job, self._keys.of)
         return answers
 
     def _write(

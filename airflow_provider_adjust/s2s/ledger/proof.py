@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from itertools import islice
 from typing import Any, NamedTuple
@@ -27,9 +27,9 @@ from airflow_provider_adjust.s2s.ledger.schema import (
     scopes,
     totals,
     tries,
-    verdicts,
 )
 from airflow_provider_adjust.s2s.ledger.statements import (
+    Scope,
     delete,
     known_in,
     locked,
@@ -37,7 +37,7 @@ from airflow_provider_adjust.s2s.ledger.statements import (
     retry_on_conflict,
     update,
 )
-from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId, TotalKey, holders
+from airflow_provider_adjust.s2s.ledger.tries import TotalKey, holders
 
 #: Events that one transaction settles or reads; no sending task waits long for it.
 BATCH_SIZE = 1000
@@ -74,19 +74,19 @@ class LedgerEvent(NamedTuple):
     is_erased: bool
 
 
-def event_scopes(engine: sa.Engine, *, app_token: str, environment: str, destination: str) -> dict[int, str]:
-    """The event tokens of an app's events at one destination, by the scope's number.
+def event_scopes(engine: sa.Engine, *, app_token: str, environment: str, destination: str) -> dict[int, Scope]:
+    """The scopes of an app's events at one destination, by their numbers.
 
     What went to another host, such as a rehearsal's, is not known to this one. An older ledger has not kept the host.
     """
-    query = sa.select(scopes.c.id, scopes.c.event_key).where(
+    query = sa.select(scopes).where(
         scopes.c.app_token == app_token,
         scopes.c.environment == environment,
         scopes.c.endpoint == EVENT.name,
         scopes.c.destination.in_([destination, ""]),
     )
     with engine.connect() as connection:
-        return {row.id: row.event_key for row in connection.execute(query)}
+        return {row.id: Scope(*(row._mapping[name] for name in Scope._fields)) for row in connection.execute(query)}
 
 
 def events_between(
@@ -225,32 +225,3 @@ def _add(connection: sa.Connection, try_id: int, key: TotalKey, count: int, reve
         values["revenue"] = sa.func.coalesce(totals.c.revenue, 0) + count * revenue
     where = (totals.c.try_id == try_id, *is_it, totals.c.events + count >= 0)
     return connection.execute(sa.update(totals).where(*where).values(values)).rowcount > 0
-
-
-class VerdictRow(NamedTuple):
-    """A comparison with Adjust for one scope, UTC day and currency, as the page shows it."""
-
-    scope_id: int
-    day: date
-    currency: str
-    verdict: str
-    sent_events: int
-    sent_revenue: Decimal
-    seen_events: int
-    seen_revenue: Decimal
-
-
-def write_verdicts(engine: sa.Engine, rows: Sequence[VerdictRow], *, source: str, task: TaskInstanceId) -> None:
-    """Write the last comparison of a source, in the place of the one before."""
-    by_task = {"dag_id": task.dag_id, "run_id": task.run_id, "task_id": task.task_id}
-
-    def work() -> None:
-        with engine.begin() as connection:
-            now = database_now(connection)
-            for row in rows:
-                place = {"scope_id": row.scope_id, "day": row.day, "currency": row.currency, "source": source}
-                is_it = [verdicts.c[name] == value for name, value in place.items()]
-                connection.execute(sa.delete(verdicts).where(*is_it))
-                connection.execute(verdicts.insert().values(**row._asdict(), source=source, checked_at=now, **by_task))
-
-    retry_on_conflict(work)
