@@ -22,7 +22,7 @@ from airflow_provider_adjust.reconcile.exports.join import DIFFERENCES
 from airflow_provider_adjust.reconcile.exports.result import MEANINGS
 from airflow_provider_adjust.s2s import RowOptions, SendOptions
 from airflow_provider_adjust.s2s.answers.reasons import REASONS, Kind
-from airflow_provider_adjust.s2s.endpoints.endpoint import AD_REVENUE, EVENT, Endpoint, Parameter
+from airflow_provider_adjust.s2s.endpoints.endpoint import AD_REVENUE, EVENT, THIRD_PARTY_SHARING, Endpoint, Parameter
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -96,6 +96,9 @@ def export_columns_table() -> str:
     rows = [
         f"| `{each.name}` | `{each.column}` | {'yes' if each.is_needed else 'no'} | {_sentence(each.meaning)} |"
         for each in FIELDS
+        f"| `{field.name}` | `{field.column}` | {'yes' if field.is_needed else 'no'} | {meaning}. |"
+        for field in FIELDS
+        for meaning in [field.meaning[0].upper() + field.meaning[1:]]
     ]
     table = "\n".join(["| What | Column | Needed | Meaning |", "|---|---|---|---|", *rows])
     return f"```text\n{definition()}\n```\n\n{table}"
@@ -144,6 +147,7 @@ TABLES = (
     ("reference/configuration.md", "configuration", configuration_table),
     ("reference/events.md", "parameters", lambda: parameters_table(EVENT)),
     ("guides/ad-revenue.md", "parameters", lambda: parameters_table(AD_REVENUE)),
+    ("guides/third-party-sharing.md", "parameters", lambda: parameters_table(THIRD_PARTY_SHARING)),
     ("reference/failures.md", "reasons of rows", lambda: reasons_table(Kind.ROW)),
     ("reference/failures.md", "refusals", lambda: reasons_table(Kind.ADJUST)),
     ("reference/failures.md", "halts", lambda: reasons_table(Kind.HALT)),
