@@ -94,18 +94,12 @@ def configuration_table() -> str:
 def export_columns_table() -> str:
     """Return the Markdown table of what is read of an export, and the CSV definition to paste."""
     rows = [
-        f"| `{each.name}` | `{each.column}` | {'yes' if each.is_needed else 'no'} | {_sentence(each.meaning)} |"
-        for each in FIELDS
         f"| `{field.name}` | `{field.column}` | {'yes' if field.is_needed else 'no'} | {meaning}. |"
         for field in FIELDS
         for meaning in [field.meaning[0].upper() + field.meaning[1:]]
     ]
     table = "\n".join(["| What | Column | Needed | Meaning |", "|---|---|---|---|", *rows])
     return f"```text\n{definition()}\n```\n\n{table}"
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
 
 
 def export_verdicts_table() -> str:
