@@ -80,7 +80,7 @@ class ExportWriter:
         late = names[max(0, len(names) - plan.late) :]
         ready = {**self._late, **{name: files[name] for name in names[: len(names) - len(late)]}}
         self._late = {name: files[name] for name in late}
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         for number, (name, content) in enumerate(ready.items()):
             _write(self._folder / name, content[: len(content) * 2 // 3] if number < plan.cut else content)
         return list(ready)

@@ -65,6 +65,8 @@ def test_what_was_recorded_is_exported_once(tmp_path: Path) -> None:
             "{currency}": "EUR",
             "{received_at}": str(int(NOW)),
         }
+        modes = {path.stat().st_mode & 0o777 for path in (tmp_path / "bucket").iterdir()}
+        assert (modes, (tmp_path / "bucket").stat().st_mode & 0o777) == ({0o600}, 0o700), "lines hold device ids"
         assert sandbox.write_exports(tmp_path / "bucket") == []
         post(sandbox, 1, first=5)
         again = sandbox.write_exports(tmp_path / "bucket")
