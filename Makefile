@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 VENV := .venv
 PY := $(VENV)/bin/python
-# What `pip install airflow-provider-adjust[curl]` installs, without the development tools.
+# What `pip install airflow-provider-adjust` installs, without the development tools.
 RUNTIME := .venv-runtime
 # Only here is the FAB auth manager, since Airflow lists what is installed.
 FAB := .venv-fab
@@ -158,7 +158,7 @@ $(VENV)/.installed-%: pyproject.toml $(LOCKED) | $(UV)
 
 $(RUNTIME)/.installed: pyproject.toml $(LOCKED) | $(UV)
 	$(UV) venv --quiet --clear --python $(PY) $(RUNTIME)
-	$(call install,$(RUNTIME)/bin/python,--extra curl,.)
+	$(call install,$(RUNTIME)/bin/python,,.)
 	@touch $@
 
 $(FAB)/.installed: pyproject.toml $(LOCKED) | $(UV)

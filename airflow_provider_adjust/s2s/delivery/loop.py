@@ -107,8 +107,8 @@ class Delivery:
         self._left_in_doubt = 0
 
     @property
-    def slowed_to(self) -> int | None:
-        """Requests that may be in flight now, where Adjust has asked to slow down."""
+    def slowed_to(self) -> str | None:
+        """What it does at most, in words, where Adjust has asked to slow down."""
         return self._pace.slowed_to
 
     @property
@@ -327,7 +327,7 @@ class Delivery:
         self.in_flight -= 1
         self.server_clock.see(completion.date)
         verdict = judge(completion)
-        self._pace.answered(verdict)
+        self._pace.answered(verdict, self._clock(), self.in_flight)
         if verdict.outcome in _OPEN:
             self._take_open(pending, verdict, answer)
         else:
