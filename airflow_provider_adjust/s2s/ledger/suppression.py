@@ -128,7 +128,7 @@ class Suppressions:
         """The receipts of those events that name a suppressed device, by the identity of the job."""
         asked: dict[Place, dict[str, list[Job]]] = defaultdict(lambda: defaultdict(list))
         # Most ledgers have none, and to make digests for nothing would cost as much as a third of the claim.
-        places = {scope: place for scope in set(scopes) if _has_any(connection, place := place_of(scope))}
+        places = {scope: at for scope in set(scopes) if _has_any(connection, at := place_of(scope))}
         for job, scope in zip(jobs, scopes, strict=True) if places else ():
             if scope in places:
                 keys = self._keys_in_use(connection, places[scope], self._keys.of(job.route))
