@@ -16,13 +16,13 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from benchmark import stage
 from pipeline_cost import rows
 
 from airflow_provider_adjust.s2s import Route, RowOptions, Sender, SendOptions
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.transports import Completion, Target
 from airflow_provider_adjust.s2s.transports.choice import open_transport
+from benchmark import stage
 
 IN_FLIGHT = 64
 
