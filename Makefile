@@ -80,9 +80,9 @@ suite.thorough: test
 suite.slow: $(VENV)/.installed-dev $(VENV)/.installed-ui
 	$(PY) -m pytest -m slow $(PYTEST_ARGS)
 
-# Two Celery workers share a night; needs a redis-server on the path.
+# Two Celery workers share a night, and a limit; needs a redis-server on the path.
 suite.celery: $(VENV)/.installed-celery
-	$(PY) -m pytest -m slow tests/campaign/test_celery.py $(PYTEST_ARGS)
+	$(PY) -m pytest -m slow tests/campaign/test_celery.py tests/campaign/test_rate_group_on_celery.py $(PYTEST_ARGS)
 
 # The page of deliveries shows to each person what their role in the FAB auth manager allows.
 suite.fab: $(FAB)/.installed

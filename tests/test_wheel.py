@@ -74,11 +74,11 @@ def in_clean_venv(uv: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory
     return run_there
 
 
-def test_the_deliveries_page_is_complete_with_its_licence(wheel: Path) -> None:
+def test_the_deliveries_page_is_complete(wheel: Path) -> None:
     folder = Path("airflow_provider_adjust/deliveries_page")
     files = [path for path in (REPOSITORY / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     expected = {path.relative_to(REPOSITORY).as_posix() for path in files}
-    assert {f"{folder}/static/uplot/LICENSE", f"{folder}/templates/page.html"} <= expected
+    assert {f"{folder}/static/page.css", f"{folder}/templates/page.html"} <= expected
     assert expected <= set(zipfile.ZipFile(wheel).namelist())
 
 
@@ -100,7 +100,6 @@ def test_the_wheel_holds_the_package_its_data_and_its_licence_and_nothing_else(w
         "airflow_provider_adjust/py.typed",
         "airflow_provider_adjust/s2s/endpoints/event.schema.json",
         f"{DIST_INFO}/licenses/LICENSE",
-        f"{DIST_INFO}/licenses/airflow_provider_adjust/deliveries_page/static/uplot/LICENSE",
     }
     assert not [name for name in names if "test" in Path(name).stem.split("_") or name.endswith(".pyc")]
 
