@@ -64,7 +64,7 @@ def comparisons(connection: sa.Connection, dag_ids: Collection[str], filters: Fi
         .limit(MAX_COUNTS)
     )
     if filters.event_token is not None:
-        query = query.where(filters.event_token == SHOWN_KEY)
+        query = query.where(SHOWN_KEY.in_((filters.event_token,)))
     return {
         (each.day, each.app_token, each.shown_key, each.environment): Seen(
             verdict=each.verdict,

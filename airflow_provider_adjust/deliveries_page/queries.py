@@ -268,7 +268,7 @@ def of_kind(filters: Filters) -> Iterable[sa.ColumnElement[bool]]:
     if filters.app_token is not None:
         yield scopes.c.app_token == filters.app_token
     if filters.event_token is not None:
-        yield filters.event_token == SHOWN_KEY
+        yield SHOWN_KEY.in_((filters.event_token,))
     if filters.environment is not None:
         yield is_in(ENVIRONMENT, filters.environment)
 

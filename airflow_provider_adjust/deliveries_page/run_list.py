@@ -161,7 +161,7 @@ def _of_total(filters: Filters, other: sa.FromClause) -> Iterable[sa.ColumnEleme
     if filters.app_token is not None:
         yield scopes.c.app_token == filters.app_token
     if filters.event_token is not None:
-        yield filters.event_token == SHOWN_KEY
+        yield SHOWN_KEY.in_((filters.event_token,))
     if filters.environment is not None:
         yield is_in(sa.func.coalesce(scopes.c.environment, other.c.environment, ""), filters.environment)
     if filters.status is not None:
