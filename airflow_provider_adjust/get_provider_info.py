@@ -155,6 +155,17 @@ def get_provider_info() -> dict[str, Any]:
                         "example": "adjust_ledger",
                         "default": "",
                     },
+                    "resend_dag_id": {
+                        "description": (
+                            "The DAG to which the page leads from a rejected file, to have it sent again. It takes the file's "
+                            "name as the parameter `rejected_file`, as the example `adjust_resend_rejected` does. Where Airflow "
+                            "has no such DAG, the page shows no link. Set it on API servers."
+                        ),
+                        "version_added": "0.2.0",
+                        "type": "string",
+                        "example": "resend_purchases",
+                        "default": "adjust_resend_rejected",
+                    },
                     "files_folder": {
                         "description": (
                             "The folder for rejected files, responses files and other files of events: a path or a URL, such "

@@ -2,16 +2,14 @@
 
     cyclonedx-py environment .venv-runtime/bin/python ... | python scripts/bill_of_materials.py .venv-runtime
 
-It reads the bill and adds what an environment does not show: this package's own version, the chart library in the wheel,
-and the libraries that other wheels bring inside themselves. The bill does not depend on the day, so the same releases on the
+It reads the bill and adds what an environment does not show: this package's own version, and the libraries that other wheels
+bring inside themselves. The bill does not depend on the day, so the same releases on the
 same platform give the same bill.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
-import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -21,37 +19,17 @@ from bundled_libraries import components, site_packages_of
 
 import airflow_provider_adjust
 
-CHART_LIBRARY = Path("deliveries_page/static/uplot/uPlot.iife.min.js")
 
-
-def completed(
-    bill: dict[str, Any], package: Path, version: str, bundled: Iterable[tuple[str, dict[str, Any]]] = ()
-) -> dict[str, Any]:
-    """Return the bill with the root's version, the chart library below the root, and what is bundled below its wheel."""
+def completed(bill: dict[str, Any], version: str, bundled: Iterable[tuple[str, dict[str, Any]]] = ()) -> dict[str, Any]:
+    """Return the bill with the root's version, and what is bundled below its wheel."""
     root = bill["metadata"]["component"]
     root |= {"version": version, "purl": f"pkg:pypi/{root['name']}@{version}"}
     needs = {entry["ref"]: entry for entry in bill["dependencies"]}
-    for wheel, component in [(root["bom-ref"], _chart_library(package / CHART_LIBRARY)), *bundled]:
+    for wheel, component in bundled:
         bill["components"].append(component)
         needs[wheel].setdefault("dependsOn", []).append(component["bom-ref"])
         bill["dependencies"].append({"ref": component["bom-ref"]})
     return bill
-
-
-def _chart_library(source: Path) -> dict[str, Any]:
-    content = source.read_bytes()
-    found = re.match(r"/\*! https://github\.com/leeoniya/uPlot \(v([\d.]+)\) \*/", content.decode())
-    if found is None:
-        raise SystemExit(f"{source} does not begin with uPlot's version")
-    return {
-        "type": "library",
-        "bom-ref": f"uplot=={found[1]}",
-        "name": "uplot",
-        "version": found[1],
-        "purl": f"pkg:npm/uplot@{found[1]}",
-        "licenses": [{"license": {"id": "MIT", "acknowledgement": "declared"}}],
-        "hashes": [{"alg": "SHA-256", "content": hashlib.sha256(content).hexdigest()}],
-    }
 
 
 def main() -> None:
@@ -62,7 +40,6 @@ def main() -> None:
 
     bill = completed(
         json.load(sys.stdin),
-        Path(airflow_provider_adjust.__file__).parent,
         airflow_provider_adjust.__version__,
         components(site_packages_of(Path(sys.argv[1]))),
     )

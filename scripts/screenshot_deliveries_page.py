@@ -39,7 +39,7 @@ def airflow_with_purchases(home: Path, **stand_in: Any) -> Iterator[tuple[LocalA
     with SandboxServer(tokens=[token], **stand_in) as sandbox, local_airflow(home, **settings) as airflow:
         airflow.wait_until_ready(DAG)
         airflow.add_connection("adjust_ledger", conn_type="sqlite", host=str(home / "ledger.db"))
-        extra = '{"app_token": "4w565xzmb54d", "environment": "sandbox"}'
+        extra = '{"app_token": "4w565xzmb54d", "environment": "production"}'
         airflow.add_connection("adjust_default", conn_type="adjust", host=sandbox.url, password=token, extra=extra)
         yield airflow, sandbox
 
@@ -67,7 +67,7 @@ def open_from_menu(page: Page, airflow: LocalAirflow) -> FrameLocator:
 
 def _frame(page: Page) -> FrameLocator:
     frame = page.frame_locator("iframe")
-    frame.locator("#chart canvas").nth(1).wait_for()
+    frame.locator("svg rect.delivered").first.wait_for(state="attached")
     return frame
 
 

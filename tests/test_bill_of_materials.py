@@ -9,12 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from bill_of_materials import CHART_LIBRARY, completed
+from bill_of_materials import completed
 from bundled_libraries import bundled, components, unknown
-
-import airflow_provider_adjust
-
-PACKAGE = Path(airflow_provider_adjust.__file__).parent
 
 
 def of_an_environment() -> dict[str, object]:
@@ -29,33 +25,9 @@ def of_an_environment() -> dict[str, object]:
 
 
 def test_the_bill_says_which_release_it_is_of() -> None:
-    bill = completed(of_an_environment(), PACKAGE, "1.2.3")
+    bill = completed(of_an_environment(), "1.2.3")
     assert bill["metadata"]["component"]["version"] == "1.2.3"
     assert bill["metadata"]["component"]["purl"] == "pkg:pypi/airflow-provider-adjust@1.2.3"
-
-
-def test_the_bill_has_the_chart_library_in_the_release_that_its_readme_names() -> None:
-    bill = completed(of_an_environment(), PACKAGE, "1.2.3")
-    chart_library = bill["components"][-1]
-    readme = (PACKAGE / CHART_LIBRARY).with_name("README.md").read_text(encoding="utf-8")
-    assert chart_library["purl"] == f"pkg:npm/uplot@{chart_library['version']}"
-    assert readme.startswith(f"# uPlot {chart_library['version']}\n")
-    [digest] = chart_library["hashes"]
-    assert digest["content"] == hashlib.sha256((PACKAGE / CHART_LIBRARY).read_bytes()).hexdigest()
-    assert bill["dependencies"][0]["dependsOn"] == ["requests==2.32.0", chart_library["bom-ref"]]
-    assert {entry["ref"] for entry in bill["dependencies"]} == {
-        "root-component",
-        "requests==2.32.0",
-        chart_library["bom-ref"],
-    }
-
-
-def test_a_chart_library_that_does_not_say_its_release_is_refused(tmp_path: Path) -> None:
-    source = tmp_path / CHART_LIBRARY
-    source.parent.mkdir(parents=True)
-    source.write_text("var uPlot = 1;", encoding="utf-8")
-    with pytest.raises(SystemExit, match="does not begin with uPlot's version"):
-        completed(of_an_environment(), tmp_path, "1.2.3")
 
 
 # --- Libraries inside other wheels ------------------------------------------------------------------------------------
@@ -131,7 +103,7 @@ def test_the_bill_has_each_library_below_its_wheel_and_what_the_wheel_itself_dec
     )
     before = of_an_environment()
     before["dependencies"].append({"ref": "fast-tls==1.0"})  # type: ignore[attr-defined]
-    bill = completed(before, PACKAGE, "1.2.3", components(found))
+    bill = completed(before, "1.2.3", components(found))
     curl, ring = bill["components"][-2:]
     assert (curl["name"], curl["purl"], curl["licenses"]) == (
         "curl",

@@ -74,11 +74,11 @@ def in_clean_venv(uv: str, wheel: Path, tmp_path_factory: pytest.TempPathFactory
     return run_there
 
 
-def test_the_deliveries_page_is_complete_with_its_licence(wheel: Path) -> None:
+def test_the_deliveries_page_is_complete(wheel: Path) -> None:
     folder = Path("airflow_provider_adjust/deliveries_page")
     files = [path for path in (REPOSITORY / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     expected = {path.relative_to(REPOSITORY).as_posix() for path in files}
-    assert {f"{folder}/static/uplot/LICENSE", f"{folder}/templates/page.html"} <= expected
+    assert {f"{folder}/static/page.css", f"{folder}/templates/page.html"} <= expected
     assert expected <= set(zipfile.ZipFile(wheel).namelist())
 
 
@@ -100,7 +100,6 @@ def test_the_wheel_holds_the_package_its_data_and_its_licence_and_nothing_else(w
         "airflow_provider_adjust/py.typed",
         "airflow_provider_adjust/s2s/endpoints/event.schema.json",
         f"{DIST_INFO}/licenses/LICENSE",
-        f"{DIST_INFO}/licenses/airflow_provider_adjust/deliveries_page/static/uplot/LICENSE",
     }
     assert not [name for name in names if "test" in Path(name).stem.split("_") or name.endswith(".pyc")]
 
@@ -196,3 +195,31 @@ def test_the_ui_gets_the_form_and_what_a_dag_imports_needs_no_package_beyond_the
     assert extra["environment"]["schema"]["enum"] == ["production", "sandbox"]
     assert extra["environment"]["value"] is None
     assert (extra["connect_timeout"]["value"], extra["read_timeout"]["value"]) == (5, 30)
+
+
+#: Sends ten events to a stand-in for Adjust, and prints what sent them.
+SEND = """
+from datetime import UTC, datetime
+
+from airflow_provider_adjust.s2s import Route, RowOptions, Sender, SendOptions
+from airflow_provider_adjust.s2s.events.parser import EventParser
+from airflow_provider_adjust.s2s.transports import Target
+from airflow_provider_adjust.s2s.transports.choice import open_transport
+from airflow_provider_adjust.sandbox import SandboxServer
+
+options = RowOptions(app_token="4w565xzmb54d", event_token="f0ob4r", environment="sandbox", id_field="order_id")
+rows = [{"order_id": str(number), "created_at": datetime.now(UTC), "gps_adid": f"device-{number}"} for number in range(10)]
+transport = open_transport("auto", max_in_flight=4, timeout=(5.0, 5.0))
+with SandboxServer() as server:
+    route = Route(EventParser(options), Target(f"{server.url}/event", "token"))
+    receipts = list(Sender({None: route}, transport, SendOptions(max_in_flight=4)).send(rows))
+transport.close()
+print(type(transport).__name__, sorted({receipt.outcome.value for receipt in receipts}), len(receipts))
+"""
+
+
+def test_libcurl_sends_by_default_and_requests_where_pycurl_is_taken_away(uv: str, in_clean_venv: Run) -> None:
+    assert in_clean_venv("python", "-c", SEND).splitlines()[-1] == "CurlTransport ['delivered'] 10"
+    python = in_clean_venv("python", "-c", "import sys; print(sys.executable)").strip()
+    run(uv, "pip", "uninstall", "--python", python, "pycurl", cwd=Path(python).parent)
+    assert in_clean_venv("python", "-c", SEND).splitlines()[-1] == "RequestsTransport ['delivered'] 10"

@@ -1,4 +1,4 @@
-"""The page as a FastAPI application, mounted into Airflow's API server: three read-only views.
+"""The page as a FastAPI application, mounted into Airflow's API server: read-only views and a file of events.
 
 Each view asks Airflow for the user, and within the page's budget for the DAGs that they may read. Scripts and styles come
 from the folder ``static`` only; a header forbids the browser all others.
@@ -7,6 +7,7 @@ from the folder ``static`` only; a header forbids the browser all others.
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,19 +16,26 @@ from urllib.parse import quote, urlencode
 from fastapi import Depends, FastAPI, HTTPException, Query, Request, Response
 from fastapi import Path as InPath
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, RedirectResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException as AnyHTTPException
 
-from airflow_provider_adjust.deliveries_page import queries
+from airflow_provider_adjust.deliveries_page import mistakes, queries
 from airflow_provider_adjust.deliveries_page.access import CurrentReader, Reader
 from airflow_provider_adjust.deliveries_page.budget import RETRY_AFTER_S, Budget, PageFull
+from airflow_provider_adjust.deliveries_page.comparisons import comparisons
 from airflow_provider_adjust.deliveries_page.configuration import PREFIX, ledger_conn_ids
+from airflow_provider_adjust.deliveries_page.csv_file import PIECE, pieces
+from airflow_provider_adjust.deliveries_page.event_list import EventRow, events
 from airflow_provider_adjust.deliveries_page.filters import Filters, InvalidCursor, Name
 from airflow_provider_adjust.deliveries_page.ledgers import LedgerReadError, LedgerSession, open_session
-from airflow_provider_adjust.deliveries_page.nights import Night, last_nights
+from airflow_provider_adjust.deliveries_page.nights import last_nights
 from airflow_provider_adjust.deliveries_page.rendering import render, root_of
-from airflow_provider_adjust.deliveries_page.summary import summarise
+from airflow_provider_adjust.deliveries_page.resend import resend_dag
+from airflow_provider_adjust.deliveries_page.run_list import runs
+from airflow_provider_adjust.deliveries_page.schedule import schedules
+from airflow_provider_adjust.deliveries_page.summary import Summary, summarise, with_empty_days
+from airflow_provider_adjust.deliveries_page.trend import trend
 
 budget = Budget()
 
@@ -61,38 +69,80 @@ QueryFilters = Annotated[Filters, Query()]
 PathName = Annotated[Name, InPath()]
 
 
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What each view starts from: the DAGs that the user may read, and the filters with their defaults."""
+
+    ledger: LedgerSession
+    dag_ids: list[str]
+    filters: Filters
+    environments: list[str]
+    now: datetime
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What every template needs of it."""
+        return {"dag_ids": self.dag_ids, "environments": self.environments, "now": self.now}
+
+
+def _view(ledger: LedgerSession, reader: Reader, given: Filters) -> _View:
+    # As the ledger stores it: in UTC, without a zone.
+    now = datetime.now(UTC).replace(tzinfo=None)
+    filters = given.with_default_days(now.date())
+    dag_ids = _readable(ledger, reader)
+    environments = queries.environments(ledger.connection, _chosen(dag_ids, filters))
+    if filters.environment is None and environments:
+        # One at a time: test events are no revenue.
+        filters = filters.model_copy(update={"environment": environments[0]})
+    return _View(ledger, dag_ids, filters, environments, now)
+
+
 @app.get("/", response_class=HTMLResponse)
 async def show_deliveries(request: Request, reader: CurrentReader, given: QueryFilters) -> Response:
-    """Events and revenue per day and kind of event, as a chart and a table."""
+    """The last night of each DAG, and events and revenue per day and kind of event."""
 
     def answer() -> Response:
-        filters, now = _with_days(given)
-        with open_session(_ledger(filters)) as ledger:
-            dag_ids = _readable(ledger, reader)
-            counts = queries.counts(ledger.connection, dag_ids, filters, now)
-            nights: list[Night] = (
-                [] if filters.is_about_runs else last_nights(ledger.connection, _chosen(dag_ids, filters), now)
-            )
-        cut = len(counts) >= queries.MAX_COUNTS
-        environments = sorted(({each.environment for each in counts} | {each.environment for each in nights}) - {""})
-        # Never added up: test events are no revenue.
-        first = "production" if "production" in environments else next(iter(environments), None)
-        shown = filters.environment or first
-        counts = [each for each in counts if each.environment in {shown, ""}]
+        with open_session(_ledger(given)) as ledger:
+            view = _view(ledger, reader, given)
+            chosen = _chosen(view.dag_ids, view.filters)
+            nights, summary = _nights(view, chosen), _summary(view, chosen)
+        units = ["events", *summary.currencies]
+        unit = view.filters.unit if view.filters.unit in units else "events"
         return render(
             request,
             "deliveries.html",
-            filters,
-            dag_ids=dag_ids,
-            summary=summarise(counts),
-            cut=cut,
-            nights=[night for night in nights if night.environment in {shown, ""}],
-            environments=environments,
-            shown_environment=shown,
-            now=now,
+            view.filters,
+            **view.shown,
+            nights=nights,
+            summary=summary,
+            resend=resend_dag(reader),
+            units=units,
+            trend=trend(summary.days, unit or "events"),
         )
 
     return await budget.run(reader.user_id, answer)
+
+
+def _nights(view: _View, chosen: list[str]) -> list[Any]:
+    if view.filters.is_about_runs:
+        return []
+    nights = last_nights(
+        view.ledger.connection, chosen, view.now, run_id=view.filters.run_id, schedules=schedules(set(chosen) - {""})
+    )
+    return [night for night in nights if night.environment in {view.filters.environment, ""}]
+
+
+def _summary(view: _View, chosen: list[str]) -> Summary:
+    connection, filters = view.ledger.connection, view.filters
+    counts = queries.counts(connection, view.dag_ids, filters, view.now)
+    summary = summarise(counts, comparisons(connection, view.dag_ids, filters))
+    summary.is_cut = len(counts) >= queries.MAX_COUNTS
+    if filters.first_day is None or filters.last_day is None or not chosen:
+        return summary
+    known_since = queries.first_day(connection, view.dag_ids, filters)
+    if known_since is None:
+        return summary
+    return with_empty_days(summary, filters.first_day, filters.last_day, known_since, view.now.date())
 
 
 @app.get("/runs", response_class=HTMLResponse)
@@ -100,11 +150,10 @@ async def show_runs(request: Request, reader: CurrentReader, given: QueryFilters
     """Task instances, and how many events of each ended how."""
 
     def answer() -> Response:
-        filters, now = _with_days(given)
-        with open_session(_ledger(filters)) as ledger:
-            dag_ids = _readable(ledger, reader)
-            page = queries.runs(ledger.connection, dag_ids, filters, now)
-        return render(request, "runs.html", filters, dag_ids=dag_ids, page=page)
+        with open_session(_ledger(given)) as ledger:
+            view = _view(ledger, reader, given)
+            page = runs(ledger.connection, view.dag_ids, view.filters, view.now)
+        return render(request, "runs.html", view.filters, **view.shown, page=page)
 
     return await budget.run(reader.user_id, answer)
 
@@ -114,13 +163,31 @@ async def show_events(request: Request, reader: CurrentReader, given: QueryFilte
     """Events one by one, with their reasons and without their devices."""
 
     def answer() -> Response:
-        filters, now = _with_days(given)
-        with open_session(_ledger(filters)) as ledger:
-            dag_ids = _readable(ledger, reader)
-            page = queries.events(ledger.connection, dag_ids, filters, now)
-        return render(request, "events.html", filters, dag_ids=dag_ids, page=page)
+        with open_session(_ledger(given)) as ledger:
+            view = _view(ledger, reader, given)
+            page = events(ledger.connection, view.dag_ids, view.filters, view.now)
+        return render(request, "events.html", view.filters, **view.shown, page=page)
 
     return await budget.run(reader.user_id, answer)
+
+
+@app.get("/events.csv")
+async def download_events(reader: CurrentReader, given: QueryFilters) -> Response:
+    """The same events as a file. Each piece of it asks again which DAGs the user may read."""
+
+    async def piece(after: str | None) -> queries.Page[EventRow]:
+        def read() -> queries.Page[EventRow]:
+            with open_session(_ledger(given)) as ledger:
+                view = _view(ledger, reader, given)
+                filters = view.filters.model_copy(update={"after": after})
+                return events(ledger.connection, view.dag_ids, filters, view.now, size=PIECE, counted=False)
+
+        return await budget.run(reader.user_id, read)
+
+    # The first piece is read before the answer begins, so that whatever keeps it from being read is said by a page.
+    file = pieces(await piece(None), piece)
+    name = {"Content-Disposition": 'attachment; filename="adjust_events.csv"'}
+    return StreamingResponse(file, media_type="text/csv; charset=utf-8", headers=name)
 
 
 @app.get("/dags/{dag_id}", response_class=HTMLResponse)
@@ -148,12 +215,6 @@ def _to_deliveries(request: Request, reader: Reader, filters: Filters) -> Respon
 
 def _chosen(dag_ids: list[str], filters: Filters) -> list[str]:
     return dag_ids if filters.dag_id is None else [each for each in dag_ids if each == filters.dag_id]
-
-
-def _with_days(given: Filters) -> tuple[Filters, datetime]:
-    """The filters with both days, and the time as the ledger stores it: in UTC, without a zone."""
-    now = datetime.now(UTC).replace(tzinfo=None)
-    return given.with_default_days(now.date()), now
 
 
 def _ledger(filters: Filters) -> str:
@@ -207,9 +268,12 @@ async def _refuse_cursor(request: Request, error: Exception) -> Response:
 
 
 @app.exception_handler(RequestValidationError)
-async def _refuse_parameters(request: Request, error: RequestValidationError) -> Response:
-    problems = (f"{'.'.join(str(part) for part in problem['loc'][1:])}: {problem['msg']}" for problem in error.errors())
-    return _notice(request, 422, "The address is not valid", "; ".join(problems))
+async def _show_mistakes(request: Request, error: RequestValidationError) -> Response:
+    wrong = mistakes.problems(error)
+    filters = mistakes.entered(request.query_params, wrong)
+    view = request.url.path.rpartition("/")[2].removesuffix(".csv")
+    shown = {"view": view if view in {"runs", "events"} else "", "mistakes": wrong, "dag_ids": [], "environments": []}
+    return render(request, "mistakes.html", filters, status=422, **shown)
 
 
 @app.exception_handler(AnyHTTPException)

@@ -1,4 +1,4 @@
-"""Where the page is served, and which ledgers it shows: Airflow's option ``[adjust] ledger_conn_ids``.
+"""Where the page is served, which ledgers it shows, and which DAG resends: Airflow's section ``[adjust]``.
 
 The plugin, the page and the links read this. Airflow loads the plugin in every process and operators import the links, so
 this file imports nothing at the top.
@@ -8,7 +8,10 @@ from __future__ import annotations
 
 #: The path below Airflow's own at which the API server serves the page.
 PREFIX = "/adjust"
+#: The tab of a run, by the name that it has in the addresses of Airflow's UI.
+RUN_TAB = "adjust-deliveries-of-dag-run"
 SECTION, OPTION = "adjust", "ledger_conn_ids"
+RESEND_OPTION, RESEND_DAG = "resend_dag_id", "adjust_resend_rejected"
 
 
 def ledger_conn_ids() -> list[str]:
@@ -17,3 +20,10 @@ def ledger_conn_ids() -> list[str]:
 
     written = conf.get(SECTION, OPTION, fallback="") or ""
     return list(dict.fromkeys(name.strip() for name in written.split(",") if name.strip()))
+
+
+def resend_dag_id() -> str:
+    """The DAG that sends a rejected file again; the example's by default."""
+    from airflow.configuration import conf
+
+    return (conf.get(SECTION, RESEND_OPTION, fallback=RESEND_DAG) or "").strip()

@@ -22,6 +22,9 @@ _empty_as_none = BeforeValidator(lambda value: None if value == "" else value)
 Name = Annotated[str, StringConstraints(max_length=250, pattern=r"^[^\x00]*$")]
 _Name = Annotated[Name | None, _empty_as_none]
 _Token = Annotated[Annotated[str, StringConstraints(max_length=64, pattern="^[A-Za-z0-9_]+$")] | None, _empty_as_none]
+#: An event's id, as long as the ledger keeps one.
+_EventId = Annotated[Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00]*$")] | None, _empty_as_none]
+_Unit = Annotated[Annotated[str, StringConstraints(pattern="^(events|[A-Z]{3})$")] | None, _empty_as_none]
 _Day = Annotated[Annotated[date, Field(ge=date(2000, 1, 1), le=date(2199, 12, 31))] | None, _empty_as_none]
 #: The sort key of the last row of a page, where the next page begins. Logs of requests have it, so no event's id is in it.
 Cursor = tuple[str | int | datetime, ...]
@@ -46,6 +49,9 @@ class Filters(BaseModel):
     environment: _Token = None
     status: Annotated[Status | None, _empty_as_none] = None
     reason: _Token = None
+    event_id: _EventId = None
+    #: What the chart shows: events, or the revenue in a currency.
+    unit: _Unit = None
     first_day: _Day = None
     last_day: _Day = None
     after: Annotated[Annotated[str, StringConstraints(max_length=4000)] | None, _empty_as_none] = None
@@ -54,21 +60,21 @@ class Filters(BaseModel):
     def _check_days(self) -> Filters:
         if self.first_day and self.last_day:
             if self.first_day > self.last_day:
-                raise ValueError("first_day is after last_day")
+                raise ValueError("From is after To")
             if self.last_day - self.first_day >= timedelta(days=MAX_DAYS):
-                raise ValueError(f"first_day and last_day span more than {MAX_DAYS} days")
+                raise ValueError(f"At most {MAX_DAYS} days can be shown; choose fewer")
         return self
 
     @property
     def is_about_runs(self) -> bool:
-        """Whether one run, one task or one kind of event is chosen, so that the last nights are beside the point."""
-        chosen = (self.run_id, self.task_id, self.app_token, self.event_token, self.status, self.reason)
+        """Whether one task or one kind of event is chosen, so that the last nights are beside the point."""
+        chosen = (self.task_id, self.map_index, self.app_token, self.event_token, self.status, self.reason)
         return any(each is not None for each in chosen)
 
     def with_default_days(self, today: date) -> Filters:
-        """The same filters with both days set. A filter on one run needs no days, since its events may be of any day."""
+        """The same filters with both days set. One run or event needs no days, since its events may be of any day."""
         first, last = self.first_day, self.last_day
-        if first is None and last is None and self.run_id is not None:
+        if first is None and last is None and (self.run_id or self.event_id) is not None:
             return self
         if last is None:
             last = today if first is None else min(today, first + timedelta(days=MAX_DAYS - 1))
@@ -79,7 +85,8 @@ class Filters(BaseModel):
 
     def query(self, **changes: Any) -> dict[str, str]:
         """The query parameters for these filters with some changes, without the cursor: a link begins on the first page."""
-        values = self.model_dump(exclude={"after"}) | changes
+        # Not by pydantic: after a mistake the values are what the address has, of whatever type.
+        values = {name: getattr(self, name) for name in type(self).model_fields if name != "after"} | changes
         return {name: str(value) for name, value in values.items() if value is not None}
 
 

@@ -1,7 +1,8 @@
 """The last night of each DAG: whether its revenue arrived, and what is missing.
 
 A night is a DAG's last scheduled run, or its last run where none was scheduled, in one environment. What arrived is
-counted over all tries of its tasks; of what is missing, the last try of each knows.
+counted over all tries of its tasks; of what is missing, the last try of each knows. A run that failed before its environment
+was known is the last night of each environment of its DAG.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
-from airflow_provider_adjust.deliveries_page.queries import COUNTED, ENVIRONMENT, is_alive, of_dags
+from airflow_provider_adjust.deliveries_page.queries import COUNTED, ENVIRONMENT, is_alive, may_be_shown, of_dags, state
+from airflow_provider_adjust.deliveries_page.schedule import AirflowRun, Schedule
 from airflow_provider_adjust.s2s.answers.reasons import Reason, reason_of
 from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, events, scopes, totals, tries
 from airflow_provider_adjust.s2s.ledger.tries import LOST, RUNNING, SUCCESS
@@ -64,6 +66,15 @@ class Night:
     #: One of its tasks, the worst first, for the way to its log.
     task_id: str
     map_index: int
+    #: The scheduled run after this one, where its tasks have not begun to send.
+    later: AirflowRun | None = None
+    next_run: datetime | None = None
+    is_paused: bool = False
+
+    @property
+    def was_not_read(self) -> bool:
+        """Whether it ended badly before a row was read, so that nobody knows how many are missing."""
+        return self.verdict in {"failed", "killed"} and not self.missing and not self.delivered
 
     @property
     def missing_events(self) -> int:
@@ -79,56 +90,132 @@ class Night:
         return dict(total)
 
 
-def last_nights(connection: sa.Connection, dag_ids: Collection[str], now: datetime) -> list[Night]:
-    """The last night of each DAG and environment, the loudest first."""
-    runs, successes = _last_runs(connection, dag_ids, now)
-    if not runs:
+def last_nights(
+    connection: sa.Connection,
+    dag_ids: Collection[str],
+    now: datetime,
+    *,
+    run_id: str | None = None,
+    schedules: Mapping[str, Schedule] | None = None,
+) -> list[Night]:
+    """The last night of each DAG and environment, the loudest first.
+
+    :param run_id: take this run of the DAG for its last night.
+    :param schedules: what Airflow knows of the DAGs.
+    """
+    lasts = _last_runs(connection, dag_ids, now, run_id)
+    if not lasts:
         return []
-    tries_of = _tries(connection, runs, now)
+    tries_of = _tries(connection, {(each.dag_id, each.run_id) for each in lasts}, now)
     counts = _counts(connection, [each.id for found in tries_of.values() for each in found], now)
     nights = [
-        _night(dag_id, run_id, environment, tries_of[dag_id, run_id], counted, successes.get(dag_id))
-        for dag_id, run_id in sorted(runs)
-        for environment, counted in _by_environment(tries_of[dag_id, run_id], counts).items()
+        _night(last, *_in_environment(tries_of[last.dag_id, last.run_id], counts, last.environment)) for last in lasts
     ]
+    for last, night in zip(lasts, nights, strict=True) if run_id is None else ():
+        _add_schedule(night, (schedules or {}).get(night.dag_id), last.known)
     return sorted(nights, key=lambda night: (_ORDER.index(night.verdict), night.dag_id, night.environment))
 
 
-def _last_runs(
-    connection: sa.Connection, dag_ids: Collection[str], now: datetime
-) -> tuple[set[tuple[str, str]], dict[str, datetime]]:
-    """The last scheduled run of each DAG, else its last; and when a run of the DAG last succeeded with all its tasks."""
-    began, ended = sa.func.min(_try.started_at), sa.func.max(_try.ended_at)
-    succeeded = sa.func.min(sa.case((sa.and_(_try.is_latest, _try.state != SUCCESS), 0), else_=1))
+#: What it means that Airflow's own run has this state and no task of it has begun to send.
+_WITHOUT_A_TRY: Mapping[str, Verdict] = {"failed": "failed", "success": "nothing"}
+
+
+def _add_schedule(night: Night, schedule: Schedule | None, known: Collection[str]) -> None:
+    if schedule is None:
+        return
+    night.next_run, night.is_paused = schedule.next_run, schedule.is_paused
+    last = schedule.last
+    if last is not None and last.run_id not in known and last.run_after > night.began_at:
+        night.later, night.verdict = last, _WITHOUT_A_TRY.get(last.state, "running")
+
+
+@dataclass(slots=True)
+class _Run:
+    """A run of a DAG, and the environments in which it tried to send."""
+
+    dag_id: str
+    run_id: str
+    ended_at: datetime | None
+    succeeded: bool
+    environments: set[str]
+
+
+class _Last(NamedTuple):
+    dag_id: str
+    environment: str
+    run_id: str
+    last_success: datetime | None
+    #: All runs of the DAG that the ledger has.
+    known: frozenset[str]
+
+
+def _last_runs(connection: sa.Connection, dag_ids: Collection[str], now: datetime, run_id: str | None) -> list[_Last]:
+    """The last scheduled run of each DAG and environment, else its last; and the last one with success."""
+    by_dag: dict[str, list[_Run]] = defaultdict(list)
+    for run in _runs(connection, dag_ids, now, run_id):
+        by_dag[run.dag_id].append(run)
+    lasts = []
+    for dag_id, runs in sorted(by_dag.items()):
+        for environment in sorted(set().union(*(run.environments for run in runs))) or [""]:
+            mine = [run for run in runs if environment in run.environments or not run.environments]
+            last = next((run for run in mine if run.run_id.startswith(_SCHEDULED)), mine[0])
+            ended = [run.ended_at for run in mine if run.succeeded and run.ended_at is not None]
+            known = frozenset(run.run_id for run in runs)
+            lasts.append(_Last(dag_id, environment, last.run_id, max(ended, default=None), known))
+    return lasts
+
+
+def _runs(connection: sa.Connection, dag_ids: Collection[str], now: datetime, run_id: str | None) -> list[_Run]:
+    """The runs, the last first."""
+    began = sa.func.min(_try.started_at)
+    is_well = sa.func.min(sa.case((sa.and_(_try.is_latest, _try.state != SUCCESS), 0), else_=1))
+    where = [_try.dag_id != "", may_be_shown(dag_ids)]
+    where.append(_try.started_at >= now - LOOK_BACK if run_id is None else _try.run_id == run_id)
     query = (
-        sa.select(_try.dag_id, _try.run_id, began.label("began"), ended.label("ended"), succeeded.label("succeeded"))
-        .where(_try.started_at >= now - LOOK_BACK, _try.dag_id != "", _try.dag_id.in_(sorted(dag_ids)))
-        .group_by(_try.dag_id, _try.run_id)
+        sa.select(
+            _try.dag_id,
+            _try.run_id,
+            _try.environment,
+            began.label("began"),
+            sa.func.max(_try.ended_at).label("ended"),
+            is_well.label("is_well"),
+        )
+        .where(*where)
+        .group_by(_try.dag_id, _try.run_id, _try.environment)
         .order_by(sa.desc("began"))
         .limit(MOST_RUNS)
     )
-    last: dict[str, tuple[bool, str]] = {}
-    successes: dict[str, datetime] = {}
+    runs: dict[tuple[str, str], _Run] = {}
     for each in of_dags(dag_ids, connection.execute(query)):
-        is_scheduled = each.run_id.startswith(_SCHEDULED)
-        known = last.get(each.dag_id)
-        if known is None or (is_scheduled and not known[0]):
-            last[each.dag_id] = is_scheduled, each.run_id
-        if each.succeeded and each.ended is not None:
-            successes[each.dag_id] = max(successes.get(each.dag_id, each.ended), each.ended)
-    return {(dag_id, run_id) for dag_id, (_, run_id) in last.items()}, successes
+        run = runs.setdefault((each.dag_id, each.run_id), _Run(each.dag_id, each.run_id, each.ended, True, set()))
+        run.succeeded &= bool(each.is_well)
+        run.ended_at = max(filter(None, (run.ended_at, each.ended)), default=None)
+        run.environments.update(each.environment.split(","))
+    # Where each row names its environment, and in a ledger of an older provider, only the events know it.
+    unnamed = (
+        sa.select(_try.dag_id, _try.run_id, scopes.c.environment)
+        .join(totals, totals.c.try_id == _try.id)
+        .join(scopes, scopes.c.id == totals.c.scope_id)
+        .where(_try.environment == "", *where)
+        .distinct()
+    )
+    for each in connection.execute(unnamed):
+        if known := runs.get((each.dag_id, each.run_id)):
+            known.environments.add(each.environment)
+    for run in runs.values():
+        run.environments.discard("")
+    return list(runs.values())
 
 
 def _tries(
     connection: sa.Connection, runs: Collection[tuple[str, str]], now: datetime
 ) -> dict[tuple[str, str], list[Any]]:
     """The tries of the runs, with their state as of now."""
-    state = sa.case((sa.and_(_try.ended_at.is_(None), ~is_alive(now)), LOST), else_=_try.state)
     seen = sa.func.coalesce(_try.ended_at, _try.heartbeat_at)
     columns = (_try.id, _try.dag_id, _try.run_id, _try.task_id, _try.map_index, _try.is_latest, _try.started_at)
     query = sa.select(
         *columns,
-        state.label("state"),
+        state(now).label("state"),
         seen.label("seen_at"),
         _try.read,
         _try.error,
@@ -189,23 +276,26 @@ def _left_in_doubt(try_ids: Collection[int], now: datetime) -> sa.Select[Any]:
     )
 
 
-def _by_environment(run: Sequence[Any], counts: Mapping[int, list[Any]]) -> dict[str, list[Any]]:
-    """The counts of a run by environment; one without counts has the environment that its last try was set up for."""
-    found: dict[str, list[Any]] = defaultdict(list)
+def _in_environment(
+    run: Sequence[Any], counts: Mapping[int, list[Any]], environment: str
+) -> tuple[list[Any], list[Any]]:
+    """The tries of the run that send to the environment, and what they have counted there."""
+    tries_of, counted = [], []
     for each in run:
-        for count in counts.get(each.id, ()):
-            found[count.shown_environment].append(count)
-    return found or {run[-1].environment: []}
+        found = counts.get(each.id, [])
+        mine = [count for count in found if _is_in(count.shown_environment, environment)]
+        counted += mine
+        if mine or (not found and _is_in(each.environment, environment)):
+            tries_of.append(each)
+    return tries_of or list(run), counted
 
 
-def _night(
-    dag_id: str,
-    run_id: str,
-    environment: str,
-    run: Sequence[Any],
-    counted: Iterable[Any],
-    last_success: datetime | None,
-) -> Night:
+def _is_in(names: str, environment: str) -> bool:
+    """Whether it is the environment; what is of none that is known, or of several, is of each."""
+    return not names or not environment or environment in names.split(",")
+
+
+def _night(last: _Last, run: Sequence[Any], counted: Iterable[Any]) -> Night:
     delivered, revenue = 0, defaultdict[str, Decimal](Decimal)
     missing: dict[tuple[str, str], Missing] = {}
     for each in counted:
@@ -219,16 +309,16 @@ def _night(
         one.events += int(each.events)
         if amount is not None:
             one.revenue[each.currency] += amount
-    latest = [each for each in run if each.is_latest]
+    latest = [each for each in run if each.is_latest] or [run[-1]]
     worst = min(latest, key=lambda each: _SEVERITY.get(each.state, 0))
     return Night(
-        dag_id=dag_id,
-        run_id=run_id,
-        environment=environment,
+        dag_id=last.dag_id,
+        run_id=last.run_id,
+        environment=last.environment,
         verdict=_verdict({each.state for each in latest}, delivered, bool(missing), sum(each.read for each in latest)),
         began_at=min(each.started_at for each in run),
         seen_at=max(each.seen_at for each in run),
-        last_success=last_success,
+        last_success=last.last_success,
         delivered=delivered,
         revenue=dict(revenue),
         missing=sorted(missing.values(), key=_weight, reverse=True),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from collections.abc import Mapping
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,10 @@ from fastapi import Request, Response
 from fastapi.templating import Jinja2Templates
 
 from airflow_provider_adjust.deliveries_page.configuration import PREFIX, ledger_conn_ids
-from airflow_provider_adjust.deliveries_page.filters import Filters
+from airflow_provider_adjust.deliveries_page.filters import MAX_DAYS, Filters
+from airflow_provider_adjust.deliveries_page.queries import MOST_COUNTED
+from airflow_provider_adjust.deliveries_page.resend import name_below_folder
+from airflow_provider_adjust.links.adjust_links import file_url
 
 #: The statuses of the ledger, and their labels on the page.
 STATUSES = {
@@ -34,6 +38,8 @@ VERDICTS = {
     "killed": "Killed",
     "running": "Still running",
 }
+#: How a try ended, in words.
+STATES = {"success": "Succeeded", "failed": "Failed", "running": "Running", "lost": "Killed", "ended": "Ended"}
 #: Statuses of which the ledger has the events one by one.
 LISTED = ("delivered", "duplicate", "rejected", "in_doubt", "sending")
 _templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
@@ -57,6 +63,12 @@ def render(request: Request, template: str, filters: Filters, *, status: int = 2
         "statuses": STATUSES,
         "listed": LISTED,
         "verdicts": VERDICTS,
+        "states": STATES,
+        "max_days": MAX_DAYS,
+        "most_counted": MOST_COUNTED,
+        "mistakes": {},
+        "own_fields": (),
+        "chosen": [name for name, value in filters if value is not None],
     }
     return _templates.TemplateResponse(request, template, context | found, status_code=status)
 
@@ -78,9 +90,50 @@ def money(value: Decimal) -> str:
     return f"{whole}.{decimals[:2]}{decimals[2:].rstrip('0')}"
 
 
+def amounts(by_currency: Mapping[str, Decimal]) -> list[str]:
+    """Amounts with their currencies, the largest first."""
+    return [
+        f"{money(amount)} {code}" for code, amount in sorted(by_currency.items(), key=lambda each: (-each[1], each[0]))
+    ]
+
+
 def moment(value: datetime) -> str:
     """A time to the second."""
     return f"{value:%Y-%m-%d %H:%M:%S}"
+
+
+def short_moment(value: datetime) -> str:
+    """A time to the minute, as people say it."""
+    return f"{value.day} {value:%b %H:%M}"
+
+
+def short_day(value: date) -> str:
+    """A day with its name."""
+    return f"{value:%a} {value.day} {value:%b %Y}"
+
+
+def spell(value: timedelta) -> str:
+    """How long something took."""
+    seconds = int(value.total_seconds())
+    if seconds < 120:
+        return f"{seconds} s"
+    minutes = seconds // 60
+    return f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def within(value: datetime, now: datetime) -> str:
+    """In how long a time will be."""
+    minutes = int((value - now).total_seconds() // 60)
+    if minutes < 0:
+        return "due"
+    if minutes < 120:
+        return f"in {minutes} min"
+    return f"in {minutes // 60} h" if minutes < 48 * 60 else f"in {minutes // (24 * 60)} days"
+
+
+def name_with_token(token: str, name: str) -> str:
+    """What people call an event or an app, and its token."""
+    return f"{name} ({token})" if name else token
 
 
 def ago(value: datetime, now: datetime) -> str:
@@ -98,4 +151,10 @@ def run_path(run: Any) -> str:
     return f"/dags/{dag_id}/runs/{run_id}/tasks/{task_id}{mapped}"
 
 
-_templates.env.filters |= {"number": number, "money": money, "moment": moment, "run_path": run_path, "ago": ago}
+_templates.env.filters |= {
+    each.__name__: each
+    for each in (
+        *(number, money, amounts, moment, short_moment, short_day, spell, within, ago, run_path),
+        *(name_with_token, name_below_folder, file_url),
+    )
+}

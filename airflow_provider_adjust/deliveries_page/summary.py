@@ -3,48 +3,89 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
+from airflow_provider_adjust.deliveries_page.comparisons import Key, Seen
 from airflow_provider_adjust.deliveries_page.queries import Count
+from airflow_provider_adjust.s2s.answers.reasons import Reason, reason_of
+
+#: Statuses of events that Adjust has, or may soon have.
+_NOT_MISSING = ("delivered", "duplicate", "sending")
+
+
+@dataclass(slots=True)
+class Why:
+    """Events that were not delivered for one reason, and their revenue by currency."""
+
+    status: str
+    reason: Reason
+    events: int = 0
+    revenue: defaultdict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
 
 
 @dataclass(slots=True)
 class Totals:
-    """Events by status, rejected events by reason, and delivered revenue by currency."""
+    """Events by status, what is missing by reason, and revenue by currency."""
 
     events: Counter[str] = field(default_factory=Counter)
-    rejected_by_reason: Counter[str] = field(default_factory=Counter)
+    why: dict[tuple[str, str], Why] = field(default_factory=dict)
     revenue: defaultdict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+    missing_revenue: defaultdict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
+
+    @property
+    def delivered(self) -> int:
+        return self.events["delivered"]
+
+    @property
+    def missing(self) -> int:
+        """Events that were not delivered."""
+        return sum(count for status, count in self.events.items() if status not in _NOT_MISSING)
+
+    @property
+    def reasons(self) -> list[Why]:
+        """Why events are missing, the largest revenue first."""
+        return sorted(self.why.values(), key=lambda each: (max(each.revenue.values(), default=0), each.events))[::-1]
 
     def add(self, count: Count) -> None:
         """Add one count."""
         self.events[count.status] += count.events
-        if count.status == "rejected":
-            self.rejected_by_reason[count.reason] += count.events
-        if count.status == "delivered" and count.currency and count.revenue is not None:
-            self.revenue[count.currency] += count.revenue
+        amount = count.revenue if count.currency else None
+        if count.status == "delivered" and amount is not None:
+            self.revenue[count.currency or ""] += amount
+        if count.status in _NOT_MISSING:
+            return
+        code = count.reason or ("no_answer" if count.status == "in_doubt" else "")
+        why = self.why.setdefault((count.status, code), Why(count.status, reason_of(code)))
+        why.events += count.events
+        if amount is not None:
+            why.revenue[count.currency or ""] += amount
+            self.missing_revenue[count.currency or ""] += amount
 
 
 @dataclass(slots=True)
 class Kind:
-    """One kind of event on one day."""
+    """One kind of event on one day, and what Adjust showed of it."""
 
     app_token: str
     environment: str
     event_token: str
+    event_name: str = ""
+    conn_id: str = ""
     totals: Totals = field(default_factory=Totals)
+    seen: Seen | None = None
 
 
 @dataclass(slots=True)
 class Day:
-    """The events of one day, in UTC."""
+    """The events of one day, in UTC. One without events that is over, while earlier ones had some, is missing."""
 
     day: date
     totals: Totals = field(default_factory=Totals)
     kinds: list[Kind] = field(default_factory=list)
+    is_missing: bool = False
 
 
 @dataclass(slots=True)
@@ -53,9 +94,22 @@ class Summary:
 
     days: list[Day]
     totals: Totals
+    #: There are more counts than one page sums up.
+    is_cut: bool = False
+
+    @property
+    def currencies(self) -> list[str]:
+        """The currencies, the largest revenue first."""
+        found = self.totals.revenue.keys() | self.totals.missing_revenue.keys()
+        return sorted(found, key=lambda code: (-self.totals.revenue.get(code, Decimal(0)), code))
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether anything of it was compared with Adjust."""
+        return any(kind.seen for day in self.days for kind in day.kinds)
 
 
-def summarise(counts: Iterable[Count]) -> Summary:
+def summarise(counts: Iterable[Count], seen: Mapping[Key, Seen] | None = None) -> Summary:
     """Sum up the counts."""
     days: dict[date, Day] = {}
     kinds: dict[tuple[date, str, str, str], Kind] = {}
@@ -64,10 +118,32 @@ def summarise(counts: Iterable[Count]) -> Summary:
         day = days.setdefault(count.day, Day(count.day))
         key = (count.day, count.app_token, count.environment, count.event_token)
         if key not in kinds:
-            kinds[key] = Kind(*key[1:])
+            kinds[key] = Kind(*key[1:], event_name=count.event_name, conn_id=count.conn_id)
             day.kinds.append(kinds[key])
         for part in (totals, day.totals, kinds[key].totals):
             part.add(count)
+    for (of_day, app_token, event_token, environment), each in (seen or {}).items():
+        if kind := kinds.get((of_day, app_token, environment, event_token)):
+            kind.seen = each
     for day in days.values():
         day.kinds.sort(key=lambda kind: (kind.app_token, kind.environment, kind.event_token))
     return Summary(sorted(days.values(), key=lambda day: day.day, reverse=True), totals)
+
+
+def with_empty_days(summary: Summary, first: date, last: date, known_since: date | None, today: date) -> Summary:
+    """The same with each day from the first to the last.
+
+    :param known_since: the first day that ever had events; before it, and from today on, no day is missing.
+    """
+    known = {day.day: day for day in summary.days}
+    days = [
+        known.get(day) or Day(day, is_missing=known_since is not None and known_since < day < today)
+        for day in _days(first, last)
+    ]
+    outside = [day for day in summary.days if not first <= day.day <= last]
+    every = sorted([*days, *outside], key=lambda day: day.day, reverse=True)
+    return Summary(every, summary.totals, summary.is_cut)
+
+
+def _days(first: date, last: date) -> Iterator[date]:
+    return (first + timedelta(days=number) for number in range((last - first).days + 1))

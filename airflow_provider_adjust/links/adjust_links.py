@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from airflow.sdk import BaseOperatorLink
 
-from airflow_provider_adjust.deliveries_page.configuration import PREFIX
+from airflow_provider_adjust.deliveries_page.configuration import PREFIX, RUN_TAB, ledger_conn_ids
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
@@ -60,7 +60,12 @@ class AdjustDashboardLink(BaseOperatorLink):
 
 
 def deliveries_path(ledger_conn_id: str, dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
-    """The deliveries page on one task instance, below Airflow's base address."""
+    """The deliveries of the task instance, below Airflow's base address: the tab of its run, so that Airflow stays around it.
+
+    Airflow has the tab only where its configuration names the ledgers. Elsewhere it is the page alone, which explains how.
+    """
+    if run_id and ledger_conn_id in ledger_conn_ids():
+        return f"/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}/plugin/{RUN_TAB}"
     query: dict[str, Any] = {"ledger": ledger_conn_id, "dag_id": dag_id, "run_id": run_id, "task_id": task_id}
     if map_index >= 0:
         query["map_index"] = map_index

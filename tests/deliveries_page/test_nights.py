@@ -2,94 +2,25 @@
 
 from __future__ import annotations
 
+import html
 import re
-from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
-from typing import Any
+from collections.abc import Iterator
+from datetime import UTC, timedelta
 
 import pytest
 import sqlalchemy as sa
 from deliveries_page.conftest import Visit
+from deliveries_page.made_nights import BEFORE, NIGHT, NOW, SCOPES, make_scopes, record_try, record_verdict
 
-from airflow_provider_adjust.deliveries_page.nights import last_nights
-from airflow_provider_adjust.s2s.ledger.schema import events, reasons, scopes, totals, tries
-
-NOW = datetime.now(UTC).replace(microsecond=0, tzinfo=None)
-NIGHT, BEFORE = "scheduled__2026-11-27T00:00:00+00:00", "scheduled__2026-11-26T00:00:00+00:00"
-#: Outcome, reason, events, revenue in USD.
-Counts = Iterable[tuple[str, str, int, str | None]]
-SCOPES = {"production": 1, "sandbox": 2}
+from airflow_provider_adjust.deliveries_page.nights import Night, last_nights
+from airflow_provider_adjust.deliveries_page.schedule import AirflowRun, Schedule, schedules
+from airflow_provider_adjust.s2s.ledger.schema import events, reasons, tries
+from airflow_provider_adjust.s2s.ledger.schema import verdicts as verdict_table
 
 
 @pytest.fixture(autouse=True)
 def two_environments(shown_ledger: sa.Engine) -> None:
-    with shown_ledger.begin() as connection:
-        for environment, number in SCOPES.items():
-            connection.execute(
-                scopes.insert().values(
-                    id=number,
-                    destination="s2s.adjust.com",
-                    app_token="4w565xzmb54d",
-                    endpoint="event",
-                    event_key="f0ob4r",
-                    environment=environment,
-                )
-            )
-
-
-def record_try(
-    engine: sa.Engine,
-    dag_id: str,
-    counts: Counts = (),
-    *,
-    run_id: str = NIGHT,
-    state: str = "success",
-    hours_ago: float = 5,
-    environment: str = "production",
-    is_latest: bool = True,
-    dies: bool = False,
-    **values: Any,
-) -> int:
-    """A try of the task ``send`` that ended, is running or was killed; return its number."""
-    began = NOW - timedelta(hours=hours_ago)
-    is_open = state == "running"
-    counts = list(counts)
-    with engine.begin() as connection:
-        number: int = connection.execute(
-            tries.insert().values(
-                dag_id=dag_id,
-                run_id=run_id,
-                task_id="send",
-                map_index=-1,
-                try_number=1,
-                state=state,
-                is_latest=is_latest,
-                started_at=began,
-                heartbeat_at=began,
-                lease_until=NOW + timedelta(hours=-1 if dies else 1),
-                ended_at=None if is_open else began + timedelta(minutes=2),
-                read=sum(each[2] for each in counts),
-                error=values.get("error", ""),
-                rejected_path=values.get("rejected_path", ""),
-                environment=environment,
-            )
-        ).inserted_primary_key[0]  # type: ignore[index]
-        for place, (outcome, reason, count, revenue) in enumerate(counts):
-            is_read = outcome != "invalid"
-            connection.execute(
-                totals.insert().values(
-                    try_id=number,
-                    number=place,
-                    scope_id=SCOPES[environment] if is_read else None,
-                    day=began.date() if is_read else None,
-                    outcome=outcome,
-                    reason=reason,
-                    currency=revenue and "USD",
-                    events=count,
-                    revenue=revenue,
-                )
-            )
-    return number
+    make_scopes(shown_ledger)
 
 
 def verdicts(engine: sa.Engine, *dag_ids: str) -> list[tuple[str, str, str]]:
@@ -194,18 +125,146 @@ def test_the_page_opens_with_the_last_night_of_production(shown_ledger: sa.Engin
     )
     record_try(shown_ledger, dag_id, [("delivered", "", 99, "424242.00")], environment="sandbox")
     page = visit("ada", "").text
-    table = page.split('id="nights"')[1].split("</table>")[0]
-    told = text_of(table)
-    assert "shop_purchases Partly arrived" in told
-    assert "438 15,139.86 USD" in told
-    assert "7 events , 1,120.50 USD" in told
-    assert "device_not_found" in told
-    assert "check environment and app token" in told.lower()
+    section = page.split('<section id="nights"')[1].split("</section>")[0]
+    told = text_of(section)
+    assert "Partly arrived shop_purchases" in told
+    assert "Delivered 438 15,139.86 USD" in told
+    assert "Not delivered 7 1,120.50 USD" in told
+    assert "7 rejected , 1,120.50 USD : device_not_found" in told
+    assert "Check environment and app token" in told
     assert re.search("[45] h ago", told)
-    assert "s3://bucket/&lt;night&gt;.jsonl" in table
+    assert "s3://bucket/&lt;night&gt;.jsonl" in section
     # Sandbox and production are never added up.
     assert "424,242.00" not in page
     assert "424,242.00" in visit("ada", "?environment=sandbox").text
-    assert 'aria-current="true">production' in page
+    assert "<option selected>production</option>" in page
     # Nothing of a night is shown to who may not read the DAG.
     assert "438" not in visit("eve", "").text
+
+
+def test_a_run_that_failed_before_its_environment_was_known_is_the_last_night_of_each(shown_ledger: sa.Engine) -> None:
+    for environment in SCOPES:
+        record_try(
+            shown_ledger,
+            "shop",
+            [("delivered", "", 9, "9.00")],
+            run_id=BEFORE if environment == "production" else "scheduled__older",
+            hours_ago=29 if environment == "production" else 50,
+            environment=environment,
+        )
+    record_try(shown_ledger, "shop", state="failed", environment="", error="OperationalError")
+    assert verdicts(shown_ledger, "shop") == [("shop", "production", "failed"), ("shop", "sandbox", "failed")]
+    # The two environments have their own last nights.
+    record_try(shown_ledger, "shop", [("delivered", "", 9, "9.00")], run_id="scheduled__newer", hours_ago=1)
+    assert verdicts(shown_ledger, "shop") == [("shop", "sandbox", "failed"), ("shop", "production", "arrived")]
+
+
+def test_a_run_to_two_environments_is_a_night_of_each(shown_ledger: sa.Engine) -> None:
+    record_try(shown_ledger, "both", state="failed", environment="production,sandbox", error="DeliveryHalted: 401")
+    assert verdicts(shown_ledger, "both") == [("both", "production", "failed"), ("both", "sandbox", "failed")]
+
+
+def test_a_ledger_without_environments_of_tries_takes_them_from_the_events(shown_ledger: sa.Engine) -> None:
+    number = record_try(shown_ledger, "old", [("delivered", "", 9, "9.00")])
+    with shown_ledger.begin() as connection:
+        connection.execute(tries.update().where(tries.c.id == number).values(environment=""))
+    assert verdicts(shown_ledger, "old") == [("old", "production", "arrived")]
+
+
+def test_a_run_of_airflows_that_never_began_to_send_is_said(shown_ledger: sa.Engine) -> None:
+    record_try(shown_ledger, "shop", [("delivered", "", 9, "9.00")], run_id=BEFORE, hours_ago=29)
+    next_run = NOW + timedelta(hours=19)
+
+    def shown(state: str, run_id: str = NIGHT, hours_ago: float = 5) -> Night:
+        last = AirflowRun(run_id, state, NOW - timedelta(hours=hours_ago))
+        with shown_ledger.connect() as connection:
+            [night] = last_nights(connection, ["shop"], NOW, schedules={"shop": Schedule(next_run, False, last)})
+        assert night.next_run == next_run
+        return night
+
+    assert [shown(state).verdict for state in ("failed", "success", "queued")] == ["failed", "nothing", "running"]
+    assert shown("failed").later is not None
+    assert (shown("failed", BEFORE).later, shown("failed", hours_ago=40).later) == (None, None)
+    with shown_ledger.connect() as connection:
+        [night] = last_nights(connection, ["shop"], NOW, schedules={"shop": Schedule(None, True, None)})
+        [run] = last_nights(connection, ["shop"], NOW, run_id=BEFORE)
+    assert (night.verdict, night.is_paused, run.run_id) == ("arrived", True, BEFORE)
+
+
+@pytest.fixture
+def airflow_run(airflow_knows_the_dags: None) -> Iterator[None]:
+    """Airflow's scheduled run of this night, which failed before its task began; and when the DAG runs next."""
+    from airflow.models.dag import DagModel
+    from airflow.models.dagrun import DagRun
+    from airflow.utils.session import create_session
+
+    of_it = DagModel.dag_id == "shop_purchases"
+    moment = NOW.replace(tzinfo=UTC)
+    with create_session() as session:
+        run = {"run_type": "scheduled", "state": "failed", "run_after": moment - timedelta(hours=4)}
+        session.add(DagRun(dag_id="shop_purchases", run_id=NIGHT, **run))
+        session.execute(
+            sa.update(DagModel)
+            .where(of_it)
+            .values(next_dagrun_create_after=moment + timedelta(hours=19), is_paused=False)
+        )
+    yield
+    with create_session() as session:
+        session.execute(sa.delete(DagRun).where(DagRun.run_id == NIGHT))
+        session.execute(sa.update(DagModel).where(of_it).values(next_dagrun_create_after=None))
+
+
+@pytest.mark.airflow
+def test_the_page_knows_from_airflow_what_the_ledger_does_not(
+    shown_ledger: sa.Engine, visit: Visit, airflow_run: None
+) -> None:
+    record_try(shown_ledger, "shop_purchases", [("delivered", "", 9, "9.00")], run_id=BEFORE, hours_ago=29)
+    told = text_of(visit("ada", "").text)
+    assert "Failed shop_purchases" in told
+    assert f"The run {NIGHT} of" in told
+    assert "failed in Airflow, and no task of it has begun to send" in told
+    assert re.search(r"Next run \d+ \w+ [\d:]+ UTC, in 1[89] h", told)
+    assert schedules([]) == {}
+
+
+@pytest.mark.airflow
+def test_a_rejected_file_below_the_folder_leads_to_the_dag_that_resends(
+    shown_ledger: sa.Engine, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRFLOW__ADJUST__FILES_FOLDER", "/srv/adjust")
+    monkeypatch.setenv("AIRFLOW__ADJUST__RESEND_DAG_ID", "shop_subscriptions")
+    counts = [("rejected", "device_not_found", 7, "120.00")]
+    record_try(shown_ledger, "shop_purchases", counts, rejected_path="/srv/adjust/rejected/night.jsonl")
+    told = visit("root", "").text
+    assert '<code class="path">rejected/night.jsonl</code>' in told
+    assert 'data-airflow href="/dags/shop_subscriptions"' in told
+    # Ada may not read that DAG; nor does Airflow have this one.
+    assert "Resend" not in visit("ada", "").text
+    monkeypatch.setenv("AIRFLOW__ADJUST__RESEND_DAG_ID", "unheard_of")
+    assert "Resend" not in visit("root", "").text
+    monkeypatch.setenv("AIRFLOW__ADJUST__RESEND_DAG_ID", "shop_subscriptions")
+    for folder in ("/srv/another", "no/root"):
+        monkeypatch.setenv("AIRFLOW__ADJUST__FILES_FOLDER", folder)
+        told = visit("root", "").text
+        assert "/srv/adjust/rejected/night.jsonl" in told
+        assert "Resend" not in told
+
+
+@pytest.mark.airflow
+def test_a_day_shows_what_adjust_showed_of_it(shown_ledger: sa.Engine, visit: Visit) -> None:
+    record_try(shown_ledger, "shop_purchases", [("delivered", "", 4, "9.00")])
+    record_try(shown_ledger, "shop_subscriptions", [("delivered", "", 3, "9.00")])
+    day = NOW - timedelta(hours=5)
+    assert "Compared with Adjust" not in visit("root", "").text
+    cases = {
+        "equal": "Adjust shows what we sent",
+        "not_booked": "Adjust's gap: sent, and not shown by Adjust sent 4, Adjust shows 2; report of",
+        "seen_twice": "seen twice",
+    }
+    for verdict, words in cases.items():
+        with shown_ledger.begin() as connection:
+            connection.execute(verdict_table.delete())
+        record_verdict(shown_ledger, day, verdict, 4, 2, "shop_subscriptions")
+        assert words in html.unescape(text_of(visit("root", "").text))
+    # A comparison is of the DAG that made it: Ada may not read that one.
+    assert "Compared with Adjust" not in visit("ada", "").text

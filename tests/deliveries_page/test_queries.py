@@ -15,10 +15,13 @@ import sqlalchemy as sa
 from deliveries_page.made_ledger import DAGS, fill
 from ledger_rows import write_deliveries, write_totals
 
-from airflow_provider_adjust.deliveries_page import queries
+from airflow_provider_adjust.deliveries_page import event_list, queries, run_list
+from airflow_provider_adjust.deliveries_page.event_list import EventRow
 from airflow_provider_adjust.deliveries_page.filters import Filters, InvalidCursor, encode_cursor
-from airflow_provider_adjust.deliveries_page.queries import PAGE_SIZE, Count, EventRow, Run, counts, dags_in
+from airflow_provider_adjust.deliveries_page.queries import PAGE_SIZE, Count, counts, dags_in
+from airflow_provider_adjust.deliveries_page.run_list import Run
 from airflow_provider_adjust.deliveries_page.summary import summarise
+from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.schema import deliveries, events, totals, tries
 
 NOW = datetime(2026, 5, 6)
@@ -142,8 +145,9 @@ def all_events(connection: sa.Connection, filters: Filters) -> list[EventRow]:
     """The events of all pages."""
     found: list[EventRow] = []
     while True:
-        page = queries.events(connection, DAGS, filters, NOW)
+        page = event_list.events(connection, DAGS, filters, NOW)
         assert len(page.items) <= PAGE_SIZE
+        assert page.first == len(found) + 1
         found += page.items
         if page.after is None:
             return found
@@ -151,9 +155,11 @@ def all_events(connection: sa.Connection, filters: Filters) -> list[EventRow]:
 
 
 def all_runs(connection: sa.Connection, filters: Filters) -> list[Run]:
+    """The runs of all pages."""
     found: list[Run] = []
     while True:
-        page = queries.runs(connection, DAGS, filters, NOW)
+        page = run_list.runs(connection, DAGS, filters, NOW)
+        assert page.first == len(found) + 1
         found += page.items
         if page.after is None:
             return found
@@ -161,7 +167,7 @@ def all_runs(connection: sa.Connection, filters: Filters) -> list[Run]:
 
 
 @pytest.mark.parametrize("same", ["nothing", "the time", "time and try", "the whole place"])
-def test_pages_have_every_event_once_in_the_order_of_time_try_and_row(ledger: sa.Connection, same: str) -> None:
+def test_pages_have_every_event_once_the_latest_first(ledger: sa.Connection, same: str) -> None:
     if same != "nothing":
         ledger.execute(events.update().values(occurred_at=NOW - timedelta(days=1, microseconds=1)))
     if same in {"time and try", "the whole place"}:
@@ -173,41 +179,44 @@ def test_pages_have_every_event_once_in_the_order_of_time_try_and_row(ledger: sa
     places = {event_id: place for event_id, *place in rows}
     found = [event.event_id for event in all_events(ledger, Filters().with_default_days(NOW.date()))]
     assert len(found) == len(set(found)) == 1500
-    assert [places[event_id] for event_id in found] == sorted(places.values())
+    assert [places[event_id] for event_id in found] == sorted(places.values(), reverse=True)
 
 
 def test_a_cursor_of_events_holds_numbers_and_a_time_only(ledger: sa.Connection) -> None:
     """The server's log of requests has it."""
-    after = queries.events(ledger, DAGS, Filters().with_default_days(NOW.date()), NOW).after
+    after = event_list.events(ledger, DAGS, Filters().with_default_days(NOW.date()), NOW).after
     assert after is not None
     moment, *numbers = json.loads(base64.urlsafe_b64decode(after + "=="))
     assert datetime.fromisoformat(moment) < NOW
-    assert [type(number) for number in numbers] == [int, int, int]
-    for passed in (-1, 1_000_001):
-        wrong = encode_cursor((NOW, 1, 1, passed))
+    assert [type(number) for number in numbers] == [int] * 4
+    for passed, before in ((-1, 0), (1_000_001, 0), (0, -1)):
+        wrong = encode_cursor((NOW, 1, 1, passed, before))
         with pytest.raises(InvalidCursor):
-            queries.events(ledger, DAGS, Filters(after=wrong).with_default_days(NOW.date()), NOW)
+            event_list.events(ledger, DAGS, Filters(after=wrong).with_default_days(NOW.date()), NOW)
 
 
 def test_a_row_that_the_database_selected_wrongly_is_not_shown(
     ledger: sa.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As a database would that takes two names for equal ones: every list compares the names once more."""
-    monkeypatch.setattr(queries, "PAGE_SIZE", 200)
-    monkeypatch.setattr(queries, "_may_be_shown", lambda dag_ids: sa.true())
+    for module in (event_list, run_list):
+        monkeypatch.setattr(module, "PAGE_SIZE", 200)
+    monkeypatch.setattr(queries, "may_be_shown", lambda dag_ids: sa.true())
     filters = Filters().with_default_days(NOW.date())
     for dag_ids in ([PURCHASES], [SUBSCRIPTIONS], [PURCHASES.upper()], []):
         shown = {count.dag_id for count in counts(ledger, dag_ids, filters, NOW)}
-        shown |= {run.dag_id for run in queries.runs(ledger, dag_ids, filters, NOW).items}
-        shown |= {event.dag_id for event in queries.events(ledger, dag_ids, filters, NOW).items}
+        shown |= {run.dag_id for run in run_list.runs(ledger, dag_ids, filters, NOW).items}
+        shown |= {event.dag_id for event in event_list.events(ledger, dag_ids, filters, NOW).items}
         assert shown == set(dag_ids) & set(DAGS)
 
 
 def test_pages_have_every_task_instance_once(ledger: sa.Connection, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(queries, "PAGE_SIZE", 3)
+    monkeypatch.setattr(run_list, "PAGE_SIZE", 3)
     found = all_runs(ledger, Filters().with_default_days(NOW.date()))
-    keys = [(run.dag_id, run.run_id, run.task_id, run.map_index) for run in found]
-    assert keys == sorted(set(keys), reverse=True)
+    began = [run.began_at for run in found]
+    assert began == sorted(began, reverse=True)
+    keys = [run.key for run in found]
+    assert len(keys) == len(set(keys))
     assert set(keys) == {(row.dag_id, row.run_id, row.task_id, row.map_index) for row in written(ledger, DAGS)}
     assert sum(run.events["held"] for run in found) == 18
 
@@ -293,7 +302,7 @@ def test_held_events_are_counted_as_any_others(
 
 @pytest.mark.parametrize("after", ["W10", "e30", "Ww", "äö", "WzFd", "bnVsbA", "WyJhIiwiYiIsImMiLDEuNV0"])
 def test_a_text_that_is_not_a_cursor_of_the_list_is_refused(ledger: sa.Connection, after: str) -> None:
-    for ask in (queries.events, queries.runs):
+    for ask in (event_list.events, run_list.runs):
         with pytest.raises(InvalidCursor):
             ask(ledger, DAGS, Filters(after=after).with_default_days(NOW.date()), NOW)
 
@@ -304,3 +313,40 @@ def test_the_ledger_has_no_column_with_device_ids() -> None:
         *("scope_id", "event_id", "status", "reason", "http_status", "content", "occurred_at", "revenue", "currency"),
         *("try_id", "position", "lost_answers"),
     }
+
+
+def test_another_endpoint_has_its_name_in_the_place_of_an_event_token(ledger_engine: sa.Engine) -> None:
+    """And can be chosen by it: ad revenue has no event token."""
+    row = {
+        "dag_id": PURCHASES,
+        "run_id": "scheduled__2026-05-03T00:00:00+00:00",
+        "task_id": "send",
+        "map_index": -1,
+        "try_number": 1,
+        "app_token": "4w565xzmb54d",
+        "environment": "production",
+        "status": "delivered",
+        "reason": "",
+        "http_status": 200,
+        "occurred_at": datetime(2026, 5, 3, 12),
+        "updated_at": datetime(2026, 5, 4, 2),
+        "revenue": Decimal("0.0000042"),
+        "currency": "USD",
+        "content": 1,
+    }
+    prepare(ledger_engine)
+    with ledger_engine.begin() as connection:
+        write_deliveries(
+            connection,
+            [
+                row | {"event_id": "o-1", "event_token": "f0ob4r"},
+                row | {"event_id": "i-1", "event_token": "publisher", "endpoint": "ad_revenue"},
+            ],
+        )
+    with ledger_engine.connect() as connection:
+        found = counts(connection, DAGS, Filters(), NOW)
+        assert sorted(each.event_token for each in found) == ["ad_revenue", "f0ob4r"]
+        [only] = counts(connection, DAGS, Filters(event_token="ad_revenue"), NOW)
+        assert (only.event_token, only.revenue) == ("ad_revenue", Decimal("0.0000042"))
+        shown = queries.events(connection, DAGS, Filters(event_token="ad_revenue"), NOW).items
+        assert [(each.event_id, each.event_token) for each in shown] == [("i-1", "ad_revenue")]

@@ -13,6 +13,7 @@ from operators.adjust_account import purchase
 from operators.dag_run import run_dag
 
 from airflow_provider_adjust.deliveries_page.filters import Filters
+from airflow_provider_adjust.deliveries_page.plugin import external_views
 from airflow_provider_adjust.links.adjust_links import (
     DASHBOARD_URL,
     AdjustDashboardLink,
@@ -57,6 +58,17 @@ def test_a_task_with_a_ledger_links_to_its_deliveries(
     if base_url:
         monkeypatch.setenv("AIRFLOW__API__BASE_URL", base_url)
     assert AdjustDeliveriesLink().get_link(operator(ledger_conn_id=ledger_conn_id), ti_key=TI) == link
+
+
+def test_where_airflow_has_the_tab_the_link_stays_inside_airflow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AIRFLOW__API__BASE_URL", "https://example.com/airflow/")
+    monkeypatch.setenv("AIRFLOW__ADJUST__LEDGER_CONN_IDS", "other, adjust_ledger")
+    tab = "/plugin/adjust-deliveries-of-dag-run"
+    link = AdjustDeliveriesLink().get_link(operator(ledger_conn_id="adjust_ledger"), ti_key=TI)
+    assert link == f"/airflow/dags/revenue/runs/scheduled__2026-11-18T00%3A00%3A00%2B00%3A00{tab}"
+    assert tab.endswith(external_views()[-1]["url_route"])
+    unknown = AdjustDeliveriesLink().get_link(operator(ledger_conn_id="a_third"), ti_key=TI)
+    assert unknown.startswith("/airflow/adjust/?ledger=a_third&")
 
 
 @pytest.mark.parametrize("map_index", [-1, 0, 3])

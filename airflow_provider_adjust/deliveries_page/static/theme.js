@@ -1,4 +1,4 @@
-// Applies the theme, light or dark, that Airflow keeps in the browser; without one, the system's.
+// Applies the theme, light or dark, that Airflow keeps in the browser; without one, the system's. Marks a page within a frame.
 "use strict";
 
 (() => {
@@ -11,8 +11,8 @@
     }
     if (theme === "light" || theme === "dark") document.documentElement.dataset.theme = theme;
     else delete document.documentElement.dataset.theme;
-    document.dispatchEvent(new Event("themechange"));
   };
+  document.documentElement.toggleAttribute("data-framed", parent !== window);
   follow();
   addEventListener("storage", follow);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", follow);

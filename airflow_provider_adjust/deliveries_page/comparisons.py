@@ -1,0 +1,81 @@
+"""The last comparison with Adjust of each day and kind of event, as tasks that reconcile have left it in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+
+import sqlalchemy as sa
+
+from airflow_provider_adjust.deliveries_page.filters import Filters
+from airflow_provider_adjust.deliveries_page.queries import MAX_COUNTS, as_amount, days, of_dags
+from airflow_provider_adjust.s2s.ledger.schema import scopes, shown_key, verdicts
+from airflow_provider_adjust.s2s.ledger.verdicts import Verdict
+
+#: What each verdict means, and whether all is well.
+MEANINGS: Mapping[str, str] = {
+    Verdict.EQUAL: "Adjust shows what we sent",
+    Verdict.NOT_SENT: "Our gap: the warehouse has more than we sent",
+    Verdict.REFUSED: "Adjust refused some",
+    Verdict.IN_DOUBT: "Some are in doubt",
+    Verdict.NOT_IN_WAREHOUSE: "We sent more than the warehouse has",
+    Verdict.NOT_BOOKED: "Adjust's gap: sent, and not shown by Adjust",
+    Verdict.NOT_OURS: "Adjust shows more than we sent",
+    Verdict.DIFFERENT: "Adjust differs",
+}
+#: By day, app token, event token and environment.
+Key = tuple[date, str, str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What Adjust showed of a day, when it was asked."""
+
+    verdict: str
+    source: str
+    checked_at: datetime
+    sent_events: int | None
+    seen_events: int | None
+    sent_revenue: Decimal | None
+    seen_revenue: Decimal | None
+    currency: str
+    zone: str
+
+    @property
+    def meaning(self) -> str:
+        """The verdict in words."""
+        return MEANINGS.get(self.verdict, self.verdict.replace("_", " "))
+
+    @property
+    def is_well(self) -> bool:
+        return self.verdict == Verdict.EQUAL
+
+
+def comparisons(connection: sa.Connection, dag_ids: Collection[str], filters: Filters) -> dict[Key, Seen]:
+    """The last comparison of each day and kind of event that a task of the DAGs has made."""
+    v = verdicts.c
+    query = (
+        sa.select(*v, scopes.c.app_token, shown_key.label("shown_key"), scopes.c.environment)
+        .join(scopes, scopes.c.id == v.scope_id)
+        .where(v.dag_id.in_(sorted(dag_ids)), *days(filters, v.day))
+        .order_by(v.checked_at)
+        .limit(MAX_COUNTS)
+    )
+    if filters.event_token is not None:
+        query = query.where(shown_key == filters.event_token)
+    return {
+        (each.day, each.app_token, each.shown_key, each.environment): Seen(
+            verdict=each.verdict,
+            source=each.source,
+            checked_at=each.checked_at,
+            sent_events=each.sent_events,
+            seen_events=each.seen_events,
+            sent_revenue=as_amount(each.sent_revenue),
+            seen_revenue=as_amount(each.seen_revenue),
+            currency=each.currency,
+            zone=each.zone,
+        )
+        for each in of_dags(dag_ids, connection.execute(query))
+    }

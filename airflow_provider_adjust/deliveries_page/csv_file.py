@@ -1,0 +1,102 @@
+"""The list of events as a CSV file, made piece by piece, so that no answer is held in memory whole."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from datetime import datetime
+from typing import Any
+
+from airflow_provider_adjust.deliveries_page.budget import RETRY_AFTER_S, PageFull
+from airflow_provider_adjust.deliveries_page.event_list import EventRow
+from airflow_provider_adjust.deliveries_page.queries import Page
+
+#: Events that one query reads.
+PIECE = 2_000
+#: How often a piece is asked for again while the page is busy.
+_TRIES = 12
+#: A spreadsheet takes a text that begins with one of these for a formula.
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+COLUMNS = (
+    *("event_id", "occurred_at", "event_name", "event_token", "app_token", "connection", "environment", "status"),
+    *(
+        "reason",
+        "meaning",
+        "http_status",
+        "revenue",
+        "currency",
+        "dag_id",
+        "run_id",
+        "task_id",
+        "map_index",
+        "try_number",
+    ),
+)
+
+
+async def pieces(first: Page[EventRow], following: Callable[[str], Awaitable[Page[EventRow]]]) -> AsyncIterator[str]:
+    """The file's text: the head with the first events, then piece by piece.
+
+    :param following: the page of events at a cursor.
+    :raises PageFull: the page stayed busy, so the file is cut off, and the browser says so.
+    """
+    yield _lines([COLUMNS]) + _lines(_row(event) for event in first.items)
+    after = first.after
+    while after is not None:
+        page = await _patiently(following, after)
+        yield _lines(_row(event) for event in page.items)
+        after = page.after
+
+
+async def _patiently(following: Callable[[str], Awaitable[Page[EventRow]]], after: str) -> Page[EventRow]:
+    for _ in range(_TRIES):
+        try:
+            return await following(after)
+        except PageFull:
+            await asyncio.sleep(RETRY_AFTER_S)
+    return await following(after)
+
+
+def _row(event: EventRow) -> list[Any]:
+    reason = event.reason
+    return [
+        event.event_id,
+        _moment(event.occurred_at),
+        event.event_name,
+        event.event_token,
+        event.app_token,
+        event.conn_id,
+        event.environment,
+        event.status,
+        reason.code if reason else "",
+        reason.meaning if reason else "",
+        "" if event.http_status is None else event.http_status,
+        "" if event.revenue is None else format(event.revenue.normalize(), "f"),
+        event.currency or "",
+        event.dag_id,
+        event.run_id,
+        event.task_id,
+        event.map_index,
+        event.try_number,
+    ]
+
+
+def _moment(value: datetime) -> str:
+    return f"{value.isoformat(timespec='seconds')}Z"
+
+
+def _lines(rows: Iterable[Iterable[Any]]) -> str:
+    text = io.StringIO()
+    csv.writer(text).writerows([_no_formula(value) for value in row] for row in rows)
+    return text.getvalue()
+
+
+def _no_formula(value: Any) -> Any:
+    """A text that no spreadsheet runs. An apostrophe in front is how they mark a text."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value) else value
+
+
+def _is_number(text: str) -> bool:
+    return text.removeprefix("-").replace(".", "", 1).isdigit()
