@@ -55,7 +55,15 @@ def test_only_commands_that_change_nothing_are_not_audited() -> None:
         "validate",
         "preview",
         "check-query",
+        "contract",
         "sandbox",
+<<<<<<< HEAD
+        "suppression count",
+        "suppression check",
+=======
+        "suppression check",
+        "suppression count",
+>>>>>>> w-recipes
     }
 
 
