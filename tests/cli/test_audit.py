@@ -57,13 +57,8 @@ def test_only_commands_that_change_nothing_are_not_audited() -> None:
         "check-query",
         "contract",
         "sandbox",
-<<<<<<< HEAD
-        "suppression count",
-        "suppression check",
-=======
         "suppression check",
         "suppression count",
->>>>>>> w-recipes
     }
 
 
