@@ -58,6 +58,7 @@ _ROWS = sa.text(
     """
 )
 _QUERY = "SELECT * FROM ad_impressions ORDER BY created_at_unix, impression_id"
+_OF_FEW = "'few-' || created_at_unix % 4 AS gps_adid,"
 _AS_PURCHASES = (
     "SELECT impression_id, created_at_unix, gps_adid, revenue * 1000000 AS revenue, currency FROM ad_impressions "
     "WHERE gps_adid <> 'device-7' ORDER BY created_at_unix, impression_id LIMIT {rows}"
@@ -124,10 +125,10 @@ class Campaign:
         story.see_ledger(self._postgres, this.name)
         return story, killed
 
-    def rate(self, name: str, query: str, rows: int, **options: Any) -> float:
+    def rate(self, name: str, query: str, rows: int, *, latency: float = 0.01, **options: Any) -> float:
         """Rows a second of one undisturbed run, its start not counted."""
         self._forget()
-        self._sandbox.configure(faults={}, latency=0.01)
+        self._sandbox.configure(faults={}, latency=latency)
         this = self._try(name, 1, query.format(rows=rows), options)
         with self._tries.running(this) as process:
             process.join(_LONGEST_TRY)
@@ -204,6 +205,12 @@ def main() -> None:
             event = campaign.rate(f"e{number}", _AS_PURCHASES, timed, endpoint="event", event_token=EVENT_TOKEN)
             ad_revenue = campaign.rate(f"a{number}", _AS_AD_REVENUE, timed)
             print(f"| {number} | {event:,.0f} | {ad_revenue:,.0f} | {ad_revenue / event:.2f} |", flush=True)
+        # Four devices: Adjust wants the events of each one after another, and ad revenue in no order.
+        few = max(100, arguments.timed_rows // 5)
+        purchases, impressions = (each.replace("gps_adid,", _OF_FEW) for each in (_AS_PURCHASES, _AS_AD_REVENUE))
+        event = campaign.rate("e-few", purchases, few, latency=0.1, endpoint="event", event_token=EVENT_TOKEN)
+        ad_revenue = campaign.rate("a-few", impressions, few, latency=0.1)
+        print(f"| four devices | {event:,.0f} | {ad_revenue:,.0f} | {ad_revenue / event:.2f} |", flush=True)
         print("\n" + ("BROKEN: " + "; ".join(broken) if broken else "every promise kept"))
         if broken:
             sys.exit(1)
