@@ -39,7 +39,7 @@ def airflow_with_purchases(home: Path, **stand_in: Any) -> Iterator[tuple[LocalA
     with SandboxServer(tokens=[token], **stand_in) as sandbox, local_airflow(home, **settings) as airflow:
         airflow.wait_until_ready(DAG)
         airflow.add_connection("adjust_ledger", conn_type="sqlite", host=str(home / "ledger.db"))
-        extra = '{"app_token": "4w565xzmb54d", "environment": "production"}'
+        extra = '{"app_token": "4w565xzmb54d", "environment": "sandbox"}'
         airflow.add_connection("adjust_default", conn_type="adjust", host=sandbox.url, password=token, extra=extra)
         yield airflow, sandbox
 

@@ -1,7 +1,4 @@
-"""An argument of a command, and the arguments that the fields of an options class make.
-
-Airflow imports this whenever its command line starts, so it imports next to nothing.
-"""
+"""An argument of a command, for ``argparse``: written out, or made of a field of an options class."""
 
 from __future__ import annotations
 
@@ -28,7 +25,7 @@ class Option(NamedTuple):
 
 
 def option(*flags: str, **settings: Any) -> Option:
-    """The option with these names and these keywords of ``add_argument``."""
+    """An option by its names and settings."""
     return Option(flags, settings)
 
 

@@ -27,3 +27,11 @@ def resend_dag_id() -> str:
     from airflow.configuration import conf
 
     return (conf.get(SECTION, RESEND_OPTION, fallback=RESEND_DAG) or "").strip()
+
+
+def files_folder() -> str:
+    """The folder of rejected files, as tasks that write them read it: a path, or a URL without a slash at its end."""
+    from airflow.configuration import AIRFLOW_HOME, conf
+
+    written = conf.get(SECTION, "files_folder", fallback="") or "{AIRFLOW_HOME}/adjust_files"
+    return written.replace("{AIRFLOW_HOME}", AIRFLOW_HOME).rstrip("/")

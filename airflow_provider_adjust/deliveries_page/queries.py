@@ -22,7 +22,7 @@ PAGE_SIZE = 50
 #: Rows of day, DAG, kind of event and reason that one page can sum up.
 MAX_COUNTS = 10_000
 #: A list with more rows is not counted to its end.
-MOST_COUNTED = 10_000
+MOST_COUNTED = 1_000
 
 _try = tries.c
 TASK = (_try.dag_id, _try.run_id, _try.task_id, _try.map_index)

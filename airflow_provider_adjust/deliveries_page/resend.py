@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from airflow_provider_adjust.deliveries_page.access import Reader
-from airflow_provider_adjust.deliveries_page.configuration import resend_dag_id
-from airflow_provider_adjust.files.folder import files_folder
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.deliveries_page.configuration import files_folder, resend_dag_id
 
 
 def resend_dag(reader: Reader) -> str | None:
@@ -16,9 +14,5 @@ def resend_dag(reader: Reader) -> str | None:
 
 def name_below_folder(path: str) -> str | None:
     """The file's name below ``[adjust] files_folder``, as that DAG takes it; None for a file elsewhere."""
-    try:
-        folder = files_folder()
-    except AdjustConfigurationError:
-        return None
-    below = path.removeprefix("file://").removeprefix(f"{folder.removeprefix('file://')}/")
-    return below if below != path.removeprefix("file://") else None
+    written, folder = path.removeprefix("file://"), f"{files_folder().removeprefix('file://')}/"
+    return written.removeprefix(folder) if written.startswith(folder) else None

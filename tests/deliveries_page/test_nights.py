@@ -12,8 +12,11 @@ import sqlalchemy as sa
 from deliveries_page.conftest import Visit
 from deliveries_page.made_nights import BEFORE, NIGHT, NOW, SCOPES, make_scopes, record_try, record_verdict
 
+from airflow_provider_adjust.deliveries_page import configuration
 from airflow_provider_adjust.deliveries_page.nights import Night, last_nights
+from airflow_provider_adjust.deliveries_page.resend import name_below_folder
 from airflow_provider_adjust.deliveries_page.schedule import AirflowRun, Schedule, schedules
+from airflow_provider_adjust.files import folder
 from airflow_provider_adjust.s2s.ledger.schema import events, reasons, tries
 from airflow_provider_adjust.s2s.ledger.schema import verdicts as verdict_table
 
@@ -243,11 +246,19 @@ def test_a_rejected_file_below_the_folder_leads_to_the_dag_that_resends(
     monkeypatch.setenv("AIRFLOW__ADJUST__RESEND_DAG_ID", "unheard_of")
     assert "Resend" not in visit("root", "").text
     monkeypatch.setenv("AIRFLOW__ADJUST__RESEND_DAG_ID", "shop_subscriptions")
-    for folder in ("/srv/another", "no/root"):
-        monkeypatch.setenv("AIRFLOW__ADJUST__FILES_FOLDER", folder)
+    for another in ("/srv/another", "no/root"):
+        monkeypatch.setenv("AIRFLOW__ADJUST__FILES_FOLDER", another)
         told = visit("root", "").text
         assert "/srv/adjust/rejected/night.jsonl" in told
         assert "Resend" not in told
+
+
+def test_the_page_reads_the_folder_of_files_as_tasks_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    for written in ("", "/srv/adjust/", "s3://aws@bucket/adjust"):
+        monkeypatch.setenv("AIRFLOW__ADJUST__FILES_FOLDER", written)
+        assert configuration.files_folder() == folder.files_folder()
+        assert name_below_folder(f"{folder.files_folder()}/rejected/a.jsonl") == "rejected/a.jsonl"
+    assert name_below_folder("/elsewhere/a.jsonl") is None
 
 
 @pytest.mark.airflow
