@@ -63,7 +63,6 @@ _FILE = option(
     "file", help="a .jsonl, .json, .csv or .parquet file, .gz included, or a folder of them; local or s3://..."
 )
 
-
 #: How rows are read.
 _PARSING = options_of(RowOptions)
 

@@ -1,4 +1,7 @@
-"""An argument of a command, for ``argparse``: written out, or made of a field of an options class."""
+"""An argument of a command, and the arguments that the fields of an options class make.
+
+Airflow imports this whenever its command line starts, so it imports next to nothing.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class Option(NamedTuple):
 
 
 def option(*flags: str, **settings: Any) -> Option:
-    """An option by its names and settings."""
+    """The option with these names and these keywords of ``add_argument``."""
     return Option(flags, settings)
 
 

@@ -57,8 +57,8 @@ def test_only_commands_that_change_nothing_are_not_audited() -> None:
         "check-query",
         "contract",
         "sandbox",
-        "suppression count",
         "suppression check",
+        "suppression count",
     }
 
 
