@@ -2,7 +2,7 @@
 
 It needs four connections: ``warehouse`` and ``adjust_ledger``, any databases, ``adjust_default``, and one that may read the
 bucket into which Adjust uploads (docs/guides/exports.md has the CSV definition to paste there). An event that was in doubt is
-settled by the export, and one that Adjust does not have is sent by the next run whose query has it.
+settled by the export, and one that Adjust does not have is sent by the next run that reads it.
 """
 
 from __future__ import annotations
