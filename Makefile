@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 VENV := .venv
 PY := $(VENV)/bin/python
-# What `pip install airflow-provider-adjust[curl]` installs, without the development tools.
+# What `pip install airflow-provider-adjust` installs, without the development tools.
 RUNTIME := .venv-runtime
 # Only here is the FAB auth manager, since Airflow lists what is installed.
 FAB := .venv-fab
@@ -80,9 +80,9 @@ suite.thorough: test
 suite.slow: $(VENV)/.installed-dev $(VENV)/.installed-ui
 	$(PY) -m pytest -m slow $(PYTEST_ARGS)
 
-# Two Celery workers share a night; needs a redis-server on the path.
+# Two Celery workers share a night, and a limit; needs a redis-server on the path.
 suite.celery: $(VENV)/.installed-celery
-	$(PY) -m pytest -m slow tests/campaign/test_celery.py $(PYTEST_ARGS)
+	$(PY) -m pytest -m slow tests/campaign/test_celery.py tests/campaign/test_rate_group_on_celery.py $(PYTEST_ARGS)
 
 # The page of deliveries shows to each person what their role in the FAB auth manager allows.
 suite.fab: $(FAB)/.installed
@@ -158,7 +158,7 @@ $(VENV)/.installed-%: pyproject.toml $(LOCKED) | $(UV)
 
 $(RUNTIME)/.installed: pyproject.toml $(LOCKED) | $(UV)
 	$(UV) venv --quiet --clear --python $(PY) $(RUNTIME)
-	$(call install,$(RUNTIME)/bin/python,--extra curl,.)
+	$(call install,$(RUNTIME)/bin/python,,.)
 	@touch $@
 
 $(FAB)/.installed: pyproject.toml $(LOCKED) | $(UV)

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import Asset, BaseHook, ObjectStoragePath
 
 from airflow_provider_adjust.airflow_versions import get_hook_lineage_collector
@@ -22,6 +21,8 @@ from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
 
 if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
     # The OpenLineage provider is optional.
     from airflow.providers.openlineage.extractors import OperatorLineage
 

@@ -7,9 +7,8 @@ import pkgutil
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from airflow.providers.common.sql.hooks.sql import DbApiHook
 from airflow.sdk import BaseHook
 
 from airflow_provider_adjust.airflow_versions import AirflowException
@@ -21,7 +20,9 @@ from airflow_provider_adjust.s2s.redaction import escape, quote
 from airflow_provider_adjust.sources.drivers import source_of
 from airflow_provider_adjust.sources.names import match_names
 from airflow_provider_adjust.sources.source import Source
-from airflow_provider_adjust.sources.statement import one_select
+
+if TYPE_CHECKING:
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
 
 log = logging.getLogger(__name__)
 
@@ -42,6 +43,9 @@ def sql_hook(sql_conn_id: str, hook_params: Mapping[str, Any] | None, *, argumen
     :param argument: what the user calls the connection, for the message.
     :raises AdjustConfigurationError: the connection is not one to a database that Airflow can query.
     """
+    # Not with the module: each task would wait for it, also one that reads no database.
+    from airflow.providers.common.sql.hooks.sql import DbApiHook
+
     arguments = dict(hook_params or {})
     if name := _HOOKS_THAT_QUERY.get(BaseHook.get_connection(sql_conn_id).conn_type or ""):
         hook_class = pkgutil.resolve_name(name)
@@ -84,6 +88,8 @@ def stream_rows(
     :raises AdjustConfigurationError: it is not one SELECT, it returns no columns or some that cannot be read, or the zone is
         not known.
     """
+    from airflow_provider_adjust.sources.statement import one_select  # which loads a parser of SQL
+
     statement = one_select(sql)
     load_timezone(timezone)  # which refuses what is none; the others are names that SQL can quote
     connection = hook.get_conn()

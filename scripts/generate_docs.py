@@ -17,9 +17,12 @@ from warehouses import table as warehouses_table
 
 from airflow_provider_adjust.get_provider_info import get_provider_info
 from airflow_provider_adjust.option_arguments import argument_fields
+from airflow_provider_adjust.reconcile.exports.heads import FIELDS, definition
+from airflow_provider_adjust.reconcile.exports.join import DIFFERENCES
+from airflow_provider_adjust.reconcile.exports.result import MEANINGS
 from airflow_provider_adjust.s2s import RowOptions, SendOptions
 from airflow_provider_adjust.s2s.answers.reasons import REASONS, Kind
-from airflow_provider_adjust.s2s.endpoints.endpoint import AD_REVENUE, EVENT, Endpoint, Parameter
+from airflow_provider_adjust.s2s.endpoints.endpoint import AD_REVENUE, EVENT, THIRD_PARTY_SHARING, Endpoint, Parameter
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
 
@@ -88,6 +91,27 @@ def configuration_table() -> str:
     return "\n".join(lines)
 
 
+def export_columns_table() -> str:
+    """Return the Markdown table of what is read of an export, and the CSV definition to paste."""
+    rows = [
+        f"| `{field.name}` | `{field.column}` | {'yes' if field.is_needed else 'no'} | {meaning}. |"
+        for field in FIELDS
+        for meaning in [field.meaning[0].upper() + field.meaning[1:]]
+    ]
+    table = "\n".join(["| What | Column | Needed | Meaning |", "|---|---|---|---|", *rows])
+    return f"```text\n{definition()}\n```\n\n{table}"
+
+
+def export_verdicts_table() -> str:
+    """Return the Markdown table of the verdicts of exports."""
+    differences = {verdict.value for verdict in DIFFERENCES}
+    rows = [
+        f"| `{verdict}` | {meaning[0].upper()}{meaning[1:]} | {'yes' if verdict in differences else 'no'} |"
+        for verdict, meaning in MEANINGS.items()
+    ]
+    return "\n".join(["| Word | Meaning | Counts as a difference |", "|---|---|---|", *rows])
+
+
 #: The outcomes of reasons that leave open what becomes of the event.
 OUTCOMES = {Kind.IN_DOUBT: "`in_doubt`", Kind.HELD: "`held`"}
 
@@ -117,6 +141,7 @@ TABLES = (
     ("reference/configuration.md", "configuration", configuration_table),
     ("reference/events.md", "parameters", lambda: parameters_table(EVENT)),
     ("guides/ad-revenue.md", "parameters", lambda: parameters_table(AD_REVENUE)),
+    ("guides/third-party-sharing.md", "parameters", lambda: parameters_table(THIRD_PARTY_SHARING)),
     ("reference/failures.md", "reasons of rows", lambda: reasons_table(Kind.ROW)),
     ("reference/failures.md", "refusals", lambda: reasons_table(Kind.ADJUST)),
     ("reference/failures.md", "halts", lambda: reasons_table(Kind.HALT)),
@@ -125,6 +150,8 @@ TABLES = (
     ("reference/failures.md", "skipped", lambda: reasons_table(Kind.SKIPPED)),
     ("reference/operators.md", "row options", lambda: options_table(RowOptions)),
     ("reference/operators.md", "sending options", lambda: options_table(SendOptions)),
+    ("guides/exports.md", "definition", export_columns_table),
+    ("guides/exports.md", "verdicts", export_verdicts_table),
     ("guides/warehouses.md", "warehouses", warehouses_table),
 )
 

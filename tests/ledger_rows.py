@@ -96,7 +96,7 @@ class _Numbers:
         values = {
             "destination": row.get("destination", DESTINATION),
             "app_token": row["app_token"],
-            "endpoint": "event",
+            "endpoint": row.get("endpoint", "event"),
             "event_key": row["event_token"],
             "environment": row["environment"],
         }

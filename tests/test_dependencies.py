@@ -9,6 +9,9 @@ import tomllib
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from table import table
+
 import airflow_provider_adjust
 
 FOLDER = Path(airflow_provider_adjust.__path__[0])
@@ -25,7 +28,6 @@ OPTIONAL = {
     "psycopg",
     "psycopg2",
     "pyarrow",
-    "pycurl",
     "pymysql",
     "pytest",
     "wtforms",
@@ -79,3 +81,36 @@ def test_every_imported_library_is_a_declared_dependency() -> None:
         name = re.split(r"[^\w.-]", dependency)[0]
         if name != "jinja2":  # fastapi's templates import it
             assert _undeclared(libraries - OPTIONAL, others), f"{name} is declared and not imported"
+
+
+@table(
+    ("system", "machine", "python", "implementation", "expected"),
+    [
+        *[
+            ("linux", machine, f"3.{minor}", "cpython", True)
+            for machine in ("x86_64", "aarch64")
+            for minor in range(11, 15)
+        ],
+        *[("darwin", machine, "3.12", "cpython", True) for machine in ("arm64", "x86_64")],
+        ("linux", "x86_64", "3.15", "cpython", False),
+        ("linux", "x86_64", "3.11", "pypy", False),
+        ("linux", "s390x", "3.12", "cpython", False),
+        ("linux", "armv7l", "3.12", "cpython", False),
+        ("win32", "AMD64", "3.12", "cpython", False),
+    ],
+)
+def test_pycurl_is_asked_for_where_it_has_wheels(
+    system: str, machine: str, python: str, implementation: str, expected: bool
+) -> None:
+    """Elsewhere an installation would have to compile it."""
+    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    [pycurl] = [each for each in map(Requirement, project["dependencies"]) if each.name == "pycurl"]
+    assert pycurl.marker is not None
+    there = {
+        "sys_platform": system,
+        "platform_machine": machine,
+        "python_version": python,
+        "implementation_name": implementation,
+    }
+    assert pycurl.marker.evaluate(there) is expected  # type: ignore[arg-type]
+    assert project["optional-dependencies"]["curl"] == [], "requirements that name the extra go on to work"

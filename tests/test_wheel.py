@@ -195,3 +195,31 @@ def test_the_ui_gets_the_form_and_what_a_dag_imports_needs_no_package_beyond_the
     assert extra["environment"]["schema"]["enum"] == ["production", "sandbox"]
     assert extra["environment"]["value"] is None
     assert (extra["connect_timeout"]["value"], extra["read_timeout"]["value"]) == (5, 30)
+
+
+#: Sends ten events to a stand-in for Adjust, and prints what sent them.
+SEND = """
+from datetime import UTC, datetime
+
+from airflow_provider_adjust.s2s import Route, RowOptions, Sender, SendOptions
+from airflow_provider_adjust.s2s.events.parser import EventParser
+from airflow_provider_adjust.s2s.transports import Target
+from airflow_provider_adjust.s2s.transports.choice import open_transport
+from airflow_provider_adjust.sandbox import SandboxServer
+
+options = RowOptions(app_token="4w565xzmb54d", event_token="f0ob4r", environment="sandbox", id_field="order_id")
+rows = [{"order_id": str(number), "created_at": datetime.now(UTC), "gps_adid": f"device-{number}"} for number in range(10)]
+transport = open_transport("auto", max_in_flight=4, timeout=(5.0, 5.0))
+with SandboxServer() as server:
+    route = Route(EventParser(options), Target(f"{server.url}/event", "token"))
+    receipts = list(Sender({None: route}, transport, SendOptions(max_in_flight=4)).send(rows))
+transport.close()
+print(type(transport).__name__, sorted({receipt.outcome.value for receipt in receipts}), len(receipts))
+"""
+
+
+def test_libcurl_sends_by_default_and_requests_where_pycurl_is_taken_away(uv: str, in_clean_venv: Run) -> None:
+    assert in_clean_venv("python", "-c", SEND).splitlines()[-1] == "CurlTransport ['delivered'] 10"
+    python = in_clean_venv("python", "-c", "import sys; print(sys.executable)").strip()
+    run(uv, "pip", "uninstall", "--python", python, "pycurl", cwd=Path(python).parent)
+    assert in_clean_venv("python", "-c", SEND).splitlines()[-1] == "RequestsTransport ['delivered'] 10"

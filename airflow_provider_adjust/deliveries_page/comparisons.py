@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from airflow_provider_adjust.deliveries_page.filters import Filters
 from airflow_provider_adjust.deliveries_page.queries import MAX_COUNTS, as_amount, days, of_dags
-from airflow_provider_adjust.s2s.ledger.schema import SHOWN_KEY, scopes, verdicts
+from airflow_provider_adjust.s2s.ledger.schema import scopes, shown_key, verdicts
 from airflow_provider_adjust.s2s.ledger.verdicts import Verdict
 
 #: What each verdict means, and whether all is well.
@@ -57,14 +57,14 @@ def comparisons(connection: sa.Connection, dag_ids: Collection[str], filters: Fi
     """The last comparison of each day and kind of event that a task of the DAGs has made."""
     v = verdicts.c
     query = (
-        sa.select(*v, scopes.c.app_token, SHOWN_KEY.label("shown_key"), scopes.c.environment)
+        sa.select(*v, scopes.c.app_token, shown_key.label("shown_key"), scopes.c.environment)
         .join(scopes, scopes.c.id == v.scope_id)
         .where(v.dag_id.in_(sorted(dag_ids)), *days(filters, v.day))
         .order_by(v.checked_at)
         .limit(MAX_COUNTS)
     )
     if filters.event_token is not None:
-        query = query.where(SHOWN_KEY.in_((filters.event_token,)))
+        query = query.where(shown_key == filters.event_token)
     return {
         (each.day, each.app_token, each.shown_key, each.environment): Seen(
             verdict=each.verdict,

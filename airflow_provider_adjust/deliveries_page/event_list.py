@@ -22,7 +22,7 @@ from airflow_provider_adjust.deliveries_page.queries import (
     selected,
 )
 from airflow_provider_adjust.s2s.answers.reasons import Reason, reason_of
-from airflow_provider_adjust.s2s.ledger.schema import SHOWN_KEY, STATUS_NUMBERS, STATUSES, reasons, scopes, tries
+from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, STATUSES, reasons, scopes, shown_key, tries
 from airflow_provider_adjust.s2s.ledger.schema import events as event_table
 
 _event = event_table.c
@@ -74,7 +74,7 @@ def events(
     query = rows.add_columns(
         scopes.c.app_token,
         scopes.c.conn_id,
-        SHOWN_KEY.label("shown_key"),
+        shown_key.label("shown_key"),
         scopes.c.event_name,
         scopes.c.environment,
         _event.event_id,

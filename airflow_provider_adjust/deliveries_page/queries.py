@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from airflow_provider_adjust.deliveries_page.filters import Filters
-from airflow_provider_adjust.s2s.ledger.schema import SHOWN_KEY, STATUS_NUMBERS, events, scopes, totals, tries, verdicts
+from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events, scopes, shown_key, totals, tries, verdicts
 from airflow_provider_adjust.s2s.ledger.tries import LOST, RUNNING
 
 PAGE_SIZE = 50
@@ -115,7 +115,7 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
     kind = (
         sa.func.coalesce(scopes.c.app_token, "").label("app_token"),
         ENVIRONMENT.label("shown_environment"),
-        sa.func.coalesce(SHOWN_KEY, "").label("shown_key"),
+        sa.func.coalesce(shown_key, "").label("shown_key"),
     )
     names = [sa.func.coalesce(sa.func.max(scopes.c[name]), "").label(name) for name in ("event_name", "conn_id")]
     query = (
@@ -182,7 +182,7 @@ def unsettled(connection: sa.Connection, dag_ids: Collection[str], filters: Filt
         sa.select(
             day.label("shown_day"),
             *kind,
-            SHOWN_KEY.label("shown_key"),
+            shown_key.label("shown_key"),
             scopes.c.environment.label("shown_environment"),
             status.label("shown_status"),
             sa.literal_column("''").label("reason"),
@@ -268,7 +268,7 @@ def of_kind(filters: Filters) -> Iterable[sa.ColumnElement[bool]]:
     if filters.app_token is not None:
         yield scopes.c.app_token == filters.app_token
     if filters.event_token is not None:
-        yield SHOWN_KEY.in_((filters.event_token,))
+        yield shown_key == filters.event_token
     if filters.environment is not None:
         yield is_in(ENVIRONMENT, filters.environment)
 

@@ -32,7 +32,7 @@ from airflow_provider_adjust.deliveries_page.queries import (
     tasks_in,
     unsettled,
 )
-from airflow_provider_adjust.s2s.ledger.schema import SHOWN_KEY, STATUS_NUMBERS, events, scopes, totals, tries
+from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events, scopes, shown_key, totals, tries
 
 _try = tries.c
 _DELIVERED = ("delivered", "duplicate")
@@ -161,7 +161,7 @@ def _of_total(filters: Filters, other: sa.FromClause) -> Iterable[sa.ColumnEleme
     if filters.app_token is not None:
         yield scopes.c.app_token == filters.app_token
     if filters.event_token is not None:
-        yield SHOWN_KEY.in_((filters.event_token,))
+        yield shown_key == filters.event_token
     if filters.environment is not None:
         yield is_in(sa.func.coalesce(scopes.c.environment, other.c.environment, ""), filters.environment)
     if filters.status is not None:

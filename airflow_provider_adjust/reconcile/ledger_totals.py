@@ -16,7 +16,7 @@ from airflow_provider_adjust.reconcile.totals import AD_REVENUE_TOKEN, Days, Eve
 from airflow_provider_adjust.s2s.answers.outcome import ERASED, Outcome
 from airflow_provider_adjust.s2s.endpoints.endpoint import AD_REVENUE, EVENT
 from airflow_provider_adjust.s2s.ledger.migration import prepare
-from airflow_provider_adjust.s2s.ledger.schema import SENDING, SHOWN_KEY, STATUS_NUMBERS, events, reasons, scopes
+from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, events, reasons, scopes, shown_key
 
 #: In which total a status counts. Adjust has a duplicate as well, from an earlier time, and the report shows it under the
 #: same day.
@@ -72,7 +72,7 @@ def _of_day(engine: sa.Engine, day: date, scope: Sequence[sa.ColumnElement[bool]
     start = datetime.combine(day, time(), UTC) - utc_offset(day, zone)
     columns = events.c
     query = (
-        sa.select(columns.status, SHOWN_KEY, columns.currency, sa.func.count(), sa.func.sum(columns.revenue))
+        sa.select(columns.status, shown_key, columns.currency, sa.func.count(), sa.func.sum(columns.revenue))
         .join(scopes, scopes.c.id == columns.scope_id)
         .where(
             *scope,
@@ -81,7 +81,7 @@ def _of_day(engine: sa.Engine, day: date, scope: Sequence[sa.ColumnElement[bool]
             columns.occurred_at >= start.replace(tzinfo=None),
             columns.occurred_at < (start + timedelta(days=1)).replace(tzinfo=None),
         )
-        .group_by(columns.status, SHOWN_KEY, columns.currency)
+        .group_by(columns.status, shown_key, columns.currency)
     )
     with engine.connect() as connection:
         rows: Sequence[Any] = connection.execute(query).all()

@@ -104,7 +104,8 @@ def _files(events: Iterable[Mapping[str, object]], plan: ExportPlan, first: int)
         received_at: float = event["received_at"]  # type: ignore[assignment]
         app_token = params.get("app_token", "")
         hour = datetime.fromtimestamp(received_at, UTC).replace(minute=0, second=0, microsecond=0)
-        line = [_value(column, params, received_at) for column in columns]
+        kind = str(event.get("endpoint", "event"))
+        line = [_value(column, params, received_at, kind) for column in columns]
         by_hour[app_token, hour] += [line] * (2 if chosen.random() < plan.doubled else 1)
     for empty in plan.empty_hours:
         by_hour.setdefault((app_token, datetime.fromisoformat(f"{empty}:00:00").replace(tzinfo=UTC)), [])
@@ -136,7 +137,7 @@ def _columns(definition: str) -> list[str]:
     return [*columns, definition[start:].strip()]
 
 
-def _value(column: str, params: Mapping[str, str], received_at: float) -> str:
+def _value(column: str, params: Mapping[str, str], received_at: float, kind: str) -> str:
     if column.startswith('"'):
         return column.strip('"')
     if column.startswith("["):
@@ -146,7 +147,7 @@ def _value(column: str, params: Mapping[str, str], received_at: float) -> str:
     if name == "event":
         return params.get("event_token", "")
     if name == "activity_kind":
-        return "event"
+        return kind
     if name == "is_s2s":
         return "1"
     if name == "environment":

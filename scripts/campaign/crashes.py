@@ -30,6 +30,7 @@ from airflow_provider_adjust.sandbox import SandboxServer
 from campaign.crash_story import CrashStory
 from campaign.disks import small_disk
 from campaign.door import Door
+from campaign.exports import broken_proofs
 from campaign.home import campaign_arguments, campaign_home
 from campaign.ledgers import Servers, called_delivered, engine_of, ledger_connection
 from campaign.outages import load_rows
@@ -110,6 +111,8 @@ class Campaign:
             story.troubles = scene.times
             if ledger:
                 story.called_delivered = set(called_delivered(ledger, name))
+                exports = self._home / f"{name}-exports"
+                story.problems += broken_proofs(ledger, sandbox, exports, story.times_recorded(), name)
         return story
 
 

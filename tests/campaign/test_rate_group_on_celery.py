@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.airflow, needs_celery, needs_redis]
 DAG = "rate_group"
 DAGS = Path(__file__).parents[1] / "celery_dags"
 sys.path.insert(0, str(DAGS))
-from rate_group_dag import EVENTS, EVENTS_PER_SECOND  # noqa: E402
+from rate_group_numbers import EVENTS, EVENTS_PER_SECOND  # noqa: E402
 
 TOKENS = {"tokens": ["the-s2s-token"], "app_tokens": ["4w565xzmb54d"], "event_tokens": ["f0ob4r"]}
 WORKERS = ("worker-a", "worker-b")

@@ -5,11 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from airflow.sdk import dag
+from rate_group_numbers import EVENTS, EVENTS_PER_SECOND
 
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
-
-EVENTS_PER_SECOND = 60
-EVENTS = (600, 300, 900, 450, 1200, 750, 1050, 900)
 
 
 @dag(schedule=None, start_date=datetime(2026, 1, 1, tzinfo=UTC))

@@ -21,6 +21,7 @@ from airflow_provider_adjust.deliveries_page.filters import Filters, InvalidCurs
 from airflow_provider_adjust.deliveries_page.queries import PAGE_SIZE, Count, counts, dags_in
 from airflow_provider_adjust.deliveries_page.run_list import Run
 from airflow_provider_adjust.deliveries_page.summary import summarise
+from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.schema import deliveries, events, totals, tries
 
 NOW = datetime(2026, 5, 6)
@@ -312,3 +313,40 @@ def test_the_ledger_has_no_column_with_device_ids() -> None:
         *("scope_id", "event_id", "status", "reason", "http_status", "content", "occurred_at", "revenue", "currency"),
         *("try_id", "position", "lost_answers"),
     }
+
+
+def test_another_endpoint_has_its_name_in_the_place_of_an_event_token(ledger_engine: sa.Engine) -> None:
+    """And can be chosen by it: ad revenue has no event token."""
+    row = {
+        "dag_id": PURCHASES,
+        "run_id": "scheduled__2026-05-03T00:00:00+00:00",
+        "task_id": "send",
+        "map_index": -1,
+        "try_number": 1,
+        "app_token": "4w565xzmb54d",
+        "environment": "production",
+        "status": "delivered",
+        "reason": "",
+        "http_status": 200,
+        "occurred_at": datetime(2026, 5, 3, 12),
+        "updated_at": datetime(2026, 5, 4, 2),
+        "revenue": Decimal("0.0000042"),
+        "currency": "USD",
+        "content": 1,
+    }
+    prepare(ledger_engine)
+    with ledger_engine.begin() as connection:
+        write_deliveries(
+            connection,
+            [
+                row | {"event_id": "o-1", "event_token": "f0ob4r"},
+                row | {"event_id": "i-1", "event_token": "publisher", "endpoint": "ad_revenue"},
+            ],
+        )
+    with ledger_engine.connect() as connection:
+        found = counts(connection, DAGS, Filters(), NOW)
+        assert sorted(each.event_token for each in found) == ["ad_revenue", "f0ob4r"]
+        [only] = counts(connection, DAGS, Filters(event_token="ad_revenue"), NOW)
+        assert (only.event_token, only.revenue) == ("ad_revenue", Decimal("0.0000042"))
+        shown = queries.events(connection, DAGS, Filters(event_token="ad_revenue"), NOW).items
+        assert [(each.event_id, each.event_token) for each in shown] == [("i-1", "ad_revenue")]

@@ -35,12 +35,14 @@ def row_of(endpoint: Endpoint, number: int) -> dict[str, Any]:
         "currency": "USD",
         "ad_impressions_count": "1",
         "event_token": EVENT_TOKEN,
+        "sharing": "disable",
     }
-    return {name: value for name, value in row.items() if name in endpoint.parameters} | {"number": f"row-{number}"}
+    own_id = {"number": f"row-{number}"} if endpoint.state is None else {}
+    return {name: value for name, value in row.items() if name in endpoint.parameters} | own_id
 
 
 def arguments_of(endpoint: Endpoint) -> dict[str, Any]:
-    return {"endpoint": endpoint.name, "id_field": "number"}
+    return {"endpoint": endpoint.name} | ({"id_field": "number"} if endpoint.state is None else {})
 
 
 def test_operator_decorator_and_hook(adjust: SandboxServer, said: Said, endpoint: Endpoint) -> None:
@@ -68,7 +70,8 @@ def test_the_command_line(
     monkeypatch.setenv("_AIRFLOW_PROCESS_CONTEXT", "server")
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row_of(endpoint, number)) + "\n" for number in range(3)))
-    options = ("--endpoint", endpoint.name, "--id-field", "number", "--environment", "production")
+    given_id = ("--id-field", "number") if endpoint.state is None else ()
+    options = ("--endpoint", endpoint.name, *given_id, "--environment", "production")
     for command, more in (("validate", ()), ("preview", ()), ("send", ("--dry-run",)), ("send", ())):
         given = ("--adjust-conn-id", "adjust_default") if command != "send" else ()
         with pytest.raises(SystemExit) as ended:

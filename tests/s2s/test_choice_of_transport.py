@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.abc import MetaPathFinder
 
 import pytest
 
@@ -19,9 +20,21 @@ def kind_of(name: str) -> type[Transport]:
     return type(transport)
 
 
-@pytest.fixture
-def without_pycurl(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pycurl", None)
+class _Broken(MetaPathFinder):
+    """A pycurl that is installed and does not fit the libcurl that it finds."""
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> None:
+        if fullname == "pycurl":
+            raise ImportError("pycurl: libcurl link-time ssl backend (gnutls) is different from compile-time")
+
+
+@pytest.fixture(params=["not installed", "broken"])
+def without_pycurl(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param == "broken":
+        monkeypatch.delitem(sys.modules, "pycurl")
+        monkeypatch.setattr(sys, "meta_path", [_Broken(), *sys.meta_path])
+    else:
+        monkeypatch.setitem(sys.modules, "pycurl", None)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +52,7 @@ def test_without_pycurl_requests_sends(name: TransportName) -> None:
 
 @pytest.mark.usefixtures("without_pycurl")
 def test_without_pycurl_asking_for_it_says_what_to_install() -> None:
-    with pytest.raises(AdjustConfigurationError, match=r"pip install 'airflow-provider-adjust\[curl\]'"):
+    with pytest.raises(AdjustConfigurationError, match=r"cannot be imported \(.+\): pip install pycurl"):
         kind_of("curl")
 
 

@@ -509,26 +509,27 @@ def test_retries_count_as_events_of_the_rate() -> None:
 
 
 def _answers(pace: Pace, *statuses: int) -> None:
-    for status in statuses:
+    for number, status in enumerate(statuses):
         outcome = Outcome.DELIVERED if status == 200 else Outcome.RETRY
-        pace.answered(Verdict(outcome, "", http_status=status, slow_down=status in {429, 503}))
+        verdict = Verdict(outcome, "", http_status=status, slow_down=status in {429, 503})
+        pace.answered(verdict, number / 100, 0)
 
 
 @pytest.mark.parametrize(
     ("statuses", "window"),
     [
         pytest.param([], 32, id="nothing yet"),
-        pytest.param([429], 16, id="429 halves"),
         pytest.param([503], 32, id="a single 503 is noise"),
         pytest.param([503] * 4, 24, id="503s take a quarter"),
         pytest.param([*[200] * 40, 503] * 20, 32, id="2 % of 503 are noise"),
         pytest.param([503, *[200] * 4] * 500, 2, id="20 % of 503 are not"),
         pytest.param([500], 32, id="500 leaves it"),
-        pytest.param([429] * 16, 16, id="a burst counts once"),
-        pytest.param([429] * 18, 8, id="the next burst counts again"),
-        pytest.param([429, *[200] * 8], 17, id="eight good answers give one back"),
-        pytest.param([429, *[200] * 400], 32, id="it grows to the most and no further"),
-        pytest.param([429] * 1000, 1, id="it never closes"),
+        pytest.param([429] * 100, 32, id="429 is about the rate"),
+        pytest.param([503] * 20, 24, id="a burst counts once"),
+        pytest.param([503] * 30, 18, id="the next burst counts again"),
+        pytest.param([503] * 4 + [200] * 8, 25, id="eight good answers give one back"),
+        pytest.param([503] * 4 + [200] * 400, 32, id="it grows to the most and no further"),
+        pytest.param([503] * 1000, 1, id="it never closes"),
     ],
 )
 def test_the_window_of_requests_in_flight(statuses: list[int], window: int) -> None:
@@ -569,13 +570,13 @@ def test_pauses_do_not_shorten_one_another() -> None:
     assert pace.wait(111.0) == 0.0
 
 
-def test_429_shows_in_what_is_reported() -> None:
-    transport = FakeTransport({2: [BUSY]})
+def test_503_shows_in_what_is_reported() -> None:
+    transport = FakeTransport({position: [DOWN] for position in range(2, 6)})
     delivery = _delivery(transport, max_in_flight=8)
     assert delivery.slowed_to is None, "Adjust has not answered anything"
-    receipts = list(delivery.run([job(1, "a"), job(2, "b")]))
-    assert len(receipts) == 2
-    assert delivery.slowed_to == 4
+    receipts = list(delivery.run(_devices(5)))
+    assert len(receipts) == 5
+    assert delivery.slowed_to == "6 in flight"
 
 
 def test_what_a_delivery_waits_for() -> None:

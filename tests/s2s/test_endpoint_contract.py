@@ -65,6 +65,9 @@ SAMPLES = {
     "ad_revenue": Sample(
         {**_DEVICE, "revenue": "0.0000042", "currency": "USD", "ad_impressions_count": 1}, page="guides/ad-revenue.md"
     ),
+    "third_party_sharing": Sample(
+        {"gps_adid": _DEVICE["gps_adid"], "sharing": "disable"}, page="guides/third-party-sharing.md"
+    ),
 }
 
 
@@ -82,21 +85,20 @@ def test_every_endpoint_has_a_sample_and_rules_in_the_sandbox() -> None:
 
 
 def rows_of(endpoint: Endpoint, count: int, **changes: Any) -> list[dict[str, Any]]:
-    """Rows of one device, a second apart."""
+    """Rows of one device, a second apart. Of a state, which has no time, each is another device's."""
     sample = SAMPLES[endpoint.name].row
+    if endpoint.state is not None:
+        return [{**sample, "gps_adid": f"device-{number}", **changes} for number in range(count)]
+    start = sample["created_at"]
     return [
-        {
-            **sample,
-            "number": f"row-{number}",
-            "created_at": sample["created_at"] + timedelta(seconds=number),
-            **changes,
-        }
+        {**sample, "number": f"row-{number}", "created_at": start + timedelta(seconds=number), **changes}
         for number in range(count)
     ]
 
 
 def options_of(endpoint: Endpoint, **changes: Any) -> RowOptions:
-    given = {"endpoint": endpoint.name, "app_token": APP, "environment": "sandbox", "id_field": "number"}
+    id_field = "number" if endpoint.state is None else None
+    given = {"endpoint": endpoint.name, "app_token": APP, "environment": "sandbox", "id_field": id_field}
     return RowOptions(**(given | changes))
 
 
@@ -168,17 +170,28 @@ def send_through(ledger: Ledger, endpoint: Endpoint, transport: Any, rows: Any, 
 def test_order(endpoint: Endpoint) -> None:
     """One device's events go one after another in their order where Adjust demands that, and else at the same time."""
     transport = FakeTransport()
-    sent = sender_of(endpoint, transport).send(rows_of(endpoint, 20)[::-1])
-    assert len(by_outcome(sent)["delivered"]) == 20
+    rows = rows_of(endpoint, 20)[::-1]
+    if endpoint.state is not None:  # in the order of the input
+        rows = [
+            {**row, "gps_adid": "one", "sharing": ("enable", "disable")[place % 2]} for place, row in enumerate(rows)
+        ]
+    assert len(by_outcome(sender_of(endpoint, transport).send(rows))["delivered"]) == 20
     assert transport.most_in_flight == (1 if endpoint.ordered else 8)
-    times = [int(dict(parse_qsl(body))["created_at_unix"]) for body in transport.bodies]
-    assert times == sorted(times)
+    sent = [dict(parse_qsl(body)) for body in transport.bodies]
+    if endpoint.state is not None:
+        assert [each[endpoint.state] for each in sent] == [row[endpoint.state] for row in rows]
+    else:
+        assert sent == sorted(sent, key=lambda each: int(each["created_at_unix"]))
     assert {target.url for target in transport.targets} == {f"https://s2s.adjust.test{endpoint.path}"}
 
 
 def test_a_stream_is_refused_out_of_order_where_order_matters(endpoint: Endpoint) -> None:
     """Where Adjust demands none, a stream needs none either, unless equal rows are told apart by counting."""
-    for options, matters in ((options_of(endpoint), endpoint.ordered), (options_of(endpoint, id_field=None), True)):
+    has_time = endpoint.time != "none"
+    for options, matters in (
+        (options_of(endpoint), endpoint.ordered and has_time),
+        (options_of(endpoint, id_field=None), has_time),
+    ):
         parser = EventParser(options)
         rows = rows_of(endpoint, 3)
         if options.id_field is None:
@@ -197,33 +210,42 @@ def test_identity(endpoint: Endpoint) -> None:
     event = parsed(endpoint, row)
     assert event.identity[1] == endpoint.name
     others = [parsed(each, rows_of(each, 1)[0]) for each in ENDPOINTS.values() if each is not endpoint]
-    others += [parsed(endpoint, row, app_token="other"), parsed(endpoint, row, environment="production")]
+    others += [parsed(endpoint, row, app_token="other")]
+    if "environment" in endpoint.parameters:
+        others += [parsed(endpoint, row, environment="production")]
     assert event.identity not in {other.identity for other in others}
     twins = [{name: value for name, value in row.items() if name != "number"}] * 3
     parser = EventParser(options_of(endpoint, id_field=None))
     jobs = Sender({None: Route(parser, Target("https://s2s.adjust.test/x"))}, FakeTransport(), now=lambda: NOW).jobs(
         twins
     )
-    assert len({job.event.event_id for job in jobs if job.event}) == 3
+    assert len({job.event.event_id for job in jobs if job.event}) == (3 if endpoint.state is None else 1)
 
 
 def test_masking(endpoint: Endpoint) -> None:
     """No value of a personal parameter is in what is shown of an event, nor in the refusal of its row."""
     personal = {name: f"0S3cret{place}" for place, name in enumerate(sorted(endpoint.device_ids))}
-    row = {**rows_of(endpoint, 1)[0], **personal, "callback_params": {"user": "0S3cretUser"}}
+    row = {**rows_of(endpoint, 1)[0], **personal}
+    if "callback_params" in endpoint.parameters:
+        row["callback_params"] = {"user": "0S3cretUser"}
     event = parsed(endpoint, row)
     shown = [repr(event), str(mask_params(event.params, endpoint))]
-    for changes in (
-        {"currency": "nothing"},
-        {"revenue": "-1"},
-        {"created_at": "never"},
-        {"callback_params": "0S3cret"},
-    ):
+    wrong = {
+        "currency": "nothing",
+        "revenue": "-1",
+        "created_at": "never",
+        "callback_params": "0S3cret",
+        "sharing": "no",
+    }
+    for name, value in wrong.items():
+        if name not in endpoint.parameters:
+            continue
         with pytest.raises(InvalidEvent) as caught:
-            parsed(endpoint, {**row, **changes})
+            parsed(endpoint, {**row, name: value})
         shown.append(caught.value.detail)
+    assert len(shown) > 2
     assert [text for text in shown if re.search("0s3cret", text, re.IGNORECASE)] == []
-    with pytest.raises(AdjustConfigurationError, match="personal data"):
+    with pytest.raises(AdjustConfigurationError, match=r"personal data|id_field"):
         EventParser(options_of(endpoint, id_field="gps_adid"))
 
 
@@ -237,7 +259,7 @@ def test_resume(endpoint: Endpoint) -> None:
     adjust.kill_before = None
     sender = sender_of(endpoint, adjust, at_once=1, checkpoint=Checkpoint(store))
     list(sender.send(iter(rows)))
-    assert adjust.received == Counter(f"row-{number}" for number in range(12))
+    assert sorted(adjust.received.values()) == [1] * 12
     assert sender.sink.summary.outcomes["delivered"] == 12
 
 
@@ -255,7 +277,7 @@ def test_kill_with_a_ledger(endpoint: Endpoint, ledger_of: Any) -> None:
             end_leases(ledger_of.engine)
             continue
         send_through(ledger, endpoint, adjust, rows)
-    assert adjust.received == Counter(f"row-{number}" for number in range(12))
+    assert sorted(adjust.received.values()) == [1] * 12
 
 
 def test_the_ledger(endpoint: Endpoint, ledger_of: Any) -> None:
@@ -266,7 +288,7 @@ def test_the_ledger(endpoint: Endpoint, ledger_of: Any) -> None:
         )
     again = FakeTransport()
     receipts = send_through(ledger_of("second"), endpoint, again, rows_of(endpoint, 4))
-    assert [receipt.reason for receipt in receipts if receipt.outcome.value == "skipped"] == ["delivered_before"] * 3
+    assert len(by_outcome(receipts)["skipped"]) == 3
     assert again.positions == [4]
     if endpoint.amounts:
         other = "9.91" if endpoint.min_amount else "0.0000049"
@@ -283,10 +305,11 @@ def test_the_rejected_file_round_trip(endpoint: Endpoint) -> None:
     """A line of the rejected file, given back, is the same event with the same id, whatever the columns were called."""
     row = {**rows_of(endpoint, 1)[0], "device": SAMPLES[endpoint.name].row["gps_adid"]}
     del row["gps_adid"]
-    for changes in ({"column_map": {"device": "gps_adid"}}, {"column_map": {"device": "gps_adid"}, "id_field": None}):
+    mapped = {"column_map": {"device": "gps_adid"}}
+    for changes in ([mapped] if endpoint.state is None else []) + [{**mapped, "id_field": None}]:
         given = {name: value for name, value in row.items() if name != "number" or "id_field" not in changes}
         parser = EventParser(options_of(endpoint, **changes))
-        error = f"{endpoint.title.capitalize()} request failed (Device not found)"
+        error = f"{RULES[endpoint.path].failure} (Device not found)"
         refusing = FakeTransport(otherwise=Answer(404, json.dumps({"error": error})))
         sender = Sender({None: Route(parser, Target("https://s2s.adjust.test/x"))}, refusing, now=lambda: NOW)
         [receipt] = sender.send([given])
@@ -302,11 +325,11 @@ def test_answers(endpoint: Endpoint) -> None:
     """Adjust's messages mean the same in this endpoint's words: in any case, and with a second pair of brackets."""
     for message, outcome, reason in _BY_MESSAGE:
         for words in (message, message.upper(), message.capitalize()):
-            text = f"{endpoint.title.capitalize()} request failed ({words}) (app_token:{APP})"
+            text = f"{RULES[endpoint.path].failure} ({words}) (app_token:{APP})"
             verdict = classify(400, json.dumps({"error": text}))
             assert (verdict.outcome, verdict.reason) == (outcome, reason), text
     assert classify(200, OK).outcome.value == "delivered"
-    unknown = classify(400, json.dumps({"error": f"{endpoint.title} request failed (something new)"}))
+    unknown = classify(400, json.dumps({"error": f"{RULES[endpoint.path].failure} (something new)"}))
     assert unknown.reason == "http_400"
 
 
@@ -323,7 +346,7 @@ def test_first_contact(endpoint: Endpoint) -> None:
     """A source is refused for its columns before a row is read, by this endpoint's rules."""
     names = list(rows_of(endpoint, 1)[0])
     check_columns(names, "the sql", options_of(endpoint))
-    for missing in ("gps_adid", "created_at", "currency"):
+    for missing in sorted({"gps_adid", "created_at", "currency", "sharing"}.intersection(names)):
         with pytest.raises(AdjustConfigurationError, match="missing: "):
             check_columns([name for name in names if name != missing], "the sql", options_of(endpoint))
 

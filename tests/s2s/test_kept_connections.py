@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import os
+import select
 import socket
 from collections.abc import Iterator
 
 import pytest
 
+from airflow_provider_adjust.s2s.transports import kept
 from airflow_provider_adjust.s2s.transports.kept import Keeping, WatchedSockets
+
+
+@pytest.fixture(params=["as on this machine", "poll"], autouse=True)
+def way_to_watch(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """macOS has no epoll."""
+    if request.param == "poll":
+        monkeypatch.setattr(kept, "_Watch", select.poll)
+        monkeypatch.setattr(kept, "_units_a_second", 1000)
 
 
 @pytest.fixture

@@ -519,7 +519,7 @@ def test_the_table_of_nothing() -> None:
             id="minutes left",
         ),
         pytest.param(
-            {"seconds": 100, "expected": 10_000, "slowed_to": 4},
+            {"seconds": 100, "expected": 10_000, "slowed_to": "4 in flight"},
             "100 of 10,000 events settled (1%), 98 delivered, 2 not delivered, 1/s, slowed down by Adjust to 4 in flight, "
             "about 2 h 45 min left",
             id="hours left, slowed down",

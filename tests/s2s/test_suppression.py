@@ -19,7 +19,14 @@ from airflow_provider_adjust.s2s.events.keys import DigestKey
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.schema import deliveries, suppressions, totals
-from airflow_provider_adjust.s2s.ledger.suppression import ASKED_TO_ERASE, Place, count, lift, suppress
+from airflow_provider_adjust.s2s.ledger.suppression import (
+    ASKED_TO_ERASE,
+    Place,
+    count,
+    lift,
+    suppress,
+    under_other_keys,
+)
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 from airflow_provider_adjust.s2s.transports import Target
 
@@ -167,6 +174,9 @@ def test_an_older_key_is_recognised_and_one_that_is_gone_is_counted(run: Runs) -
     assert run.not_recognised == 0
     assert ends(run(purchase("o-4"), purchase("o-5", 1), keys=(b"a newer key",))) == [DELIVERED] * 2
     assert run.not_recognised == 2
+    with run.engine.connect() as connection:
+        assert under_other_keys(connection, HERE, {DigestKey.of(KEY).id}) == 0
+        assert under_other_keys(connection, HERE, set()) == 2
 
 
 def test_without_a_key_no_device_is_remembered(run: Runs) -> None:

@@ -21,7 +21,7 @@ def progress_line(
     seconds: float,
     settled_before: int = 0,
     expected: int | None = None,
-    slowed_to: int | None = None,
+    slowed_to: str | None = None,
     waiting_for: str = "",
 ) -> str:
     """The log line of a running delivery: counts, this try's rate, and with a known total the share and the time left.
@@ -40,7 +40,7 @@ def progress_line(
     parts.append(f"{summary.count(UNDELIVERED) + summary.differing:,} not delivered")
     parts.append(f"{rate:,.0f}/s")
     if slowed_to is not None:
-        parts.append(f"slowed down by Adjust to {slowed_to} in flight")
+        parts.append(f"slowed down by Adjust to {slowed_to}")
     if waiting_for:
         parts.append(waiting_for)
     if expected and rate > 0 and seconds >= _ESTIMATE_AFTER:

@@ -12,10 +12,11 @@ from __future__ import annotations
 import heapq
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
 
 from airflow_provider_adjust.s2s.events.event import Event, Lane
-from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.job import Claim, Job
 
 #: The route, which has the S2S token, app token, endpoint and the endpoint's key, such as the event token.
 Tokens = tuple[str | None, str, str, str]
@@ -53,6 +54,20 @@ class Pending:
     def sent_event(self) -> Event:
         """What is sent."""
         return self.instead or self.job.event
+
+    @property
+    def sent_at(self) -> datetime | None:
+        """The time that is sent in place of the event's own."""
+        return self.instead.occurred_at if self.instead else None
+
+    def accept(self, claim: Claim) -> None:
+        """Take over what the ledger says of the event. The loop calls it."""
+        if claim.instead:
+            # It shares its second with the last one of the lane, so the Device API cannot tell the two apart.
+            self.instead, self.job = claim.instead, replace(self.job, shares_second=True)
+        if claim.sent_before:
+            self.doubtful = True
+            self.lost_answers = max(self.lost_answers, claim.lost_answers)
 
     @property
     def position(self) -> int:

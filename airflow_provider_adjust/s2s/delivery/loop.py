@@ -10,7 +10,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from airflow_provider_adjust.s2s.answers.classify import judge
 from airflow_provider_adjust.s2s.answers.outcome import UNRESOLVED, Outcome, Recorded, Verdict
@@ -108,8 +107,8 @@ class Delivery:
         self._left_in_doubt = 0
 
     @property
-    def slowed_to(self) -> int | None:
-        """Requests that may be in flight now, where Adjust has asked to slow down."""
+    def slowed_to(self) -> str | None:
+        """What it does at most, in words, where Adjust has asked to slow down."""
         return self._pace.slowed_to
 
     @property
@@ -232,10 +231,7 @@ class Delivery:
             self._look_ahead()
             window = self._pace.window if self._may_send else 0
             while self.in_flight < window and not self._stopped and self._pace.may_start(now):
-                if not self._dispatcher.may_send():
-                    break
-                pending = self._dispatcher.next()
-                if pending is None:
+                if not self._dispatcher.may_send() or (pending := self._dispatcher.next()) is None:
                     break
                 if pending.job.route in self._halts:
                     self._hold_unsent(pending)
@@ -269,12 +265,7 @@ class Delivery:
             if isinstance(answer, Receipt):
                 self._end_unsent(pending, answer)
             else:
-                if answer.instead:
-                    # It shares its second with the last one of the lane, so the Device API cannot tell the two apart.
-                    pending.instead, pending.job = answer.instead, replace(pending.job, shares_second=True)
-                if answer.sent_before:
-                    pending.doubtful = True
-                    pending.lost_answers = max(pending.lost_answers, answer.lost_answers)
+                pending.accept(answer)
                 is_open = not self._stopped and pending.job.route not in self._halts
                 if self._lookup and pending.doubtful and not pending.attempts and is_open:
                     # Now, and not when it may be sent: a pause or a full window need not hold up the look-up.
@@ -336,7 +327,7 @@ class Delivery:
         self.in_flight -= 1
         self.server_clock.see(completion.date)
         verdict = judge(completion)
-        self._pace.answered(verdict)
+        self._pace.answered(verdict, self._clock(), self.in_flight)
         if verdict.outcome in _OPEN:
             self._take_open(pending, verdict, answer)
         else:
@@ -394,7 +385,7 @@ class Delivery:
                 answer=answer,
                 attempts=pending.attempts,
                 lost_answers=pending.lost_answers,
-                sent_at=pending.instead.occurred_at if pending.instead else None,
+                sent_at=pending.sent_at,
             )
         )
 

@@ -102,7 +102,7 @@ class SendOptions:
         metavar="NAME",
     )
     transport: TransportName = option(
-        "auto", help="curl (fast, needs the extra of that name), requests, or auto: curl where it is installed"
+        "auto", help="curl (fast, needs pycurl), requests, or auto: curl where pycurl is, as on Linux and macOS"
     )
     retries: Retries = option(Retries(), help="attempts per event and the waits between them", argument=False)
     lookups: LookupPolicy = option(

@@ -1,9 +1,10 @@
 """When the next request may start: the window of requests in flight, the rate, retries and pauses.
 
-The window shrinks when Adjust says that it is too much and grows back while it answers, as TCP's does: halved on 429, cut
-by a quarter on 503, one more for every eight good answers. An occasional 503 concerns its own event: the window shrinks,
-and all events wait, only when more than 5 % of the last 64 answers or so are 429 or 503. Until the first answer that is
-not a halt the window is one, so that a wrong token costs one request.
+429 says that the rate is too high, and the rate that the server takes is found (``found_rate``). 503 says that the server is
+in trouble: the window is cut by a quarter, and grows back by one for every eight good answers. An occasional 429 or 503
+concerns its own event: the window shrinks, and all events wait, only when more than 5 % of the answers of the last second,
+or of the last 64, are 429 or 503. Until the first answer that is not a halt the window is one, so that a wrong token costs
+one request.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import math
 from collections.abc import Iterator
 
 from airflow_provider_adjust.s2s.answers.outcome import Verdict
+from airflow_provider_adjust.s2s.delivery.found_rate import FoundRate
 from airflow_provider_adjust.s2s.delivery.lanes import Pending
 
 
@@ -48,9 +50,10 @@ class DelayQueue:
             yield heapq.heappop(self._waiting)[2]
 
 
-_CUT = {429: 0.5, 503: 0.75}
+_CUT = 0.75
 _GROWTH = 1 / 8
-#: The share of 503 among the latest answers that is taken as noise, and how many answers are the latest, about.
+#: The share of 429 and 503 among the latest answers that is taken as noise, and how many answers are the latest, at least:
+#: those of a second, where they are more. Of 64 answers, one in a hundred is often enough four.
 _NOISE = 0.05
 _LATEST = 64
 #: Maximum burst, in seconds of the configured rate, after the loop was late.
@@ -65,6 +68,10 @@ class Pace:
         self._window = float(max_in_flight)
         self._answers_to_next_cut = 0
         self._slow_share = 0.0
+        #: When the current second began, its answers so far, and how many the second before had.
+        self._second_began = float("-inf")
+        self._answers = self._answers_before = 0
+        self._found = FoundRate()
         self._limit = max_events_per_second
         self._interval = 1 / max_events_per_second if max_events_per_second else 0.0
         self._next_slot = 0.0
@@ -77,9 +84,12 @@ class Pace:
         return int(self._window) if self._endpoint_ok else 1
 
     @property
-    def slowed_to(self) -> int | None:
-        """The window, where Adjust's answers have made it smaller than the maximum."""
-        return int(self._window) if self._window < self._most else None
+    def slowed_to(self) -> str | None:
+        """What Adjust's answers have made smaller than it may be, in words: the window, the rate."""
+        slowed = [f"{int(self._window):,} in flight"] if self._window < self._most else []
+        if (rate := self._found.rate) is not None and rate * self._interval < 1:
+            slowed.append(f"{rate:,.0f} events a second" if rate >= 10 else f"{rate:.1f} events a second")
+        return " and ".join(slowed) or None
 
     def paused_for(self, now: float) -> float:
         """Seconds for which nothing starts, because Adjust asked for that."""
@@ -101,8 +111,11 @@ class Pace:
         return self._interval != math.inf and self._next_slot <= now >= self._paused_until
 
     def sent(self, now: float) -> None:
-        if self._interval:
-            self._next_slot = max(self._next_slot, now - max(_CATCH_UP, self._interval)) + self._interval
+        interval = self._interval
+        if self._found.rate is not None:
+            interval = max(interval, 1 / self._found.rate)
+        if interval:
+            self._next_slot = max(self._next_slot, now - max(_CATCH_UP, interval)) + interval
 
     def endpoint_ok(self) -> None:
         """An answer has shown that the endpoint and the token work."""
@@ -110,18 +123,32 @@ class Pace:
 
     def pause(self, now: float, seconds: float) -> None:
         """Start nothing for that long."""
-        self._paused_until = max(self._paused_until, now + seconds)
+        paused_until = max(now, self._paused_until)
+        self._paused_until = max(paused_until, now + seconds)
+        self._found.paused(self._paused_until - paused_until)
 
     def concerns_one(self, verdict: Verdict) -> bool:
-        """Whether the 503, which was counted, is noise: it asks its own event to wait, and not all of them."""
+        """Whether the 429 or 503, which was counted, is noise: it asks its own event to wait, and not all of them."""
+        if verdict.http_status == 429:
+            return not self._found.is_refusing
         return verdict.http_status == 503 and self._slow_share <= _NOISE
 
-    def answered(self, verdict: Verdict) -> None:
-        """Shrink or grow by the answer. A burst of refusals that were in flight together counts once."""
+    def answered(self, verdict: Verdict, now: float, in_flight: int) -> None:
+        """Shrink or grow by the answer. A burst of refusals that were in flight together counts once.
+
+        :param in_flight: requests that still wait for their answer.
+        """
+        if now - self._second_began >= 1.0:
+            self._second_began, self._answers_before, self._answers = now, self._answers, 0
+        self._answers += 1
         self._answers_to_next_cut -= 1
-        self._slow_share += (verdict.slow_down - self._slow_share) / _LATEST
+        self._slow_share += (verdict.slow_down - self._slow_share) / max(_LATEST, self._answers_before, self._answers)
         if not verdict.slow_down:
+            self._found.answered(now, False, in_flight)
             self._window = min(float(self._most), self._window + _GROWTH)
+        elif verdict.http_status == 429:
+            self._found.answered(now, True, in_flight)
+            self._next_slot = max(self._next_slot, self._found.not_before)
         elif self._answers_to_next_cut <= 0 and not self.concerns_one(verdict):
-            self._window = max(1.0, self._window * _CUT.get(verdict.http_status or 0, 1.0))
+            self._window = max(1.0, self._window * _CUT)
             self._answers_to_next_cut = int(self._window) + 1

@@ -105,8 +105,8 @@ class Sender:
         return self._delivery.in_flight
 
     @property
-    def slowed_to(self) -> int | None:
-        """Requests that may be in flight now, where Adjust has asked to slow down."""
+    def slowed_to(self) -> str | None:
+        """What the delivery does at most, in words, where Adjust has asked to slow down."""
         return self._delivery.slowed_to
 
     @property

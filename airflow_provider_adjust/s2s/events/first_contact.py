@@ -37,8 +37,6 @@ _ALSO_CALLED = {
 }
 _TIMES = frozenset({"created_at", "created_at_unix"})
 _MONEY = frozenset({"money", "currency"})
-#: What connection and operator set, or the endpoint itself, and what has a sentence of its own.
-_SET_ELSEWHERE = frozenset({"choice", "constant", "time", "token"})
 _MOST_NEAR = 3
 #: How alike two names must be so that one is suggested for the other.
 _ALIKE = 0.75
@@ -204,8 +202,10 @@ class _Contact:
             if names.isdisjoint(given):
                 is_device = names <= self._endpoint.device_ids
                 yield f"missing: {'a device id, such as gps_adid, idfa, idfv or adid' if is_device else _any_of(names)}"
+        # What connection and operator set, or the endpoint itself, and what has a sentence of its own.
+        elsewhere = {*self._endpoint.defaults, *self._endpoint.constants, *_TIMES}
         for name in rules.required:
-            if name not in given and self._endpoint.parameters[name].kind not in _SET_ELSEWHERE:
+            if name not in given and name not in elsewhere:
                 yield f"missing: {name}; select it"
         for name, needed in rules.dependents:
             if name in given and needed not in given:

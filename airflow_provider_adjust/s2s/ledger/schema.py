@@ -70,7 +70,7 @@ scopes = sa.Table(
     sa.UniqueConstraint("destination", "app_token", "endpoint", "event_key", "environment", name="uq_adjust_scope"),
 )
 #: What people are shown of a scope: the event token of events, and the name of any other endpoint.
-SHOWN_KEY = sa.case((scopes.c.endpoint == sa.literal_column("'event'"), scopes.c.event_key), else_=scopes.c.endpoint)
+shown_key = sa.case((scopes.c.endpoint == sa.literal_column("'event'"), scopes.c.event_key), else_=scopes.c.endpoint)
 #: The reasons that were ever written, so that an event has a number in place of a text.
 reasons = sa.Table(
     "adjust_reason",

@@ -109,7 +109,7 @@ class Suppressions:
         self._keys = keys
         #: Ids that are suppressed under a key that the connection does not have, so that they are not recognised.
         self.not_recognised = 0
-        self._checked: set[tuple[Place, DigestKeys]] = set()
+        self._in_use: dict[tuple[Place, DigestKeys], tuple[DigestKey, ...]] = {}
 
     def remember(
         self, connection: sa.Connection, settled: Iterable[Receipt], scope_of: Callable[[Receipt, Event], Scope]
@@ -127,11 +127,12 @@ class Suppressions:
     def refusals(self, connection: sa.Connection, jobs: Sequence[Job], scopes: Sequence[Scope]) -> dict[int, Receipt]:
         """The receipts of those events that name a suppressed device, by the identity of the job."""
         asked: dict[Place, dict[str, list[Job]]] = defaultdict(lambda: defaultdict(list))
-        for job, scope in zip(jobs, scopes, strict=True):
-            place, keys = place_of(scope), self._keys.of(job.route)
-            self._count_not_recognised(connection, place, keys)
-            for digest in _digests(job.event, keyed(keys)):
-                asked[place][digest].append(job)
+        # Most ledgers have none, and to make digests for nothing would cost as much as a third of the claim.
+        places = {scope: at for scope in set(scopes) if _has_any(connection, at := place_of(scope))}
+        for job, scope in zip(jobs, scopes, strict=True) if places else ():
+            if (place := places.get(scope)) is not None:
+                for digest in _digests(job.event, self._keys_in_use(connection, place, self._keys.of(job.route))):
+                    asked[place][digest].append(job)
         return {
             id(job): _refusal(job, record.reason, record.since)
             for place, by_digest in asked.items()
@@ -139,11 +140,20 @@ class Suppressions:
             for job in by_digest[record.device]
         }
 
-    def _count_not_recognised(self, connection: sa.Connection, place: Place, keys: DigestKeys) -> None:
-        if (place, keys) in self._checked:
-            return
-        self._checked.add((place, keys))
-        self.not_recognised += under_other_keys(connection, place, {key.id for key in keyed(keys)})
+    def _keys_in_use(self, connection: sa.Connection, place: Place, keys: DigestKeys) -> tuple[DigestKey, ...]:
+        """The keys under which ids are suppressed there; counts those ids that are under none of the connection's."""
+        found = self._in_use.get((place, keys))
+        if found is None:
+            query = sa.select(_columns.digest_key, sa.func.count()).where(*place.conditions)
+            counts: dict[str, int] = dict(connection.execute(query.group_by(_columns.digest_key)).tuples().all())
+            found = tuple(key for key in keyed(keys) if key is keys.newest or key.id in counts)
+            self._in_use[place, keys] = found
+            self.not_recognised += sum(counts.values()) - sum(counts.get(key.id, 0) for key in found)
+        return found
+
+
+def _has_any(connection: sa.Connection, place: Place) -> bool:
+    return connection.scalar(sa.select(sa.literal(1)).where(*place.conditions).limit(1)) is not None
 
 
 def place_of(scope: Scope) -> Place:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from airflow_provider_adjust.s2s.redaction import shows
 
-#: ``curl`` needs the extra of that name; ``auto`` is curl where it is installed.
+#: ``curl`` needs pycurl, which is installed where it has wheels; ``auto`` is curl where that can be imported.
 TransportName = Literal["auto", "curl", "requests"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import get_args
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
@@ -11,20 +10,23 @@ from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
 
 
 def open_transport(name: TransportName, *, max_in_flight: int, timeout: tuple[float, float]) -> Transport:
-    """A transport for so many requests at once; ``auto`` is libcurl where it is installed.
+    """A transport for so many requests at once; ``auto`` is libcurl where pycurl can be imported.
 
     :param timeout: seconds to connect, and to wait for the answer.
-    :raises AdjustConfigurationError: there is no such transport, or it is not installed.
+    :raises AdjustConfigurationError: there is no such transport, or its library cannot be imported.
     """
     if name not in get_args(TransportName):
         raise AdjustConfigurationError(f"transport is one of {', '.join(get_args(TransportName))}, not {name!r}")
-    has_curl = find_spec("pycurl") is not None
-    if name == "requests" or (name == "auto" and not has_curl):
+    if name == "requests":
         return RequestsTransport(max_in_flight=max_in_flight, timeout=timeout)
-    if not has_curl:
+    try:
+        import pycurl  # noqa: F401 - not installed everywhere, and of no use where its libcurl is another than it was built for
+    except ImportError as error:
+        if name == "auto":
+            return RequestsTransport(max_in_flight=max_in_flight, timeout=timeout)
         raise AdjustConfigurationError(
-            "transport='curl' needs pycurl, which is not installed: pip install 'airflow-provider-adjust[curl]'"
-        )
+            f"transport='curl' needs pycurl, which cannot be imported ({error}): pip install pycurl, or take 'requests'"
+        ) from error
     from airflow_provider_adjust.s2s.transports.curl import CurlTransport
 
     return CurlTransport(max_in_flight=max_in_flight, timeout=timeout)

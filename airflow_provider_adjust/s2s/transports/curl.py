@@ -1,10 +1,12 @@
 """The faster transport: libcurl's multi interface, all requests in one thread, HTTP/2 where the server speaks it.
 
-Needs the extra ``curl``. Proxies, certificates and headers are those that requests would use.
+Needs pycurl. Proxies, certificates and headers are those that requests would use.
 """
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 from collections import deque
 from functools import partial
@@ -17,11 +19,15 @@ from requests.utils import DEFAULT_CA_BUNDLE_PATH, select_proxy
 
 from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES, Completion, Failure, Target
 from airflow_provider_adjust.s2s.transports.kept import Keeping, WatchedSockets
-from airflow_provider_adjust.s2s.transports.settings import new_session, request_settings
+from airflow_provider_adjust.s2s.transports.settings import RequestSettings, new_session, request_settings
 
-#: libcurl waits with select(), which takes no file descriptor above 1023; requests beyond that wait for a connection.
-_MOST_CONNECTIONS = 512
 _LONGEST_WAIT = 0.5
+#: libcurl waits with select(), which does not see file descriptors above 1023. Where there may be some, it is asked this often
+#: whether they have news; while others have, which is nearly always, that makes no difference.
+_SEEN_BY_SELECT = 512
+_LONGEST_BLIND_WAIT = 0.005
+#: File descriptors that the process keeps for all else. Requests beyond the rest wait for a connection.
+_OTHER_FILES = 256
 _CERTIFICATE_ERRORS = frozenset(
     {pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_INVALIDCERTSTATUS}
 )
@@ -55,6 +61,9 @@ class _Exchange:
     def __init__(self, connect_timeout: float) -> None:
         handle = self.handle = pycurl.Curl()
         handle.setopt(pycurl.NOSIGNAL, 1)
+        handle.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)  # it knows files and mail, too
+        for tls_version in (pycurl.SSLVERSION, pycurl.PROXY_SSLVERSION):
+            handle.setopt(tls_version, pycurl.SSLVERSION_TLSv1_2)
         handle.setopt(pycurl.POST, 1)
         handle.setopt(pycurl.CONNECTTIMEOUT_MS, round(connect_timeout * 1000))
         handle.setopt(pycurl.ACCEPT_ENCODING, "gzip, deflate")
@@ -65,6 +74,7 @@ class _Exchange:
         self._head: list[bytes] = []
         handle.setopt(pycurl.HEADERFUNCTION, self._head.append)
         self._target: Target | None = None
+        self._is_kept: bool | None = None
         self.key: Any = None
         self.deadline = 0.0
         self.body = b""
@@ -73,9 +83,8 @@ class _Exchange:
         self._received = 0
         self._has_date = False
 
-    def begin(self, key: Any, body: bytes, deadline: float) -> None:
+    def begin(self, key: Any, body: bytes) -> None:
         self.key = key
-        self.deadline = deadline
         self.body = body
         self.was_read = not body  # libcurl does not ask for an empty one
         self.answer = []
@@ -85,16 +94,17 @@ class _Exchange:
 
     def keep_connection(self, is_kept: bool) -> None:
         """Whether the request may take a kept connection and leave its own behind."""
-        self.handle.setopt(pycurl.FRESH_CONNECT, not is_kept)
-        self.handle.setopt(pycurl.FORBID_REUSE, not is_kept)
+        if is_kept is not self._is_kept:
+            self._is_kept = is_kept
+            self.handle.setopt(pycurl.FRESH_CONNECT, not is_kept)
+            self.handle.setopt(pycurl.FORBID_REUSE, not is_kept)
 
-    def set_target(self, target: Target, session: requests.Session) -> None:
+    def set_target(self, target: Target, way: RequestSettings) -> None:
         """Send to this target from now on."""
-        if target == self._target:
+        if target is self._target:
             return
-        way = request_settings(session, target)
         handle = self.handle
-        handle.setopt(pycurl.URL, target.address)
+        handle.setopt(pycurl.URL, str(way.request.url))
         # Without the last one libcurl asks before it sends a large body, which costs a round trip.
         handle.setopt(pycurl.HTTPHEADER, [*(f"{name}: {value}" for name, value in way.headers.items()), "Expect:"])
         # The delivery sends its first event alone, so by the second it is known whether a connection takes many.
@@ -103,7 +113,11 @@ class _Exchange:
         handle.setopt(pycurl.PROXY, proxy or "")
         handle.setopt(pycurl.NOPROXY, "" if proxy else "*")
         authorities = DEFAULT_CA_BUNDLE_PATH if way.verify is True else str(way.verify)
-        handle.setopt(pycurl.CAPATH if Path(authorities).is_dir() else pycurl.CAINFO, authorities)
+        # A proxy that is reached over TLS shows a certificate, too. What libcurl was built with counts for neither.
+        is_folder = Path(authorities).is_dir()
+        for file, folder in ((pycurl.CAINFO, pycurl.CAPATH), (pycurl.PROXY_CAINFO, pycurl.PROXY_CAPATH)):
+            handle.unsetopt(file if is_folder else folder)
+            handle.setopt(folder if is_folder else file, authorities)
         self._target = target
 
     def _read(self, size: int) -> bytes:
@@ -158,6 +172,12 @@ class _Exchange:
         return Completion(self.key, status, failure=Failure.NO_ANSWER if self.was_read else before, failure_name=name)
 
 
+def _open_files() -> int:
+    """How many files this process may have open."""
+    most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if most == resource.RLIM_INFINITY else most
+
+
 class CurlTransport:
     """Runs all requests from the thread that polls.
 
@@ -169,11 +189,14 @@ class CurlTransport:
     ) -> None:
         self._session = session or new_session()
         self._multi = pycurl.CurlMulti()
-        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, min(max_in_flight, _MOST_CONNECTIONS))
-        self._multi.setopt(pycurl.M_MAXCONNECTS, min(max_in_flight, _MOST_CONNECTIONS))
+        connections = min(max_in_flight, max(1, _open_files() - _OTHER_FILES))
+        self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, connections)
+        self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
+        self._longest_wait = _LONGEST_WAIT if connections <= _SEEN_BY_SELECT else _LONGEST_BLIND_WAIT
         self._new_exchange = partial(_Exchange, timeout[0])
         self._longest = sum(timeout)
         self._clock = _WatchedClock()
+        self._ways: dict[Target, RequestSettings] = {}
         self._idle: deque[_Exchange] = deque()
         #: What is in flight, oldest first.
         self._open: dict[Any, _Exchange] = {}
@@ -186,19 +209,25 @@ class CurlTransport:
     def submit(self, key: Any, target: Target, body: str) -> None:
         exchange = self._idle.pop() if self._idle else self._new_exchange()
         try:
-            exchange.set_target(target, self._session)
+            exchange.set_target(target, self._ways.get(target) or self._way(target))
         except (requests.RequestException, pycurl.error, ValueError) as error:
             self._never_sent.append(Completion(key, failure=Failure.NOT_SENT, failure_name=type(error).__name__))
             return
-        exchange.begin(key, body.encode(), self._clock.now() + self._longest)
+        exchange.begin(key, body.encode())
         self._open[exchange.handle] = exchange
         self._new.append(exchange)
+
+    def _way(self, target: Target) -> RequestSettings:
+        way = self._ways[target] = request_settings(self._session, target)
+        return way
 
     def poll(self, timeout: float | None) -> list[Completion]:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             completions = self._collect()
-            left = _LONGEST_WAIT if deadline is None else min(_LONGEST_WAIT, deadline - time.monotonic())
+            left = self._longest_wait
+            if deadline is not None:
+                left = min(left, deadline - time.monotonic())
             if completions or left <= 0:
                 return completions
             self._wait(left)
@@ -230,7 +259,9 @@ class CurlTransport:
                 is_kept = False
             else:
                 self._keeping.stood(time.monotonic())
+        deadline = self._clock.now() + self._longest
         for exchange in self._new:
+            exchange.deadline = deadline
             exchange.keep_connection(is_kept)
             self._multi.add_handle(exchange.handle)
         self._new.clear()
@@ -257,8 +288,8 @@ class CurlTransport:
         return completions
 
     def _end(self, handle: Any) -> _Exchange:
-        kept = handle.getinfo(pycurl.ACTIVESOCKET)
-        if kept >= 0:  # -1: libcurl has closed the connection
+        # A connection that is used again is watched already; -1: libcurl has closed it.
+        if handle.getinfo(pycurl.NUM_CONNECTS) and (kept := handle.getinfo(pycurl.ACTIVESOCKET)) >= 0:
             self._kept.add(kept)
         self._multi.remove_handle(handle)
         exchange = self._open.pop(handle)

@@ -19,6 +19,8 @@ _FIRST_PAUSE = 1.1
 _LONGEST_PAUSE = 60.0
 #: Linux reports the end although there is more to read before it; elsewhere a hang-up, which is always reported, must do.
 _ENDED = getattr(select, "POLLRDHUP", 0)
+#: Linux looks only at the sockets of which there is something to report, however many are watched.
+_Watch, _units_a_second = (select.epoll, 1) if hasattr(select, "epoll") else (select.poll, 1000)
 
 
 class Keeping:
@@ -60,24 +62,24 @@ class WatchedSockets:
     """Sockets of kept connections, which somebody else may close at any time."""
 
     def __init__(self) -> None:
-        self._poll = select.poll()
-        self._inodes: dict[int, int | None] = {}
+        self._watch = _Watch()
+        self._inodes: dict[int, int] = {}
 
     def __len__(self) -> int:
         return len(self._inodes)
 
     def add(self, descriptor: int) -> None:
-        self._inodes[descriptor] = _inode(descriptor)
-        self._poll.register(descriptor, _ENDED)
+        if (inode := _inode(descriptor)) is not None:
+            self._inodes[descriptor] = inode
+            self._watch.register(descriptor, _ENDED)
 
     def any_ended(self, seconds: float) -> bool:
         """Whether the other end of one of them closes within that time."""
-        while ready := self._poll.poll(seconds * 1000):
+        while ready := self._watch.poll(seconds * _units_a_second):
             for descriptor, _ in ready:
-                self._poll.unregister(descriptor)
-                inode = self._inodes.pop(descriptor)
+                self._watch.unregister(descriptor)
                 # Closed on this side since, the number may by now be another file's.
-                if inode is not None and inode == _inode(descriptor):
+                if self._inodes.pop(descriptor) == _inode(descriptor):
                     return True
         return False
 
