@@ -26,6 +26,7 @@ from airflow_provider_adjust.operators.adjust_delivery_digest import AdjustDeliv
 from airflow_provider_adjust.operators.adjust_forget_devices import AdjustForgetDevicesOperator
 from airflow_provider_adjust.operators.adjust_prune_ledger import AdjustPruneLedgerOperator
 from airflow_provider_adjust.operators.adjust_reconcile import AdjustReconcileOperator
+from airflow_provider_adjust.operators.adjust_reconcile_exports import AdjustReconcileExportsOperator
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.operators.adjust_third_party_sharing import AdjustThirdPartySharingOperator
 from airflow_provider_adjust.s2s import errors
@@ -39,6 +40,7 @@ from airflow_provider_adjust.sandbox import SandboxServer
 from airflow_provider_adjust.sensors.adjust_device_event import AdjustDeviceEventSensor
 from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
 from airflow_provider_adjust.sensors.adjust_events_reported import AdjustEventsReportedSensor
+from airflow_provider_adjust.sensors.adjust_exports import AdjustExportsSensor
 from airflow_provider_adjust.sensors.adjust_waiting import AdjustWaitingSensor
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 
@@ -338,6 +340,8 @@ OPERATORS: list[tuple[str, Any]] = [
     ("AdjustDeviceEventSensor", AdjustDeviceEventSensor),
     ("Common parameters of the sensors", AdjustWaitingSensor),
     ("AdjustReconcileOperator", AdjustReconcileOperator),
+    ("AdjustReconcileExportsOperator", AdjustReconcileExportsOperator),
+    ("AdjustExportsSensor", AdjustExportsSensor),
     ("AdjustDeliveryDigestOperator", AdjustDeliveryDigestOperator),
 ]
 
@@ -345,7 +349,9 @@ OPERATORS: list[tuple[str, Any]] = [
 def written(default: Any) -> str:
     """A default as a DAG has it."""
     if isinstance(default, timedelta):
-        return f"timedelta(days={default.days})"
+        for unit, seconds in (("days", 86_400), ("hours", 3_600), ("seconds", 1)):
+            if default.total_seconds() % seconds == 0:
+                return f"timedelta({unit}={int(default.total_seconds() // seconds)})"
     return repr(default).replace("'", '"')
 
 

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import pytest
 from airflow.sdk import DAG, BaseOperator
 
-from airflow_provider_adjust.cli import definition
+from airflow_provider_adjust.cli.option import options_of as command_options_of
 from airflow_provider_adjust.option_arguments import options_of, takes_options, templated
 from airflow_provider_adjust.s2s.events.options import option
 
@@ -68,7 +68,7 @@ def test_default_args_and_mapped_tasks_reach_the_fields() -> None:
 
 
 def test_the_command_line_has_an_option_for_each() -> None:
-    found = {option.flags[0]: option.settings for option in definition._options(MadeUp)}
+    found = {option.flags[0]: option.settings for option in command_options_of(MadeUp)}
     assert found == {
         "--colour": {"help": "which colour", "metavar": "COLOUR", "type": str, "default": None},
         "--names": {"help": "names by name; may be repeated", "metavar": "NAME=NAME", "action": "append"},

@@ -46,6 +46,7 @@ class Held(NamedTuple):
 NOT_REACHED = (
     "Adjust has what was delivered to it: erase the device there, by AdjustForgetDevicesOperator or in the dashboard.",
     "A keyed digest of a device that opted out or was erased stays in the ledger, so that nothing of it is sent again.",
+    "With remember_lanes, the last time that was sent for a device stays under a keyed digest for 58 days, until it is pruned.",
     "Sums of tries and days, in the ledger and in results, count the event still; they hold no id and no device.",
     "Logs of tasks may name the event's id. Airflow keeps them as long as it is set to.",
     "Backups, the source of the rows, and copies of the files that were made elsewhere are not known here.",

@@ -38,9 +38,9 @@ def lines() -> list[Line]:
         Line("requests, one by one", "requests-loop", loop, {}),
         Line("HttpHook.run, one by one", "http-hook", loop, {}),
         Line("requests, thread pool", "requests-threads", slow, {}),
-        Line("provider, without the extra", "provider-without-extra", slow, plain),
-        Line("provider, `[curl]`", "provider", fast, curl),
-        Line("provider, `[curl]`, ledger", "provider", fast, curl, needs_ledger=True),
+        Line("provider, requests", "provider", slow, plain),
+        Line("provider, libcurl", "provider", fast, curl),
+        Line("provider, libcurl, ledger", "provider", fast, curl, needs_ledger=True),
         Line("bare libcurl, the limit", "bare-curl", fast, {}),
     ]
 
@@ -75,7 +75,7 @@ def main() -> None:
                 if not delay:
                     limit = stage.run("benchmark.server_limit", "--url", url)["rate"]
                     print(f"The answering server's own limit: {limit:,.0f} answers a second")
-                for in_flight in (64, 256):
+                for in_flight in (64, 256, 1024) if delay else (64, 256):
                     compare(delay, in_flight, share, rounds, url, postgres)
     earlier.compare(rounds=1 if arguments.quick else 7)
 

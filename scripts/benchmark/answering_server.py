@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import random
 import re
+import resource
 import time
 from typing import Any
 
@@ -93,6 +94,8 @@ def main() -> None:
     parser.add_argument("--retry-after", type=int, default=0, help="seconds that a refusal asks to wait")
     arguments = parser.parse_args()
     refusing = Refusing(arguments)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # a connection is an open file
     try:
         import uvloop
     except ImportError:

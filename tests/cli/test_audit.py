@@ -55,7 +55,10 @@ def test_only_commands_that_change_nothing_are_not_audited() -> None:
         "validate",
         "preview",
         "check-query",
+        "contract",
         "sandbox",
+        "suppression check",
+        "suppression count",
     }
 
 

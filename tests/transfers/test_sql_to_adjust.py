@@ -36,6 +36,7 @@ def test_the_aliases_are_the_mapping(adjust: SandboxServer, warehouse: str) -> N
         "gps_adid": device(0),
         "created_at_unix": str(int(START.timestamp())),
         "currency": "EUR",
+        "callback_params": '{"event_id":"o-0"}',
     }
     assert adjust.stats()["order_violations"] == 0
     assert len(set(recorded(adjust, "created_at_unix"))) == 100
@@ -95,7 +96,7 @@ def test_the_types_of_postgres_need_no_casts(adjust: SandboxServer, warehouse: s
     assert sent["gps_adid"] == device(7)
     assert sent["created_at_unix"] == str(int(START.timestamp()) + 7)
     assert (sent["revenue"], sent["ip_address"], sent["tracking_enabled"]) == ("0.10", "192.0.2.7", "1")
-    assert json.loads(sent["callback_params"]) == {"order": "7", "paid": "true"}
+    assert json.loads(sent["callback_params"]) == {"order": "7", "paid": "true", "event_id": "o-1"}
 
 
 @postgres

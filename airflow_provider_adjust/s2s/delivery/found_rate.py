@@ -16,6 +16,9 @@ _NOISE = 0.03
 _MORE_NOISE = 2.0
 #: Refusals before the first limit is taken for one.
 _CERTAIN = 8
+#: Once a rate is known, all events have to wait when for so many seconds more were refused than taken. For a shorter time that is
+#: the end of a second whose share is used up.
+_LONG = 0.5
 #: A limit is taken as less than what was seen by so much.
 _BELOW = 0.98
 #: However little was taken of late, a rate falls to no less than this share of itself at once; and never below the second.
@@ -29,6 +32,9 @@ _GROWTH = 0.01
 _FIRST_GROWTH = 0.1
 _MOST_GROWTH = 0.5
 _SAME_LIMIT = 0.1
+#: A rate is used in a span in which so much of it was sent.
+_USED = 0.9
+_FEW = 0.25
 #: A span has so many answers at least, unless it is very long; fewer while the limit is only guessed and nothing is refused.
 _SPAN_ANSWERS = 50
 _SPAN_ANSWERS_FOR_A_GUESS = 4
@@ -101,7 +107,7 @@ class FoundRate:
             return
         else:
             span.refused += 1
-            self.is_refusing = span.refused > max(_CERTAIN, span.taken)
+            self.is_refusing = span.refused > max(_CERTAIN, span.taken) and now - span.began >= _LONG
         if span.is_over(now, _SPAN_ANSWERS if self._limit or span.refused else _SPAN_ANSWERS_FOR_A_GUESS):
             self._end_span(span, now, in_flight)
 
@@ -121,14 +127,18 @@ class FoundRate:
     def _end_span(self, span: _Span, now: float, in_flight: int) -> None:
         seconds = now - span.began
         if self.rate is not None:
+            is_used = span.taken + span.refused >= _USED * self.rate * seconds
             if span.share > self._noise and not self._is_chance(span.share):
                 before, taken, _ = self._before
-                self._cut((span.taken + taken) / (seconds + before), now, in_flight)
+                # Where little was sent, and few refused, it is not known how much the server would have taken.
+                is_known = is_used or span.share > _FEW
+                limit = (span.taken + taken) / (seconds + before) if is_known else self.rate
+                self._cut(limit, now, in_flight)
                 self._share_before = span.share
                 return
             if span.share <= _NOISE:
                 self._share_before, self._noise = 0.0, _NOISE
-            if now >= self._held_until and span.taken + span.refused >= 0.8 * self.rate * seconds:
+            if now >= self._held_until and is_used:
                 self._grow(self.rate)
         self._before = (seconds, span.taken, span.refused)
         self._span = _Span(now)

@@ -18,7 +18,7 @@ class RevenueLimit:
     :raises AdjustConfigurationError: it is not an amount, or it names no currency.
     """
 
-    def __init__(self, max_revenue: MaxRevenue | None, endpoint: Endpoint) -> None:
+    def __init__(self, max_revenue: MaxRevenue, endpoint: Endpoint) -> None:
         self._amounts = endpoint.amounts
         self._for_all = None
         self._by_currency: dict[str, Decimal] = {}
@@ -27,7 +27,7 @@ class RevenueLimit:
                 _currency(currency, endpoint): _limit(limit, f"max_revenue[{currency!r}]")
                 for currency, limit in max_revenue.items()
             }
-        elif max_revenue is not None:
+        else:
             self._for_all = _limit(max_revenue, "max_revenue")
 
     def check(self, params: Mapping[str, str]) -> None:

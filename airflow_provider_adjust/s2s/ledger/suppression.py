@@ -130,9 +130,10 @@ class Suppressions:
         # Most ledgers have none, and to make digests for nothing would cost as much as a third of the claim.
         places = {scope: at for scope in set(scopes) if _has_any(connection, at := place_of(scope))}
         for job, scope in zip(jobs, scopes, strict=True) if places else ():
-            if (place := places.get(scope)) is not None:
-                for digest in _digests(job.event, self._keys_in_use(connection, place, self._keys.of(job.route))):
-                    asked[place][digest].append(job)
+            if scope in places:
+                keys = self._keys_in_use(connection, places[scope], self._keys.of(job.route))
+                for digest in _digests(job.event, keys):
+                    asked[places[scope]][digest].append(job)
         return {
             id(job): _refusal(job, record.reason, record.since)
             for place, by_digest in asked.items()
