@@ -348,5 +348,5 @@ def test_another_endpoint_has_its_name_in_the_place_of_an_event_token(ledger_eng
         assert sorted(each.event_token for each in found) == ["ad_revenue", "f0ob4r"]
         [only] = counts(connection, DAGS, Filters(event_token="ad_revenue"), NOW)
         assert (only.event_token, only.revenue) == ("ad_revenue", Decimal("0.0000042"))
-        shown = queries.events(connection, DAGS, Filters(event_token="ad_revenue"), NOW).items
+        shown = event_list.events(connection, DAGS, Filters(event_token="ad_revenue"), NOW).items
         assert [(each.event_id, each.event_token) for each in shown] == [("i-1", "ad_revenue")]
