@@ -11,7 +11,13 @@ from dataclasses import replace
 from airflow_provider_adjust.cli.definition import ExitCode
 from airflow_provider_adjust.cli.rows import given
 from airflow_provider_adjust.cli.terminal import Terminal
-from airflow_provider_adjust.s2s.endpoints.endpoint import AD_REVENUE, EVENT, THIRD_PARTY_SHARING, Endpoint, endpoint_named
+from airflow_provider_adjust.s2s.endpoints.endpoint import (
+    AD_REVENUE,
+    EVENT,
+    THIRD_PARTY_SHARING,
+    Endpoint,
+    endpoint_named,
+)
 from airflow_provider_adjust.s2s.events.columns import Column, Columns
 from airflow_provider_adjust.s2s.events.first_contact import check_columns
 from airflow_provider_adjust.s2s.events.options import RowOptions
@@ -41,9 +47,7 @@ def contract(options: Namespace, terminal: Terminal) -> int:
     endpoint = endpoint_named(row_options.endpoint)
     names = options.columns or (*row_options.id_columns, *_COLUMNS[endpoint.name])
     is_named = row_options.event_token or row_options.event_tokens or "event_token" in names
-    checked = (
-        row_options if is_named or not endpoint.has_tokens else replace(row_options, event_token=_TAKEN_AS_GIVEN)
-    )
+    checked = row_options if is_named or not endpoint.has_tokens else replace(row_options, event_token=_TAKEN_AS_GIVEN)
     check_columns(names, f"the model {options.model}", checked)
     # Not through the terminal, which breaks and cuts long lines.
     sys.stdout.writelines(f"{line}\n" for line in _dbt(options.model, names, checked, endpoint))

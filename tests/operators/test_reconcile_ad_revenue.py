@@ -15,6 +15,7 @@ from reconcile.report_case import DAY, receive
 
 from airflow_provider_adjust.adjust_api.errors import RevenueDiffers
 from airflow_provider_adjust.airflow_versions import AirflowFailException
+from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_reconcile import AdjustReconcileOperator
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.sandbox import SandboxServer
@@ -130,6 +131,15 @@ def test_a_baseline_in_another_currency_is_refused(adjust: SandboxServer, tmp_pa
             reconcile(tmp_path, (2, "1.00", "USD"), baseline=given)
     nothing = [{"day": str(DAY), "event_token": "ad_revenue", "revenue": "0", "currency": "EUR"}]
     assert reconcile(tmp_path, (2, "1.00", "USD"), baseline=nothing)["compared"] == 1
+
+
+def test_what_adjust_had_before_is_subtracted(adjust: SandboxServer, tmp_path: Path) -> None:
+    send(3)
+    before = AdjustS2SHook().booked_events(["ad_revenue"], str(DAY), currency="USD")
+    assert [total["revenue"] for total in before] == ["1.5"]
+    send(5)
+    for baseline in (before, [{"day": str(DAY), "revenue": "1.5", "currency": "USD"}]):
+        assert reconcile(tmp_path, (None, "1.00", "USD"), baseline=baseline)["compared"] == 1
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
