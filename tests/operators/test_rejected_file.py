@@ -89,7 +89,7 @@ def test_a_line_of_another_endpoint_is_no_event(adjust: SandboxServer, tmp_path:
     row = purchase(1, order_id="i-1") | {"amount": "0.0001", "ad_impressions_count": 1}
     del row["revenue"]
     adjust.configure(unknown_devices=[device(1)])
-    impressions = {"endpoint": "ad_revenue", "event_token": None, "id_field": "order_id"}
+    impressions: dict[str, Any] = {"endpoint": "ad_revenue", "event_token": None, "id_field": "order_id"}
     send([row], **impressions, rejected_path=str(rejected), max_rejected=1)
     assert [line["endpoint"] for line in lines(rejected)] == ["ad_revenue"]
     adjust.configure(unknown_devices=[])
