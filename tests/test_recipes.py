@@ -432,6 +432,34 @@ def test_the_test_of_a_dag_is_one(shop: Shop) -> None:
     assert "1 passed" in done.stdout
 
 
+def test_the_guide_of_ad_revenue_sends_a_day_and_finds_it_in_the_report(shop: Shop) -> None:
+    """Its two tasks in one DAG: the day of the run, whenever it runs, and amounts as Postgres' numeric has them."""
+    head = HEAD.partition("    SqlToAdjustOperator(")[0].replace('"operators"', '"ad_revenue_guide"')
+    text = (GUIDES / "ad-revenue.md").read_text(encoding="utf-8")
+    send, reconcile = (code for language, code in FENCE.findall(text) if language == "python")
+    tasks = send.replace("\nSqlTo", "\nsend = SqlTo") + reconcile.replace("\nAdjustRec", "\nreconcile = AdjustRec")
+    code = head + textwrap.indent(f"{tasks}\nsend >> reconcile\n", "    ")
+    (shop.folder / "dags" / "ad_revenue_guide.py").write_text(code)
+    shop.rows_changed(
+        "CREATE TABLE ad_impressions (impression_id TEXT, shown_at TIMESTAMPTZ, revenue NUMERIC, network TEXT,"
+        " ad_unit TEXT, placement TEXT, gps_adid TEXT, idfa TEXT)"
+    )
+    amounts = ("0.0000001220000000000000000000", "0.0000400000", "0", "0.00000000031", "0.02")
+    times = (hours(0), hours(23.99), hours(1), hours(1), MIDNIGHT)
+    for number, (revenue, at) in enumerate(zip(amounts, times, strict=True)):
+        row = {"impression_id": f"i-{number}", "shown_at": at, "revenue": Decimal(revenue), "gps_adid": gps(number)}
+        shop.insert("ad_impressions", row)
+    connection = json.loads(shop.environment["AIRFLOW_CONN_ADJUST_DEFAULT"])
+    connection["extra"] |= {"api_token": "the-api-token", "report_endpoint": shop.sandbox.url}
+    shop.environment["AIRFLOW_CONN_ADJUST_DEFAULT"] = json.dumps(connection)
+    shop.sandbox.configure(api_tokens=["the-api-token"])
+    log = shop.succeed("ad_revenue_guide", MIDNIGHT)
+    assert shop.sandbox.stats()["by_endpoint"] == {"ad_revenue": 4}
+    assert Decimal(shop.sandbox.stats()["ad_revenue"]["USD"]) == sum(map(Decimal, amounts[:4]))
+    assert "0.00004012231 USD" in log
+    assert "Compared: revenue in USD." in log
+
+
 # -- queries on the warehouse and the ledger -----------------------------------------------------------------------------
 
 
