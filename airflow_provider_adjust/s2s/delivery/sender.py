@@ -83,6 +83,7 @@ class Sender:
             {name: route.parser for name, route in routes.items()},
             route_by=route_by,
             mark_seconds=options.on_in_doubt == "verify",
+            ids_are_claimed=ledger is not None,
             now=now,
         )
         self.sink = Sink(
