@@ -12,7 +12,7 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
-from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID, ENVIRONMENTS
+from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
 from airflow_provider_adjust.operators.adjust_send_events import as_rows
 from airflow_provider_adjust.rendered_fields import HidesRenderedFields, hide, reveal
@@ -176,19 +176,10 @@ class AdjustForgetDevicesOperator(HidesRenderedFields, BaseOperator):
         return self._conclude(summary)
 
     def _order(self, context: Context, settings: AdjustConnection) -> Order:
-        where = f"connection {self.adjust_conn_id!r}"
-        if settings.app_token is None:
-            raise AdjustConfigurationError(f"{where} needs an app token, or name one as app_token")
-        if settings.environment not in ENVIRONMENTS:
-            raise AdjustConfigurationError(
-                f"{where} needs an environment, production or sandbox, or name one as environment: without it, Adjust would "
-                "erase in production"
-            )
+        app_token, environment = settings.app()
         task = task_instance_id(context.get("ti"), self.task_id)
-        host = Target(settings.gdpr_url).host
-        return Order(
-            host, settings.app_token, settings.environment, self.asked_by, task.dag_id, task.run_id, task.task_id
-        )
+        host = Target(settings.erasure_url()).host
+        return Order(host, app_token, environment, self.asked_by, task.dag_id, task.run_id, task.task_id)
 
     def _rows(self, stack: ExitStack) -> Iterable[Row]:
         if self.sql is None:

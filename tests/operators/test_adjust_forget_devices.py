@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from operators.adjust_account import Connect, Said, device, purchase, reveals
+from operators.adjust_account import APP_TOKEN, Connect, Said, device, purchase, reveals
 from operators.sending import operator
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
@@ -125,7 +125,8 @@ def test_what_is_refused_fails_the_task_after_all_others_were_asked_for(account:
 def test_a_connection_of_no_use_is_refused_before_anything_is_asked(account: SandboxServer, connect: Connect) -> None:
     for settings, words in (
         ({"app_token": None}, "needs an app token"),
-        ({"environment": None}, "would erase in production"),
+        ({"environment": None}, "would take production"),
+        ({"environment": "Sandbox"}, "production or sandbox"),
         ({"token": None}, "digest_key"),
     ):
         connect(account.url, gdpr_url=account.url, **settings)  # type: ignore[arg-type]
@@ -135,6 +136,40 @@ def test_a_connection_of_no_use_is_refused_before_anything_is_asked(account: San
     with pytest.raises(AirflowFailException, match="no token may go to"):
         forget(rows(1)).execute({})
     assert account.erasures() == []
+
+
+def test_devices_are_erased_where_their_events_go(account: SandboxServer, connect: Connect, ledger: sa.Engine) -> None:
+    """Adjust answers 200 for a device that it does not know, and a rehearsal must not erase at Adjust."""
+    for host, gdpr_url, words in (
+        (account.url, None, "to 127.0.0.1, and would erase devices for good at gdpr.adjust.com"),
+        (account.url, "https://gdpr.eu.adjust.com", "set gdpr_url to the stand-in"),
+        ("https://s2s.eu.adjust.com", None, "such as https://gdpr.eu.adjust.com"),
+        ("https://s2s.tr.adjust.com", "https://gdpr.us.adjust.com", "such as https://gdpr.tr.adjust.com"),
+        ("https://us.s2s.adjust.com", account.url, "does not know the app's devices"),
+    ):
+        connect(host, gdpr_url=gdpr_url)
+        for how in ({}, {"confirm": None, "dry_run": True}):
+            with pytest.raises(AirflowFailException, match=words):
+                forget(rows(1), **how).execute({})
+    for host, gdpr_url in (
+        ("https://s2s.eu.adjust.com", "https://gdpr.eu.adjust.com"),
+        (None, "https://gdpr.eu.adjust.com"),
+        (None, account.url),
+    ):
+        connect(host, gdpr_url=gdpr_url)
+        assert forget(rows(1), confirm=None, dry_run=True).execute({})["left"] == 1
+    assert records(ledger) == []
+
+
+def test_the_app_is_the_one_of_its_events(account: SandboxServer, ledger: sa.Engine) -> None:
+    """However it was written: a device is suppressed for an app, and its events name the app without white space."""
+    assert forget(rows(1), app_token=f" {APP_TOKEN}\n").execute({})["erased"] == 1
+    assert [each["app_token"] for each in account.erasures()] == [APP_TOKEN]
+    sent = operator([purchase(1)], ledger_conn_id="adjust_ledger", tolerate=["device_opted_out"]).execute({})
+    assert sent["by_reason"] == {"device_opted_out": 1}
+    for app_token, words in (("none", "needs an app token"), ("abc-123", "letters and digits only")):
+        with pytest.raises(AirflowFailException, match=words):
+            forget(rows(2), app_token=app_token).execute({})
 
 
 def test_a_killed_task_asks_for_nothing_more(account: SandboxServer, connect: Connect) -> None:
