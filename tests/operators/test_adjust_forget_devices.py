@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock, create_autospec
 
 import pytest
 import sqlalchemy as sa
@@ -96,6 +98,27 @@ def test_a_query_is_streamed_and_only_its_device_ids_are_read(
         forget(sql="SELECT person FROM requests", sql_conn_id="warehouse").execute({})
     with pytest.raises(AirflowFailException, match="more than one column named adid"):
         forget(sql="SELECT adid, adid FROM requests", sql_conn_id="warehouse").execute({})
+
+
+def test_the_query_is_closed_before_the_first_turn(
+    account: SandboxServer, warehouse: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Turns take an hour, in which a database would keep the transaction, or end it."""
+    with warehouse.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE requests (adid TEXT)")
+        connection.exec_driver_sql("INSERT INTO requests VALUES ('a1'), ('a2')")
+    calls = Mock()
+    for module, name in (("sql_rows", "_close_all"), ("operators.adjust_forget_devices", "post")):
+        path = f"airflow_provider_adjust.{module}.{name}"
+        real = create_autospec(pkgutil.resolve_name(path), side_effect=pkgutil.resolve_name(path))
+        calls.attach_mock(real, name)
+        monkeypatch.setattr(path, real)
+    assert forget(sql="SELECT adid FROM requests", sql_conn_id="warehouse").execute({})["erased"] == 2
+    assert [name for name, *_ in calls.mock_calls if not name.startswith("_close_all().")] == [
+        "_close_all",
+        "post",
+        "post",
+    ]
 
 
 def test_it_has_to_be_told_that_it_is_permanent() -> None:
