@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
+from itertools import count
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -152,6 +154,20 @@ def test_the_last_choice_of_a_device_counts_and_one_that_is_known_is_skipped(run
     }
     assert len(kept) == 2
     assert GPS_ADID not in str(kept)
+
+
+@pytest.mark.parametrize("kind", [list, iter])
+def test_a_clock_that_is_set_back_does_not_change_which_choice_is_the_last(kind: Any) -> None:
+    moments = (NOW - timedelta(seconds=number) for number in count())
+    transport = FakeTransport()
+    route = Route(
+        EventParser(OPTIONS, digest_keys=KEY), Target("https://s2s.adjust.com/third_party_sharing"), None, 1.0
+    )
+    sender = Sender({None: route}, transport, now=lambda: next(moments))
+    receipts = list(sender.send(kind([choice("enable"), choice("enable", OTHER), choice("disable")])))
+    assert [each.outcome for each in receipts] == ["delivered"] * 3
+    sent = [parse_qs(body) for body in transport.bodies]
+    assert [each["sharing"][0] for each in sent if each["gps_adid"] == [GPS_ADID]] == ["enable", "disable"]
 
 
 def test_what_may_not_have_arrived_is_sent_again(run: Runs) -> None:
