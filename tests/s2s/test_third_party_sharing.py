@@ -34,7 +34,7 @@ from airflow_provider_adjust.s2s.events.first_contact import check_columns
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.keys import DigestKey
 from airflow_provider_adjust.s2s.ledger.erase import erase
-from airflow_provider_adjust.s2s.ledger.schema import deliveries, suppressions
+from airflow_provider_adjust.s2s.ledger.schema import deliveries, suppressions, totals
 from airflow_provider_adjust.s2s.transports import Target
 
 OPTIONS = RowOptions(endpoint="third_party_sharing", app_token=APP, environment="sandbox")
@@ -101,10 +101,11 @@ class Runs:
         as_stream: bool = False,
         keys: Sequence[bytes] = (KEY,),
         kill: bool = False,
+        name: str | None = None,
     ) -> list[tuple[str, str]]:
         self._made += 1
         transport = transport or FakeTransport()
-        ledger = Ledger(self.engine, TaskInstanceId("dag", f"run {self._made}", "send"))
+        ledger = Ledger(self.engine, TaskInstanceId("dag", name or f"run {self._made}", "send", try_number=self._made))
         target = Target("https://s2s.adjust.com/third_party_sharing")
         route = Route(EventParser(OPTIONS, digest_keys=keys), target, None, 1.0)
         options = SendOptions(retries=Retries(attempts=1))
@@ -179,6 +180,19 @@ def test_what_may_not_have_arrived_is_sent_again(run: Runs) -> None:
     assert run([choice("enable")]) == [DELIVERED]
     # Under a key that is gone, nobody can tell; so it is said again. With both keys it is known.
     assert run([choice("enable")], keys=(b"a newer key", KEY)) == [KNOWN]
+
+
+def test_the_result_of_a_retry_covers_its_earlier_tries(run: Runs) -> None:
+    """As at the other endpoints: what an earlier try of the task told is delivered, and counted once."""
+    rows = [choice("disable"), choice("enable", OTHER)]
+    with pytest.raises(AdjustUnreachable):
+        run(rows, transport=FakeTransport({1: [OK]}, otherwise=Answer(500)), name="night")
+    assert run([*rows, choice("enable", OTHER)], name="night") == [DELIVERED, DELIVERED, KNOWN]
+    assert run.said == [(OTHER, "enable")]
+    with run.engine.connect() as connection:
+        counted = connection.execute(sa.select(totals.c.outcome, totals.c.events).order_by(totals.c.outcome)).all()
+    assert sum(events for outcome, events in counted if outcome == "delivered") == 2
+    assert run(rows) == [KNOWN, KNOWN]
 
 
 def test_what_another_task_is_sending_is_held(run: Runs) -> None:
