@@ -21,8 +21,10 @@ from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.ledger.schema import (
     SENDING,
     STATUS_NUMBERS,
+    booked_at,
     database_now,
     events,
+    is_booked_between,
     reasons,
     scopes,
     totals,
@@ -56,14 +58,14 @@ class Doubt(NamedTuple):
 
 
 class LedgerEvent(NamedTuple):
-    """An event of the ledger, which was sent between ``sent_from`` and ``settled_at``.
+    """An event of the ledger, at the time at which Adjust books it. It was sent between ``sent_from`` and ``settled_at``.
 
     ``is_live``: its try still runs. ``is_erased``: all but its id was erased.
     """
 
     scope_id: int
     event_id: str
-    occurred_at: datetime
+    booked_at: datetime
     revenue: Decimal | None
     currency: str | None
     status: int
@@ -92,15 +94,14 @@ def event_scopes(engine: sa.Engine, *, app_token: str, environment: str, destina
 def events_between(
     engine: sa.Engine, scope_ids: Collection[int], start: datetime, end: datetime
 ) -> Iterator[LedgerEvent]:
-    """The events of these scopes that happened in that time, an hour in one transaction: memory and locks stay small."""
+    """The events of these scopes that Adjust books in that time, an hour in one transaction: memory and locks stay small."""
     until = start
     while until < end:
         since, until = until, min(until + _STEP, end)
         with engine.connect() as connection:
             query = _events_with_tries(connection).where(
                 _columns.scope_id.in_(scope_ids),
-                _columns.occurred_at >= since.replace(tzinfo=None),
-                _columns.occurred_at < until.replace(tzinfo=None),
+                is_booked_between(since, until),
             )
             for record in connection.execution_options(yield_per=BATCH_SIZE).execute(query):
                 yield LedgerEvent(*record)
@@ -129,7 +130,7 @@ def _events_with_tries(connection: sa.Connection) -> sa.Select[Any]:
         sa.select(
             _columns.scope_id,
             _columns.event_id,
-            _columns.occurred_at,
+            booked_at,
             _columns.revenue,
             _columns.currency,
             _columns.status,
@@ -204,7 +205,9 @@ def _move_total(connection: sa.Connection, record: Any, old_reason: str, outcome
     What a killed try was sending is in no total of its yet, and is counted as in doubt wherever it is shown.
     """
     currency = None if record.revenue is None else record.currency
-    key = TotalKey(record.scope_id, record.occurred_at.date(), Outcome.IN_DOUBT.value, old_reason, currency)
+    key = TotalKey(
+        record.scope_id, (record.sent_at or record.occurred_at).date(), Outcome.IN_DOUBT.value, old_reason, currency
+    )
     if record.status == _IN_DOUBT:
         _add(connection, record.try_id, key, -1, record.revenue)
     key = key._replace(outcome=outcome.value, reason=reason)
