@@ -33,6 +33,7 @@ from airflow_provider_adjust.s2s.ledger.schema import (
 from airflow_provider_adjust.s2s.ledger.statements import (
     Scope,
     delete,
+    is_loopback,
     known_in,
     locked,
     reason_number,
@@ -46,6 +47,8 @@ BATCH_SIZE = 1000
 _SENDING, _IN_DOUBT = STATUS_NUMBERS[SENDING], STATUS_NUMBERS[Outcome.IN_DOUBT.value]
 _columns = events.c
 _STEP = timedelta(hours=1)
+#: Reasons of an event in doubt of which the last request has lost its answer, and is counted.
+_LOST_ANSWERS = ("no_answer", "answer_too_long", "unreadable_answer")
 
 
 class Doubt(NamedTuple):
@@ -79,13 +82,15 @@ class LedgerEvent(NamedTuple):
 def event_scopes(engine: sa.Engine, *, app_token: str, environment: str, destination: str) -> dict[int, Scope]:
     """The scopes of an app's events at one destination, by their numbers.
 
-    What went to another host, such as a rehearsal's, is not known to this one. An older ledger has not kept the host.
+    What went to another host, such as a rehearsal's, is not known to this one. An older ledger has not kept the host: what it
+    has went to Adjust, and not to a stand-in on this machine.
     """
+    hosts = [destination] if is_loopback(destination) else [destination, ""]
     query = sa.select(scopes).where(
         scopes.c.app_token == app_token,
         scopes.c.environment == environment,
         scopes.c.endpoint == EVENT.name,
-        scopes.c.destination.in_([destination, ""]),
+        scopes.c.destination.in_(hosts),
     )
     with engine.connect() as connection:
         return {row.id: Scope(*(row._mapping[name] for name in Scope._fields)) for row in connection.execute(query)}
@@ -123,8 +128,11 @@ def events_with_ids(
 
 
 def _events_with_tries(connection: sa.Connection) -> sa.Select[Any]:
-    # With more lost answers than its own try can account for, an earlier try may have sent it at any time since it happened.
-    is_first = _columns.lost_answers <= sa.case((_columns.status == _SENDING, 0), else_=1)
+    # Unless the lost answer is surely its own try's, an earlier try may have sent it at any time since it happened.
+    is_own = sa.and_(_columns.lost_answers <= 1, reasons.c.code.in_(_LOST_ANSWERS))
+    is_first = sa.case(
+        (_columns.status == _SENDING, _columns.lost_answers == 0), (_columns.status == _IN_DOUBT, is_own), else_=True
+    )
     is_live = sa.and_(tries.c.ended_at.is_(None), tries.c.lease_until > database_now(connection))
     return (
         sa.select(
