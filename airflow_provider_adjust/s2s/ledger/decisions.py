@@ -153,6 +153,10 @@ class Decisions:
             return receipt_for(job, *TOO_MANY_RESENDS, lost_answers=lost_answers)
         return Claim(sent_before=True, lost_answers=lost_answers, shares_second=record.sent_at is not None)
 
+    def was_killed(self, record: Any, holder: Holder) -> bool:
+        """Whether the event is one that a killed try of this task was sending."""
+        return STATUSES[record.status] == SENDING and holder.is_of(self.task_instance)
+
     def _decide_state(self, job: Job, status: str, holder: Holder, content: Content) -> Claim | Receipt:
         """The last row of a device counts, so one that says what Adjust has is not sent, and any other is, also again."""
         if status == SENDING and holder.is_alive:
