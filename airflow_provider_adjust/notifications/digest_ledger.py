@@ -137,7 +137,7 @@ def _counts(connection: sa.Connection, ids: Sequence[int], set_up_for: sa.Column
         sums = (
             sums.join(tries, tries.c.id == totals.c.try_id)
             .join(scopes, scopes.c.id == totals.c.scope_id, isouter=True)
-            .where(totals.c.try_id.in_(some))
+            .where(totals.c.try_id.in_(some), totals.c.events > 0)
         )
         for try_id, *key, count, amount in connection.execute(sums.group_by(*keys)):
             found[try_id].add(Key(*key), int(count), _amount(amount))
