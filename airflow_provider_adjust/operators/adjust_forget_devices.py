@@ -171,6 +171,12 @@ class AdjustForgetDevicesOperator(HidesRenderedFields, BaseOperator):
             self.adjust_conn_id,
             self.ledger_conn_id,
         )
+        if others := log.under_other_keys():
+            self.log.warning(
+                "%s devices were erased under a digest key that the connection does not have, and will be asked for again: put "
+                "the earlier digest_key, or S2S token, last in the connection's digest_key",
+                f"{others:,}",
+            )
         rows = self._rows()
         summary = forgetter.check(rows) if self.ask_nothing else self._run(forgetter, rows)
         return self._conclude(summary)
