@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -47,6 +47,8 @@ class Batch:
     suppressed: Mapping[int, Receipt]
     #: What is known of the jobs' lanes.
     lanes: KnownLanes
+    #: Jobs, by identity, of whose device Adjust was told since under another of its ids.
+    told_otherwise: Collection[int]
     answers: dict[int, Claim | Receipt] = field(default_factory=dict)
     dead: dict[int, Holder] = field(default_factory=dict)
     under_another_key: int = 0
@@ -61,6 +63,8 @@ class Batch:
 
         A late one that an earlier request may have recorded is sent as it is: whether Adjust has it, Adjust's answer tells.
         """
+        if id(job) in self.told_otherwise and _is_told(decided):
+            decided = Claim()
         if isinstance(decided, Claim):
             instead = self.lanes.late.get(id(job))
             if isinstance(instead, Event):
@@ -195,6 +199,13 @@ class Decisions:
             return None
         detail = f"{where}, and no answer came; check in Adjust"
         return self._claimed(receipt_for(job, Outcome.IN_DOUBT, "no_answer", detail), holder)
+
+
+def _is_told(decided: Claim | Receipt) -> bool:
+    """Whether Adjust was told the same before."""
+    return isinstance(decided, Receipt) and (
+        decided.outcome is Outcome.DELIVERED or decided.reason == "delivered_before"
+    )
 
 
 def _erased(job: Job) -> Receipt:
