@@ -36,9 +36,11 @@ MOST_COUNTED = 1_000
 _try = tries.c
 TASK = (_try.dag_id, _try.run_id, _try.task_id, _try.map_index)
 T = TypeVar("T")
-#: What Adjust has counts for each try; of what is missing, the last try knows.
-COUNTED = sa.or_(
-    totals.c.outcome.in_(("delivered", "duplicate")), sa.and_(_try.is_latest, totals.c.outcome != "skipped")
+#: What Adjust has counts for each try; of what is missing, the last try knows. Nothing is left of a total all of whose events
+#: another task has sent.
+COUNTED = sa.and_(
+    totals.c.events > 0,
+    sa.or_(totals.c.outcome.in_(("delivered", "duplicate")), sa.and_(_try.is_latest, totals.c.outcome != "skipped")),
 )
 #: A row that could not be read is of no scope: it has the environment that its try was set up for.
 ENVIRONMENT = sa.func.coalesce(scopes.c.environment, _try.environment, "")

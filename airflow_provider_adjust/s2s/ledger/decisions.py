@@ -153,11 +153,18 @@ class Decisions:
             return receipt_for(job, *TOO_MANY_RESENDS, lost_answers=lost_answers)
         return Claim(sent_before=True, lost_answers=lost_answers, shares_second=record.sent_at is not None)
 
+    def was_killed(self, record: Any, holder: Holder) -> bool:
+        """Whether the event is one that a killed try of this task was sending."""
+        return STATUSES[record.status] == SENDING and holder.is_of(self.task_instance)
+
     def _decide_state(self, job: Job, status: str, holder: Holder, content: Content) -> Claim | Receipt:
         """The last row of a device counts, so one that says what Adjust has is not sent, and any other is, also again."""
         if status == SENDING and holder.is_alive:
             return receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {holder}")
         if status == Outcome.DELIVERED.value and content is Content.SAME:
+            # Outside of Airflow all runs have one name, and are no tries of each other.
+            if self.task_instance.run_id and holder.is_of(self.task_instance):
+                return receipt_for(job, Outcome.DELIVERED, "", _BY_AN_EARLIER_TRY)
             return receipt_for(
                 job, Outcome.SKIPPED, "delivered_before", "Adjust has been told this of the device before"
             )

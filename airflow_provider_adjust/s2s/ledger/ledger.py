@@ -33,12 +33,14 @@ from airflow_provider_adjust.s2s.ledger.lease import LEASE, Lease, wait_for_earl
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.older_keys import TryKeys, by_present_id, found_under_older_ids
 from airflow_provider_adjust.s2s.ledger.records import Content, EventPlace, compare_content, place_of, repeated, to_row
-from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, events
+from airflow_provider_adjust.s2s.ledger.recount import TakenOver, left_in_doubt
+from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events
 from airflow_provider_adjust.s2s.ledger.statements import (
     Moved,
     Numbers,
     Scope,
     ScopeNames,
+    claim_columns,
     delete,
     insert_new,
     known_in,
@@ -277,7 +279,7 @@ class Ledger:
                     batch.answers[id(jobs.pop(key))] = ending
         if not jobs:
             return
-        mine = self._claim_columns()
+        mine = claim_columns(self._try_id, self._numbers.reason(""))
         older = {event_id: key for event_id, key in older.items() if key in jobs}
         known = found_under_older_ids(connection, scope_id, older) if older else {}
         rows = {key: self._row(key, job, batch.lanes.sent_at(job)) for key, job in jobs.items()}
@@ -288,6 +290,7 @@ class Ledger:
         batch.under_another_key += sum(key in elsewhere and key not in known for key in jobs)
         found = self._holders(connection, {record.try_id for record in known.values()}, batch)
         moved: list[Moved] = []
+        taken_over = TakenOver()
         for key, job in jobs.items():
             if key not in known:
                 batch.answer(job, Claim())
@@ -304,6 +307,9 @@ class Ledger:
                 sent_at = record.sent_at if answer.sent_before and not answer.instead else rows[key]["sent_at"]
                 values = {**rows[key], **mine, "sent_at": sent_at, "lost_answers": answer.lost_answers}
                 update(connection, scope_id, [record.event_id], values)
+                taken_over.add(record, reason, holder, self._decisions.task_instance)
+            elif answer.outcome is Outcome.IN_DOUBT and self._decisions.was_killed(record, holder):
+                update(connection, scope_id, [record.event_id], left_in_doubt(record))
             elif answer.outcome in _SETTLED and record.try_id != self._try_id and not answer.is_refused_here:
                 # It counts in this try's result, so another row with this id is a repeated one. The digest has to be under
                 # a key of the try that has the event.
@@ -312,6 +318,7 @@ class Ledger:
                 if answer.outcome is not Outcome.REJECTED:
                     self._by_earlier_try.add(job.position)
         move(connection, scope_id, moved, self._try_id)
+        taken_over.write(connection)
 
     def _other_scopes(self, connection: sa.Connection, scope: Scope) -> dict[int, str]:
         """The app's other scopes; read anew each time where they decide, and each second where they only warn."""
@@ -326,16 +333,6 @@ class Ledger:
         found = holders(connection, unknown)
         batch.dead.update({number: each for number, each in found.items() if not each.is_alive})
         return found | self._ended_holders
-
-    def _claim_columns(self) -> dict[str, Any]:
-        """The columns that are the same for all events of a claim."""
-        return {
-            "try_id": self._try_id,
-            "status": STATUS_NUMBERS[SENDING],
-            "reason": self._numbers.reason(""),
-            "http_status": None,
-            "lost_answers": 0,
-        }
 
     def _scope_of(self, receipt: Receipt, event: Event) -> Scope:
         """The scope of a receipt's event: that of its claim, where it has one."""

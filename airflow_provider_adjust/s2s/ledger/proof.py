@@ -18,6 +18,7 @@ import sqlalchemy as sa
 from airflow_provider_adjust.s2s.answers.outcome import ERASED, Outcome
 from airflow_provider_adjust.s2s.answers.reasons import MISSING_IN_EXPORT, SEEN_IN_EXPORT
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.ledger.recount import move_total
 from airflow_provider_adjust.s2s.ledger.schema import (
     SENDING,
     STATUS_NUMBERS,
@@ -27,25 +28,27 @@ from airflow_provider_adjust.s2s.ledger.schema import (
     is_booked_between,
     reasons,
     scopes,
-    totals,
     tries,
 )
 from airflow_provider_adjust.s2s.ledger.statements import (
     Scope,
     delete,
+    is_loopback,
     known_in,
     locked,
     reason_number,
     retry_on_conflict,
     update,
 )
-from airflow_provider_adjust.s2s.ledger.tries import TotalKey, holders
+from airflow_provider_adjust.s2s.ledger.tries import holders
 
 #: Events that one transaction settles or reads; no sending task waits long for it.
 BATCH_SIZE = 1000
-_SENDING, _IN_DOUBT = STATUS_NUMBERS[SENDING], STATUS_NUMBERS[Outcome.IN_DOUBT.value]
+_SENDING = STATUS_NUMBERS[SENDING]
 _columns = events.c
 _STEP = timedelta(hours=1)
+#: Reasons of an event in doubt of which the last request has lost its answer, and is counted.
+_LOST_ANSWERS = ("no_answer", "answer_too_long", "unreadable_answer")
 
 
 class Doubt(NamedTuple):
@@ -79,13 +82,15 @@ class LedgerEvent(NamedTuple):
 def event_scopes(engine: sa.Engine, *, app_token: str, environment: str, destination: str) -> dict[int, Scope]:
     """The scopes of an app's events at one destination, by their numbers.
 
-    What went to another host, such as a rehearsal's, is not known to this one. An older ledger has not kept the host.
+    What went to another host, such as a rehearsal's, is not known to this one. An older ledger has not kept the host: what it
+    has went to Adjust, and not to a stand-in on this machine.
     """
+    hosts = [destination] if is_loopback(destination) else [destination, ""]
     query = sa.select(scopes).where(
         scopes.c.app_token == app_token,
         scopes.c.environment == environment,
         scopes.c.endpoint == EVENT.name,
-        scopes.c.destination.in_([destination, ""]),
+        scopes.c.destination.in_(hosts),
     )
     with engine.connect() as connection:
         return {row.id: Scope(*(row._mapping[name] for name in Scope._fields)) for row in connection.execute(query)}
@@ -123,8 +128,11 @@ def events_with_ids(
 
 
 def _events_with_tries(connection: sa.Connection) -> sa.Select[Any]:
-    # With more lost answers than its own try can account for, an earlier try may have sent it at any time since it happened.
-    is_first = _columns.lost_answers <= sa.case((_columns.status == _SENDING, 0), else_=1)
+    # Unless the lost answer is surely its own try's, an earlier try may have sent it at any time since it happened.
+    is_own = sa.and_(_columns.lost_answers <= 1, reasons.c.code.in_(_LOST_ANSWERS))
+    is_first = sa.case(
+        (_columns.status == _SENDING, _columns.lost_answers == 0), (_columns.status == _IN_DOUBT, is_own), else_=True
+    )
     is_live = sa.and_(tries.c.ended_at.is_(None), tries.c.lease_until > database_now(connection))
     return (
         sa.select(
@@ -194,37 +202,6 @@ def _resolve_batch(connection: sa.Connection, batch: Sequence[Doubt], outcome: O
         else:
             delete(connection, scope_id, ids)
         for record in records:
-            _move_total(connection, record, codes.get(record.reason, ""), outcome, reason)
+            move_total(connection, record, codes.get(record.reason, ""), outcome, reason)
         resolved += [asked[event_id] for event_id in ids]
     return resolved
-
-
-def _move_total(connection: sa.Connection, record: Any, old_reason: str, outcome: Outcome, reason: str) -> None:
-    """Have the event's try count it where it now belongs.
-
-    What a killed try was sending is in no total of its yet, and is counted as in doubt wherever it is shown.
-    """
-    currency = None if record.revenue is None else record.currency
-    key = TotalKey(
-        record.scope_id, (record.sent_at or record.occurred_at).date(), Outcome.IN_DOUBT.value, old_reason, currency
-    )
-    if record.status == _IN_DOUBT:
-        _add(connection, record.try_id, key, -1, record.revenue)
-    key = key._replace(outcome=outcome.value, reason=reason)
-    if not _add(connection, record.try_id, key, 1, record.revenue):
-        highest = sa.select(sa.func.max(totals.c.number)).where(totals.c.try_id == record.try_id)
-        number = connection.scalar(highest)
-        values = {"try_id": record.try_id, "number": 0 if number is None else number + 1, **key._asdict()}
-        connection.execute(totals.insert().values(**values, events=1, revenue=record.revenue))
-
-
-def _add(connection: sa.Connection, try_id: int, key: TotalKey, count: int, revenue: Decimal | None) -> bool:
-    """Add to a total; False where there is none, or it would fall below 0."""
-    is_it = [
-        totals.c[name].is_(None) if value is None else totals.c[name] == value for name, value in key._asdict().items()
-    ]
-    values: dict[str, Any] = {"events": totals.c.events + count}
-    if revenue is not None:
-        values["revenue"] = sa.func.coalesce(totals.c.revenue, 0) + count * revenue
-    where = (totals.c.try_id == try_id, *is_it, totals.c.events + count >= 0)
-    return connection.execute(sa.update(totals).where(*where).values(values)).rowcount > 0
