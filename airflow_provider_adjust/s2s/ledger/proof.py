@@ -44,7 +44,7 @@ from airflow_provider_adjust.s2s.ledger.tries import holders
 
 #: Events that one transaction settles or reads; no sending task waits long for it.
 BATCH_SIZE = 1000
-_SENDING = STATUS_NUMBERS[SENDING]
+_SENDING, _IN_DOUBT = STATUS_NUMBERS[SENDING], STATUS_NUMBERS[Outcome.IN_DOUBT.value]
 _columns = events.c
 _STEP = timedelta(hours=1)
 #: Reasons of an event in doubt of which the last request has lost its answer, and is counted.
