@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from airflow_provider_adjust.s2s.answers.outcome import ERASED, OnInDoubt, Outcome
@@ -12,6 +12,7 @@ from airflow_provider_adjust.s2s.answers.receipt import TOO_MANY_RESENDS, Receip
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.keys import DigestKey
+from airflow_provider_adjust.s2s.events.late import whole_seconds
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow
 from airflow_provider_adjust.s2s.ledger.records import Content, differs, is_other_purchase, repeated
 from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUSES
@@ -112,7 +113,7 @@ class Decisions:
             # The same row: it was written, and the commit's answer was lost.
             if status == SENDING:
                 return Claim(sent_before=record.lost_answers > 0, lost_answers=record.lost_answers)
-            return receipt_for(job, Outcome(status), reason, _BY_AN_EARLIER_TRY, http_status=record.http_status)
+            return _by_an_earlier_try(job, record, reason)
         if reason == ERASED:
             return _erased(job)
         if is_state:
@@ -123,7 +124,7 @@ class Decisions:
                 return differs(job, record, holder, key)
             if is_own:
                 # The result covers all tries of this task instance.
-                return receipt_for(job, Outcome(status), reason, _BY_AN_EARLIER_TRY, http_status=record.http_status)
+                return _by_an_earlier_try(job, record, reason)
             return receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {holder}")
         if status == Outcome.REJECTED.value:
             if record.content is None or content is Content.OTHER or self._offers_again(job, reason):
@@ -206,6 +207,15 @@ def _is_told(decided: Claim | Receipt) -> bool:
     return isinstance(decided, Receipt) and (
         decided.outcome is Outcome.DELIVERED or decided.reason == "delivered_before"
     )
+
+
+def _by_an_earlier_try(job: Job, record: Any, reason: str) -> Receipt:
+    """The end that an earlier try has seen, with the time that it sent in place of the event's own."""
+    outcome = Outcome(STATUSES[record.status])
+    sent_at = record.sent_at and record.sent_at.replace(tzinfo=UTC)
+    is_own_time = sent_at == whole_seconds(job.event.occurred_at)
+    receipt = receipt_for(job, outcome, reason, _BY_AN_EARLIER_TRY, http_status=record.http_status)
+    return receipt if is_own_time else receipt._replace(sent_at=sent_at)
 
 
 def _erased(job: Job) -> Receipt:
