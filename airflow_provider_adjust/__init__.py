@@ -3,4 +3,4 @@
 Airflow imports this package while it starts, so it holds the version and imports nothing.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

@@ -15,7 +15,16 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from airflow_provider_adjust.deliveries_page.filters import Filters
-from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events, scopes, shown_key, totals, tries, verdicts
+from airflow_provider_adjust.s2s.ledger.schema import (
+    STATUS_NUMBERS,
+    booked_at,
+    events,
+    scopes,
+    shown_key,
+    totals,
+    tries,
+    verdicts,
+)
 from airflow_provider_adjust.s2s.ledger.tries import LOST, RUNNING
 
 PAGE_SIZE = 50
@@ -27,9 +36,11 @@ MOST_COUNTED = 1_000
 _try = tries.c
 TASK = (_try.dag_id, _try.run_id, _try.task_id, _try.map_index)
 T = TypeVar("T")
-#: What Adjust has counts for each try; of what is missing, the last try knows.
-COUNTED = sa.or_(
-    totals.c.outcome.in_(("delivered", "duplicate")), sa.and_(_try.is_latest, totals.c.outcome != "skipped")
+#: What Adjust has counts for each try; of what is missing, the last try knows. Nothing is left of a total all of whose events
+#: another task has sent.
+COUNTED = sa.and_(
+    totals.c.events > 0,
+    sa.or_(totals.c.outcome.in_(("delivered", "duplicate")), sa.and_(_try.is_latest, totals.c.outcome != "skipped")),
 )
 #: A row that could not be read is of no scope: it has the environment that its try was set up for.
 ENVIRONMENT = sa.func.coalesce(scopes.c.environment, _try.environment, "")
@@ -175,7 +186,7 @@ def unsettled(connection: sa.Connection, dag_ids: Collection[str], filters: Filt
     if filters.reason is not None or filters.status not in {None, "sending", "in_doubt"}:
         return []
     e = events.c
-    day = sa.func.date(e.occurred_at, type_=sa.Date)
+    day = sa.func.date(booked_at, type_=sa.Date)
     status = sa.case((is_alive(now), "sending"), else_="in_doubt")
     kind = (scopes.c.app_token, scopes.c.event_name, scopes.c.conn_id)
     query = (

@@ -169,6 +169,7 @@ def _of_total(filters: Filters, other: sa.FromClause) -> Iterable[sa.ColumnEleme
     if filters.reason is not None:
         yield totals.c.reason == filters.reason
     if filters.status is not None or filters.reason is not None:
+        yield totals.c.events > 0
         yield sa.or_(other.c.is_latest, totals.c.outcome.in_(_DELIVERED))
 
 

@@ -1,6 +1,6 @@
 """What refusals cost, and how the rate that a server takes is found: `make bench BENCH=refusals`.
 
-    python -m benchmark.refusals                      # both, about two minutes
+    python -m benchmark.refusals                      # both, some minutes; a short run shows the last wait most
     python -m benchmark.refusals --limit 500 --seconds 60 --curve docs/images/found-rate.svg
 
 The events go through everything but a warehouse: rows, checks, lanes, libcurl over HTTP to the answering server, receipts.
@@ -138,7 +138,7 @@ def drawn(taken: list[int], refused: list[int], limit: int) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, default=100_000)
+    parser.add_argument("--events", type=int, default=300_000)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--limit", type=int, help="only the curve of a server that takes so many a second")
     parser.add_argument("--seconds", type=int, default=60)

@@ -172,6 +172,20 @@ def test_what_an_export_shows_is_settled_and_what_it_lacks_may_be_sent_again(led
     assert (again.doubt.settled, again.doubt.released) == (0, 0)
 
 
+def test_what_came_late_is_compared_by_the_time_at_which_it_was_sent(ledger_engine: sa.Engine) -> None:
+    late = {"occurred_at": (NOON - timedelta(days=1)).replace(tzinfo=None), "sent_at": NOON.replace(tzinfo=None)}
+    doubts = [delivery(name, "in_doubt", reason="no_answer", **late) for name in ("arrived", "never-arrived")]
+    fill(ledger_engine, [delivery("known", **late), delivery("lost", **late), *doubts])
+    files = every_hour(export([line("known"), line("arrived")]))
+    assert counts(prove(ledger_engine, files)) == {"booked": 2, "missing": 1, "in_doubt": 1}
+    assert totalled(ledger_engine) == {
+        ("delivered", ""): (2, Decimal("19.80")),
+        ("delivered", "seen_in_export"): (1, Decimal("9.90")),
+        ("held", "missing_in_export"): (1, Decimal("9.90")),
+    }
+    assert counts(prove(ledger_engine, files, window=Window(DAY - timedelta(days=1), DAY))) == {}
+
+
 def test_an_absence_proves_nothing_where_the_export_may_be_incomplete(sqlite_ledger: sa.Engine) -> None:
     seen = export([line("known")])
     sent_at = NOON + timedelta(hours=1)

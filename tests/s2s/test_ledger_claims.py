@@ -57,8 +57,8 @@ def ledgers(ledger_engine: sa.Engine) -> Iterator[Any]:
 
 
 def event(position: int, event_id: str, *, at: int | None = None, token: str = "event1", **params: str) -> Job:
-    made = job(position if at is None else at, f"d{position}", event_id=event_id, token=token)
-    made.event.params.update({"environment": "sandbox", **params})
+    facts: dict[str, Any] = {"event_id": event_id, "token": token, "params": {"environment": "sandbox", **params}}
+    made = job(position if at is None else at, f"d{position}", **facts)
     return Job(made.event, position, {"order_id": event_id})
 
 

@@ -252,11 +252,11 @@ def _doubt(each: Compared) -> Doubt:
 def _sent(each: LedgerEvent, scope: int) -> Sent:
     status = Status.UNDER_WAY if each.is_live and each.status == Status.SENDING else each.status
     micros = None if each.is_erased else 0 if each.revenue is None else round(each.revenue * MICROS)
-    occurred_at, sent_from, settled_at = map(_unix, (each.occurred_at, each.sent_from, each.settled_at))
+    booked_at, sent_from, settled_at = map(_unix, (each.booked_at, each.sent_from, each.settled_at))
     return Sent(
         scope,
         each.event_id,
-        occurred_at,
+        booked_at,
         micros,
         each.currency,
         status,

@@ -18,14 +18,16 @@ import sqlalchemy as sa
 from airflow_provider_adjust.s2s.answers.outcome import ERASED, Outcome
 from airflow_provider_adjust.s2s.answers.reasons import MISSING_IN_EXPORT, SEEN_IN_EXPORT
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.ledger.recount import move_total
 from airflow_provider_adjust.s2s.ledger.schema import (
     SENDING,
     STATUS_NUMBERS,
+    booked_at,
     database_now,
     events,
+    is_booked_between,
     reasons,
     scopes,
-    totals,
     tries,
 )
 from airflow_provider_adjust.s2s.ledger.statements import (
@@ -38,7 +40,7 @@ from airflow_provider_adjust.s2s.ledger.statements import (
     retry_on_conflict,
     update,
 )
-from airflow_provider_adjust.s2s.ledger.tries import TotalKey, holders
+from airflow_provider_adjust.s2s.ledger.tries import holders
 
 #: Events that one transaction settles or reads; no sending task waits long for it.
 BATCH_SIZE = 1000
@@ -59,14 +61,14 @@ class Doubt(NamedTuple):
 
 
 class LedgerEvent(NamedTuple):
-    """An event of the ledger, which was sent between ``sent_from`` and ``settled_at``.
+    """An event of the ledger, at the time at which Adjust books it. It was sent between ``sent_from`` and ``settled_at``.
 
     ``is_live``: its try still runs. ``is_erased``: all but its id was erased.
     """
 
     scope_id: int
     event_id: str
-    occurred_at: datetime
+    booked_at: datetime
     revenue: Decimal | None
     currency: str | None
     status: int
@@ -97,15 +99,14 @@ def event_scopes(engine: sa.Engine, *, app_token: str, environment: str, destina
 def events_between(
     engine: sa.Engine, scope_ids: Collection[int], start: datetime, end: datetime
 ) -> Iterator[LedgerEvent]:
-    """The events of these scopes that happened in that time, an hour in one transaction: memory and locks stay small."""
+    """The events of these scopes that Adjust books in that time, an hour in one transaction: memory and locks stay small."""
     until = start
     while until < end:
         since, until = until, min(until + _STEP, end)
         with engine.connect() as connection:
             query = _events_with_tries(connection).where(
                 _columns.scope_id.in_(scope_ids),
-                _columns.occurred_at >= since.replace(tzinfo=None),
-                _columns.occurred_at < until.replace(tzinfo=None),
+                is_booked_between(since, until),
             )
             for record in connection.execution_options(yield_per=BATCH_SIZE).execute(query):
                 yield LedgerEvent(*record)
@@ -137,7 +138,7 @@ def _events_with_tries(connection: sa.Connection) -> sa.Select[Any]:
         sa.select(
             _columns.scope_id,
             _columns.event_id,
-            _columns.occurred_at,
+            booked_at,
             _columns.revenue,
             _columns.currency,
             _columns.status,
@@ -201,35 +202,6 @@ def _resolve_batch(connection: sa.Connection, batch: Sequence[Doubt], outcome: O
         else:
             delete(connection, scope_id, ids)
         for record in records:
-            _move_total(connection, record, codes.get(record.reason, ""), outcome, reason)
+            move_total(connection, record, codes.get(record.reason, ""), outcome, reason)
         resolved += [asked[event_id] for event_id in ids]
     return resolved
-
-
-def _move_total(connection: sa.Connection, record: Any, old_reason: str, outcome: Outcome, reason: str) -> None:
-    """Have the event's try count it where it now belongs.
-
-    What a killed try was sending is in no total of its yet, and is counted as in doubt wherever it is shown.
-    """
-    currency = None if record.revenue is None else record.currency
-    key = TotalKey(record.scope_id, record.occurred_at.date(), Outcome.IN_DOUBT.value, old_reason, currency)
-    if record.status == _IN_DOUBT:
-        _add(connection, record.try_id, key, -1, record.revenue)
-    key = key._replace(outcome=outcome.value, reason=reason)
-    if not _add(connection, record.try_id, key, 1, record.revenue):
-        highest = sa.select(sa.func.max(totals.c.number)).where(totals.c.try_id == record.try_id)
-        number = connection.scalar(highest)
-        values = {"try_id": record.try_id, "number": 0 if number is None else number + 1, **key._asdict()}
-        connection.execute(totals.insert().values(**values, events=1, revenue=record.revenue))
-
-
-def _add(connection: sa.Connection, try_id: int, key: TotalKey, count: int, revenue: Decimal | None) -> bool:
-    """Add to a total; False where there is none, or it would fall below 0."""
-    is_it = [
-        totals.c[name].is_(None) if value is None else totals.c[name] == value for name, value in key._asdict().items()
-    ]
-    values: dict[str, Any] = {"events": totals.c.events + count}
-    if revenue is not None:
-        values["revenue"] = sa.func.coalesce(totals.c.revenue, 0) + count * revenue
-    where = (totals.c.try_id == try_id, *is_it, totals.c.events + count >= 0)
-    return connection.execute(sa.update(totals).where(*where).values(values)).rowcount > 0

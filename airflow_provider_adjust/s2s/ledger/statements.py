@@ -14,11 +14,11 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from tenacity import Retrying, retry_if_exception, wait_random_exponential
 
-from airflow_provider_adjust.s2s.ledger.schema import STATUSES, events, reasons, scopes
+from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, STATUSES, events, reasons, scopes
 
 _LONGEST_NAME = 250
 #: Columns that differ from event to event; the others are the same for a whole batch.
-_EVENT_COLUMNS = ("event_id", "content", "occurred_at", "revenue", "currency", "position")
+_EVENT_COLUMNS = ("event_id", "content", "occurred_at", "sent_at", "revenue", "currency", "position")
 _columns = events.c
 #: Statuses by what they mean for another event with the same id.
 _BY_WEIGHT = ("rejected", "in_doubt", "sending", "duplicate", "delivered")
@@ -138,6 +138,17 @@ def reason_number(connection: sa.Connection, code: str) -> int:
     if found is None:
         found = connection.execute(reasons.insert().values(code=code)).inserted_primary_key[0]  # type: ignore[index]
     return int(found)
+
+
+def claim_columns(try_id: int, no_reason: int) -> dict[str, Any]:
+    """The columns that are the same for all events of a claim."""
+    return {
+        "try_id": try_id,
+        "status": STATUS_NUMBERS[SENDING],
+        "reason": no_reason,
+        "http_status": None,
+        "lost_answers": 0,
+    }
 
 
 def insert_new(
