@@ -129,19 +129,19 @@ def _matching(connection: sa.Connection, dag_ids: Collection[str], filters: Filt
     Kinds of events and reasons are few, and found first: with their numbers, a database knows how many events have them.
     Otherwise Postgres expects a handful and asks for the events of each try, one try after another.
     """
+    # A sum has no index. Without this, SQLite would use that of the ids or of the tries, where that of the times finds less.
+    by_time = connection.dialect.name == "sqlite" and (filters.dag_id or filters.run_id or filters.event_id) is None
+    scope_id, try_id = (_event.scope_id + 0, _event.try_id + 0) if by_time else (_event.scope_id, _event.try_id)
     query = (
         sa.select(*_PLACE)
-        .join(tries, _try.id == _event.try_id)
+        .join(tries, _try.id == try_id)
         .where(*of_tasks(dag_ids, filters), *moments(filters, _event.occurred_at))
     )
     kinds = [*of_scope(filters)]
-    numbers = sa.select(scopes.c.id).where(*kinds)
+    if kinds or filters.event_id is not None:
+        query = query.where(scope_id.in_(connection.scalars(sa.select(scopes.c.id).where(*kinds)).all()))
     if filters.event_id is not None:
-        query = query.where(_event.event_id == filters.event_id, _event.scope_id.in_(connection.scalars(numbers).all()))
-    elif kinds:
-        # A sum has no index: SQLite would use the one of the ids rather than that of the times.
-        scope_id = _event.scope_id + 0 if connection.dialect.name == "sqlite" else _event.scope_id
-        query = query.where(scope_id.in_(connection.scalars(numbers).all()))
+        query = query.where(_event.event_id == filters.event_id)
     if filters.status is not None:
         query = query.where(_has_status(filters.status, now))
     if filters.reason is not None:
