@@ -44,8 +44,9 @@ def adjust_ad_revenue() -> None:
         sql_conn_id="warehouse",
         sql="sql/ad_revenue_per_day.sql",
         ledger_conn_id="adjust_ledger",
-        # Devices that Adjust does not know have no ad revenue there.
+        # Devices that Adjust does not know have no ad revenue there. Rows are counted by the ledger.
         revenue_tolerance=0.05,
+        tolerance=0.05,
         retries=3,
         retry_delay=timedelta(hours=1),
     )

@@ -38,6 +38,7 @@ def write_deliveries(connection: sa.Connection, rows: Iterable[Mapping[str, Any]
                 "http_status": row.get("http_status"),
                 "content": row.get("content", 0),
                 "occurred_at": row["occurred_at"],
+                "sent_at": row.get("sent_at"),
                 "revenue": row.get("revenue"),
                 "currency": currency,
                 "try_id": try_id,
@@ -46,7 +47,8 @@ def write_deliveries(connection: sa.Connection, rows: Iterable[Mapping[str, Any]
             }
         )
         if row["status"] != "sending":
-            key = (try_id, scope_id, row["occurred_at"].date(), row["status"], reason, currency)
+            day = (row.get("sent_at") or row["occurred_at"]).date()
+            key = (try_id, scope_id, day, row["status"], reason, currency)
             counted[key] += 1
             if row.get("revenue") is not None:
                 money[key] = money.get(key, Decimal(0)) + row["revenue"]

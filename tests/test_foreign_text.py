@@ -29,6 +29,7 @@ READERS = {
     "s2s/transports/curl.py: _write": "builds it",
     "notifications/adjust_delivery_summary.py: __init__": "the notification's own text",
     "notifications/adjust_delivery_summary.py: _configured": "the notification's own text",
+    "s2s/delivery/forget.py: read_completion": "whether there is an answer in Adjust's form; it is not shown",
     "s2s/delivery/sink.py: _list": "for the responses file",
     "s2s/transports/requests.py: __init__": "the event's own body",
     "s2s/transports/requests.py: __iter__": "the event's own body",

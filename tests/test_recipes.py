@@ -270,7 +270,9 @@ def _first_night(shop: Shop) -> None:
 def _second_night(shop: Shop) -> None:
     # Two rows that were loaded late: customer 3 has not bought since, customer 1 has.
     shop.insert("purchases", purchase(3, hours(9, FIRST)), purchase(1, hours(9, FIRST), order_id="o-1-late"))
-    for number, (currency, minor) in enumerate({"USD": 1999, "JPY": 500, "KWD": 12345}.items()):
+    # One more purchase of the night after, which that night will send.
+    shop.insert("purchases", purchase(4, hours(1, MIDNIGHT), order_id="web-3"))
+    for number, (currency, minor) in enumerate({"USD": 1999, "jpy": 500, "KWD": 12345}.items()):
         cents = {"order_id": f"c-{number}", "currency": currency, "amount_minor": minor}
         shop.insert("purchases", purchase(4, hours(number)) | cents)
     for number, coupon in enumerate(("summer", "test-1", None)):
@@ -315,7 +317,9 @@ def test_a_currency_is_divided_by_its_own_minor_unit(nights: Shop) -> None:
     }
     assert revenue == {"USD": Decimal("19.99"), "JPY": 500, "KWD": Decimal("12.345"), "EUR": Decimal("9.9")}
     [compare] = recipe("recipes-queries.md", "Amounts in cents, and currencies without cents", "sql")[1:]
-    assert ("USD", 1, Decimal("19.99"), Decimal("19.99"), Decimal("19.99")) in nights.rows(compare)
+    compared = nights.rows(compare)
+    for currency, amount in (("USD", "19.99"), ("JPY", "500"), ("KWD", "12.345")):
+        assert (currency, 1, *[Decimal(amount)] * 3) in compared
 
 
 def test_a_percent_sign_is_doubled_beside_parameters(nights: Shop) -> None:
@@ -331,7 +335,7 @@ def test_the_sender_reads_the_model_of_dbt(nights: Shop) -> None:
 
 def test_two_apps_get_what_is_theirs(shop: Shop) -> None:
     """Each app's events go to its own app token; the query that the page ends with shows both."""
-    shop.insert("customers", {"customer_id": 1, "gps_adid": gps(1), "os_name": "android"})
+    shop.insert("customers", {"customer_id": 1, "gps_adid": gps(1), "os_name": "Android"})
     shop.insert("customers", {"customer_id": 2, "idfa": "7E718606-E1BB-5461-B230-4F00F32FD469", "os_name": "ios"})
     shop.insert("customers", {"customer_id": 3, "os_name": "web"})
     shop.insert("purchases", purchase(1, hours(1)), purchase(2, hours(2), amount=5), purchase(3, hours(3)))
@@ -428,6 +432,34 @@ def test_the_test_of_a_dag_is_one(shop: Shop) -> None:
     assert "1 passed" in done.stdout
 
 
+def test_the_guide_of_ad_revenue_sends_a_day_and_finds_it_in_the_report(shop: Shop) -> None:
+    """Its two tasks in one DAG: the day of the run, whenever it runs, and amounts as Postgres' numeric has them."""
+    head = HEAD.partition("    SqlToAdjustOperator(")[0].replace('"operators"', '"ad_revenue_guide"')
+    text = (GUIDES / "ad-revenue.md").read_text(encoding="utf-8")
+    send, reconcile = (code for language, code in FENCE.findall(text) if language == "python")
+    tasks = send.replace("\nSqlTo", "\nsend = SqlTo") + reconcile.replace("\nAdjustRec", "\nreconcile = AdjustRec")
+    code = head + textwrap.indent(f"{tasks}\nsend >> reconcile\n", "    ")
+    (shop.folder / "dags" / "ad_revenue_guide.py").write_text(code)
+    shop.rows_changed(
+        "CREATE TABLE ad_impressions (impression_id TEXT, shown_at TIMESTAMPTZ, revenue NUMERIC, network TEXT,"
+        " ad_unit TEXT, placement TEXT, gps_adid TEXT, idfa TEXT)"
+    )
+    amounts = ("0.0000001220000000000000000000", "0.0000400000", "0", "0.00000000031", "0.02")
+    times = (hours(0), hours(23.99), hours(1), hours(1), MIDNIGHT)
+    for number, (revenue, at) in enumerate(zip(amounts, times, strict=True)):
+        row = {"impression_id": f"i-{number}", "shown_at": at, "revenue": Decimal(revenue), "gps_adid": gps(number)}
+        shop.insert("ad_impressions", row)
+    connection = json.loads(shop.environment["AIRFLOW_CONN_ADJUST_DEFAULT"])
+    connection["extra"] |= {"api_token": "the-api-token", "report_endpoint": shop.sandbox.url}
+    shop.environment["AIRFLOW_CONN_ADJUST_DEFAULT"] = json.dumps(connection)
+    shop.sandbox.configure(api_tokens=["the-api-token"])
+    log = shop.succeed("ad_revenue_guide", MIDNIGHT)
+    assert shop.sandbox.stats()["by_endpoint"] == {"ad_revenue": 4}
+    assert Decimal(shop.sandbox.stats()["ad_revenue"]["USD"]) == sum(map(Decimal, amounts[:4]))
+    assert "0.00004012231 USD" in log
+    assert "Compared: revenue in USD." in log
+
+
 # -- queries on the warehouse and the ledger -----------------------------------------------------------------------------
 
 
@@ -445,6 +477,7 @@ def books(shop: Shop) -> Shop:
             ("o-2", "delivered", "", "500", "JPY"),
             ("o-3", "rejected", "device_not_found", "20", "EUR"),
             ("o-4", "in_doubt", "no_answer", "30", "EUR"),
+            ("o-6", "duplicate", "unique_event", "11", "EUR"),
         )
     ]  # fmt: skip
     with shop.engine.begin() as connection:
@@ -462,6 +495,7 @@ def books(shop: Shop) -> Shop:
     shop.insert("customers", {"customer_id": 5, "os_name": "ios", "idfa": "00000000-0000-0000-0000-000000000000"})
     shop.insert("purchases", purchase(1, at), purchase(2, at, amount=500, currency="JPY"), purchase(3, at, amount=20))
     shop.insert("purchases", purchase(4, at, amount=30), purchase(5, at - timedelta(hours=1), amount=7))
+    shop.insert("purchases", purchase(4, at, order_id="o-6", amount=11, currency="eur"))
     return shop
 
 
@@ -469,8 +503,8 @@ def test_warehouse_and_ledger_are_compared_by_currency(books: Shop) -> None:
     [account] = recipe("recipes-operations.md", "Account for every cent, per currency", "sql")
     names = ("day", "currency", "purchases", "sold", "delivered", "refused", "in doubt", "never sent")
     euro, yen = (dict(zip(names, row, strict=True)) for row in books.rows(account))
-    amounts = {"sold": Decimal("66.90"), "delivered": Decimal("9.90"), "refused": 20, "in doubt": 30, "never sent": 7}
-    assert euro == {"day": date(2026, 5, 1), "currency": "EUR", "purchases": 4} | amounts
+    amounts = {"sold": Decimal("77.90"), "delivered": Decimal("20.90"), "refused": 20, "in doubt": 30, "never sent": 7}
+    assert euro == {"day": date(2026, 5, 1), "currency": "EUR", "purchases": 5} | amounts
     assert (yen["currency"], yen["sold"], yen["delivered"], yen["never sent"]) == ("JPY", 500, 500, 0)
 
 
@@ -478,7 +512,7 @@ def test_the_queries_for_alerts_find_what_they_are_for(books: Shop) -> None:
     in_doubt, silent, refused, never_sent = recipe("recipes-operations.md", "Monitor and alert", "sql")
     assert [row[0] for row in books.rows(in_doubt)] == ["o-4"]
     assert [row[0] for row in books.rows(silent)] == ["revenue"]
-    assert books.rows(refused) == [(date(2026, 5, 1), 4, 1, "device_not_found")]
+    assert books.rows(refused) == [(date(2026, 5, 1), 5, 1, "device_not_found")]
     assert [row[1:6] for row in books.rows(never_sent)] == [("invalid", "revenue", "missing_device_id", 2, Decimal(7))]
 
 
@@ -488,7 +522,7 @@ def test_rows_with_new_ids_are_counted(books: Shop) -> None:
     books.rows_changed(
         "UPDATE purchases SET order_id = 'new-' || order_id, purchased_at = purchased_at - INTERVAL '1 hour'"
     )
-    assert books.rows(count)[0][0] == 5
+    assert books.rows(count)[0][0] == 6
 
 
 def test_coverage_is_measured_by_platform(books: Shop) -> None:

@@ -11,15 +11,29 @@ from dataclasses import replace
 from airflow_provider_adjust.cli.definition import ExitCode
 from airflow_provider_adjust.cli.rows import given
 from airflow_provider_adjust.cli.terminal import Terminal
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import (
+    AD_REVENUE,
+    EVENT,
+    THIRD_PARTY_SHARING,
+    Endpoint,
+    endpoint_named,
+)
 from airflow_provider_adjust.s2s.events.columns import Column, Columns
 from airflow_provider_adjust.s2s.events.first_contact import check_columns
 from airflow_provider_adjust.s2s.events.options import RowOptions
 
-#: The columns of a purchase, beside those of ``id_field``.
-_COLUMNS = ("created_at", "revenue", "currency", "gps_adid", "idfa", "os_name")
+_DEVICE = ("gps_adid", "idfa")
+#: The columns of a row, beside those of ``id_field``; of an event, those of a purchase.
+_COLUMNS = {
+    EVENT.name: ("created_at", "revenue", "currency", *_DEVICE, "os_name"),
+    AD_REVENUE.name: ("created_at", "revenue", "currency", "ad_impressions_count", *_DEVICE, "os_name"),
+    THIRD_PARTY_SHARING.name: ("sharing", *_DEVICE),
+}
 #: dbt's own names of types, which it translates for each warehouse. A number without a scale may be rounded there.
-_TYPES = {"time": "timestamp", "money": "numeric(18, 3)", "flag": "boolean", "integer": "bigint"}
+_TYPES = {"time": "timestamp", "flag": "boolean", "integer": "bigint"}
+_AMOUNT = "numeric(18, 3)"
+#: Where there is no smallest amount. Nine decimals are the most that every warehouse has.
+_TINY_AMOUNT = "numeric(38, 9)"
 #: Shown nowhere; without an event token the columns would be called incomplete.
 _TAKEN_AS_GIVEN = "given"
 
@@ -30,31 +44,32 @@ def contract(options: Namespace, terminal: Terminal) -> int:
     :raises AdjustConfigurationError: a task could not send a source that has these columns.
     """
     row_options = given(options, RowOptions)
-    names = options.columns or (*row_options.id_columns, *_COLUMNS)
+    endpoint = endpoint_named(row_options.endpoint)
+    names = options.columns or (*row_options.id_columns, *_COLUMNS[endpoint.name])
     is_named = row_options.event_token or row_options.event_tokens or "event_token" in names
-    checked = row_options if is_named else replace(row_options, event_token=_TAKEN_AS_GIVEN)
+    checked = row_options if is_named or not endpoint.has_tokens else replace(row_options, event_token=_TAKEN_AS_GIVEN)
     check_columns(names, f"the model {options.model}", checked)
     # Not through the terminal, which breaks and cuts long lines.
-    sys.stdout.writelines(f"{line}\n" for line in _dbt(options.model, names, checked))
+    sys.stdout.writelines(f"{line}\n" for line in _dbt(options.model, names, checked, endpoint))
     return ExitCode.OK
 
 
-def _dbt(model: str, names: Sequence[str], options: RowOptions) -> Iterator[str]:
+def _dbt(model: str, names: Sequence[str], options: RowOptions, endpoint: Endpoint) -> Iterator[str]:
     """The lines of a properties file of dbt. A string of JSON is one of YAML."""
-    columns = Columns(options, EVENT)
+    columns = Columns(options, endpoint)
     yield from ("version: 2", "models:", f"  - name: {json.dumps(model)}")
     yield from ("    config:", "      contract:", "        enforced: true", "    columns:")
     for name in names:
-        yield from _column(name, columns.meaning(name), options)
+        yield from _column(name, columns.meaning(name), options, endpoint)
 
 
-def _column(name: str, column: Column, options: RowOptions) -> Iterator[str]:
+def _column(name: str, column: Column, options: RowOptions, endpoint: Endpoint) -> Iterator[str]:
     parameter = column.parameter
     is_id = name in options.id_columns
     yield f"      - name: {json.dumps(name)}"
-    yield f"        data_type: {'bigint' if parameter.name == 'created_at_unix' else _TYPES.get(column.kind, 'string')}"
+    yield f"        data_type: {_type_of(column, endpoint)}"
     yield f"        description: {json.dumps(_description(column, is_id=is_id), ensure_ascii=False)}"
-    if is_id or column.kind == "time":
+    if is_id or column.kind == "time" or parameter.name in {*endpoint.rules.required} - {*endpoint.defaults}:
         yield from ("        constraints:", "          - type: not_null")
     elif parameter.minimum is not None and name.isidentifier():
         yield from ("        constraints:", "          - type: check")
@@ -62,6 +77,12 @@ def _column(name: str, column: Column, options: RowOptions) -> Iterator[str]:
         # Only some warehouses check; the others need no warning each night.
         yield from ("            warn_unsupported: false", "            warn_unenforced: false")
     yield from _tests(column, is_only_id=options.id_columns == (name,))
+
+
+def _type_of(column: Column, endpoint: Endpoint) -> str:
+    if column.kind == "money":
+        return _TINY_AMOUNT if endpoint.min_amount is None else _AMOUNT
+    return "bigint" if column.parameter.name == "created_at_unix" else _TYPES.get(column.kind, "string")
 
 
 def _description(column: Column, *, is_id: bool) -> str:

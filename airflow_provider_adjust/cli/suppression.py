@@ -98,12 +98,8 @@ def _keys(settings: AdjustConnection) -> DigestKeys:
 
 
 def _place(settings: AdjustConnection) -> suppression.Place:
-    if not settings.app_token or not settings.environment:
-        raise AdjustConfigurationError(
-            "a device is suppressed for an app and an environment: name them with --app-token and --environment, or in the "
-            "connection"
-        )
-    return suppression.Place.at(settings.target.host, settings.app_token, settings.environment)
+    app_token, environment = settings.app()
+    return suppression.Place.at(settings.target.host, app_token, environment)
 
 
 def _devices() -> list[DeviceId]:

@@ -15,7 +15,16 @@ from typing import Any, Generic, TypeVar
 import sqlalchemy as sa
 
 from airflow_provider_adjust.deliveries_page.filters import Filters
-from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events, scopes, shown_key, totals, tries, verdicts
+from airflow_provider_adjust.s2s.ledger.schema import (
+    STATUS_NUMBERS,
+    booked_at,
+    events,
+    scopes,
+    shown_key,
+    totals,
+    tries,
+    verdicts,
+)
 from airflow_provider_adjust.s2s.ledger.tries import LOST, RUNNING
 
 PAGE_SIZE = 50
@@ -177,7 +186,7 @@ def unsettled(connection: sa.Connection, dag_ids: Collection[str], filters: Filt
     if filters.reason is not None or filters.status not in {None, "sending", "in_doubt"}:
         return []
     e = events.c
-    day = sa.func.date(e.occurred_at, type_=sa.Date)
+    day = sa.func.date(booked_at, type_=sa.Date)
     status = sa.case((is_alive(now), "sending"), else_="in_doubt")
     kind = (scopes.c.app_token, scopes.c.event_name, scopes.c.conn_id)
     query = (

@@ -17,6 +17,7 @@ from airflow_provider_adjust.deliveries_page.filters import MAX_DAYS, Filters
 from airflow_provider_adjust.deliveries_page.queries import MOST_COUNTED
 from airflow_provider_adjust.deliveries_page.resend import name_below_folder
 from airflow_provider_adjust.links.adjust_links import file_url
+from airflow_provider_adjust.s2s.account.amounts import from_database, shown
 
 #: The statuses of the ledger, and their labels on the page.
 STATUSES = {
@@ -85,9 +86,8 @@ def number(value: int) -> str:
 
 
 def money(value: Decimal) -> str:
-    """An amount with two to four decimals; in SQLite a sum has binary noise after the fourth."""
-    whole, _, decimals = f"{value:,.4f}".partition(".")
-    return f"{whole}.{decimals[:2]}{decimals[2:].rstrip('0')}"
+    """An amount with two decimals, or with more if it has them."""
+    return shown(from_database(value))
 
 
 def amounts(by_currency: Mapping[str, Decimal]) -> list[str]:

@@ -22,13 +22,17 @@ from airflow_provider_adjust.hooks.base_url import base_url
 from airflow_provider_adjust.reconcile.report_client import ReportClient
 from airflow_provider_adjust.s2s.endpoints.allowed_hosts import AllowedHosts
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT, Endpoint, endpoint_named
-from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
+from airflow_provider_adjust.s2s.events.values import token
 from airflow_provider_adjust.s2s.transports import Target
+from airflow_provider_adjust.s2s.transports.settings import is_loopback
 
 #: Seconds. Adjust's support is reported to recommend 1000.
 _MAX_REPORT_TIMEOUT = 3600
 #: Characters of a token with what may be pasted along with it.
 _LONGEST_TOKEN = 4096
+#: In the hosts of apps with data residency, as those of Adjust's SDKs: gdpr.eu.adjust.com.
+_REGIONS = frozenset({"eu", "tr", "us"})
 #: What is pasted along with a token: quotes, white space, and the header's own words.
 _AROUND = r"""[\s"'`“”‘’\u200b\ufeff]"""
 _PASTED = re.compile(
@@ -147,6 +151,43 @@ class AdjustConnection:
         """Where what one of Adjust's endpoints takes goes."""
         return Target(self.endpoint + endpoint.path, self.s2s_token)
 
+    def app(self) -> tuple[str, str]:
+        """The app token and the environment, as events are sent with them: what is kept of a device is kept under these.
+
+        :raises AdjustConfigurationError: one is missing, or is none.
+        """
+        where = f"connection {self.conn_id!r}"
+        try:
+            app_token = token(EVENT.parameters["app_token"], self.app_token or "") if self.app_token else ""
+        except InvalidEvent as refusal:
+            raise AdjustConfigurationError(f"{where}: {refusal.detail}") from None
+        if not app_token:
+            raise AdjustConfigurationError(f"{where} needs an app token, or name one as app_token")
+        if self.environment not in connection_form.ENVIRONMENTS:
+            raise AdjustConfigurationError(
+                f"{where} needs an environment, production or sandbox, or name one as environment: without it, Adjust would "
+                "take production"
+            )
+        return app_token, self.environment
+
+    def erasure_url(self) -> str:
+        """Where devices are erased, which is where the app is: Adjust answers 200 for devices that it does not know.
+
+        :raises AdjustConfigurationError: events go to a stand-in or to a region, and erasures would go to another place.
+        """
+        sends_to, erases_at = self.target.host, Target(self.gdpr_url).host
+        if is_loopback(self.endpoint) and not is_loopback(self.gdpr_url):
+            raise AdjustConfigurationError(
+                f"connection {self.conn_id!r} sends events to {sends_to}, and would erase devices for good at {erases_at}: set "
+                "gdpr_url to the stand-in, too"
+            )
+        if (region := _region(sends_to)) and region != _region(erases_at):
+            raise AdjustConfigurationError(
+                f"connection {self.conn_id!r} sends events to {sends_to}, and would erase at {erases_at}, which does not know "
+                f"the app's devices: set gdpr_url, such as https://gdpr.{region}.adjust.com"
+            )
+        return self.gdpr_url
+
     @property
     def digest_secrets(self) -> tuple[bytes, ...]:
         """What keys the digests of what rows hold, the newest first. The S2S token is the last, and the only one where the
@@ -228,6 +269,12 @@ def configured_hosts() -> AllowedHosts:
     """
     written = conf.get("adjust", "allowed_hosts", fallback=connection_form.DEFAULT_ALLOWED_HOSTS)
     return AllowedHosts.parse(written.split(","), option="[adjust] allowed_hosts")
+
+
+def _region(host: str) -> str | None:
+    """Where the data of an app with data residency is, by a host of Adjust's; None elsewhere."""
+    labels = host.rstrip(".").split(".")
+    return next((label for label in labels if label in _REGIONS), None) if labels[-2:] == ["adjust", "com"] else None
 
 
 def _extra_endpoint(extra: Mapping[str, Any], name: str, default: str, where: str, hosts: AllowedHosts) -> str:

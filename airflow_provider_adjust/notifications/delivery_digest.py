@@ -15,6 +15,7 @@ from typing import Any
 from airflow_provider_adjust.notifications import formats
 from airflow_provider_adjust.notifications.digest_ledger import DagCounts
 from airflow_provider_adjust.notifications.digest_lines import VERDICTS, DigestLine, lines_of, sum_of, weight_of
+from airflow_provider_adjust.s2s.account.amounts import plain
 from airflow_provider_adjust.s2s.account.tables import money
 from airflow_provider_adjust.s2s.answers.reasons import reason_of
 
@@ -170,4 +171,4 @@ def _with(text: str, more: str) -> str:
 
 
 def _as_text(amounts: dict[str, Decimal]) -> dict[str, str]:
-    return {currency: format(amount, "f") for currency, amount in sorted(amounts.items())}
+    return {currency: plain(amount) for currency, amount in sorted(amounts.items())}

@@ -7,11 +7,12 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
 from airflow_provider_adjust.notifications.digest_counts import Counts, Key, folded
+from airflow_provider_adjust.s2s.account.amounts import from_database
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.ledger.schema import (
     SENDING,
@@ -139,7 +140,7 @@ def _counts(connection: sa.Connection, ids: Sequence[int], set_up_for: sa.Column
             .where(totals.c.try_id.in_(some), totals.c.events > 0)
         )
         for try_id, *key, count, amount in connection.execute(sums.group_by(*keys)):
-            found[try_id].add(Key(*key), int(count), _in_cents(amount))
+            found[try_id].add(Key(*key), int(count), _amount(amount))
         open_keys = (events.c.try_id, environment, sa.func.coalesce(events.c.currency, _EMPTY))
         open_sums = sa.select(*open_keys, sa.func.count(), sa.func.sum(events.c.revenue))
         open_sums = open_sums.join(scopes, scopes.c.id == events.c.scope_id).join(tries, tries.c.id == events.c.try_id)
@@ -149,13 +150,9 @@ def _counts(connection: sa.Connection, ids: Sequence[int], set_up_for: sa.Column
             open_sums.where(*is_open).group_by(*open_keys)
         ):
             lost = Key(where, Outcome.IN_DOUBT.value, _LOST_ANSWER, currency)
-            found[try_id].add(lost, int(count), _in_cents(amount))
+            found[try_id].add(lost, int(count), _amount(amount))
     return found
 
 
-def _in_cents(amount: Decimal | None) -> Decimal | None:
-    """Without the zeros that a database adds."""
-    if amount is None:
-        return None
-    rounded = round(Decimal(amount), 6)
-    return round(rounded, 2) if rounded == round(rounded, 2) else rounded.normalize()
+def _amount(found: Any) -> Decimal | None:
+    return None if found is None else from_database(Decimal(found))

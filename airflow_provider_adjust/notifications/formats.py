@@ -7,6 +7,7 @@ from decimal import Decimal
 from html import escape
 from typing import Protocol
 
+from airflow_provider_adjust.s2s.account.amounts import plain, shown
 from airflow_provider_adjust.s2s.account.tables import plain_table
 
 #: A head and the lines.
@@ -44,12 +45,12 @@ def total(amounts: Iterable[Mapping[str, str]]) -> dict[str, str]:
     for each in amounts:
         for currency, amount in each.items():
             sums[currency] = sums.get(currency, Decimal(0)) + Decimal(amount)
-    return {currency: format(amount, "f") for currency, amount in sums.items()}
+    return {currency: plain(amount) for currency, amount in sums.items()}
 
 
 def money(revenue: Mapping[str, str]) -> str:
     """Amounts with thousands separators and currencies, such as ``1,250.00 USD``."""
-    return ", ".join(f"{Decimal(amount):,f} {currency}" for currency, amount in sorted(revenue.items()))
+    return ", ".join(f"{shown(Decimal(amount))} {currency}" for currency, amount in sorted(revenue.items()))
 
 
 def text(report: Report) -> str:

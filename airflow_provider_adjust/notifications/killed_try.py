@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from airflow_provider_adjust.s2s.account.amounts import from_database
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import Outcome, is_undelivered
 from airflow_provider_adjust.s2s.ledger.sqlite_file import is_missing
@@ -88,7 +89,7 @@ def _as_result(counts: TryCounts) -> dict[str, Any]:
         if each.reason:
             summary.reasons[each.outcome, each.reason] += each.events
         if each.currency and each.revenue is not None:
-            amount = _in_cents(each.revenue)
+            amount = from_database(each.revenue)
             if each.outcome == Outcome.DELIVERED.value:
                 summary.revenue[each.currency] = summary.revenue.get(each.currency, Decimal(0)) + amount
             elif is_undelivered(each.outcome, each.reason):
@@ -97,9 +98,3 @@ def _as_result(counts: TryCounts) -> dict[str, Any]:
     summary.outcomes[Outcome.IN_DOUBT.value] += counts.sending
     summary.read = summary.settled
     return summary.as_result(seconds=counts.seconds, rejected_path=None)
-
-
-def _in_cents(amount: Decimal) -> Decimal:
-    """Without the zeros that a database adds."""
-    rounded = round(amount, 6)
-    return round(rounded, 2) if rounded == round(rounded, 2) else rounded.normalize()

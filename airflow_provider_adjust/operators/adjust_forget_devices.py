@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack
 from functools import partial
 from typing import Any, ClassVar, Final
@@ -12,7 +12,7 @@ from airflow.sdk import BaseOperator, Context
 from airflow.sdk.log import mask_secret
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
-from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID, ENVIRONMENTS
+from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
 from airflow_provider_adjust.operators.adjust_send_events import as_rows
 from airflow_provider_adjust.rendered_fields import HidesRenderedFields, hide, reveal
@@ -171,36 +171,29 @@ class AdjustForgetDevicesOperator(HidesRenderedFields, BaseOperator):
             self.adjust_conn_id,
             self.ledger_conn_id,
         )
-        rows = self._rows(stack)
+        rows = self._rows()
         summary = forgetter.check(rows) if self.ask_nothing else self._run(forgetter, rows)
         return self._conclude(summary)
 
     def _order(self, context: Context, settings: AdjustConnection) -> Order:
-        where = f"connection {self.adjust_conn_id!r}"
-        if settings.app_token is None:
-            raise AdjustConfigurationError(f"{where} needs an app token, or name one as app_token")
-        if settings.environment not in ENVIRONMENTS:
-            raise AdjustConfigurationError(
-                f"{where} needs an environment, production or sandbox, or name one as environment: without it, Adjust would "
-                "erase in production"
-            )
+        app_token, environment = settings.app()
         task = task_instance_id(context.get("ti"), self.task_id)
-        host = Target(settings.gdpr_url).host
-        return Order(
-            host, settings.app_token, settings.environment, self.asked_by, task.dag_id, task.run_id, task.task_id
-        )
+        host = Target(settings.erasure_url()).host
+        return Order(host, app_token, environment, self.asked_by, task.dag_id, task.run_id, task.task_id)
 
-    def _rows(self, stack: ExitStack) -> Iterable[Row]:
+    def _rows(self) -> Iterator[Row]:
+        """The rows; the query is closed at its end, and not only after the last turn."""
         if self.sql is None:
-            return as_rows(reveal(self.devices))
+            yield from as_rows(reveal(self.devices))
+            return
         hook = sql_hook(self.sql_conn_id or "", self.hook_params)
-        rows = stack.enter_context(stream_rows(hook, self.sql, self.parameters, 2000, [ERASABLE_IDS]))
-        column_names(rows.description, [ERASABLE_IDS])
-        if not set(rows.columns) & set(ERASABLE_IDS):
-            raise AdjustConfigurationError(
-                f"the sql has no column with a device id that Adjust erases by: {', '.join(ERASABLE_IDS)}"
-            )
-        return rows
+        with stream_rows(hook, self.sql, self.parameters, 2000, [ERASABLE_IDS]) as rows:
+            column_names(rows.description, [ERASABLE_IDS])
+            if not set(rows.columns) & set(ERASABLE_IDS):
+                raise AdjustConfigurationError(
+                    f"the sql has no column with a device id that Adjust erases by: {', '.join(ERASABLE_IDS)}"
+                )
+            yield from rows
 
     def _run(self, forgetter: Forgetter, rows: Iterable[Row]) -> Erasures:
         said = time.monotonic()
@@ -211,12 +204,16 @@ class AdjustForgetDevicesOperator(HidesRenderedFields, BaseOperator):
                     self.log.info("%s", _line(summary))
         except AdjustError:
             self.log.info("Stopped early: %s", _line(forgetter.summary))
+            self._say_details(forgetter.summary)
             raise
         return forgetter.summary
 
-    def _conclude(self, summary: Erasures) -> dict[str, int]:
+    def _say_details(self, summary: Erasures) -> None:
         for detail in summary.details:
             self.log.warning("Not erased: %s", detail)
+
+    def _conclude(self, summary: Erasures) -> dict[str, int]:
+        self._say_details(summary)
         if self.ask_nothing:
             minutes = summary.left * PACE / 60
             self.log.info(

@@ -142,7 +142,9 @@ class AdjustReconcileOperator(BaseOperator):
         comparisons = compared(
             warehouse,
             hook.reported_totals(warehouse, zone),
-            baseline=read_expectations(self.baseline or [], "baseline", zone=zone, date_period=self.date_period),
+            baseline=read_expectations(
+                self.baseline or [], "baseline", zone=zone, date_period=self.date_period, event_token=token
+            ),
             ledger=self._ledger(warehouse, hook, zone),
         )
         self._keep_verdicts(comparisons, tolerance, hook, task)

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
-from airflow_provider_adjust.reconcile.totals import AD_REVENUE_TOKEN, EventTotals, LedgerTotals
+from airflow_provider_adjust.reconcile.totals import AD_REVENUE_TOKEN, EventTotals, LedgerTotals, titled
+from airflow_provider_adjust.s2s.account.amounts import from_database, shown
 from airflow_provider_adjust.s2s.account.tables import plain_table
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.ledger.verdicts import Verdict
@@ -14,7 +15,6 @@ from airflow_provider_adjust.s2s.redaction import quote
 
 #: Rows of a table that an error shows. The log has all of them.
 SHOWN_ROWS = 40
-_PLACES = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +71,17 @@ class Comparison:
         return _is_less(self.booked, self.expected, tolerance)
 
     def differs(self, tolerance: Tolerance) -> bool:
-        """Tell whether Adjust has less or more than expected; or the ledger, where only it has the revenue by currency."""
+        """Tell whether Adjust has less or more than expected; or the ledger, of what Adjust's report does not show."""
         if _is_less(self.booked, self.expected, tolerance) or _is_more(self.booked, self.expected, tolerance):
             return True
-        if self.ledger is None or len(self.expected.amounts) < 2:
+        if self.ledger is None:
             return False
-        pairs = _revenue_pairs(self.expected, self.ledger.delivered, converted=False)
+        delivered = self.ledger.delivered
+        if not self.booked.is_counted and _is_off(delivered.events, self.expected, tolerance):
+            return True
+        if len(self.expected.amounts) < 2:
+            return False
+        pairs = _revenue_pairs(self.expected, delivered, converted=False)
         return any(abs(right - left) > tolerance.revenue_off(left) for _, left, right in pairs)
 
     def shortfall(self, tolerance: Tolerance) -> str:
@@ -134,12 +139,36 @@ def compared(
     baseline: Iterable[EventTotals] = (),
     ledger: Sequence[LedgerTotals] | None = None,
 ) -> list[Comparison]:
-    """Pair the expected totals with the booked ones, from which the ``baseline`` is subtracted."""
+    """Pair the expected totals with the booked ones, from which the ``baseline`` is subtracted.
+
+    :raises AdjustConfigurationError: nothing of a total could be compared, or the baseline's revenue is in another currency.
+    """
     before = {each.key: each for each in baseline}
+    for one, other in zip(expected, booked, strict=True):
+        if ledger is None:
+            _refuse_incomparable(one, other)
+        _refuse_other_currency(one, before.get(one.key))
     return [
         Comparison(one, other.less(before.get(one.key)), None if ledger is None else ledger[place])
         for place, (one, other) in enumerate(zip(expected, booked, strict=True))
     ]
+
+
+def _refuse_incomparable(expected: EventTotals, booked: EventTotals) -> None:
+    if not booked.is_counted and len(expected.amounts) > 1:
+        raise AdjustConfigurationError(
+            f"{titled(expected.event_token)} of {expected.days} is in {' and '.join(sorted(expected.amounts))}; Adjust's report "
+            "converts it into one currency, so nothing can be compared: expect one currency, or give a ledger"
+        )
+
+
+def _refuse_other_currency(expected: EventTotals, baseline: EventTotals | None) -> None:
+    codes = sorted(code for code, amount in baseline.amounts.items() if amount) if baseline else []
+    if expected.currency and any(code != expected.currency for code in codes):
+        raise AdjustConfigurationError(
+            f"baseline of {titled(expected.event_token)} on {expected.days} is in {' and '.join(codes)}, and what is expected "
+            f"is in {expected.currency}; give both in one currency"
+        )
 
 
 def comparison_table(
@@ -214,8 +243,7 @@ def excerpt(table: str) -> str:
 
 def shown_amount(amount: Decimal) -> str:
     """The amount in cents, or with more places if it has them: databases add zeros and the noise of binary fractions."""
-    rounded = round(amount, _PLACES)
-    return f"{rounded:,.2f}" if rounded == round(rounded, 2) else f"{rounded:,f}".rstrip("0")
+    return shown(from_database(amount))
 
 
 def _sources(comparison: Comparison, *, in_doubt: bool) -> tuple[EventTotals, ...]:
@@ -239,6 +267,10 @@ def _revenue_pairs(one: EventTotals, other: EventTotals, *, converted: bool) -> 
     if not left or not right or (converted and len(currencies) > 1):
         return []
     return [(currency, left.get(currency, Decimal(0)), right.get(currency, Decimal(0))) for currency in currencies]
+
+
+def _is_off(events: int, expected: EventTotals, tolerance: Tolerance) -> bool:
+    return expected.is_counted and abs(events - expected.events) > tolerance.events_off(expected.events)
 
 
 def _are_counted(one: EventTotals, other: EventTotals) -> bool:

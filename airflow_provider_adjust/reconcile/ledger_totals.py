@@ -16,7 +16,15 @@ from airflow_provider_adjust.reconcile.totals import AD_REVENUE_TOKEN, Days, Eve
 from airflow_provider_adjust.s2s.answers.outcome import ERASED, Outcome
 from airflow_provider_adjust.s2s.endpoints.endpoint import AD_REVENUE, EVENT
 from airflow_provider_adjust.s2s.ledger.migration import prepare
-from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, events, reasons, scopes, shown_key
+from airflow_provider_adjust.s2s.ledger.schema import (
+    SENDING,
+    STATUS_NUMBERS,
+    events,
+    is_booked_between,
+    reasons,
+    scopes,
+    shown_key,
+)
 
 #: In which total a status counts. Adjust has a duplicate as well, from an earlier time, and the report shows it under the
 #: same day.
@@ -78,8 +86,7 @@ def _of_day(engine: sa.Engine, day: date, scope: Sequence[sa.ColumnElement[bool]
             *scope,
             # Their times are those of the erasure.
             columns.reason.not_in(sa.select(reasons.c.id).where(reasons.c.code == ERASED)),
-            columns.occurred_at >= start.replace(tzinfo=None),
-            columns.occurred_at < (start + timedelta(days=1)).replace(tzinfo=None),
+            is_booked_between(start, start + timedelta(days=1)),
         )
         .group_by(columns.status, shown_key, columns.currency)
     )

@@ -9,6 +9,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import Any, NamedTuple
 
+from airflow_provider_adjust.s2s.account.amounts import plain
 from airflow_provider_adjust.s2s.endpoints.endpoint import AD_REVENUE, EVENT, endpoint_named
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.redaction import quote
@@ -95,8 +96,8 @@ class EventTotals:
             "period": str(self.days),
             "event_token": self.event_token,
             "events": self.events if self.is_counted else None,
-            "revenue": {currency: format(amount, "f") for currency, amount in self.by_currency.items()}
-            or (None if self.revenue is None else format(self.revenue, "f")),
+            "revenue": {currency: plain(amount) for currency, amount in self.by_currency.items()}
+            or (None if self.revenue is None else plain(self.revenue)),
             "currency": self.currency,
         }
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
-from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
+from airflow_provider_adjust.s2s.endpoints.endpoint import AD_REVENUE, EVENT
 
 Cli = Callable[..., Any]
 
@@ -64,6 +64,24 @@ def test_the_types_follow_the_kinds_of_the_parameters(cli: Cli) -> None:
     done = cli("contract", "created_at", "adid", *flags, *counts)
     _, found = model_of(done.out)
     assert [found[name]["data_type"] for name in (*flags, *counts)] == ["boolean", "bigint"]
+
+
+def test_each_endpoint_has_its_own_contract(cli: Cli) -> None:
+    done = cli("contract", "--endpoint", "ad_revenue", "--id-field", "impression_id")
+    assert (done.code, done.err) == (0, "")
+    _, found = model_of(done.out)
+    # A thousandth would round most of what single ads earn to nothing.
+    assert found["revenue"]["data_type"] == "numeric(38, 9)"
+    assert "constraints" not in found["revenue"]
+    assert found["ad_impressions_count"]["data_type"] == "bigint"
+    assert found["ad_impressions_count"]["constraints"] == [{"type": "not_null"}]
+    assert found["created_at"]["description"] == AD_REVENUE.parameters["created_at"].description
+    done = cli("contract", "--endpoint", "third_party_sharing")
+    assert (done.code, done.err) == (0, "")
+    _, found = model_of(done.out)
+    assert found["sharing"]["constraints"] == [{"type": "not_null"}]
+    done = cli("contract", "--endpoint", "ad_revenue", "created_at", "event_token", "adid")
+    assert (done.code, done.out) == (2, "")
 
 
 @pytest.mark.parametrize(

@@ -84,9 +84,9 @@ def test_what_names_no_device_or_no_app_is_refused_and_not_repeated(
         stdin(text)
         done = cli("suppression", "check", *LEDGER)
         assert (done.code, reveals(done.err)) == (2, [])
-    connect(adjust.url, app_token=None)
+    connect(adjust.url, gdpr_url=adjust.url, app_token=None)
     stdin(f"gps_adid={device(1)}")
-    assert "name them with --app-token" in " ".join(cli("suppression", "check", *LEDGER).err.split())
+    assert "needs an app token" in " ".join(cli("suppression", "check", *LEDGER).err.split())
 
 
 def test_a_terminal_is_asked_by_a_prompt_that_does_not_show_the_id(

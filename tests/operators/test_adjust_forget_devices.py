@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import pkgutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock, create_autospec
 
 import pytest
 import sqlalchemy as sa
-from operators.adjust_account import Connect, Said, device, purchase, reveals
+from operators.adjust_account import APP_TOKEN, Connect, Said, device, purchase, reveals
 from operators.sending import operator
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
@@ -98,6 +100,27 @@ def test_a_query_is_streamed_and_only_its_device_ids_are_read(
         forget(sql="SELECT adid, adid FROM requests", sql_conn_id="warehouse").execute({})
 
 
+def test_the_query_is_closed_before_the_first_turn(
+    account: SandboxServer, warehouse: sa.Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Turns take an hour, in which a database would keep the transaction, or end it."""
+    with warehouse.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE requests (adid TEXT)")
+        connection.exec_driver_sql("INSERT INTO requests VALUES ('a1'), ('a2')")
+    calls = Mock()
+    for module, name in (("sql_rows", "_close_all"), ("operators.adjust_forget_devices", "post")):
+        path = f"airflow_provider_adjust.{module}.{name}"
+        real = create_autospec(pkgutil.resolve_name(path), side_effect=pkgutil.resolve_name(path))
+        calls.attach_mock(real, name)
+        monkeypatch.setattr(path, real)
+    assert forget(sql="SELECT adid FROM requests", sql_conn_id="warehouse").execute({})["erased"] == 2
+    assert [name for name, *_ in calls.mock_calls if not name.startswith("_close_all().")] == [
+        "_close_all",
+        "post",
+        "post",
+    ]
+
+
 def test_it_has_to_be_told_that_it_is_permanent() -> None:
     for wrong in (
         {"confirm": None},
@@ -125,7 +148,8 @@ def test_what_is_refused_fails_the_task_after_all_others_were_asked_for(account:
 def test_a_connection_of_no_use_is_refused_before_anything_is_asked(account: SandboxServer, connect: Connect) -> None:
     for settings, words in (
         ({"app_token": None}, "needs an app token"),
-        ({"environment": None}, "would erase in production"),
+        ({"environment": None}, "would take production"),
+        ({"environment": "Sandbox"}, "production or sandbox"),
         ({"token": None}, "digest_key"),
     ):
         connect(account.url, gdpr_url=account.url, **settings)  # type: ignore[arg-type]
@@ -135,6 +159,40 @@ def test_a_connection_of_no_use_is_refused_before_anything_is_asked(account: San
     with pytest.raises(AirflowFailException, match="no token may go to"):
         forget(rows(1)).execute({})
     assert account.erasures() == []
+
+
+def test_devices_are_erased_where_their_events_go(account: SandboxServer, connect: Connect, ledger: sa.Engine) -> None:
+    """Adjust answers 200 for a device that it does not know, and a rehearsal must not erase at Adjust."""
+    for host, gdpr_url, words in (
+        (account.url, None, "to 127.0.0.1, and would erase devices for good at gdpr.adjust.com"),
+        (account.url, "https://gdpr.eu.adjust.com", "set gdpr_url to the stand-in"),
+        ("https://s2s.eu.adjust.com", None, "such as https://gdpr.eu.adjust.com"),
+        ("https://s2s.tr.adjust.com", "https://gdpr.us.adjust.com", "such as https://gdpr.tr.adjust.com"),
+        ("https://us.s2s.adjust.com", account.url, "does not know the app's devices"),
+    ):
+        connect(host, gdpr_url=gdpr_url)
+        for how in ({}, {"confirm": None, "dry_run": True}):
+            with pytest.raises(AirflowFailException, match=words):
+                forget(rows(1), **how).execute({})
+    for host, gdpr_url in (
+        ("https://s2s.eu.adjust.com", "https://gdpr.eu.adjust.com"),
+        (None, "https://gdpr.eu.adjust.com"),
+        (None, account.url),
+    ):
+        connect(host, gdpr_url=gdpr_url)
+        assert forget(rows(1), confirm=None, dry_run=True).execute({})["left"] == 1
+    assert records(ledger) == []
+
+
+def test_the_app_is_the_one_of_its_events(account: SandboxServer, ledger: sa.Engine) -> None:
+    """However it was written: a device is suppressed for an app, and its events name the app without white space."""
+    assert forget(rows(1), app_token=f" {APP_TOKEN}\n").execute({})["erased"] == 1
+    assert [each["app_token"] for each in account.erasures()] == [APP_TOKEN]
+    sent = operator([purchase(1)], ledger_conn_id="adjust_ledger", tolerate=["device_opted_out"]).execute({})
+    assert sent["by_reason"] == {"device_opted_out": 1}
+    for app_token, words in (("none", "needs an app token"), ("abc-123", "letters and digits only")):
+        with pytest.raises(AirflowFailException, match=words):
+            forget(rows(2), app_token=app_token).execute({})
 
 
 def test_a_killed_task_asks_for_nothing_more(account: SandboxServer, connect: Connect) -> None:

@@ -15,6 +15,7 @@ from reconcile.report_case import DAY, receive
 
 from airflow_provider_adjust.adjust_api.errors import RevenueDiffers
 from airflow_provider_adjust.airflow_versions import AirflowFailException
+from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
 from airflow_provider_adjust.operators.adjust_reconcile import AdjustReconcileOperator
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.sandbox import SandboxServer
@@ -97,6 +98,48 @@ def test_several_currencies_are_compared_with_the_ledger(adjust: SandboxServer, 
     with pytest.raises(RevenueDiffers) as failure:
         reconcile(tmp_path, (1, "0.50", "USD"), (1, "0.50", "EUR"), ledger_conn_id="ledger")
     assert "\nAd revenue is in EUR and USD" in str(failure.value)
+
+
+def test_the_number_of_rows_is_compared_with_the_ledger_though_the_revenue_agrees(
+    adjust: SandboxServer, tmp_path: Path
+) -> None:
+    send(3)
+    for rows, says in ((4, "1 event not sent"), (2, "1 event sent, not in the warehouse")):
+        with pytest.raises(RevenueDiffers, match=says):
+            reconcile(tmp_path, (rows, "1.50", "USD"), ledger_conn_id="ledger")
+        assert reconcile(tmp_path, (rows, "1.50", "USD"), ledger_conn_id="ledger", tolerance=1)["compared"] == 1
+        assert reconcile(tmp_path, (rows, "1.50", "USD"))["compared"] == 1, "nothing counts them"
+    assert reconcile(tmp_path, (None, "1.50", "USD"), ledger_conn_id="ledger")["compared"] == 1
+
+
+def test_several_currencies_cannot_be_compared_without_a_ledger(adjust: SandboxServer, tmp_path: Path) -> None:
+    """They would agree whatever Adjust has."""
+    both = [(1, "0.50", "USD"), (1, "0.50", "EUR")]
+    says = "is in EUR and USD; Adjust's report converts it into one currency"
+    with pytest.raises(AirflowFailException, match=says):
+        reconcile(tmp_path, *both)
+    expected = [{"day": str(DAY), "revenue": {"USD": "1", "EUR": "1"}}]
+    with pytest.raises(AirflowFailException, match=says):
+        _sensor(expected=expected).execute({})
+
+
+def test_a_baseline_in_another_currency_is_refused(adjust: SandboxServer, tmp_path: Path) -> None:
+    send(2)
+    for baseline in ({"revenue": "1", "currency": "EUR"}, {"revenue": {"USD": "1", "EUR": "1"}}):
+        given = [{"day": str(DAY), "event_token": "ad_revenue", **baseline}]
+        with pytest.raises(AirflowFailException, match="and what is expected is in USD; give both in one currency"):
+            reconcile(tmp_path, (2, "1.00", "USD"), baseline=given)
+    nothing = [{"day": str(DAY), "event_token": "ad_revenue", "revenue": "0", "currency": "EUR"}]
+    assert reconcile(tmp_path, (2, "1.00", "USD"), baseline=nothing)["compared"] == 1
+
+
+def test_what_adjust_had_before_is_subtracted(adjust: SandboxServer, tmp_path: Path) -> None:
+    send(3)
+    before = AdjustS2SHook().booked_events(["ad_revenue"], str(DAY), currency="USD")
+    assert [total["revenue"] for total in before] == ["1.5"]
+    send(5)
+    for baseline in (before, [{"day": str(DAY), "revenue": "1.5", "currency": "USD"}]):
+        assert reconcile(tmp_path, (None, "1.00", "USD"), baseline=baseline)["compared"] == 1
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:

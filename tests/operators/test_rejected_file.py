@@ -83,6 +83,22 @@ def test_an_event_without_an_id_of_its_own_keeps_the_one_it_was_given(adjust: Sa
     assert adjust.stats()["revenue"] == {"EUR": "7"}
 
 
+def test_a_line_of_another_endpoint_is_no_event(adjust: SandboxServer, tmp_path: Path) -> None:
+    """With event_token and ignore_columns="*" it would be one without its money."""
+    rejected = tmp_path / "rejected.jsonl"
+    row = purchase(1, order_id="i-1") | {"amount": "0.0001", "ad_impressions_count": 1}
+    del row["revenue"]
+    adjust.configure(unknown_devices=[device(1)])
+    impressions: dict[str, Any] = {"endpoint": "ad_revenue", "event_token": None, "id_field": "order_id"}
+    send([row], **impressions, rejected_path=str(rejected), max_rejected=1)
+    assert [line["endpoint"] for line in lines(rejected)] == ["ad_revenue"]
+    adjust.configure(unknown_devices=[])
+    with pytest.raises(AirflowFailException, match="of 'i-1' is of endpoint='ad_revenue', and endpoint is 'event'"):
+        send(str(rejected), ignore_columns="*")
+    assert adjust.stats()["by_endpoint"] == {}
+    assert send(str(rejected), **impressions)["revenue"] == {"EUR": "0.0001"}
+
+
 @pytest.mark.parametrize(
     ("ti", "name"),
     [

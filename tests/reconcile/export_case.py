@@ -100,14 +100,15 @@ def fill(engine: sa.Engine, rows: Iterable[Mapping[str, Any]]) -> None:
 
 
 def prove(engine: sa.Engine, files: Iterable[ExportFile], **changes: Any) -> Proof:
-    """The proof of the window's events; ``differences`` and the question's fields may be given."""
+    """The proof of the window's events; ``differences``, ``destination`` and the question's fields may be given."""
     differences = changes.pop("differences", None)
+    destination = changes.pop("destination", DESTINATION)
     asked = {"window": WINDOW, "app_token": APP, "environment": "production", **changes}
     return prove_by_ledger(
         Question(**asked),
         files,
         engine,
-        destination=DESTINATION,
+        destination=destination,
         task=TaskInstanceId("prove_dag", "run", "prove"),
         differences=differences,
     )

@@ -240,7 +240,7 @@ def test_an_error_carries_so_many_lines_and_says_where_the_rest_is() -> None:
 @pytest.mark.parametrize(
     ("amount", "shown"),
     [("0", "0.00"), ("5", "5.00"), ("1234.5", "1,234.50"), ("3.7500000000", "3.75"), ("0.001", "0.001"), ("-2.5", "-2.50"),
-     ("3.7500000000000004", "3.75"), ("0.1234567", "0.123457")],
+     ("3.7500000000000004", "3.75"), ("1.1234567", "1.123457"), ("0.0000004", "0.0000004")],
 )  # fmt: skip
 def test_amounts_are_shown_to_the_cent_or_as_far_as_they_go(amount: str, shown: str) -> None:
     assert shown_amount(Decimal(amount)) == shown

@@ -25,7 +25,7 @@ from reconcile.export_case import (
     prove,
 )
 
-from airflow_provider_adjust.reconcile.exports.doubt import CHANGED, NO_FILE, NO_LINES, NOT_ASKED, TOO_RECENT
+from airflow_provider_adjust.reconcile.exports.doubt import CHANGED, MAY_BE_IT, NO_FILE, NO_LINES, NOT_ASKED, TOO_RECENT
 from airflow_provider_adjust.reconcile.exports.join import Sent, Status
 from airflow_provider_adjust.reconcile.exports.prove import Question, prove_by_rows
 from airflow_provider_adjust.reconcile.exports.reader import Reading
@@ -171,6 +171,20 @@ def test_what_an_export_shows_is_settled_and_what_it_lacks_may_be_sent_again(led
     assert (again.doubt.settled, again.doubt.released) == (0, 0)
 
 
+def test_what_came_late_is_compared_by_the_time_at_which_it_was_sent(ledger_engine: sa.Engine) -> None:
+    late = {"occurred_at": (NOON - timedelta(days=1)).replace(tzinfo=None), "sent_at": NOON.replace(tzinfo=None)}
+    doubts = [delivery(name, "in_doubt", reason="no_answer", **late) for name in ("arrived", "never-arrived")]
+    fill(ledger_engine, [delivery("known", **late), delivery("lost", **late), *doubts])
+    files = every_hour(export([line("known"), line("arrived")]))
+    assert counts(prove(ledger_engine, files)) == {"booked": 2, "missing": 1, "in_doubt": 1}
+    assert totalled(ledger_engine) == {
+        ("delivered", ""): (2, Decimal("19.80")),
+        ("delivered", "seen_in_export"): (1, Decimal("9.90")),
+        ("held", "missing_in_export"): (1, Decimal("9.90")),
+    }
+    assert counts(prove(ledger_engine, files, window=Window(DAY - timedelta(days=1), DAY))) == {}
+
+
 def test_an_absence_proves_nothing_where_the_export_may_be_incomplete(sqlite_ledger: sa.Engine) -> None:
     seen = export([line("known")])
     sent_at = NOON + timedelta(hours=1)
@@ -204,11 +218,14 @@ def test_hours_without_events_may_be_without_files(sqlite_ledger: sa.Engine) -> 
 
 
 def test_an_event_that_was_resent_may_have_arrived_at_any_time_since_it_happened(sqlite_ledger: sa.Engine) -> None:
-    late = (NOON + timedelta(hours=9)).replace(tzinfo=None)
-    seen = export([line("known")], hour=NOON + timedelta(hours=10))
-    files = [each for each in every_hour(seen) if each.name.hour >= late.replace(tzinfo=UTC)]
+    late = (NOON + timedelta(hours=9, minutes=30)).replace(tzinfo=None)
+    seen = export([line("known", revenue="5")], hour=NOON + timedelta(hours=10))
+    files = [each for each in every_hour(seen) if each.name.hour >= NOON + timedelta(hours=9)]
     for lost_answers, left in ((1, {}), (2, {NO_FILE: 1})):
-        fill(sqlite_ledger, [delivery(f"a{lost_answers}", "in_doubt", updated_at=late, run_id=str(lost_answers))])
+        fill(
+            sqlite_ledger,
+            [delivery(f"a{lost_answers}", "in_doubt", reason="no_answer", updated_at=late, run_id=str(lost_answers))],
+        )
         with sqlite_ledger.begin() as connection:
             connection.execute(sa.text(f"UPDATE adjust_event SET lost_answers = {lost_answers}"))
         assert prove(sqlite_ledger, files).doubt.left == left
@@ -356,3 +373,81 @@ def test_more_doubts_than_a_batch_are_settled(sqlite_ledger: sa.Engine) -> None:
     proof = prove(sqlite_ledger, every_hour(export(lines)))
     assert (proof.doubt.settled, proof.doubt.released) == (1_500, 1_000)
     assert len(statuses(sqlite_ledger)) == 1_500
+
+
+def test_an_absence_proves_nothing_where_another_line_may_be_the_event(sqlite_ledger: sa.Engine) -> None:
+    """Its id may have been sent under another key, under none, or as the digest of another key, or was cut by a tool."""
+    at = int(NOON.timestamp())
+    for lines, changes, is_it in (
+        ([line("", at=at)], {}, True),
+        ([line("stranger")], {}, True),
+        ([line("", at=at + 1)], {}, True),
+        ([line("", at=at + 2)], {}, False),
+        ([line("", revenue="9.91")], {}, False),
+        ([line("", revenue="x")], {}, True),
+        ([line("", at="yesterday")], {}, True),
+        ([line("", event="other1")], {}, False),
+        ([line("", environment="sandbox")], {}, False),
+        ([line("", at=at + 60)], {"time_tolerance": 60}, True),
+    ):
+        run_id = repr((lines, changes))
+        fill(sqlite_ledger, [delivery("known"), delivery("a", "in_doubt", reason="no_answer", run_id=run_id)])
+        proof = prove(sqlite_ledger, every_hour(export([line("known"), *lines])), **changes)
+        assert (proof.doubt.released, proof.doubt.left) == ((0, {MAY_BE_IT: 1}) if is_it else (1, {})), (lines, changes)
+        with sqlite_ledger.begin() as connection:
+            connection.execute(sa.text("DELETE FROM adjust_event"))
+
+
+def test_an_hour_with_a_line_that_cannot_be_read_proves_no_absence(sqlite_ledger: sa.Engine) -> None:
+    """Such a line may be the event: a quote that is not closed swallows the lines after it."""
+    for bad in (line("a") + ",one more", "half", f'"{line("a")}', line("a").replace(TOKEN, f'"{TOKEN}')):
+        fill(sqlite_ledger, [delivery("known"), delivery("a", "in_doubt", reason="no_answer", run_id=bad)])
+        proof = prove(sqlite_ledger, every_hour(export([line("known"), bad])))
+        assert proof.doubt.left == {NO_FILE: 1}, bad
+        assert proof.reading.problems == []
+        with sqlite_ledger.begin() as connection:
+            connection.execute(sa.text("DELETE FROM adjust_event"))
+
+
+def test_a_file_of_another_definition_does_not_stand_for_an_hour(sqlite_ledger: sa.Engine) -> None:
+    """An export of installs has a file each hour; that of the events may have lost its own."""
+    fill(sqlite_ledger, [delivery("known"), delivery("a", "in_doubt", reason="no_answer")])
+    lost = NOON + timedelta(hours=1)
+    seen = export([line("known")])
+    files = [each for each in every_hour(seen) if each.name.hour != lost]
+    files += [export([], hour=each.name.hour, definition="installs") for each in every_hour()]
+    assert prove(sqlite_ledger, files).doubt.left == {NO_FILE: 1}
+    assert prove(sqlite_ledger, [*files, export([], hour=lost)]).doubt.released == 1
+
+
+def test_an_event_that_a_later_try_took_over_was_sent_before_it(sqlite_ledger: sa.Engine) -> None:
+    """Its one lost answer is the earlier try's, and the later one has sent nothing."""
+    late = (NOON + timedelta(hours=9, minutes=30)).replace(tzinfo=None)
+    seen = export([line("known")], hour=NOON + timedelta(hours=10))
+    files = [each for each in every_hour(seen) if each.name.hour >= NOON + timedelta(hours=9)]
+    for reason in ("not_verified", "stopped", "refused_after_resend"):
+        fill(sqlite_ledger, [delivery(reason, "in_doubt", reason=reason, updated_at=late, run_id=reason)])
+        with sqlite_ledger.begin() as connection:
+            connection.execute(sa.text("UPDATE adjust_event SET lost_answers = 1"))
+        assert prove(sqlite_ledger, files).doubt.left == {NO_FILE: 1}, reason
+        with sqlite_ledger.begin() as connection:
+            connection.execute(sa.text("DELETE FROM adjust_event"))
+
+
+def test_what_is_sent_after_the_last_file_that_is_read_is_not_missing(sqlite_ledger: sa.Engine) -> None:
+    sent_at = (DAY + timedelta(days=4)).replace(tzinfo=None)
+    fill(sqlite_ledger, [delivery("a", updated_at=sent_at)])
+    assert counts(prove(sqlite_ledger, every_hour(), read_for=timedelta(days=2))) == {"too_recent": 1}
+    assert counts(prove(sqlite_ledger, every_hour(), read_for=timedelta(days=5))) == {"missing": 1}
+
+
+def test_a_rehearsal_does_not_settle_what_an_older_ledger_sent_to_adjust(sqlite_ledger: sa.Engine) -> None:
+    fill(
+        sqlite_ledger,
+        [
+            delivery("rehearsed", destination="127.0.0.1"),
+            delivery("a", "in_doubt", destination="", run_id="old", reason="no_answer"),
+        ],
+    )
+    proof = prove(sqlite_ledger, every_hour(export([line("rehearsed")])), destination="127.0.0.1")
+    assert (counts(proof), proof.doubt.released) == ({"booked": 1}, 0)

@@ -77,6 +77,10 @@ def test_an_amount_however_small_is_sent_digit_by_digit() -> None:
         ("0.00000000000000000000000001", "0.00000000000000000000000001"),
         (0.1 + 0.2, "0.30000000000000004"),
         (0, "0"),
+        # Of zero, a sign says nothing, and Adjust takes no amount with one.
+        ("-0", "0"),
+        (-0.0, "0.0"),
+        (Decimal("-0.00"), "0.00"),
         ("  0.0005 ", "0.0005"),
     ):
         for name in AD_REVENUE.amounts:
@@ -91,7 +95,8 @@ def test_what_is_refused() -> None:
         ({"amount": "1"}, "conflicting_revenue", "give revenue or amount, never both"),
         ({"currency": None}, "missing_currency", "revenue needs currency"),
         ({"revenue": None, "amount": 1, "currency": None}, "missing_currency", "amount needs currency"),
-        ({"revenue": "-0.1"}, "invalid_revenue", "below 0"),
+        ({"revenue": "-0.1"}, "invalid_revenue", "below 0: leave the row out of the query"),
+        ({"revenue": Decimal("NaN")}, "invalid_revenue", "leave the row out of the query where there is no amount"),
         ({"revenue": "NaN"}, "invalid_revenue", "plain digits"),
         ({"ad_impressions_count": None}, "missing_ad_impressions_count", "1 AS ad_impressions_count"),
         ({"ad_impressions_count": "1.5"}, "invalid_ad_impressions_count", "whole number"),

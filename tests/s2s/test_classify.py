@@ -99,6 +99,15 @@ def test_wordings_that_have_been_seen_elsewhere(status: int, message: str, outco
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
 
 
+def test_a_device_opted_out_in_whatever_words_of_adjusts() -> None:
+    for message in (
+        "Event request failed (device was forgotten)",
+        "Ad revenue request failed (opted out) (app_token:abc)",
+    ):
+        verdict = classify(451, json.dumps({"error": message}))
+        assert (verdict.outcome, verdict.reason) == (REJECTED, "device_opted_out")
+
+
 @table(
     "body",
     [

@@ -7,7 +7,7 @@ import logging
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -122,7 +122,7 @@ def test_each_request_has_its_turn_and_its_record(engine: sa.Engine, clock: Cloc
     adjust = Adjust(clock)
     rows = [*ids(1, 2), {"adid": "a1", "idfa": GPS_ADID, "order": 7}, *ids(1)]
     assert run(forgetter(engine, clock, adjust), rows) == {
-        "read": 4, "devices": 5, "erased": 4, "known": 1, "requests": 4,
+        "read": 4, "devices": 4, "erased": 4, "requests": 4,
     }  # fmt: skip
     assert clock.at == NOON + 3 * timedelta(seconds=PACE)
     kept = records(engine)
@@ -227,6 +227,67 @@ def test_answers_that_settle_nothing_are_asked_for_again(engine: sa.Engine, cloc
     assert run(forgetter(engine, clock, adjust), ids(4))["erased"] == 1
 
 
+def test_one_device_without_an_answer_keeps_no_other_from_its_turn(engine: sa.Engine, clock: Clock) -> None:
+    """Adjust may fail for one device each night; where it fails for two in a row, it is away."""
+    broken = Completion(None, 500, b'{"error": "Forget device failed (Internal error)"}')
+
+    def adjust(device: DeviceId) -> Completion:
+        return broken if device.id_value.startswith("00000001") else OK
+
+    for erased, known in ((3, 0), (0, 3)):
+        made = forgetter(engine, clock, adjust)
+        with pytest.raises(AdjustUnreachable, match="for 1 devices, the last in row 2: the gps_adid") as caught:
+            run(made, ids(0, 1, 2, 3))
+        assert "all others were asked for" in str(caught.value)
+        assert (made.summary.erased, made.summary.known, made.summary.requests) == (erased, known, erased + 3)
+        assert made.summary.details[0].startswith("row 2: the gps_adid")
+        assert GPS_ADID[8:] not in str(made.summary) + str(caught.value)
+    away = forgetter(engine, clock, lambda _: LOST)
+    with pytest.raises(AdjustUnreachable, match="no event could be settled"):
+        run(away, ids(4, 5, 6))
+    assert away.summary.requests == 6
+    busy = forgetter(engine, clock, lambda _: BUSY)
+    with pytest.raises(AdjustUnreachable, match="status 429"):
+        run(busy, ids(4, 5, 6))
+    assert busy.summary.requests == 3
+
+
+def test_what_adjust_refuses_again_and_again_keeps_no_other_from_its_turn(engine: sa.Engine, clock: Clock) -> None:
+    def adjust(device: DeviceId) -> Completion:
+        is_bad = device.id_value.startswith(("00000001", "00000002"))
+        return Completion(None, 400, b'{"error": "Invalid device id"}') if is_bad else OK
+
+    for refused, erased, left in ((2, 0, 2), (0, 2, 2), (2, 0, 0)):
+        ended = forgetter(engine, clock, adjust, limit=2)
+        run(ended, ids(1, 2, 3, 4))
+        assert (ended.summary.refused, ended.summary.erased, ended.summary.left) == (refused, erased, left)
+
+
+def test_a_device_that_several_rows_name_is_one(engine: sa.Engine, clock: Clock) -> None:
+    rows = ids(1, 2, 1, 1)
+    dry = forgetter(engine, clock, Adjust(clock)).check(rows)
+    assert (dry.read, dry.devices, dry.left) == (4, 2, 2)
+    assert run(forgetter(engine, clock, Adjust(clock), limit=1), rows) == {
+        "read": 4, "devices": 2, "erased": 1, "left": 1, "requests": 1,
+    }  # fmt: skip
+
+
+def test_the_rows_are_read_before_the_first_turn(engine: sa.Engine, clock: Clock) -> None:
+    """A database ends a query whose rows nobody takes for an hour."""
+    read = 0
+
+    def query() -> Iterator[dict[str, str]]:
+        nonlocal read
+        for each in ids(*range(1200)):
+            read += 1
+            yield each
+
+    made = forgetter(engine, clock, Adjust(clock), limit=3)
+    for _ in made.run(query()):
+        assert read == 1200
+    assert (made.summary.erased, made.summary.left) == (3, 1197)
+
+
 def test_all_tasks_wait_where_adjust_is_busy(engine: sa.Engine, clock: Clock) -> None:
     first = ErasureLog(engine, ORDER, DigestKeys([KEY]), now=clock.now)
     assert first.reserve(DeviceId("adid", "a"), after=60.0) == 60
@@ -268,6 +329,7 @@ def test_a_refused_token_and_a_stranger_end_the_run(engine: sa.Engine, clock: Cl
         (403, '{"error": "Session failed (scope)"}', DeliveryHalted, "GDPR scope"),
         (403, "<html>Blocked</html>", NotAdjust, "not_adjust"),
         (451, "<html>Unavailable for legal reasons</html>", NotAdjust, "not_adjust"),
+        (451, "Unavailable For Legal Reasons", NotAdjust, "not_adjust"),
         (400, "<html>Bad request</html>", NotAdjust, "not_adjust"),
         (200, "<html>Log in</html>", NotAdjust, "not_adjust"),
     ]
@@ -276,6 +338,18 @@ def test_a_refused_token_and_a_stranger_end_the_run(engine: sa.Engine, clock: Cl
         with pytest.raises(error, match=words):
             run(made, ids(number))
     assert {each.status for each in records(engine)} == {"asked"}
+
+
+def test_a_device_that_opted_out_need_not_be_asked_for_again_however_adjust_says_so(
+    engine: sa.Engine, clock: Clock
+) -> None:
+    answers = [
+        Completion(None, 451, b""),
+        Completion(None, 451, b'{"status": "opted out"}'),
+        Completion(None, 403, b'{"error": "Forget device failed (Device is opted out)"}'),
+    ]
+    assert run(forgetter(engine, clock, Adjust(clock, *answers)), ids(1, 2, 3))["opted_out"] == 3
+    assert run(forgetter(engine, clock, Adjust(clock)), ids(1, 2, 3))["known"] == 3
 
 
 def test_a_killed_task_ends_before_the_next_request(engine: sa.Engine, clock: Clock) -> None:

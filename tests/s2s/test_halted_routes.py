@@ -51,6 +51,9 @@ class Claims:
     def may_send(self) -> bool:
         return True
 
+    def rate_share(self) -> float:
+        return 1.0
+
     def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Claim | Receipt]]:
         answer: Future[list[Claim | Receipt]] = Future()
         answer.set_result([Claim(sent_before=each.sent_before) for each in jobs])

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -18,10 +19,14 @@ from hypothesis import strategies as st
 from ledger_rows import end_leases
 from s2s_case import APP, NOW, SECOND, row
 
-from airflow_provider_adjust.s2s import Retries, Route, RowOptions, Sender, SendOptions
+from airflow_provider_adjust.adjust_api.device import DeviceApi
+from airflow_provider_adjust.reconcile.ledger_totals import ledger_totals
+from airflow_provider_adjust.reconcile.totals import Days, EventTotals
+from airflow_provider_adjust.s2s import LookupPolicy, Retries, Route, RowOptions, Sender, SendOptions
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.account.tables import outcome_rows
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
+from airflow_provider_adjust.s2s.delivery.route import Lookup
 from airflow_provider_adjust.s2s.endpoints.endpoint import AD_REVENUE, EVENT, Endpoint
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, AdjustUnreachable
 from airflow_provider_adjust.s2s.events.parser import EventParser
@@ -54,17 +59,21 @@ class Night:
         try_number: int = 1,
         is_killed_after: int | None = None,
         endpoint: Endpoint = EVENT,
+        lookup: Lookup | None = None,
         **options: Any,
     ) -> list[Receipt]:
         sending = SendOptions(
-            max_in_flight=4, retries=Retries(attempts=2, jitter=lambda: 0.0), **{"remember_lanes": True} | options
+            max_in_flight=4,
+            retries=Retries(attempts=2, jitter=lambda: 0.0),
+            lookups=LookupPolicy(wait=0.2, every=0.05),
+            **{"remember_lanes": True} | options,
         )
         parser = EventParser(RowOptions(id_field="order_id", **reading or {}), digest_keys=keys, endpoint=endpoint)
         task = TaskInstanceId("dag", run, "send", -1, try_number)
         ledger = Ledger(self.engine, task, on_in_doubt=sending.on_in_doubt, batch_size=4)
         transport = RequestsTransport(max_in_flight=4, timeout=(5.0, 5.0))
         try:
-            routes = {None: Route(parser, Target(f"{self.url}{endpoint.path}", "T"))}
+            routes = {None: Route(parser, Target(f"{self.url}{endpoint.path}", "T"), lookup)}
             sender = Sender(routes, transport, sending, ledger=ledger, now=lambda: NOW)
             taken: list[Receipt] = []
             for receipt in sender.send(rows):
@@ -210,6 +219,49 @@ def test_an_event_in_doubt_is_sent_again_although_the_lane_went_on(night: Night,
     assert ends(again)["1"] == "refused_after_resend"
     _, receipt = night.send(rows, "monday", try_number=3, max_resends=5, late="send_at_lane_time")
     assert (receipt.event_id, receipt.outcome.value, receipt.sent_at) == ("1", "delivered", NOW)
+
+
+def test_a_late_row_counts_on_the_day_on_which_adjust_books_it(night: Night) -> None:
+    """Or the report of either day would differ."""
+    night.send([order("1", "a")], "monday")
+    night.send([order("2", "a", ago=2 * DAY)], "tuesday", late="send_at_lane_time")
+    by_day = [
+        EventTotals("f0ob4r", Days(day, day), 0, Decimal(0), "USD") for day in ((NOW - 2 * DAY).date(), NOW.date())
+    ]
+    found = ledger_totals(night.engine, by_day, app_token=APP, environment="sandbox", destination="127.0.0.1", zone=UTC)
+    assert [each.delivered.events for each in found] == [0, 2]
+
+
+@pytest.mark.parametrize("is_stopped_first", [False, True])
+def test_the_device_api_cannot_tell_an_event_from_one_that_another_run_sent_in_its_second(
+    night: Night, adjust_sandbox: SandboxServer, *, is_stopped_first: bool
+) -> None:
+    """It shows the last time, and that is the other one's: the event, which never arrived, would count as delivered."""
+    adjust_sandbox.configure(api_tokens=["api"])
+    recorded_by = DeviceApi(adjust_sandbox.url, "api").recorded
+    night.send([order("1", "a", ago=timedelta(milliseconds=400))], "monday")
+    adjust_sandbox.configure(fault_plan=["reset_before"])
+    same_second = [order("2", "a", ago=timedelta(milliseconds=300))]
+    if is_stopped_first:
+        lost = night.send(same_second, "tuesday", on_in_doubt="hold")
+        assert ends(lost) == {"2": "no_answer"}
+    [receipt] = night.send(same_second, "tuesday", on_in_doubt="verify", lookup=recorded_by, try_number=2)
+    assert (receipt.outcome.value, receipt.reason) == ("in_doubt", "shared_second")
+    assert adjust_sandbox.stats()["recorded"] == 1
+    assert night.summary.adjusted == 0
+
+
+def test_the_device_api_tells_an_event_that_is_the_last_of_its_lane(
+    night: Night, adjust_sandbox: SandboxServer
+) -> None:
+    """Its own time is the lane's, since it was left in doubt: nobody else has that second."""
+    adjust_sandbox.configure(api_tokens=["api"], fault_plan=[None, "reset_after"])
+    rows = [order("0", "another", ago=DAY), order("1", "a")]
+    assert ends(night.send(rows, "monday", on_in_doubt="hold"))["1"] == "no_answer"
+    recorded_by = DeviceApi(adjust_sandbox.url, "api").recorded
+    again = night.send(rows, "monday", on_in_doubt="verify", lookup=recorded_by, try_number=2)
+    assert ends(again) == {"0": "delivered", "1": "delivered"}
+    assert adjust_sandbox.stats()["recorded"] == 2
 
 
 def test_what_cannot_take_its_own_time_is_refused(night: Night, adjust_sandbox: SandboxServer) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
+from itertools import count
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -32,7 +34,7 @@ from airflow_provider_adjust.s2s.events.first_contact import check_columns
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.keys import DigestKey
 from airflow_provider_adjust.s2s.ledger.erase import erase
-from airflow_provider_adjust.s2s.ledger.schema import deliveries, suppressions
+from airflow_provider_adjust.s2s.ledger.schema import deliveries, suppressions, totals
 from airflow_provider_adjust.s2s.transports import Target
 
 OPTIONS = RowOptions(endpoint="third_party_sharing", app_token=APP, environment="sandbox")
@@ -99,10 +101,11 @@ class Runs:
         as_stream: bool = False,
         keys: Sequence[bytes] = (KEY,),
         kill: bool = False,
+        name: str | None = None,
     ) -> list[tuple[str, str]]:
         self._made += 1
         transport = transport or FakeTransport()
-        ledger = Ledger(self.engine, TaskInstanceId("dag", f"run {self._made}", "send"))
+        ledger = Ledger(self.engine, TaskInstanceId("dag", name or f"run {self._made}", "send", try_number=self._made))
         target = Target("https://s2s.adjust.com/third_party_sharing")
         route = Route(EventParser(OPTIONS, digest_keys=keys), target, None, 1.0)
         options = SendOptions(retries=Retries(attempts=1))
@@ -154,6 +157,20 @@ def test_the_last_choice_of_a_device_counts_and_one_that_is_known_is_skipped(run
     assert GPS_ADID not in str(kept)
 
 
+@pytest.mark.parametrize("kind", [list, iter])
+def test_a_clock_that_is_set_back_does_not_change_which_choice_is_the_last(kind: Any) -> None:
+    moments = (NOW - timedelta(seconds=number) for number in count())
+    transport = FakeTransport()
+    route = Route(
+        EventParser(OPTIONS, digest_keys=KEY), Target("https://s2s.adjust.com/third_party_sharing"), None, 1.0
+    )
+    sender = Sender({None: route}, transport, now=lambda: next(moments))
+    receipts = list(sender.send(kind([choice("enable"), choice("enable", OTHER), choice("disable")])))
+    assert [each.outcome for each in receipts] == ["delivered"] * 3
+    sent = [parse_qs(body) for body in transport.bodies]
+    assert [each["sharing"][0] for each in sent if each["gps_adid"] == [GPS_ADID]] == ["enable", "disable"]
+
+
 def test_what_may_not_have_arrived_is_sent_again(run: Runs) -> None:
     with pytest.raises(AdjustUnreachable):
         run([choice("disable")], transport=FakeTransport(otherwise=LOST))
@@ -163,6 +180,19 @@ def test_what_may_not_have_arrived_is_sent_again(run: Runs) -> None:
     assert run([choice("enable")]) == [DELIVERED]
     # Under a key that is gone, nobody can tell; so it is said again. With both keys it is known.
     assert run([choice("enable")], keys=(b"a newer key", KEY)) == [KNOWN]
+
+
+def test_the_result_of_a_retry_covers_its_earlier_tries(run: Runs) -> None:
+    """As at the other endpoints: what an earlier try of the task told is delivered, and counted once."""
+    rows = [choice("disable"), choice("enable", OTHER)]
+    with pytest.raises(AdjustUnreachable):
+        run(rows, transport=FakeTransport({1: [OK]}, otherwise=Answer(500)), name="night")
+    assert run([*rows, choice("enable", OTHER)], name="night") == [DELIVERED, DELIVERED, KNOWN]
+    assert run.said == [(OTHER, "enable")]
+    with run.engine.connect() as connection:
+        counted = connection.execute(sa.select(totals.c.outcome, totals.c.events).order_by(totals.c.outcome)).all()
+    assert sum(events for outcome, events in counted if outcome == "delivered") == 2
+    assert run(rows) == [KNOWN, KNOWN]
 
 
 def test_what_another_task_is_sending_is_held(run: Runs) -> None:

@@ -1,13 +1,14 @@
 """Which events in doubt an export proves: that Adjust has them, or that it does not.
 
 That a line is there proves that the event was booked. That none is there proves something only if the export is whole: every
-hour in which the event could have been processed has its files, they were read to their end, they name events of this event
-token by their ids, and the files had time to come.
+hour in which the event could have been processed has its files, they were read to their end and each line of them could be
+read, they name events of this event token by their ids, no line without a known id may be the event, and the files had time
+to come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
@@ -16,8 +17,9 @@ from airflow_provider_adjust.reconcile.exports.window import HOUR, hour_of
 
 TOO_RECENT = "they were sent less than settle_for ago"
 NO_FILE = "an hour in which they may have been processed has no file, or one that is damaged"
+MAY_BE_IT = "a line without an event id, or with an unknown one, has their time and amount"
 NO_LINES = "the exports have no line with an id of their event token"
-#: How long after it was sent an event may be processed.
+#: How long after it was sent an event may be processed; and how far the ledger's clock may be off.
 _PROCESSING = timedelta(minutes=5)
 NOT_ASKED = "settle_for is None, so nothing is settled"
 CHANGED = "another task has them now, or settled them meanwhile"
@@ -26,12 +28,13 @@ CHANGED = "another task has them now, or settled them meanwhile"
 class Settling(NamedTuple):
     """What the exports are, for the question of what is missing in them.
 
-    ``settled_before`` is in Unix seconds; ``hours`` have whole files; ``scopes`` have lines with ids.
+    ``settled_before`` is in Unix seconds; ``hours`` have whole files of the definition; ``scopes`` have lines with ids in files
+    of these definitions. Another one may be of installs: its file does not stand for one of events.
     """
 
     settled_before: int
-    hours: Collection[datetime]
-    scopes: Collection[int]
+    hours: Collection[tuple[datetime, str]]
+    scopes: Mapping[int, Collection[str]]
 
 
 def why_in_doubt(each: Compared, settling: Settling) -> str:
@@ -39,14 +42,19 @@ def why_in_doubt(each: Compared, settling: Settling) -> str:
     assert each.sent_from is not None and each.settled_at is not None  # noqa: S101, PT018 - it was sent
     if each.settled_at > settling.settled_before:
         return TOO_RECENT
-    if each.scope not in settling.scopes:
+    definitions = settling.scopes.get(each.scope)
+    if not definitions:
         return NO_LINES
-    return "" if all(hour in settling.hours for hour in _hours(each.sent_from, each.settled_at)) else NO_FILE
+    for hour in _hours(each.sent_from, each.settled_at):
+        if not any((hour, definition) in settling.hours for definition in definitions):
+            return NO_FILE
+    return MAY_BE_IT if each.may_be_another_line else ""
 
 
 def _hours(first: int, last: int) -> Iterator[datetime]:
     """The hours in which it may have been processed."""
-    hour, end = hour_of(datetime.fromtimestamp(first, UTC)), datetime.fromtimestamp(last, UTC) + _PROCESSING
+    hour = hour_of(datetime.fromtimestamp(first, UTC) - _PROCESSING)
+    end = datetime.fromtimestamp(last, UTC) + _PROCESSING
     while hour <= end:
         yield hour
         hour += HOUR

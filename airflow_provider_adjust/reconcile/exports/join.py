@@ -79,7 +79,10 @@ class Sent(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """An event with its verdict: what was sent, and what the exports have of it. ``lines`` is how many name it."""
+    """An event with its verdict: what was sent, and what the exports have of it. ``lines`` is how many name it.
+
+    ``may_be_another_line``: of an event in doubt, a line that names none which was sent has its time and amount.
+    """
 
     verdict: str
     scope: int
@@ -98,6 +101,7 @@ class Compared(NamedTuple):
     booked_currency: str | None
     first_place: int | None
     last_place: int | None
+    may_be_another_line: int = 0
 
 
 class Sum(NamedTuple):
@@ -121,6 +125,7 @@ CREATE TABLE given (
   scope INTEGER, id TEXT, seconds INTEGER, micros INTEGER, currency TEXT, status INTEGER,
   sent_from INTEGER, settled_at INTEGER, try_id INTEGER, scope_id INTEGER
 );
+CREATE TABLE stranger (scope INTEGER, seconds INTEGER, micros INTEGER, slack INTEGER);
 CREATE TABLE booked (
   scope INTEGER, id TEXT, lines INTEGER, seconds INTEGER, last_seconds INTEGER, micros INTEGER, most_micros INTEGER,
   all_units INTEGER, all_millionths INTEGER, slack INTEGER, currency TEXT, last_currency TEXT, place INTEGER,
@@ -137,7 +142,8 @@ _SORT_LINES = """
 INSERT INTO booked
 SELECT scope, id, count(*), min(seconds), max(seconds), min(micros), max(micros), sum(micros / 1000000),
   sum(micros % 1000000), max(slack), min(currency), max(currency), min(place), max(place)
-FROM line GROUP BY scope, id ORDER BY scope, id
+FROM line WHERE id <> '' GROUP BY scope, id ORDER BY scope, id;
+INSERT INTO stranger SELECT DISTINCT scope, seconds, micros, slack FROM line WHERE id = ''
 """
 _SORT_GIVEN = "INSERT OR IGNORE INTO sent SELECT * FROM given ORDER BY scope, id"
 _IS_OTHER_AMOUNT = """
@@ -184,6 +190,23 @@ SELECT 'unknown', scope, id, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, lin
   coalesce(all_units, 0), coalesce(all_millionths, 0)
 FROM booked WHERE scope = ? AND id = ?
 """
+_KEEP_UNKNOWN = """
+INSERT INTO stranger
+SELECT scope, booked.seconds, booked.micros, booked.slack FROM booked JOIN compared USING (scope, id)
+WHERE compared.verdict = 'unknown';
+CREATE INDEX strangers ON stranger (scope, seconds)
+"""
+#: Twice, since an index does not serve both.
+_MAY_BE_ANOTHER_LINE = " OR ".join(
+    f"""EXISTS (
+      SELECT 1 FROM stranger AS other WHERE other.scope = compared.scope AND {is_then} AND (
+        other.micros IS NULL OR compared.micros IS NULL
+        OR abs(other.micros - compared.micros) <= :amount + other.slack))"""  # noqa: S608 - constants only
+    for is_then in (
+        "other.seconds BETWEEN compared.seconds - :time AND compared.seconds + :time",
+        "other.seconds IS NULL",
+    )
+)
 _COLUMNS = """
 verdict, scope, id, seconds, micros, currency, status, sent_from, settled_at, try_id, scope_id, lines,
 booked_seconds, booked_micros, booked_currency, place, last_place
@@ -204,6 +227,7 @@ class Join:
         for pragma in ("journal_mode = OFF", "synchronous = OFF", f"cache_size = -{_CACHE}", "temp_store = FILE"):
             self._database.execute(f"PRAGMA {pragma}")
         self._database.executescript(_TABLES)
+        self._tolerances = {"amount": 0, "time": 0}
 
     def __enter__(self) -> Self:
         return self
@@ -248,12 +272,13 @@ class Join:
         :param time_tolerance: in seconds.
         :param settled_before: what was sent after that, in Unix seconds, need not be exported yet.
         """
-        given = {"amount": amount_tolerance, "time": time_tolerance, "settled": settled_before}
-        self._database.execute(_VERDICT, given)
+        self._tolerances = {"amount": amount_tolerance, "time": time_tolerance}
+        self._database.execute(_VERDICT, {**self._tolerances, "settled": settled_before})
 
     def add_unknown(self, found: Iterable[tuple[int, str]]) -> None:
         """Add booked events that nobody here has sent."""
         self._insert(_ADD_UNKNOWN, found)
+        self._database.executescript(_KEEP_UNKNOWN)
 
     def sums(self) -> list[Sum]:
         """The counts and amounts of everything that was compared."""
@@ -268,9 +293,12 @@ class Join:
 
     def doubts(self, *, is_booked: bool) -> Iterator[Compared]:
         """The events in doubt that the exports have, or do not have."""
-        condition = "lines > 0" if is_booked else "lines = 0"
-        query = f"SELECT {_COLUMNS} FROM compared WHERE status IN (0, 4) AND {condition} ORDER BY scope, id"  # noqa: S608
-        for row in self._database.cursor().execute(query):
+        condition, is_another = ("lines > 0", "0") if is_booked else ("lines = 0", _MAY_BE_ANOTHER_LINE)
+        query = (
+            f"SELECT {_COLUMNS}, {is_another} FROM compared "  # noqa: S608 - constants only
+            f"WHERE status IN (0, 4) AND {condition} ORDER BY scope, id"
+        )
+        for row in self._database.cursor().execute(query, {} if is_booked else self._tolerances):
             yield Compared(*row)
 
     def _scalar(self, query: str) -> int:

@@ -67,14 +67,34 @@ class Question:
         return [each for each in found if first <= each.name.hour and (last is None or each.name.hour < last)]
 
     def settled_before(self, now: datetime) -> int:
-        return int((now - (USUAL_DELAY if self.settle_for is None else self.settle_for)).timestamp())
+        """Until when an event must have been sent to be in the files, in Unix seconds."""
+        latest = now - (USUAL_DELAY if self.settle_for is None else self.settle_for)
+        if self.read_for is not None:
+            latest = min(latest, self.window.end + self.read_for)
+        return int(latest.timestamp())
 
-    def whole_hours(self, files: Sequence[ExportFile], reading: Reading) -> set[datetime]:
-        """The hours of which all lines are known."""
-        hours = {each.name.hour for each in files}
-        if not self.every_hour_has_files and hours:
-            hours = set(Window(hour_of(self.window.start) - HOUR, max(hours) + HOUR).hours())
-        return hours - reading.broken_hours
+    def whole_hours(self, files: Sequence[ExportFile], reading: Reading) -> set[tuple[datetime, str]]:
+        """The hours of which all lines are known, with the definitions of their files."""
+        whole = {(each.name.hour, each.name.definition) for each in files}
+        if not self.every_hour_has_files:
+            latest: dict[str, datetime] = {}
+            for hour, definition in whole:
+                latest[definition] = max(hour, latest.get(definition, hour))
+            first = hour_of(self.window.start) - HOUR
+            whole = {(hour, each) for each, last in latest.items() for hour in Window(first, last + HOUR).hours()}
+        return {(hour, definition) for hour, definition in whole if hour not in reading.broken_hours}
+
+    def wanted(self, scopes: Mapping[str, int]) -> Wanted:
+        """Which lines are taken, for these event tokens and their numbers."""
+        return Wanted(
+            self.app_token,
+            self.environment,
+            scopes,
+            self.columns,
+            event_key,
+            int(self.window.start.timestamp()) - self.time_tolerance,
+            int(self.window.end.timestamp()) + self.time_tolerance,
+        )
 
 
 def prove_by_ledger(
@@ -118,7 +138,7 @@ def prove_by_ledger(
         join.sort_sent()
         _compare(join, proof, question, now)
         listed = _listed(join, proof, differences)
-        settling = Settling(question.settled_before(now), whole_hours, proof.reading.by_scope)
+        settling = Settling(question.settled_before(now), whole_hours, proof.reading.definitions)
         _settle(join, engine, question, settling, proof.doubt, listed)
         write_verdicts(engine, "export", task, proof.days(known))
         return proof
@@ -150,12 +170,11 @@ def prove_by_rows(
 @contextmanager
 def _exports_read(
     question: Question, files: Iterable[ExportFile], scopes: Mapping[str, int]
-) -> Iterator[tuple[Join, Proof, set[datetime]]]:
+) -> Iterator[tuple[Join, Proof, set[tuple[datetime, str]]]]:
     """The lines of the files, sorted, and the hours of which all lines are known."""
     chosen, reading = question.files(files), Reading()
-    wanted = Wanted(question.app_token, question.environment, scopes, question.columns, event_key)
     with tempfile.TemporaryDirectory(prefix="adjust_exports_") as folder, Join(Path(folder)) as join:
-        join.add_lines(read_files(chosen, wanted, reading))
+        join.add_lines(read_files(chosen, question.wanted(scopes), reading))
         join.sort_lines()
         whole = question.whole_hours(chosen, reading)
         missing = _gaps({each.name.hour for each in chosen}) if question.every_hour_has_files else []
@@ -232,11 +251,11 @@ def _doubt(each: Compared) -> Doubt:
 def _sent(each: LedgerEvent, scope: int) -> Sent:
     status = Status.UNDER_WAY if each.is_live and each.status == Status.SENDING else each.status
     micros = None if each.is_erased else 0 if each.revenue is None else round(each.revenue * MICROS)
-    occurred_at, sent_from, settled_at = map(_unix, (each.occurred_at, each.sent_from, each.settled_at))
+    booked_at, sent_from, settled_at = map(_unix, (each.booked_at, each.sent_from, each.settled_at))
     return Sent(
         scope,
         each.event_id,
-        occurred_at,
+        booked_at,
         micros,
         each.currency,
         status,

@@ -6,14 +6,14 @@ import csv
 import gzip
 import io
 import zlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import BinaryIO, NamedTuple, cast
 
 from airflow_provider_adjust.reconcile.exports.heads import Head, UnknownHead, read_head
-from airflow_provider_adjust.reconcile.exports.names import ExportFile
+from airflow_provider_adjust.reconcile.exports.names import ExportFile, ExportName
 from airflow_provider_adjust.reconcile.exports.values import id_in, micros_of, seconds_of
 
 _GZIP = b"\x1f\x8b"
@@ -26,7 +26,9 @@ _UNREADABLE = (OSError, EOFError, zlib.error, csv.Error, UnicodeError)
 
 
 class Line(NamedTuple):
-    """An exported event. What its file does not say is None. ``place`` is its file's number and its own, in one."""
+    """An exported event. What its file does not say is None; without an id, ``event_id`` is empty. ``place`` is its file's
+    number and its own, in one.
+    """
 
     scope: int
     event_id: str
@@ -39,7 +41,11 @@ class Line(NamedTuple):
 
 @dataclass(slots=True)
 class Reading:
-    """What was read, and what of it was left out. ``problems`` names files that could not be read to their end."""
+    """What was read, and what of it was left out.
+
+    ``problems`` names files that could not be read to their end; ``broken_hours`` have such files, or lines that cannot be
+    read. ``definitions`` are those of the files in which a scope has lines with ids.
+    """
 
     paths: list[str] = field(default_factory=list)
     lines: int = 0
@@ -48,18 +54,22 @@ class Reading:
     problems: list[str] = field(default_factory=list)
     broken_hours: set[datetime] = field(default_factory=set)
     unknown_heads: int = 0
-    by_scope: Counter[int] = field(default_factory=Counter)
+    definitions: defaultdict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which lines are taken: those of an app and environment, with one of the event tokens, which have numbers."""
+    """Which lines are taken: those of an app and environment, with one of the event tokens, which have numbers. Of those
+    without an event id, only the ones of this time.
+    """
 
     app_token: str
     environment: str
     scopes: Mapping[str, int]
     columns: Mapping[str, str] = field(default_factory=dict)
     event_key: Callable[[str], str] = str
+    first_second: int = 0
+    last_second: int = 1 << 62
 
 
 def read_files(files: Iterable[ExportFile], wanted: Wanted, reading: Reading) -> Iterator[Line]:
@@ -70,7 +80,7 @@ def read_files(files: Iterable[ExportFile], wanted: Wanted, reading: Reading) ->
         try:
             with each.open() as opened, _text(opened) as text:
                 head = read_head(_first_line(text), wanted.columns)
-                yield from _lines(text, head, wanted, reading, number << 40)
+                yield from _lines(text, head, wanted, reading, each.name, number << 40)
         except UnknownHead as error:
             reading.unknown_heads += 1
             _note(reading, each, str(error))
@@ -98,7 +108,9 @@ def _first_line(text: io.TextIOWrapper) -> str:
     return line
 
 
-def _lines(text: io.TextIOWrapper, head: Head, wanted: Wanted, reading: Reading, first_place: int) -> Iterator[Line]:
+def _lines(
+    text: io.TextIOWrapper, head: Head, wanted: Wanted, reading: Reading, name: ExportName, first_place: int
+) -> Iterator[Line]:
     at = head.places.get
     app_at, environment_at, kind_at, id_at = at("app_token"), at("environment"), at("activity_kind"), at("event_id")
     time_at, units_at, cents_at, currency_at = at("created_at"), at("revenue_float"), at("revenue"), at("currency")
@@ -106,11 +118,13 @@ def _lines(text: io.TextIOWrapper, head: Head, wanted: Wanted, reading: Reading,
     is_cents, width, left_out = units_at is None, head.width, reading.left_out
     amount_at = cents_at if is_cents else units_at
     slack = _HALF_A_CENT if is_cents and cents_at is not None else 0
-    scopes, event_key, by_scope = wanted.scopes, wanted.event_key, reading.by_scope
+    scopes, event_key, definitions = wanted.scopes, wanted.event_key, reading.definitions
     for place, cells in enumerate(csv.reader(text), first_place + 2):
         reading.lines += 1
         if len(cells) != width:
-            left_out["malformed"] += bool(cells)
+            if cells:
+                left_out["malformed"] += 1
+                reading.broken_hours.add(name.hour)
             continue
         if app_at is not None and cells[app_at] != wanted.app_token:
             left_out["of another app"] += 1
@@ -126,15 +140,18 @@ def _lines(text: io.TextIOWrapper, head: Head, wanted: Wanted, reading: Reading,
             left_out["of other events"] += 1
             continue
         event_id = cells[id_at] if id_at is not None else id_in(cells[all_at], head.id_key)
+        seconds = None if time_at is None else seconds_of(cells[time_at])
+        micros = None if amount_at is None else micros_of(cells[amount_at], is_cents=is_cents)
         if not event_id:
             left_out["without an event id"] += 1
+            if seconds is None or wanted.first_second <= seconds <= wanted.last_second:
+                yield Line(scope, "", seconds, micros, slack, None, place)
             continue
-        seconds = micros = None
-        if time_at is not None and (seconds := seconds_of(cells[time_at])) is None:
+        if time_at is not None and seconds is None:
             left_out["(taken) with a time that cannot be read"] += 1
-        if amount_at is not None and (micros := micros_of(cells[amount_at], is_cents=is_cents)) is None:
+        if amount_at is not None and micros is None:
             left_out["(taken) with an amount that cannot be read"] += 1
         reading.taken += 1
-        by_scope[scope] += 1
+        definitions[scope].add(name.definition)
         currency = cells[currency_at].upper() or None if currency_at is not None else None
         yield Line(scope, event_key(event_id), seconds, micros, slack, currency, place)

@@ -28,6 +28,8 @@ _ENVELOPE = frozenset({"position", "event_id", "outcome", "reason", "detail", RO
 _ALL_KEYS = _ENVELOPE | {"remedy", "http_status", "attempts"}
 #: In a line whose row has the names of its source.
 _AS_GIVEN = "as_given"
+#: In a line of another endpoint than /event: whose it is.
+_ENDPOINT = "endpoint"
 _RESPONSE = frozenset({"event_id", "response"})
 _AS_ADJUST_NAMES_THEM = Columns(RowOptions(), EVENT)
 _IsAmount = Callable[[Any], bool]
@@ -55,6 +57,8 @@ def rejected_line(receipt: Receipt, columns: Columns = _AS_ADJUST_NAMES_THEM) ->
         entry[UNKEYED_KEY] = receipt.event.unkeyed_id
     if not is_renamed:
         entry[_AS_GIVEN] = True
+    if columns.endpoint is not EVENT:
+        entry[_ENDPOINT] = columns.endpoint.name
     try:
         return json.dumps({**entry, ROW_KEY: _plain_row(row, _plain, columns.is_amount)})
     except VALUE_ERRORS:  # a number of 5,000 digits, lists in lists without end
@@ -66,12 +70,13 @@ def resubmitted_row(line: Any) -> Any:
     row = line[ROW_KEY]
     if not isinstance(row, Mapping):
         return row
-    unkeyed_id = line.get(UNKEYED_KEY)
+    unkeyed_id, endpoint = line.get(UNKEYED_KEY), line.get(_ENDPOINT)
     return ResubmittedRow(
         row,
         line["event_id"],
         unkeyed_id if isinstance(unkeyed_id, str) else None,
         as_given=line.get(_AS_GIVEN) is True,
+        endpoint=endpoint if isinstance(endpoint, str) else None,
     )
 
 
@@ -87,7 +92,7 @@ def is_rejected_line(row: Any) -> bool:
 
 def is_whole_line(row: Any) -> bool:
     """Tell a line with all keys of a rejected file from what only looks like one."""
-    return isinstance(row, Mapping) and row.keys() - {_AS_GIVEN, UNKEYED_KEY} == _ALL_KEYS
+    return isinstance(row, Mapping) and row.keys() - {_AS_GIVEN, UNKEYED_KEY, _ENDPOINT} == _ALL_KEYS
 
 
 def is_response_line(row: Any) -> bool:

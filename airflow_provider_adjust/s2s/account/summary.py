@@ -9,6 +9,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from airflow_provider_adjust.s2s.account.amounts import plain
 from airflow_provider_adjust.s2s.answers.outcome import (
     DIFFERS,
     DRY_RUN,
@@ -196,13 +197,13 @@ class DeliverySummary:
             **{outcome.value: self.outcomes[outcome.value] for outcome in FINAL_OUTCOMES},
             "adjusted": self.adjusted,
             "by_reason": dict(by_reason.most_common()),
-            "revenue": {currency: format(amount, "f") for currency, amount in sorted(self.revenue.items())},
+            "revenue": _as_plain(self.revenue),
             "not_delivered": [
                 {
                     "outcome": outcome,
                     "reason": reason,
                     "events": self.reasons[outcome, reason],
-                    "revenue": _as_text(dict(sorted(self.revenue_by_reason.get((outcome, reason), {}).items()))),
+                    "revenue": _as_plain(self.revenue_by_reason.get((outcome, reason), {})),
                 }
                 for outcome, reason in self.undelivered_reasons()
             ],
@@ -227,6 +228,10 @@ def _first_detail(receipt: Receipt) -> str:
 
 def _as_text(amounts: Mapping[str, Decimal]) -> dict[str, str]:
     return {currency: format(amount, "f") for currency, amount in amounts.items()}
+
+
+def _as_plain(amounts: Mapping[str, Decimal]) -> dict[str, str]:
+    return {currency: plain(amount) for currency, amount in sorted(amounts.items())}
 
 
 def _as_decimals(amounts: Mapping[str, str]) -> dict[str, Decimal]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from decimal import Decimal
 
+from airflow_provider_adjust.s2s.account.amounts import shown
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES, SETTLED_BEFORE, UNDELIVERED, Outcome
 from airflow_provider_adjust.s2s.answers.reasons import reason_of
@@ -137,7 +138,7 @@ def advice_lines(summary: DeliverySummary, tolerated: frozenset[str] = frozenset
 
 def money(amounts: Mapping[str, Decimal]) -> str:
     """Amounts by currency, as text."""
-    return ", ".join(f"{amount:,f} {currency}" for currency, amount in sorted(amounts.items()))
+    return ", ".join(f"{shown(amount)} {currency}" for currency, amount in sorted(amounts.items()))
 
 
 def plain_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, right: Collection[str] = ()) -> str:

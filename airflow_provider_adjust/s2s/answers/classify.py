@@ -19,7 +19,7 @@ from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from typing import Any
 
-from airflow_provider_adjust.s2s.answers.outcome import NOT_FROM_ADJUST, Outcome, Verdict
+from airflow_provider_adjust.s2s.answers.outcome import NOT_FROM_ADJUST, OPTED_OUT, Outcome, Verdict
 from airflow_provider_adjust.s2s.answers.reasons import BUSY_STATUSES, GATEWAY_STATUSES, reason_of
 from airflow_provider_adjust.s2s.answers.vocabulary import known_words, media_type
 from airflow_provider_adjust.s2s.transports import Completion, Failure
@@ -36,7 +36,7 @@ _BY_MESSAGE: tuple[tuple[str, Outcome, str], ...] = (
     ("earlier unique event tracked", Outcome.DUPLICATE, "earlier_unique_event"),
     ("event supposed to be unique", Outcome.DUPLICATE, "earlier_unique_event"),
     ("device not found", Outcome.REJECTED, "device_not_found"),
-    ("device is opted out", Outcome.REJECTED, "device_opted_out"),
+    ("device is opted out", Outcome.REJECTED, OPTED_OUT),
     ("app token not found", Outcome.HALT, "app_token_not_found"),
     ("app not found", Outcome.HALT, "app_token_not_found"),
     ("invalid app token", Outcome.HALT, "invalid_app_token"),
@@ -178,6 +178,8 @@ def _decide_refusal(status: int, is_refusal: bool) -> tuple[Outcome, str]:
         return Outcome.HALT, "not_adjust"
     if status == 401:
         return Outcome.HALT, "not_authorized"
+    if status == 451:
+        return Outcome.REJECTED, OPTED_OUT
     return Outcome.REJECTED, f"http_{status}"
 
 

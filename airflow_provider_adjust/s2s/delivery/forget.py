@@ -16,9 +16,9 @@ from itertools import islice
 from typing import Any, Final, NamedTuple
 
 from airflow_provider_adjust.s2s.answers.classify import judge, read_answer
-from airflow_provider_adjust.s2s.answers.outcome import Outcome, Verdict
+from airflow_provider_adjust.s2s.answers.outcome import OPTED_OUT, Outcome, Verdict
 from airflow_provider_adjust.s2s.delivery.stops import halted, nothing_settled
-from airflow_provider_adjust.s2s.errors import DeliveryStopped, InvalidEvent
+from airflow_provider_adjust.s2s.errors import AdjustUnreachable, DeliveryStopped, InvalidEvent
 from airflow_provider_adjust.s2s.events.device_id import DeviceId
 from airflow_provider_adjust.s2s.events.event import form_encoded
 from airflow_provider_adjust.s2s.events.rows import Row
@@ -61,6 +61,7 @@ class Refused(NamedTuple):
 class Erasures:
     """What became of the devices of a run: each of ``devices`` is in one of the counts after it, unless the run failed.
 
+    A device that several rows name is counted once.
     ``known``: an earlier request has erased it. ``elsewhere``: another task is at it. ``left``: for the next run.
     ``invalid`` counts rows that name no device.
     """
@@ -132,8 +133,11 @@ class Forgetter:
         self._until = log.time() + timedelta(seconds=seconds)
         self._stopping = threading.Event()
         self._wait = wait or self._stopping.wait
-        self._answered = 0
-        self._is_over = limit <= 0
+        self._is_over = False
+        #: Whether no answer came for the device before, how many there were, and the last of them in words.
+        self._was_unanswered = False
+        self._unanswered = 0
+        self._no_answer = ""
         self.summary = Erasures()
 
     def stop(self) -> None:
@@ -141,38 +145,54 @@ class Forgetter:
         self._stopping.set()
 
     def run(self, rows: Iterable[Row]) -> Iterator[Erasures]:
-        """Ask for the rows' devices, in their order; yield the counts so far after each request.
+        """Ask for the rows' devices, in their order, each once; yield the counts so far after each.
+
+        All rows are read first: a query would be kept open for as long as the turns take. What Adjust refused before comes
+        last, so that it keeps no other device from its turn.
 
         :raises DeliveryHalted: Adjust refuses the S2S token or the app.
         :raises NotAdjust: something other than Adjust answered.
-        :raises AdjustUnreachable: no answer came to several requests for a device.
+        :raises AdjustUnreachable: no answer came for one device after another; or for some, after all others were asked for.
         :raises DeliveryStopped: it was stopped.
         """
+        wanted = self._wanted(rows)
+        self.summary.left += len(wanted[self._limit :])
+        for position, device in wanted[: self._limit]:
+            if self._is_over:
+                self._count(ErasureStatus.LEFT)
+            else:
+                self._ask(device, position)
+                yield self.summary
+        if self._unanswered:
+            raise AdjustUnreachable(
+                f"Adjust gave no answer for {self._unanswered:,} devices, the last in {self._no_answer}; all others were asked "
+                "for. Retry the task"
+            )
+
+    def check(self, rows: Iterable[Row]) -> Erasures:
+        """Count what ``run`` would do, and ask for nothing."""
+        self.summary.left += len(self._wanted(rows))
+        return self.summary
+
+    def _wanted(self, rows: Iterable[Row]) -> list[tuple[int, DeviceId]]:
+        """The devices that are to be asked for, with the row of each; counts the rows and the other devices."""
+        never: list[tuple[int, DeviceId]] = []
+        again: list[tuple[int, DeviceId]] = []
+        seen: set[DeviceId] = set()
         found = self._devices(rows)
         while batch := list(islice(found, _BATCH)):
             known = self._log.known(device for _, device in batch)
             for position, device in batch:
+                if device in seen:
+                    continue
+                seen.add(device)
                 self.summary.devices += 1
                 status = known.get(device)
                 if status in DONE or status is ErasureStatus.ELSEWHERE:
                     self._count(status)
-                elif self._is_over:
-                    self._count(ErasureStatus.LEFT)
                 else:
-                    self._ask(device, position)
-                    yield self.summary
-
-    def check(self, rows: Iterable[Row]) -> Erasures:
-        """Count what ``run`` would do, and ask for nothing."""
-        found = self._devices(rows)
-        while batch := list(islice(found, _BATCH)):
-            known = self._log.known(device for _, device in batch)
-            for _, device in batch:
-                self.summary.devices += 1
-                status = known.get(device)
-                is_there = status in DONE or status is ErasureStatus.ELSEWHERE
-                self._count(status if is_there else ErasureStatus.LEFT)
-        return self.summary
+                    (again if status is ErasureStatus.REFUSED else never).append((position, device))
+        return never + again
 
     def _devices(self, rows: Iterable[Row]) -> Iterator[tuple[int, DeviceId]]:
         # No row is a local variable here: what the rows' source raises is logged with those.
@@ -204,7 +224,13 @@ class Forgetter:
             if verdict.outcome is Outcome.HALT:
                 raise halted(verdict)
             after = verdict.retry_after or (_BUSY_SECONDS if verdict.http_status == 429 else 0.0)
-        raise nothing_settled(_ATTEMPTS, verdict)
+        # One device may be what Adjust cannot answer for. Two of them in a row are not.
+        if self._was_unanswered or verdict.http_status == 429:
+            raise nothing_settled(_ATTEMPTS, verdict)
+        self._was_unanswered = True
+        self._unanswered += 1
+        self._no_answer = f"row {position}: the {device.id_name} ({_words(verdict)})"
+        self._note(f"{self._no_answer}, no answer")
 
     def _turn(self, device: DeviceId, after: float) -> float | ErasureStatus:
         if self._stopping.is_set():
@@ -215,8 +241,7 @@ class Forgetter:
         setattr(self.summary, status.value, getattr(self.summary, status.value) + 1)
         if status is ErasureStatus.REFUSED:
             self._note(f"row {position}: Adjust refuses the {device.id_name} ({_words(verdict)})")
-        self._answered += 1
-        self._is_over = self._answered >= self._limit
+        self._was_unanswered = False
 
     def _note(self, detail: str) -> None:
         if len(self.summary.details) < 10:
@@ -243,8 +268,9 @@ def read_completion(completion: Completion) -> tuple[Verdict, ErasureStatus | No
         return verdict, ErasureStatus.ERASED
     if completion.failure is None:
         answer = read_answer(completion.body)
-        is_page = completion.body.lstrip().startswith(b"<")
-        if completion.status == 451 and not is_page:
+        # A gateway may answer 451 in words of its own, and then nobody has erased anything.
+        is_451 = completion.status == 451 and (isinstance(answer, dict) or answer == "")
+        if is_451 or verdict.reason == OPTED_OUT:
             return verdict, ErasureStatus.OPTED_OUT
         is_refusal = isinstance(answer, dict) and isinstance(answer.get("error"), str)
         if verdict.outcome is Outcome.REJECTED or (
@@ -257,4 +283,5 @@ def read_completion(completion: Completion) -> tuple[Verdict, ErasureStatus | No
 
 
 def _words(verdict: Verdict) -> str:
-    return ": ".join(filter(None, (f"status {verdict.http_status}", verdict.message)))
+    status = f"status {verdict.http_status}" if verdict.http_status else verdict.reason
+    return ": ".join(filter(None, (status, verdict.message)))

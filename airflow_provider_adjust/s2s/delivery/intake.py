@@ -59,6 +59,7 @@ class Intake:
         self._now = now
         self._missing_defaults = {f"missing_{name}" for each in parsers.values() for name in each.endpoint.defaults}
         self._parser = next(iter(parsers.values()))
+        self._began: datetime | None = None
         #: Rows that were handed on; each of them gets a receipt.
         self.read = 0
 
@@ -159,7 +160,8 @@ class Intake:
         try:
             if self._route_by is not None:
                 route = self._route_of(row)
-            event = self._parsers[route].parse(row, now=self._now(), count_equal=count_equal)
+            parser = self._parsers[route]
+            event = parser.parse(row, now=self._time_of(parser), count_equal=count_equal)
             count_equal.check(event, position)
         except InvalidEvent as error:
             outcome = Outcome.EXPIRED if error.reason == "expired" else Outcome.INVALID
@@ -169,6 +171,13 @@ class Intake:
             refusal = Receipt(outcome, error.reason, event_id, position, detail=error.detail, row=row, route=route)
             return error.occurred_at or _NO_TIME, refusal
         return event.occurred_at, Job(event, position, row, route)
+
+    def _time_of(self, parser: EventParser) -> datetime:
+        """Now; one and the same where rows have no time: a clock that is set back must not change their order."""
+        if parser.endpoint.time != "none":
+            return self._now()
+        self._began = self._began or self._now()
+        return self._began
 
     def _route_of(self, row: Any) -> str:
         route = row.get(self._route_by) if isinstance(row, Mapping) else None

@@ -63,8 +63,10 @@ class Pending:
     def accept(self, claim: Claim) -> None:
         """Take over what the ledger says of the event. The loop calls it."""
         if claim.instead:
+            self.instead = claim.instead
+        if claim.instead or claim.shares_second:
             # It shares its second with the last one of the lane, so the Device API cannot tell the two apart.
-            self.instead, self.job = claim.instead, replace(self.job, shares_second=True)
+            self.job = replace(self.job, shares_second=True)
         if claim.sent_before:
             self.doubtful = True
             self.lost_answers = max(self.lost_answers, claim.lost_answers)

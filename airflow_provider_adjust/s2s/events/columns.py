@@ -121,6 +121,11 @@ class Columns:
             return row, False
         return {name: row[column] for column, name in kept.items()}, True
 
+    @property
+    def endpoint(self) -> Endpoint:
+        """The endpoint that the rows are for."""
+        return self._endpoint
+
     def is_amount(self, column: Any) -> bool:
         """Whether the column, or what it is mapped to, is an amount of money."""
         parameter = self._endpoint.parameters.get(self._names.get(column, column))

@@ -33,9 +33,11 @@ class Claim:
     """The ledger's permission to send an event.
 
     ``sent_before``: an earlier claim was never settled, or its answer was lost. ``lost_answers`` counts such requests.
-    ``instead`` is what is sent in place of an event that comes too late for its lanes.
+    ``instead`` is what is sent in place of an event that comes too late for its lanes. ``shares_second``: another delivery has
+    sent an event of its second in one of its lanes.
     """
 
     sent_before: bool = False
     lost_answers: int = 0
     instead: Event | None = None
+    shares_second: bool = False

@@ -125,12 +125,13 @@ class EventParser:
     def parse(self, row: Row, *, now: datetime | None = None, count_equal: CountEqual | None = None) -> Event:
         """Return the event that the row describes, or raise ``InvalidEvent``.
 
+        :raises AdjustConfigurationError: the row is a rejected line of another endpoint.
         :param now: the time from which age is measured; the clock's by default.
         :param count_equal: asked for an event without ``id_field``. It is a callback, since only who has read the other
             rows can number equal events, and the event id must be known before it goes into ``callback_params``.
         """
         if type(row) is not dict:
-            _check_is_row(row)
+            _check_is_row(row, self.endpoint)
         event_id = None
         try:
             event_id = self._ids.of(row)
@@ -363,11 +364,17 @@ def parse_event(
     return EventParser(options, digest_keys=digest_keys).parse(row, now=now)
 
 
-def _check_is_row(row: Any) -> None:
+def _check_is_row(row: Any, endpoint: Endpoint) -> None:
     if isinstance(row, UnreadableRow):
         raise InvalidEvent(row.reason, row.problem)
     if not isinstance(row, Mapping):
         raise InvalidEvent("not_a_row", f"a row is a mapping of parameter names to values, not a {type(row).__name__}")
+    if isinstance(row, ResubmittedRow) and row.endpoint not in (None, endpoint.name):
+        # With ignore_columns="*" it would be an event without its money.
+        raise AdjustConfigurationError(
+            f"the rejected line of {quote(row.event_id)} is of endpoint={quote(row.endpoint)}, and endpoint is "
+            f"{endpoint.name!r}; name that of the line"
+        )
 
 
 def _is_absent(value: Any, kind: str) -> bool:

@@ -16,13 +16,23 @@ class ResubmittedRow(dict[str, Any]):
 
     :param unkeyed_id: what the id was made from with a key, where the row has none of its own.
     :param as_given: the row has the names of its source, since two of its columns gave one parameter.
+    :param endpoint: the endpoint that the row was for; None where the line does not say it.
     """
 
-    def __init__(self, row: Row, event_id: str, unkeyed_id: str | None = None, *, as_given: bool = False) -> None:
+    def __init__(
+        self,
+        row: Row,
+        event_id: str,
+        unkeyed_id: str | None = None,
+        *,
+        as_given: bool = False,
+        endpoint: str | None = None,
+    ) -> None:
         super().__init__(row)
         self.event_id = event_id
         self.unkeyed_id = unkeyed_id
         self.as_given = as_given
+        self.endpoint = endpoint
 
 
 @shows("rows")

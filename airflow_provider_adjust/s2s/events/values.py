@@ -244,16 +244,21 @@ def _no_address(parameter: Parameter) -> InvalidEvent:
 def money(parameter: Parameter, value: Any) -> str:
     number = _decimal(parameter.name, value)
     if not number.is_finite():
-        raise refuse(parameter.name, f"is {quote(str(value))}; leave it out (NULL) where there is no amount")
+        without = "leave it out (NULL)" if parameter.minimum else "leave the row out of the query"
+        raise refuse(parameter.name, f"is {quote(str(value))}; {without} where there is no amount")
     if number < (parameter.minimum or 0):
+        # Without a smallest amount, there is no event without one either.
+        remedy = (
+            "send free purchases, trials and refunds without revenue (NULL), or leave them out of the query"
+            if parameter.minimum
+            else "leave the row out of the query, or net corrections there"
+        )
         raise refuse(
-            parameter.name,
-            f"is {quote(str(value))}; Adjust takes no amount below {parameter.minimum or 0}: send free purchases, trials and "
-            "refunds without revenue (NULL), or leave them out of the query",
+            parameter.name, f"is {quote(str(value))}; Adjust takes no amount below {parameter.minimum or 0}: {remedy}"
         )
     if number > MAX_REVENUE:
         raise refuse(parameter.name, f"is {quote(str(value))}; Adjust takes no amount above {MAX_REVENUE:,}")
-    result = format(number, "f")
+    result = format(number, "f").removeprefix("-")  # of zero
     if len(result) > _LONGEST_NUMBER:
         raise refuse(parameter.name, f"has {len(result)} digits; give a number that a currency can have")
     return result

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 from airflow_provider_adjust.s2s.answers.outcome import ERASED, OnInDoubt, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import TOO_MANY_RESENDS, Receipt, receipt_for
@@ -20,6 +20,22 @@ from airflow_provider_adjust.s2s.ledger.tries import Holder, TaskInstanceId
 _BY_AN_EARLIER_TRY = "by an earlier try"
 
 
+class KnownLanes(NamedTuple):
+    """What the lanes' last times mean for the events of a claim, by the identity of the job.
+
+    ``late``: of events that come too late, what is sent in their place, or their receipts. ``shared``: the times of events
+    that have the second of a last one.
+    """
+
+    late: Mapping[int, Event | Receipt]
+    shared: Mapping[int, datetime]
+
+    def sent_at(self, job: Job) -> datetime | None:
+        """The time that is sent of an event, where another one of its lanes has that second."""
+        late = self.late.get(id(job))
+        return late.occurred_at if isinstance(late, Event) else self.shared.get(id(job))
+
+
 @dataclass(slots=True)
 class Batch:
     """The answers to a batch of claims, by the identity of the job, and what is learnt by the way.
@@ -27,18 +43,18 @@ class Batch:
     It holds only once the transaction is committed: one that is undone may have ended a try that lives on.
     """
 
+    #: Receipts of events that name a suppressed device, in place of a claim, by the identity of the job.
+    suppressed: Mapping[int, Receipt]
+    #: What is known of the jobs' lanes.
+    lanes: KnownLanes
     answers: dict[int, Claim | Receipt] = field(default_factory=dict)
     dead: dict[int, Holder] = field(default_factory=dict)
-    #: Receipts of events that name a suppressed device, in place of a claim, by the identity of the job.
-    suppressed: dict[int, Receipt] = field(default_factory=dict)
-    #: Of events that come too late for their lanes: what is sent in their place, or their receipts.
-    late: dict[int, Event | Receipt] = field(default_factory=dict)
     under_another_key: int = 0
     not_compared: int = 0
 
     def is_refused(self, job: Job) -> bool:
         """Whether the event leaves nothing in the ledger, unless that knows it."""
-        return id(job) in self.suppressed or isinstance(self.late.get(id(job)), Receipt)
+        return id(job) in self.suppressed or isinstance(self.lanes.late.get(id(job)), Receipt)
 
     def answer(self, job: Job, decided: Claim | Receipt) -> Claim | Receipt:
         """Note what was decided about the event; one of a suppressed device is not sent, nor one that comes too late.
@@ -46,11 +62,13 @@ class Batch:
         A late one that an earlier request may have recorded is sent as it is: whether Adjust has it, Adjust's answer tells.
         """
         if isinstance(decided, Claim):
-            instead = self.late.get(id(job))
+            instead = self.lanes.late.get(id(job))
             if isinstance(instead, Event):
                 decided = replace(decided, instead=instead)
             elif instead is not None and not decided.sent_before:
                 decided = instead
+            elif id(job) in self.lanes.shared and not decided.sent_before:
+                decided = replace(decided, shares_second=True)
             decided = self.suppressed.get(id(job)) or decided
         self.answers[id(job)] = decided
         return decided
@@ -133,7 +151,7 @@ class Decisions:
         lost_answers = max(1, record.lost_answers + (status == SENDING))
         if self.on_in_doubt == "resend" and lost_answers > self.max_resends:
             return receipt_for(job, *TOO_MANY_RESENDS, lost_answers=lost_answers)
-        return Claim(sent_before=True, lost_answers=lost_answers)
+        return Claim(sent_before=True, lost_answers=lost_answers, shares_second=record.sent_at is not None)
 
     def was_killed(self, record: Any, holder: Holder) -> bool:
         """Whether the event is one that a killed try of this task was sending."""
@@ -144,6 +162,9 @@ class Decisions:
         if status == SENDING and holder.is_alive:
             return receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {holder}")
         if status == Outcome.DELIVERED.value and content is Content.SAME:
+            # Outside of Airflow all runs have one name, and are no tries of each other.
+            if self.task_instance.run_id and holder.is_of(self.task_instance):
+                return receipt_for(job, Outcome.DELIVERED, "", _BY_AN_EARLIER_TRY)
             return receipt_for(
                 job, Outcome.SKIPPED, "delivered_before", "Adjust has been told this of the device before"
             )

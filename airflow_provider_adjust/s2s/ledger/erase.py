@@ -158,6 +158,7 @@ def _blank(status: str, erased: int, try_id: int, now: datetime) -> dict[str, An
         "reason": erased,
         "try_id": try_id,
         "occurred_at": now,
+        "sent_at": None,
         "content": None,
         "revenue": None,
         "currency": None,

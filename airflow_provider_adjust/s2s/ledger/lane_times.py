@@ -23,6 +23,7 @@ from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.keys import DigestKey, DigestKeys
 from airflow_provider_adjust.s2s.events.late import LatePolicy, at_lane_time, how_late, whole_seconds
+from airflow_provider_adjust.s2s.ledger.decisions import KnownLanes
 from airflow_provider_adjust.s2s.ledger.records import EventPlace
 from airflow_provider_adjust.s2s.ledger.schema import lanes
 from airflow_provider_adjust.s2s.ledger.statements import Numbers
@@ -57,29 +58,32 @@ class LaneTimes:
             return place
         return place._replace(lanes=_lanes_of(job.event, keys_of(job.route).newest))
 
-    def instead(
+    def known(
         self,
         connection: sa.Connection,
         numbers: Numbers,
         jobs: Sequence[Job],
         places: Sequence[EventPlace],
         keys_of: KeysOf,
-    ) -> dict[int, Event | Receipt]:
-        """What is to be done in place of sending those events that come too late, by the identity of their jobs.
+    ) -> KnownLanes:
+        """What is to be done in place of sending those events that come too late, and which share a second with another.
 
         :param keys_of: the keys that may have made the digests of a route's lanes.
         """
         if self._policy is None:
-            return {}
+            return KnownLanes({}, {})
         wanted = [[lane for key in keys_of(job.route).secret for lane in _lanes_of(job.event, key)] for job in jobs]
         known = _last_times(connection, {lane for each in wanted for lane in each})
-        instead: dict[int, Event | Receipt] = {}
+        late: dict[int, Event | Receipt] = {}
+        shared: dict[int, datetime] = {}
         for job, place, its_lanes in zip(jobs, places, wanted, strict=True):
             scope_id = numbers.scope(place.scope)
             times = [known[scope_id, lane] for lane in its_lanes if (scope_id, lane) in known]
             if times and (late_by := how_late(job.event, max(times))) is not None:
-                instead[id(job)] = self._instead(self._policy, job, max(times), late_by)
-        return instead
+                late[id(job)] = self._instead(self._policy, job, max(times), late_by)
+            elif (second := whole_seconds(job.event.occurred_at)) in times:
+                shared[id(job)] = second
+        return KnownLanes(late, shared)
 
     @staticmethod
     def _instead(policy: LatePolicy, job: Job, last_at: datetime, late_by: timedelta) -> Event | Receipt:

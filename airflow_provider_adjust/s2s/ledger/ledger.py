@@ -81,7 +81,6 @@ _LONGEST_REASON = 64
 #: What the column of lost answers can hold.
 _MOST_COUNTED = 32_767
 _UNKNOWN_HOLDER = Holder(0, "", "", "", -1, 0, False)
-_columns = events.c
 
 
 class Ledger:
@@ -250,10 +249,8 @@ class Ledger:
         return result
 
     def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job], places: Sequence[EventPlace]) -> Batch:
-        batch = Batch(
-            suppressed=self.suppressions.refusals(connection, jobs, [place.scope for place in places]),
-            late=self._lanes.instead(connection, self._numbers, jobs, places, self._keys.of),
-        )
+        suppressed = self.suppressions.refusals(connection, jobs, [place.scope for place in places])
+        batch = Batch(suppressed, self._lanes.known(connection, self._numbers, jobs, places, self._keys.of))
         by_scope: dict[Scope, list[tuple[str, Job]]] = defaultdict(list)
         for job, place in zip(jobs, places, strict=True):
             by_scope[place.scope].append((place.key, job))
@@ -285,7 +282,7 @@ class Ledger:
         mine = claim_columns(self._try_id, self._numbers.reason(""))
         older = {event_id: key for event_id, key in older.items() if key in jobs}
         known = found_under_older_ids(connection, scope_id, older) if older else {}
-        rows = {key: to_row(key, job, self._keys.of(job.route).newest) for key, job in jobs.items()}
+        rows = {key: self._row(key, job, batch.lanes.sent_at(job)) for key, job in jobs.items()}
         if refused := {key for key, job in jobs.items() if batch.is_refused(job)}:
             known |= locked(connection, scope_id, sorted(refused - known.keys()))
         fresh = [row for key, row in rows.items() if key not in known and key not in refused]
@@ -307,7 +304,8 @@ class Ledger:
             if isinstance(answer, Claim):
                 if record.event_id != key:
                     delete(connection, scope_id, [key])  # of two ids, the one that counted less
-                values = {**rows[key], **mine, "lost_answers": answer.lost_answers}
+                sent_at = record.sent_at if answer.sent_before and not answer.instead else rows[key]["sent_at"]
+                values = {**rows[key], **mine, "sent_at": sent_at, "lost_answers": answer.lost_answers}
                 update(connection, scope_id, [record.event_id], values)
                 taken_over.add(record, reason, holder, self._decisions.task_instance)
             elif answer.outcome is Outcome.IN_DOUBT and self._decisions.was_killed(record, holder):
@@ -338,8 +336,10 @@ class Ledger:
 
     def _scope_of(self, receipt: Receipt, event: Event) -> Scope:
         """The scope of a receipt's event: that of its claim, where it has one."""
-        place = self._open.get(receipt.position)
-        return place.scope if place is not None else self._place(event, receipt.route).scope
+        return (self._open.get(receipt.position) or self._place(event, receipt.route)).scope
+
+    def _row(self, key: str, sent: Job | Receipt, sent_at: datetime | None) -> dict[str, Any]:
+        return to_row(key, sent, self._keys.of(sent.route).newest, sent_at)
 
     def _place(self, event: Event, route: str | None) -> EventPlace:
         """Where the event's record is."""
@@ -380,7 +380,7 @@ class Ledger:
         return settled
 
     def _write_settled(self, connection: sa.Connection, settled: Sequence[Receipt]) -> Callable[[], None]:
-        mine = _columns.try_id == self._try_id
+        mine = events.c.try_id == self._try_id
         groups: dict[tuple[Scope, Outcome, str, int | None, int], dict[str, Receipt]] = defaultdict(dict)
         for receipt in settled:
             place = self._open.get(receipt.position)
@@ -399,7 +399,7 @@ class Ledger:
                 }
                 if update(connection, scope_id, keys, values, mine) < len(keys):
                     # Taken over by another try; or lost, as by a database that fell back to a copy: then written anew.
-                    rows = [to_row(key, each, self._keys.of(each.route).newest) for key, each in ended.items()]
+                    rows = [self._row(key, each, each.sent_at) for key, each in ended.items()]
                     insert_new(connection, scope_id, rows, {"try_id": self._try_id, **values})
             else:
                 # Held: it surely did not reach Adjust, so nothing is known of it.

@@ -18,6 +18,7 @@ from airflow_provider_adjust.s2s.ledger.names import refuse_folding
 from airflow_provider_adjust.s2s.ledger.schema import (
     VERSION,
     create_view,
+    events,
     metadata,
     refuse_unfit,
     retry_once,
@@ -138,7 +139,7 @@ def _to_present_shape(connection: sa.Connection, version: int | None) -> None:
 
 def _add_columns(connection: sa.Connection) -> None:
     """Add the columns, and their indexes, that the tables of an older ledger do not have."""
-    for table in (tries, scopes):
+    for table in (tries, scopes, events):
         present = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
         for column in table.columns:
             if column.name not in present:

@@ -22,8 +22,10 @@ from airflow_provider_adjust.s2s.ledger.recount import move_total
 from airflow_provider_adjust.s2s.ledger.schema import (
     SENDING,
     STATUS_NUMBERS,
+    booked_at,
     database_now,
     events,
+    is_booked_between,
     reasons,
     scopes,
     tries,
@@ -31,6 +33,7 @@ from airflow_provider_adjust.s2s.ledger.schema import (
 from airflow_provider_adjust.s2s.ledger.statements import (
     Scope,
     delete,
+    is_loopback,
     known_in,
     locked,
     reason_number,
@@ -41,9 +44,11 @@ from airflow_provider_adjust.s2s.ledger.tries import holders
 
 #: Events that one transaction settles or reads; no sending task waits long for it.
 BATCH_SIZE = 1000
-_SENDING = STATUS_NUMBERS[SENDING]
+_SENDING, _IN_DOUBT = STATUS_NUMBERS[SENDING], STATUS_NUMBERS[Outcome.IN_DOUBT.value]
 _columns = events.c
 _STEP = timedelta(hours=1)
+#: Reasons of an event in doubt of which the last request has lost its answer, and is counted.
+_LOST_ANSWERS = ("no_answer", "answer_too_long", "unreadable_answer")
 
 
 class Doubt(NamedTuple):
@@ -56,14 +61,14 @@ class Doubt(NamedTuple):
 
 
 class LedgerEvent(NamedTuple):
-    """An event of the ledger, which was sent between ``sent_from`` and ``settled_at``.
+    """An event of the ledger, at the time at which Adjust books it. It was sent between ``sent_from`` and ``settled_at``.
 
     ``is_live``: its try still runs. ``is_erased``: all but its id was erased.
     """
 
     scope_id: int
     event_id: str
-    occurred_at: datetime
+    booked_at: datetime
     revenue: Decimal | None
     currency: str | None
     status: int
@@ -77,13 +82,15 @@ class LedgerEvent(NamedTuple):
 def event_scopes(engine: sa.Engine, *, app_token: str, environment: str, destination: str) -> dict[int, Scope]:
     """The scopes of an app's events at one destination, by their numbers.
 
-    What went to another host, such as a rehearsal's, is not known to this one. An older ledger has not kept the host.
+    What went to another host, such as a rehearsal's, is not known to this one. An older ledger has not kept the host: what it
+    has went to Adjust, and not to a stand-in on this machine.
     """
+    hosts = [destination] if is_loopback(destination) else [destination, ""]
     query = sa.select(scopes).where(
         scopes.c.app_token == app_token,
         scopes.c.environment == environment,
         scopes.c.endpoint == EVENT.name,
-        scopes.c.destination.in_([destination, ""]),
+        scopes.c.destination.in_(hosts),
     )
     with engine.connect() as connection:
         return {row.id: Scope(*(row._mapping[name] for name in Scope._fields)) for row in connection.execute(query)}
@@ -92,15 +99,14 @@ def event_scopes(engine: sa.Engine, *, app_token: str, environment: str, destina
 def events_between(
     engine: sa.Engine, scope_ids: Collection[int], start: datetime, end: datetime
 ) -> Iterator[LedgerEvent]:
-    """The events of these scopes that happened in that time, an hour in one transaction: memory and locks stay small."""
+    """The events of these scopes that Adjust books in that time, an hour in one transaction: memory and locks stay small."""
     until = start
     while until < end:
         since, until = until, min(until + _STEP, end)
         with engine.connect() as connection:
             query = _events_with_tries(connection).where(
                 _columns.scope_id.in_(scope_ids),
-                _columns.occurred_at >= since.replace(tzinfo=None),
-                _columns.occurred_at < until.replace(tzinfo=None),
+                is_booked_between(since, until),
             )
             for record in connection.execution_options(yield_per=BATCH_SIZE).execute(query):
                 yield LedgerEvent(*record)
@@ -122,14 +128,17 @@ def events_with_ids(
 
 
 def _events_with_tries(connection: sa.Connection) -> sa.Select[Any]:
-    # With more lost answers than its own try can account for, an earlier try may have sent it at any time since it happened.
-    is_first = _columns.lost_answers <= sa.case((_columns.status == _SENDING, 0), else_=1)
+    # Unless the lost answer is surely its own try's, an earlier try may have sent it at any time since it happened.
+    is_own = sa.and_(_columns.lost_answers <= 1, reasons.c.code.in_(_LOST_ANSWERS))
+    is_first = sa.case(
+        (_columns.status == _SENDING, _columns.lost_answers == 0), (_columns.status == _IN_DOUBT, is_own), else_=True
+    )
     is_live = sa.and_(tries.c.ended_at.is_(None), tries.c.lease_until > database_now(connection))
     return (
         sa.select(
             _columns.scope_id,
             _columns.event_id,
-            _columns.occurred_at,
+            booked_at,
             _columns.revenue,
             _columns.currency,
             _columns.status,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from enum import Enum
 from hashlib import blake2b
@@ -52,14 +53,18 @@ def differs(job: Job, record: Any, holder: Holder, key: DigestKey) -> Receipt:
     return receipt_for(job, Outcome.SKIPPED, DIFFERS, detail)
 
 
-def to_row(key: str, job: Job | Receipt, digest_key: DigestKey) -> dict[str, Any]:
-    """What the table keeps of the event itself."""
+def to_row(key: str, job: Job | Receipt, digest_key: DigestKey, sent_at: datetime | None) -> dict[str, Any]:
+    """What the table keeps of the event itself.
+
+    :param sent_at: the time that is sent, where another event of its lanes has that second.
+    """
     event = job.event
     assert event is not None  # noqa: S101 - only what was claimed is kept
     return {
         "event_id": key,
         "content": content_digest(event, digest_key),
         "occurred_at": event.occurred_at.replace(tzinfo=None),
+        "sent_at": sent_at and sent_at.replace(tzinfo=None),
         "revenue": event.revenue,
         "currency": event.params.get("currency"),
         "position": job.position,

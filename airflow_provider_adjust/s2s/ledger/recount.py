@@ -60,7 +60,8 @@ def move_total(connection: sa.Connection, record: Any, old_reason: str, outcome:
 
 def _key(record: Any, reason: str) -> TotalKey:
     currency = None if record.revenue is None else record.currency
-    return TotalKey(record.scope_id, record.occurred_at.date(), STATUSES[record.status], reason, currency)
+    day = (record.sent_at or record.occurred_at).date()
+    return TotalKey(record.scope_id, day, STATUSES[record.status], reason, currency)
 
 
 def _take(connection: sa.Connection, try_id: int, key: TotalKey, count: int, revenue: Decimal) -> None:

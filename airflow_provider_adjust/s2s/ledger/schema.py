@@ -127,12 +127,14 @@ totals = sa.Table(
     sa.Index("ix_adjust_total_day", "day"),
 )
 #: One row for each event that was ever claimed. ``try_id`` and ``position`` say which try claimed it, and from
-#: which row of its input. ``lost_answers`` counts its requests without a known answer, over all tries.
+#: which row of its input. ``lost_answers`` counts its requests without a known answer, over all tries. ``sent_at`` is the
+#: time that was sent, where another event of its lanes has that second: it came too late, or shares its own second.
 events = sa.Table(
     "adjust_event",
     metadata,
     # The order of the columns saves bytes: Postgres begins an 8-byte value at a multiple of 8.
     sa.Column("occurred_at", _moment(), nullable=False, index=True),
+    sa.Column("sent_at", _moment()),
     sa.Column("content", sa.BigInteger),
     sa.Column("try_id", _number, nullable=False, index=True),
     sa.Column("scope_id", sa.Integer, primary_key=True, autoincrement=False),
@@ -145,6 +147,10 @@ events = sa.Table(
     sa.Column("currency", _text(3)),
     sa.Column("revenue", sa.Numeric(38, 10)),
 )
+_has_other_time = events.c.sent_at.is_not(None)
+sa.Index("ix_adjust_event_sent_at", events.c.sent_at, postgresql_where=_has_other_time, sqlite_where=_has_other_time)
+#: The time at which Adjust books an event.
+booked_at = sa.func.coalesce(events.c.sent_at, events.c.occurred_at)
 #: The devices for which nothing is sent any more: they opted out, or were erased. ``device`` is a digest of the kind of id
 #: and the id, made with the key that ``digest_key`` names; the id itself is nowhere. It holds for the app and environment;
 #: ``destination`` is empty for Adjust, by whichever host it is reached, and ``loopback`` for a stand-in on this machine.
@@ -272,6 +278,16 @@ _NOW = {
     "mariadb": "UTC_TIMESTAMP(6)",
 }
 _T = TypeVar("_T")
+
+
+def is_booked_between(start: datetime, end: datetime) -> sa.ColumnElement[bool]:
+    """Whether Adjust books the event in that time; two conditions, since each has its index."""
+    since, until = (moment.astimezone(UTC).replace(tzinfo=None) for moment in (start, end))
+    own, sent = events.c.occurred_at, events.c.sent_at
+    return sa.or_(
+        sa.and_(sent.is_(None), own >= since, own < until),
+        sa.and_(sent >= since, sent < until),
+    )
 
 
 def database_now(connection: sa.Connection) -> datetime:

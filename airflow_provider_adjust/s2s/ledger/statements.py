@@ -18,7 +18,7 @@ from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, S
 
 _LONGEST_NAME = 250
 #: Columns that differ from event to event; the others are the same for a whole batch.
-_EVENT_COLUMNS = ("event_id", "content", "occurred_at", "revenue", "currency", "position")
+_EVENT_COLUMNS = ("event_id", "content", "occurred_at", "sent_at", "revenue", "currency", "position")
 _columns = events.c
 #: Statuses by what they mean for another event with the same id.
 _BY_WEIGHT = ("rejected", "in_doubt", "sending", "duplicate", "delivered")
