@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from airflow_provider_adjust.deliveries_page.filters import Cursor, Filters, InvalidCursor, decode_cursor, encode_cursor
 from airflow_provider_adjust.deliveries_page.queries import (
+    MOST_COUNTED,
     PAGE_SIZE,
     TASK,
     Page,
@@ -95,7 +96,9 @@ def events(
         place, passed, before = _decode_place(filters.after)
         # The first column is also compared alone: not every database uses an index for a comparison of whole rows.
         query = query.where(_event.occurred_at <= place[0], sa.tuple_(*_PLACE) <= sa.tuple_(*place)).offset(passed)
-    found = connection.execute(query.limit(size + 1)).all()
+    # The first page is read with what is counted beyond it, since to find rare events costs more than to fetch them.
+    is_counting = counted and filters.after is None
+    found = connection.execute(query.limit(max(size, MOST_COUNTED) + 1 if is_counting else size + 1)).all()
     items = [
         EventRow(
             occurred_at=each.occurred_at,
@@ -119,7 +122,8 @@ def events(
         for each in of_dags(dag_ids, found[:size])
     ]
     is_last = len(found) <= size
-    total = before + len(items) if is_last else number_of(connection, rows) if counted else 0
+    known = is_last or is_counting
+    total = before + len(of_dags(dag_ids, found)) if known else number_of(connection, rows) if counted else 0
     return Page(items, _after(found, place, passed, before, size), before + 1, total)
 
 
