@@ -112,7 +112,7 @@ def check(hook: DbApiHook, query: str, parameters: Parameters | None, *, digits:
             event.event_id
         )
         assert (params["currency"], params["gps_adid"]) == (currency, device), event.event_id
-        assert json.loads(params["callback_params"]) == callback_params, event.event_id
+        assert json.loads(params["callback_params"]) == {**callback_params, "event_id": event.event_id}
 
 
 # -- engines -------------------------------------------------------------------------------------------------------------
