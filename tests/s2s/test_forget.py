@@ -386,6 +386,8 @@ def test_a_device_is_known_under_an_older_key(engine: sa.Engine, clock: Clock) -
     }  # fmt: skip
     assert {each.digest_key for each in records(engine)} == {DigestKey.of(KEY).id, DigestKey.of(b"a newer key").id}
     # Without the older key, nobody can tell that it was erased; then both keys know one device.
+    logs = [ErasureLog(engine, ORDER, DigestKeys(keys)) for keys in (newer, (b"a newer key",), (b"a third key",))]
+    assert [log.under_other_keys() for log in logs] == [0, 1, 2]
     assert run(forgetter(engine, clock, adjust, keys=(b"a newer key",)), ids(2))["erased"] == 1
     assert run(forgetter(engine, clock, adjust, keys=newer), ids(2))["known"] == 1
 
