@@ -135,7 +135,10 @@ def _nights(view: _View, chosen: list[str]) -> list[Any]:
 def _summary(view: _View, chosen: list[str]) -> Summary:
     connection, filters = view.ledger.connection, view.filters
     counts = queries.counts(connection, view.dag_ids, filters, view.now)
-    summary = summarise(counts, comparisons(connection, view.dag_ids, filters))
+    # Which DAG should have sent what was not sent, nobody knows.
+    is_of_dags = (filters.dag_id, filters.run_id, filters.task_id, filters.map_index)
+    with_unsent = not any(each is not None for each in (*is_of_dags, filters.status, filters.reason))
+    summary = summarise(counts, comparisons(connection, view.dag_ids, filters), with_unsent=with_unsent)
     summary.is_cut = len(counts) >= queries.MAX_COUNTS
     if filters.first_day is None or filters.last_day is None or not chosen:
         return summary

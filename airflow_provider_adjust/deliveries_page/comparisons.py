@@ -10,7 +10,7 @@ from decimal import Decimal
 import sqlalchemy as sa
 
 from airflow_provider_adjust.deliveries_page.filters import Filters
-from airflow_provider_adjust.deliveries_page.queries import MAX_COUNTS, as_amount, days, of_dags
+from airflow_provider_adjust.deliveries_page.queries import MAX_COUNTS, as_amount, days, of_dags, of_scope
 from airflow_provider_adjust.s2s.ledger.schema import scopes, shown_key, verdicts
 from airflow_provider_adjust.s2s.ledger.verdicts import Verdict
 
@@ -42,6 +42,9 @@ class Seen:
     seen_revenue: Decimal | None
     currency: str
     zone: str
+    #: What people call the event, and the connection to the app.
+    event_name: str = ""
+    conn_id: str = ""
 
     @property
     def meaning(self) -> str:
@@ -52,21 +55,29 @@ class Seen:
     def is_well(self) -> bool:
         return self.verdict == Verdict.EQUAL
 
+    def is_same_check(self, other: Seen) -> bool:
+        """Whether both are of one comparison, which has a verdict for each currency."""
+        return (self.source, self.checked_at) == (other.source, other.checked_at)
+
 
 def comparisons(connection: sa.Connection, dag_ids: Collection[str], filters: Filters) -> dict[Key, Seen]:
-    """The last comparison of each day and kind of event that a task of the DAGs has made."""
+    """The last comparison of each day and kind of event that a task of the DAGs has made; of its currencies, the worst."""
     v = verdicts.c
     query = (
-        sa.select(*v, scopes.c.app_token, shown_key.label("shown_key"), scopes.c.environment)
+        sa.select(
+            *v,
+            *(scopes.c[name] for name in ("app_token", "environment", "event_name", "conn_id")),
+            shown_key.label("shown_key"),
+        )
         .join(scopes, scopes.c.id == v.scope_id)
-        .where(v.dag_id.in_(sorted(dag_ids)), *days(filters, v.day))
-        .order_by(v.checked_at)
+        .where(v.dag_id.in_(sorted(dag_ids)), *days(filters, v.day), *of_scope(filters))
+        .order_by(v.checked_at.desc(), v.currency)
         .limit(MAX_COUNTS)
     )
-    if filters.event_token is not None:
-        query = query.where(shown_key == filters.event_token)
-    return {
-        (each.day, each.app_token, each.shown_key, each.environment): Seen(
+    found: dict[Key, Seen] = {}
+    for each in of_dags(dag_ids, connection.execute(query)):
+        key = (each.day, each.app_token, each.shown_key, each.environment)
+        seen = Seen(
             verdict=each.verdict,
             source=each.source,
             checked_at=each.checked_at,
@@ -76,6 +87,10 @@ def comparisons(connection: sa.Connection, dag_ids: Collection[str], filters: Fi
             seen_revenue=as_amount(each.seen_revenue),
             currency=each.currency,
             zone=each.zone,
+            event_name=each.event_name,
+            conn_id=each.conn_id,
         )
-        for each in of_dags(dag_ids, connection.execute(query))
-    }
+        last = found.setdefault(key, seen)
+        if last.is_well and seen.is_same_check(last):
+            found[key] = seen
+    return found

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from airflow_provider_adjust.deliveries_page.filters import Cursor, Filters, InvalidCursor, decode_cursor, encode_cursor
 from airflow_provider_adjust.deliveries_page.queries import (
+    MOST_COUNTED,
     PAGE_SIZE,
     TASK,
     Page,
@@ -19,7 +20,8 @@ from airflow_provider_adjust.deliveries_page.queries import (
     moments,
     number_of,
     of_dags,
-    selected,
+    of_scope,
+    of_tasks,
 )
 from airflow_provider_adjust.s2s.answers.reasons import Reason, reason_of
 from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, STATUSES, reasons, scopes, shown_key, tries
@@ -70,8 +72,9 @@ def events(
     :param counted: count how many there are in all.
     """
     size = PAGE_SIZE if size is None else size
-    rows = _matching(dag_ids, filters, now)
-    query = rows.add_columns(
+    rows = _matching(connection, dag_ids, filters, now)
+    shown = rows.join(scopes, scopes.c.id == _event.scope_id).join(reasons, reasons.c.id == _event.reason, isouter=True)
+    query = shown.add_columns(
         scopes.c.app_token,
         scopes.c.conn_id,
         shown_key.label("shown_key"),
@@ -93,7 +96,9 @@ def events(
         place, passed, before = _decode_place(filters.after)
         # The first column is also compared alone: not every database uses an index for a comparison of whole rows.
         query = query.where(_event.occurred_at <= place[0], sa.tuple_(*_PLACE) <= sa.tuple_(*place)).offset(passed)
-    found = connection.execute(query.limit(size + 1)).all()
+    # The first page is read with what is counted beyond it, since to find rare events costs more than to fetch them.
+    is_counting = counted and filters.after is None
+    found = connection.execute(query.limit(max(size, MOST_COUNTED) + 1 if is_counting else size + 1)).all()
     items = [
         EventRow(
             occurred_at=each.occurred_at,
@@ -117,25 +122,35 @@ def events(
         for each in of_dags(dag_ids, found[:size])
     ]
     is_last = len(found) <= size
-    total = before + len(items) if is_last else number_of(connection, rows) if counted else 0
+    known = is_last or is_counting
+    total = before + len(of_dags(dag_ids, found)) if known else number_of(connection, rows) if counted else 0
     return Page(items, _after(found, place, passed, before, size), before + 1, total)
 
 
-def _matching(dag_ids: Collection[str], filters: Filters, now: datetime) -> sa.Select[Any]:
-    """The places of the events that the filters select."""
+def _matching(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, now: datetime) -> sa.Select[Any]:
+    """The places of the events that the filters select.
+
+    Kinds of events and reasons are few, and found first: with their numbers, a database knows how many events have them.
+    Otherwise Postgres expects a handful and asks for the events of each try, one try after another.
+    """
+    # A sum has no index. Without this, SQLite would use that of the ids or of the tries, where that of the times finds less.
+    by_time = connection.dialect.name == "sqlite" and (filters.dag_id or filters.run_id or filters.event_id) is None
+    scope_id, try_id = (_event.scope_id + 0, _event.try_id + 0) if by_time else (_event.scope_id, _event.try_id)
     query = (
         sa.select(*_PLACE)
-        .join(tries, _try.id == _event.try_id)
-        .join(scopes, scopes.c.id == _event.scope_id)
-        .join(reasons, reasons.c.id == _event.reason, isouter=True)
-        .where(*selected(dag_ids, filters), *moments(filters, _event.occurred_at))
+        .join(tries, _try.id == try_id)
+        .where(*of_tasks(dag_ids, filters), *moments(filters, _event.occurred_at))
     )
+    kinds = [*of_scope(filters)]
+    if kinds or filters.event_id is not None:
+        query = query.where(scope_id.in_(connection.scalars(sa.select(scopes.c.id).where(*kinds)).all()))
     if filters.event_id is not None:
-        query = query.where(_event.event_id == filters.event_id, _event.scope_id.in_(sa.select(scopes.c.id)))
+        query = query.where(_event.event_id == filters.event_id)
     if filters.status is not None:
         query = query.where(_has_status(filters.status, now))
     if filters.reason is not None:
-        query = query.where(reasons.c.code == filters.reason)
+        numbers = connection.scalars(sa.select(reasons.c.id).where(reasons.c.code == filters.reason)).all()
+        query = query.where(_event.reason.in_(numbers))
     return query
 
 
@@ -157,7 +172,9 @@ def _has_status(status: str, now: datetime) -> sa.ColumnElement[bool]:
     if status == "sending":
         return sa.and_(is_open, is_alive(now))
     if status == "in_doubt":
-        return sa.or_(_event.status == STATUS_NUMBERS[status], sa.and_(is_open, ~is_alive(now)))
+        # First as a list: only with that, Postgres knows how few they are.
+        is_either = _event.status.in_((STATUS_NUMBERS["sending"], STATUS_NUMBERS[status]))
+        return sa.and_(is_either, sa.or_(_event.status == STATUS_NUMBERS[status], ~is_alive(now)))
     return _event.status == STATUS_NUMBERS[status] if status in STATUS_NUMBERS else sa.false()
 
 

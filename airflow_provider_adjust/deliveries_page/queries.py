@@ -275,13 +275,22 @@ def of_tasks(dag_ids: Collection[str], filters: Filters) -> Iterable[sa.ColumnEl
 
 
 def of_kind(filters: Filters) -> Iterable[sa.ColumnElement[bool]]:
-    """The filters on the kind of event."""
+    """The filters on the kind of event; a row that could not be read is of no kind."""
+    yield from _of_scope(filters, ENVIRONMENT)
+
+
+def of_scope(filters: Filters) -> Iterable[sa.ColumnElement[bool]]:
+    """The same on a scope alone."""
+    return _of_scope(filters, scopes.c.environment)
+
+
+def _of_scope(filters: Filters, environment: sa.ColumnElement[Any]) -> Iterable[sa.ColumnElement[bool]]:
     if filters.app_token is not None:
         yield scopes.c.app_token == filters.app_token
     if filters.event_token is not None:
         yield shown_key == filters.event_token
     if filters.environment is not None:
-        yield is_in(ENVIRONMENT, filters.environment)
+        yield is_in(environment, filters.environment)
 
 
 def is_in(column: sa.ColumnElement[Any], environment: str) -> sa.ColumnElement[bool]:

@@ -109,8 +109,11 @@ class Summary:
         return any(kind.seen for day in self.days for kind in day.kinds)
 
 
-def summarise(counts: Iterable[Count], seen: Mapping[Key, Seen] | None = None) -> Summary:
-    """Sum up the counts."""
+def summarise(counts: Iterable[Count], seen: Mapping[Key, Seen] | None = None, *, with_unsent: bool = False) -> Summary:
+    """Sum up the counts.
+
+    :param with_unsent: also show the gaps that were found on days on which nothing of the kind was sent.
+    """
     days: dict[date, Day] = {}
     kinds: dict[tuple[date, str, str, str], Kind] = {}
     totals = Totals()
@@ -123,8 +126,12 @@ def summarise(counts: Iterable[Count], seen: Mapping[Key, Seen] | None = None) -
         for part in (totals, day.totals, kinds[key].totals):
             part.add(count)
     for (of_day, app_token, event_token, environment), each in (seen or {}).items():
-        if kind := kinds.get((of_day, app_token, environment, event_token)):
-            kind.seen = each
+        key = (of_day, app_token, environment, event_token)
+        if key not in kinds and with_unsent and not each.is_well:
+            kinds[key] = Kind(*key[1:], event_name=each.event_name, conn_id=each.conn_id)
+            days.setdefault(of_day, Day(of_day)).kinds.append(kinds[key])
+        if key in kinds:
+            kinds[key].seen = each
     for day in days.values():
         day.kinds.sort(key=lambda kind: (kind.app_token, kind.environment, kind.event_token))
     return Summary(sorted(days.values(), key=lambda day: day.day, reverse=True), totals)
@@ -136,10 +143,9 @@ def with_empty_days(summary: Summary, first: date, last: date, known_since: date
     :param known_since: the first day that ever had events; before it, and from today on, no day is missing.
     """
     known = {day.day: day for day in summary.days}
-    days = [
-        known.get(day) or Day(day, is_missing=known_since is not None and known_since < day < today)
-        for day in _days(first, last)
-    ]
+    days = [known.get(day) or Day(day) for day in _days(first, last)]
+    for day in days:
+        day.is_missing = not day.totals.events and known_since is not None and known_since < day.day < today
     outside = [day for day in summary.days if not first <= day.day <= last]
     every = sorted([*days, *outside], key=lambda day: day.day, reverse=True)
     return Summary(every, summary.totals, summary.is_cut)

@@ -116,7 +116,9 @@ def record_events(engine: sa.Engine, try_id: int, rows: Iterable[tuple[str, int,
             )
 
 
-def record_verdict(engine: sa.Engine, day: datetime, verdict: str, sent: int, seen: int, dag_id: str) -> None:
+def record_verdict(
+    engine: sa.Engine, day: datetime, verdict: str, sent: int, seen: int, dag_id: str, *, currency: str = ""
+) -> None:
     """What Adjust showed of a day in production."""
     with engine.begin() as connection:
         connection.execute(
@@ -124,7 +126,7 @@ def record_verdict(engine: sa.Engine, day: datetime, verdict: str, sent: int, se
                 scope_id=1,
                 day=day.date(),
                 source="report",
-                currency="",
+                currency=currency,
                 verdict=verdict,
                 checked_at=NOW - timedelta(hours=2),
                 sent_events=sent,

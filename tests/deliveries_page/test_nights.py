@@ -279,3 +279,37 @@ def test_a_day_shows_what_adjust_showed_of_it(shown_ledger: sa.Engine, visit: Vi
         assert words in html.unescape(text_of(visit("root", "").text))
     # A comparison is of the DAG that made it: Ada may not read that one.
     assert "Compared with Adjust" not in visit("ada", "").text
+
+
+@pytest.mark.airflow
+def test_no_gap_of_a_comparison_is_hidden(shown_ledger: sa.Engine, visit: Visit) -> None:
+    """Neither by another currency's verdict, nor since nothing of the kind was sent on the day."""
+    record_try(shown_ledger, "shop_purchases", [("delivered", "", 4, "9.00")], hours_ago=80)
+    record_try(shown_ledger, "shop_purchases", [("delivered", "", 4, "9.00")])
+    sent, unsent = NOW - timedelta(hours=5), NOW - timedelta(hours=50)
+    for day, verdict, currency in (
+        (sent, "equal", "CHF"),
+        (sent, "not_booked", "EUR"),
+        (sent, "equal", "USD"),
+        (unsent, "not_sent", ""),
+        (unsent - timedelta(days=1), "equal", ""),
+    ):
+        record_verdict(shown_ledger, day, verdict, 4, 2, "shop_subscriptions", currency=currency)
+    told = html.unescape(text_of(visit("root", "").text))
+    assert "Adjust's gap: sent, and not shown by Adjust, EUR" in told
+    assert told.count("Adjust shows what we sent") <= 1
+    assert re.search(f"{unsent:%Y-%m-%d} No deliveries .*Our gap: the warehouse has more than we sent", told)
+    # Nobody knows which DAG should have sent it.
+    assert "Our gap" not in visit("root", "/?dag_id=shop_purchases").text
+    assert "Our gap" not in visit("root", "/?environment=sandbox").text
+
+
+@pytest.mark.airflow
+def test_what_another_run_has_sent_since_is_missing_no_more(shown_ledger: sa.Engine, visit: Visit) -> None:
+    """Such a total has no events any more."""
+    counts = [("delivered", "", 4, "9.00"), ("rejected", "device_not_found", 0, "0.00")]
+    record_try(shown_ledger, "shop_purchases", counts)
+    assert verdicts(shown_ledger, "shop_purchases") == [("shop_purchases", "production", "arrived")]
+    assert "device_not_found" not in visit("root", "").text
+    assert "shop_purchases" in text_of(visit("root", "/runs").text).partition("Took")[2]
+    assert "No DAG has runs" in text_of(visit("root", "/runs?status=rejected").text)

@@ -164,6 +164,7 @@ STATES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_no_state_of_the_page_has_a_barrier(browser: Browser, api_server: str, morning: sa.Engine, theme: Any) -> None:
     """By axe, at a desk, at 200 % zoom and on a phone; nothing is cut off at the side."""
