@@ -31,13 +31,19 @@ def export_files(exports: str | ObjectStoragePath) -> list[ExportFile]:
         storage = folder.fs
     except (ValueError, ImportError) as error:
         raise AdjustConfigurationError(
-            f"exports is {quote(text)}, a storage that cannot be opened ({type(error).__name__}); install its Airflow provider"
+            f"exports is {quote(text)}, a storage that cannot be opened ({_what(error)}); install its Airflow provider"
         ) from None
+    # Some storages keep what they listed, and a triggerer lives for weeks.
+    storage.invalidate_cache()
     return [
         ExportFile(path, name, partial(storage.open, path, "rb"))
         for path in storage.find(folder.path)
         if (name := read_name(path)) is not None
     ]
+
+
+def _what(error: Exception) -> str:
+    return f"no module {error.name}" if isinstance(error, ImportError) and error.name else type(error).__name__
 
 
 def poll_exports(exports: str, window: Window, app_token: str, *, every_hour_has_files: bool) -> PollResult:

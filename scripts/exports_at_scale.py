@@ -89,7 +89,7 @@ def fill_ledger(url: str, number: int) -> None:
             "environment": "production",
         }
         connection.execute(scopes.insert().values(id=1, **scope))
-        connection.execute(reasons.insert().values(id=1, code=""))
+        connection.execute(reasons.insert(), [{"id": 1, "code": ""}, {"id": 2, "code": "no_answer"}])
         sent_at = SENT_AT.replace(tzinfo=None)
         times = dict.fromkeys(("started_at", "heartbeat_at", "lease_until", "ended_at"), sent_at)
         names = dict.fromkeys(("dag_id", "run_id", "task_id", "error", "rejected_path"), "")
@@ -110,7 +110,7 @@ def _record(place: int, number: int) -> dict[str, object]:
         "try_id": 1,
         "position": place + 1,
         "status": STATUS_NUMBERS["in_doubt" if in_doubt else "delivered"],
-        "reason": 1,
+        "reason": 2 if in_doubt else 1,
         "lost_answers": int(in_doubt),
         "currency": "EUR",
         "revenue": Decimal("9.90"),

@@ -14,7 +14,7 @@ from airflow.sdk.log import mask_secret
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.connection_form import DEFAULT_CONN_ID
 from airflow_provider_adjust.hooks.adjust_connection import AdjustConnection
-from airflow_provider_adjust.operators.adjust_send_events import as_rows
+from airflow_provider_adjust.operators.adjust_send_events import as_rows, is_nothing, list_in
 from airflow_provider_adjust.rendered_fields import HidesRenderedFields, hide, reveal
 from airflow_provider_adjust.routes import ledger_engine, named_ledger_errors, task_instance_id
 from airflow_provider_adjust.s2s.delivery.forget import ERASABLE_IDS, Erasures, Forgetter, forget_target, post
@@ -54,8 +54,8 @@ class AdjustForgetDevicesOperator(HidesRenderedFields, BaseOperator):
     :param sql_conn_id: any connection with a ``DbApiHook``. (templated)
     :param parameters: values for the query's placeholders. (templated)
     :param hook_params: arguments for the connection's hook.
-    :param devices: in place of a query, a list of rows such as ``{"gps_adid": "..."}``, a template of one, or the output of
-        an upstream task. Airflow's database then holds the ids, as the other task's XCom. (templated)
+    :param devices: in place of a query, a list of rows such as ``{"gps_adid": "..."}``, a template or JSON text of one, or
+        the output of an upstream task. Airflow's database then holds the ids, as the other task's XCom. (templated)
     :param ledger_conn_id: the database with the ledger, which paces all tasks and knows who was erased. (templated)
     :param adjust_conn_id: the ``adjust`` connection, with the S2S token and ``gdpr_url``. (templated)
     :param app_token: the app; takes the place of the connection's. (templated)
@@ -171,6 +171,12 @@ class AdjustForgetDevicesOperator(HidesRenderedFields, BaseOperator):
             self.adjust_conn_id,
             self.ledger_conn_id,
         )
+        if others := log.under_other_keys():
+            self.log.warning(
+                "%s devices were erased under a digest key that the connection does not have, and will be asked for again: put "
+                "the earlier digest_key, or S2S token, last in the connection's digest_key",
+                f"{others:,}",
+            )
         rows = self._rows()
         summary = forgetter.check(rows) if self.ask_nothing else self._run(forgetter, rows)
         return self._conclude(summary)
@@ -179,12 +185,21 @@ class AdjustForgetDevicesOperator(HidesRenderedFields, BaseOperator):
         app_token, environment = settings.app()
         task = task_instance_id(context.get("ti"), self.task_id)
         host = Target(settings.erasure_url()).host
-        return Order(host, app_token, environment, self.asked_by, task.dag_id, task.run_id, task.task_id)
+        # Of a mapped task, each instance is one of its own.
+        task_id = task.task_id if task.map_index < 0 else f"{task.task_id}[{task.map_index}]"
+        return Order(host, app_token, environment, self.asked_by or "", task.dag_id, task.run_id, task_id)
 
     def _rows(self) -> Iterator[Row]:
         """The rows; the query is closed at its end, and not only after the last turn."""
         if self.sql is None:
-            yield from as_rows(reveal(self.devices))
+            devices = reveal(self.devices)
+            if isinstance(devices, str):
+                if is_nothing(devices):
+                    raise AdjustConfigurationError(
+                        "devices rendered to nothing; no devices at all are an empty list, []"
+                    )
+                devices = list_in(devices, "devices")
+            yield from as_rows(devices, argument="devices")
             return
         hook = sql_hook(self.sql_conn_id or "", self.hook_params)
         with stream_rows(hook, self.sql, self.parameters, 2000, [ERASABLE_IDS]) as rows:

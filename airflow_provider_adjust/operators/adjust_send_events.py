@@ -57,7 +57,7 @@ class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
 
     def rows(self, context: Context, stack: ExitStack) -> Sequence[Row] | Iterable[Row]:
         events = self._given
-        if self._template is not None and _is_nothing(events):
+        if self._template is not None and is_nothing(events):
             raise AdjustConfigurationError(
                 f"events rendered to nothing from the template {quote(self._template, 100)}; the task or the value that it "
                 "names has none. No rows at all are an empty list, []"
@@ -66,7 +66,7 @@ class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
             events = stack.enter_context(read_rows(path, self.row_options(), check=self.check_columns))
             report_file(path)
         elif isinstance(events, str):
-            events = _load_json(events)
+            events = list_in(events)
         return as_rows(events, check=self.check_columns)
 
     def source_lineage(self) -> Lineage | None:
@@ -78,19 +78,22 @@ class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
         return reveal(self.events)
 
 
-def as_rows(events: Any, *, check: CheckColumns = any_columns) -> Sequence[Row] | Iterable[Row]:
+def as_rows(
+    events: Any, *, check: CheckColumns = any_columns, argument: str = "events"
+) -> Sequence[Row] | Iterable[Row]:
     """The given events as a list, which will be sorted, or as a stream in time order. Rejected lines become their rows.
 
     A list of lists, such as the outputs of a mapped task, is flattened by one level.
 
     :param check: called with the columns of each data frame.
+    :param argument: what the user calls them, for the message.
     :raises AdjustConfigurationError: it is neither.
     """
     if is_frame(events):
         return _rows_of_frame(events, check)
     if isinstance(events, Mapping | str | bytes) or not isinstance(events, Iterable):
         raise AdjustConfigurationError(
-            f"events must be a list of rows, not a {type(events).__name__}; put a single row into a list"
+            f"{argument} must be a list of rows, not a {type(events).__name__}; put a single row into a list"
         )
     if not isinstance(events, Sequence):
         # The output of an upstream mapped task is a lazy sequence of its own kind; a file's rows are a stream.
@@ -119,7 +122,7 @@ def _rows_of_frame(frame: Any, check: CheckColumns) -> list[Any]:
     return RowList(frame.to_dicts() if hasattr(frame, "to_dicts") else frame.to_dict("records"))
 
 
-def _is_nothing(events: Any) -> bool:
+def is_nothing(events: Any) -> bool:
     """Tell whether a template gave no value; without native types, None is rendered as a word."""
     return events is None or (isinstance(events, str) and events.strip() in {"", "None", "null"})
 
@@ -137,13 +140,18 @@ def corrected_row(row: Any) -> Any:
     return resubmitted_row(row) if is_rejected_line(row) else row
 
 
-def _load_json(text: str) -> Any:
+def list_in(text: str, argument: str = "events") -> Any:
+    """What a JSON text holds.
+
+    :param argument: what the user calls it, for the message.
+    :raises AdjustConfigurationError: it is no JSON.
+    """
     if not text.strip():
         return []
     try:
         return load_json(text)
     except (ValueError, RecursionError) as error:
         raise AdjustConfigurationError(
-            f"events is not a JSON list (line {getattr(error, 'lineno', '?')}, column {getattr(error, 'colno', '?')}); in a "
-            "template, end the expression with `| tojson`, or pass the upstream task's output itself"
+            f"{argument} is not a JSON list (line {getattr(error, 'lineno', '?')}, column {getattr(error, 'colno', '?')}); in "
+            "a template, end the expression with `| tojson`, or pass the upstream task's output itself"
         ) from None

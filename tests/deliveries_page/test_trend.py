@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 from airflow_provider_adjust.deliveries_page.queries import Count
+from airflow_provider_adjust.deliveries_page.rendering import amounts, money
 from airflow_provider_adjust.deliveries_page.summary import Summary, summarise, with_empty_days
 from airflow_provider_adjust.deliveries_page.trend import trend
 
@@ -101,3 +102,13 @@ def test_a_long_time_has_a_dozen_dates_of_which_the_last_is_one() -> None:
     assert labels[-1] == "31 Jul"
     assert 6 <= len(list(filter(None, labels))) <= 12
     assert trend([], "events").bars == []
+
+
+def test_what_a_single_ad_earns_is_not_shown_as_nothing() -> None:
+    for amount, shown in (
+        ("0.0000001220", "0.000000122"),
+        ("9.9000000000", "9.90"),
+        ("1234567.1000002", "1,234,567.10"),
+    ):
+        assert money(Decimal(amount)) == shown
+    assert amounts({"EUR": Decimal("0.00002"), "USD": Decimal(5)}) == ["5.00 USD", "0.00002 EUR"]

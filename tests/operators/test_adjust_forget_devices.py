@@ -121,6 +121,35 @@ def test_the_query_is_closed_before_the_first_turn(
     ]
 
 
+def test_devices_may_be_the_json_of_a_template(account: SandboxServer, said: Said) -> None:
+    assert forget(json.dumps(rows(1, 2)), asked_by=None).execute({})["erased"] == 2
+    for nothing in ("", " None ", "null"):
+        with pytest.raises(AirflowFailException, match="devices rendered to nothing"):
+            forget(nothing).execute({})
+    for wrong, words in ((device(3), "devices is not a JSON list"), (rows(3)[0], "devices must be a list of rows")):
+        with pytest.raises(AirflowFailException, match=words):
+            forget(wrong).execute({})
+    assert forget("[]").execute({})["devices"] == 0
+    assert len(account.erasures()) == 2
+    assert reveals(said) == []
+
+
+def test_each_instance_of_a_mapped_task_has_turns_of_its_own(account: SandboxServer, ledger: sa.Engine) -> None:
+    for number in (0, 1):
+        forget(rows(number)).execute({"ti": SimpleNamespace(**vars(TASK) | {"map_index": number})})  # type: ignore[typeddict-item]
+    assert [each.task_id for each in records(ledger)] == ["forget[0]", "forget[1]"]
+
+
+def test_a_key_that_the_connection_lost_is_told_before_devices_are_asked_for_again(
+    account: SandboxServer, connect: Connect, said: Said
+) -> None:
+    forget(rows(1, 2)).execute({})
+    assert "digest key" not in str(said)
+    connect(account.url, gdpr_url=account.url, token="anotherToken")
+    assert forget(rows(1), confirm=None, dry_run=True).execute({})["left"] == 1
+    assert "2 devices were erased under a digest key that the connection does not have" in str(said)
+
+
 def test_it_has_to_be_told_that_it_is_permanent() -> None:
     for wrong in (
         {"confirm": None},

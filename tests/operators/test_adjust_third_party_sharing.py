@@ -38,7 +38,7 @@ def test_a_list_is_told_in_order_and_what_is_known_is_not_told_again(
     again = tell(choices((1, "enable")), ledger_conn_id="adjust_ledger").execute({})
     assert (again["skipped"], again["by_reason"]) == (1, {"delivered_before": 1})
     assert reveals(said) == []
-    assert "/third_party_sharing: app 4w56..., third-party sharing; connection adjust_default" in str(said)
+    assert "/third_party_sharing: app 4w56..., sharing choice; connection adjust_default" in str(said)
 
 
 def test_a_query_is_streamed(adjust: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

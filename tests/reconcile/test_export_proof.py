@@ -6,6 +6,7 @@ import csv
 import io
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -451,3 +452,12 @@ def test_a_rehearsal_does_not_settle_what_an_older_ledger_sent_to_adjust(sqlite_
     )
     proof = prove(sqlite_ledger, every_hour(export([line("rehearsed")])), destination="127.0.0.1")
     assert (counts(proof), proof.doubt.released) == ({"booked": 1}, 0)
+
+
+def test_what_is_released_is_on_the_disk_at_once(sqlite_ledger: sa.Engine, tmp_path: Path) -> None:
+    """A task that is killed then has forgotten the event in the ledger, and no later try finds it."""
+    fill(sqlite_ledger, [delivery("known"), delivery("a", "in_doubt", reason="no_answer")])
+    path = tmp_path / "differences.csv"
+    with path.open("w") as opened:
+        prove(sqlite_ledger, every_hour(export([line("known")])), differences=opened)
+        assert "released,f0ob4r,a," in path.read_text()

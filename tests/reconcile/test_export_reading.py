@@ -239,7 +239,7 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_read() -> None:
         export([], hour=hours[0], packed=False, head="", cut=1),
         export(many, hour=hours[1], cut=2_000),
         export(["x"], hour=hours[2], head="{adid}"),
-        export([line("C-1", id="x" * 200_000)], hour=hours[3]),
+        export([line("C-1", id="x" * 5_000_000)], hour=hours[3]),
         export([], hour=hours[4])._replace(open=lambda: io.BytesIO(b"\x1f\x8b and no more")),
         missing,
         export([line("B-1")], hour=hours[6]),
@@ -262,3 +262,11 @@ def test_a_file_that_cannot_be_read_is_named_and_the_others_are_read() -> None:
 def test_ids_are_compared_as_the_ledger_keeps_them() -> None:
     lines, _ = read(export([line("A-1")]), wanted=Wanted(APP, "production", {TOKEN: 7}, event_key=str.lower))
     assert ids(lines) == ["a-1"]
+
+
+def test_a_line_as_long_as_a_request_may_be_does_not_end_its_file() -> None:
+    head = "{event},[event_id],{callback_parameters}"
+    lines, reading = read(export([f"{TOKEN},A-1,{'x' * 1_000_000}", f"{TOKEN},A-2,x"], head=head))
+    assert (ids(lines), reading.problems) == (["A-1", "A-2"], [])
+    _, endless = read(export([f'{TOKEN},A-1,"', *(["x" * 1000] * 5_000)], head=head))
+    assert "damaged (Error)" in endless.problems[0], "a quote that is not closed does not fill the memory"

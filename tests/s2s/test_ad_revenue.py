@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -17,10 +18,12 @@ from airflow_provider_adjust.s2s import (
     EventParser,
     InvalidEvent,
     Ledger,
+    Outcome,
     Route,
     RowOptions,
     Sender,
     SendOptions,
+    StreamOutOfOrder,
     TaskInstanceId,
     parse_event,
 )
@@ -167,6 +170,30 @@ def test_one_device_has_no_order_and_is_sent_in_parallel() -> None:
     rows = [_row(impression_id=str(number)) for number in range(40)]
     assert len(by_outcome(_sender(transport).send(rows))["delivered"]) == 40
     assert transport.most_in_flight == 8
+
+
+def test_a_repeated_id_is_found_wherever_it_stands_in_a_stream(tmp_path: Path) -> None:
+    """It needs no order, so that a join may have put the two rows anywhere."""
+    rows = [_row(impression_id=each, created_at=NOW - timedelta(hours=h)) for each, h in (("a", 3), ("b", 2), ("a", 3))]
+    engine = sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
+    for ledger in (None, Ledger(engine, TaskInstanceId("dag", "run", "send"), now=lambda: NOW)):
+        receipts = list(_sender(transport := FakeTransport(), ledger=ledger).send(iter(rows)))
+        assert len(transport.sent) == 2
+        [refused] = [each for each in receipts if each.outcome is Outcome.INVALID]
+        assert (refused.reason, refused.position) == ("repeated_event_id", 3)
+        assert "row 1 has the same event id" in refused.detail
+        if ledger:
+            ledger.end()
+            ledger.close()
+    engine.dispose()
+
+
+def test_a_stream_without_ids_says_why_it_needs_an_order() -> None:
+    options = replace(OPTIONS, id_field=None, ignore_columns=["impression_id"])
+    route = Route(EventParser(options), Target("https://s2s.adjust.test/ad_revenue"))
+    rows = [_row(), _row(created_at=NOW - timedelta(hours=2))]
+    with pytest.raises(StreamOutOfOrder, match=r"equal rows without an id are told apart .* or name id_field"):
+        list(Sender({None: route}, FakeTransport(), now=lambda: NOW).send(iter(rows)))
 
 
 def test_verify_is_refused_with_the_reason() -> None:

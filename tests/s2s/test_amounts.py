@@ -28,6 +28,7 @@ def test_an_amount_keeps_its_digits_and_loses_the_zeros_of_its_column() -> None:
 
 def test_a_sum_of_a_database_has_no_binary_noise_and_keeps_what_a_single_ad_earns() -> None:
     for amount, expected in (
+        ("9990000.0000170000", "9,990,000.00"),
         ("4321.1000000017", "4,321.10"),
         ("-4321.1000000017", "-4,321.10"),
         ("0.0000004000", "0.0000004"),

@@ -394,6 +394,9 @@ def test_what_a_row_names() -> None:
     assert devices_of({"gps_adid": f" {GPS_ADID.upper()} ", "adid": None, "idfa": "0000-0000", "name": "x"}) == [
         DeviceId("gps_adid", GPS_ADID)
     ]
+    assert devices_of({"adid": "DF6C5653080670612CD2F9766DDC0814"}) == [
+        DeviceId("adid", "df6c5653080670612cd2f9766ddc0814")
+    ]
     refused = devices_of({"idfa": 1.5})
     assert isinstance(refused, str)
     assert "idfa" in refused

@@ -153,6 +153,7 @@ def test_a_late_row_arrives_at_the_time_of_its_lane(night: Night, adjust_sandbox
     # The same row once more, by whichever run: it is the event that was delivered.
     assert ends(night.send([late], "wednesday", late="send_at_lane_time")) == {"2": "delivered_before"}
     assert ends(night.send([late], "tuesday", late="refuse", try_number=2)) == {"2": "delivered"}
+    assert (night.summary.adjusted, night.summary.first_event_at) == (1, NOW), "a retry's result is that of all tries"
 
 
 def test_an_event_is_late_in_any_of_its_lanes_and_moves_all_of_them(

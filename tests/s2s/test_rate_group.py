@@ -185,6 +185,27 @@ def test_a_task_of_a_group_sends_when_its_turn_comes(tmp_path: Path, adjust_sand
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ({"rate_group": ""}, "rate_group must be a name"),
+        ({"rate_group": "x" * 65}, "rate_group must be a name of 1 to 64"),
+        ({"rate_group": "a\0b"}, "rate_group must be a name"),
+        ({"max_events_per_second": 0}, "max_events_per_second=0 must be a number above 0"),
+        ({"max_events_per_second": -5.0}, "above 0"),
+        ({"max_events_per_second": float("nan")}, "above 0"),
+        ({"max_events_per_second": float("inf")}, "above 0"),
+        ({"max_in_flight": 0}, "max_in_flight=0 must be 1 or more"),
+        ({"late_param": ""}, "late_param must be"),
+    ],
+)
+def test_a_value_that_is_no_limit_or_no_name_is_refused(options: dict[str, Any], message: str) -> None:
+    """Such as a limit that a division of whole numbers has made 0: it would be none at all."""
+    routes = {None: Route(EventParser(), Target("https://x/event", "T"))}
+    with pytest.raises(AdjustConfigurationError, match=message):
+        Sender(routes, FakeTransport(), SendOptions(**{"max_events_per_second": 5.0, **options}))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
         ({"rate_group": "adjust"}, "rate_group needs max_events_per_second"),
         ({"rate_group": "adjust", "max_events_per_second": 5.0}, "rate_group needs ledger_conn_id"),
     ],

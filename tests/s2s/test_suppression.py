@@ -97,6 +97,20 @@ def records(engine: sa.Engine, table: sa.Table) -> Sequence[Any]:
         return connection.execute(sa.select(table)).all()
 
 
+def test_a_device_is_known_however_the_letters_of_its_id_are_written(run: Runs) -> None:
+    md5, adid, own = "00112233445566778899aabbccddeeff", "df6c5653080670612cd2f9766ddc0814", "Console 7"
+    ids = [
+        ({"adid": adid}, {"adid": adid.upper()}, REFUSED),
+        ({"gps_adid_lower_md5": md5.upper()}, {"gps_adid_lower_md5": md5}, REFUSED),
+        ({"win_adid": GPS_ADID}, {"win_adid": GPS_ADID.replace("-", "").upper()}, REFUSED),
+        # A text of one's own may differ by its letters only.
+        ({"external_device_id": own}, {"external_device_id": own.upper()}, DELIVERED),
+    ]
+    for number, (first, second, end) in enumerate(ids):
+        assert ends(run(purchase(f"o-{number}", gps_adid=None, **first), answers=OPTED_OUT)) == [REFUSED]
+        assert ends(run(purchase(f"p-{number}", 1, gps_adid=None, **second))) == [end]
+
+
 def test_a_device_that_adjust_says_has_opted_out_costs_no_request_again(run: Runs) -> None:
     first = run(purchase("o-1", adid="a1", gps_adid=GPS_ADID), answers=OPTED_OUT)
     assert ends(first) == [REFUSED]

@@ -182,6 +182,35 @@ def test_what_may_not_have_arrived_is_sent_again(run: Runs) -> None:
     assert run([choice("enable")], keys=(b"a newer key", KEY)) == [KNOWN]
 
 
+def test_what_was_told_of_a_device_under_another_of_its_ids_counts_too(run: Runs) -> None:
+    """A column that is NULL on some nights gives a device another name, and its last choice must not be skipped."""
+    both = {"adid": "a1"}
+    for row, end in (
+        (choice("disable", **both), DELIVERED),
+        (choice("enable"), DELIVERED),
+        (choice("disable", **both), DELIVERED),  # not what Adjust was told last, though its own record says so
+        (choice("disable", **both), KNOWN),
+        (choice("enable"), DELIVERED),
+        (choice("enable", **both), DELIVERED),
+        (choice("disable"), DELIVERED),
+        (choice("disable"), KNOWN),
+        (choice("disable", OTHER, **both), DELIVERED),
+        (choice("disable"), KNOWN),
+    ):
+        assert run([row]) == [end]
+    rows = [choice("enable", **both), choice("disable"), choice("enable", **both)]
+    assert run(rows) == [DELIVERED] * 3
+    assert [sharing for _, sharing in run.said] == ["enable", "disable", "enable"]
+    # Under an older key, too; and what was erased from the ledger stays so.
+    assert run([choice("disable")]) == [DELIVERED]
+    keys = (b"a newer key", KEY)
+    assert run([choice("enable", **both)], keys=keys) == [DELIVERED]
+    assert run([choice("disable")], keys=keys) == [DELIVERED]
+    erase(run.engine, [parse_event(choice("disable"), OPTIONS, now=NOW, digest_keys=keys).event_id])
+    assert run([choice("enable", **both)], keys=keys) == [KNOWN]
+    assert run([choice("disable")], keys=keys) == [("skipped", "erased")]
+
+
 def test_the_result_of_a_retry_covers_its_earlier_tries(run: Runs) -> None:
     """As at the other endpoints: what an earlier try of the task told is delivered, and counted once."""
     rows = [choice("disable"), choice("enable", OTHER)]

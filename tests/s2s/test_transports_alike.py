@@ -209,6 +209,20 @@ def _answering_all_together(wanted: int) -> Iterator[str]:
     loop.close()
 
 
+def test_where_few_files_may_be_open_half_of_them_are_connections(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS, which allows 256."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (256, resource.RLIM_INFINITY))
+    with _answering_all_together(32) as url:
+        transport = CurlTransport(max_in_flight=32, timeout=(5.0, 5.0))
+        for number in range(32):
+            transport.submit(number, Target(url), "a=1")
+        statuses: list[int | None] = []
+        while len(statuses) < 32:
+            statuses += [completion.status for completion in transport.poll(10)]
+        assert statuses == [200] * 32
+        transport.close()
+
+
 def test_more_requests_are_in_flight_than_select_can_see() -> None:
     many = 1100
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -234,7 +248,7 @@ def test_more_requests_are_in_flight_than_select_can_see() -> None:
 
 
 def test_no_more_connections_are_opened_than_the_process_may_have_files(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(resource, "getrlimit", lambda _: (258, 258))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (4, 4))
     with RawServer(_answer) as server:
         transport = CurlTransport(max_in_flight=16, timeout=(5.0, 5.0))
         for number in range(16):

@@ -14,6 +14,8 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 from airflow.sdk.io import attach
 from airflow.sdk.module_loading import import_string
+from fsspec import AbstractFileSystem
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from reconcile.reading_account import Connect
 from reconcile.report_case import APP_TOKEN
@@ -107,6 +109,32 @@ def test_a_bucket_is_listed_with_its_folders_and_read() -> None:
     with found.open() as opened:
         assert opened.read() == b"{event}\n"
     assert found.name.app_token == APP_TOKEN
+
+
+def test_a_file_that_came_since_is_seen_by_a_storage_that_keeps_its_listings(tmp_path: Path) -> None:
+    class Keeping(LocalFileSystem):
+        """As FTP and HTTP do."""
+
+        protocol = "keeping"
+
+        def ls(self, path: str, detail: bool = False, **kwargs: Any) -> list[Any]:
+            if path not in self.dircache:
+                self.dircache[path] = super().ls(path, detail=True, **kwargs)
+            return self.dircache[path] if detail else [each["name"] for each in self.dircache[path]]
+
+        def find(self, path: str, *args: Any, **kwargs: Any) -> Any:
+            return AbstractFileSystem.find(self, path, *args, **kwargs)
+
+        def invalidate_cache(self, path: str | None = None) -> None:
+            self.dircache.clear()
+
+    attach(protocol="file", fs=Keeping(use_listings_cache=True))
+    try:
+        assert export_files(f"file://{tmp_path}") == []
+        (tmp_path / f"{APP_TOKEN}_2026-05-01T020000_0a1b_2c.csv").write_bytes(b"")
+        assert len(export_files(f"file://{tmp_path}")) == 1
+    finally:
+        attach(protocol="file", fs=LocalFileSystem())
 
 
 def test_a_storage_that_fails_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -235,6 +235,7 @@ def _settle(
                 counts.left[CHANGED] += len(batch) - len(done)
             if listed is not None:
                 listed.write((batch[each] for each in done), word)
+                listed.flush()
         return count
 
     if question.settle_for is not None:

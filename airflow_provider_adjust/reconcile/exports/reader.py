@@ -19,6 +19,9 @@ from airflow_provider_adjust.reconcile.exports.values import id_in, micros_of, s
 _GZIP = b"\x1f\x8b"
 #: A line's head is no longer, and a file without an end of line is not read whole to find that out.
 _LONGEST_HEAD = 100_000
+#: A cell has what a request had, which Adjust limits to 1 MB. The csv module's own limit, 131,072 characters, would make such a
+#: line end its file; without any, a quote that is not closed would have the rest of a file in memory.
+_LONGEST_CELL = 4_000_000
 #: Cents are rounded, so an amount may be half a cent off.
 _HALF_A_CENT = 5_000
 #: What a storage, a cut file or one in another form raises.
@@ -119,6 +122,7 @@ def _lines(
     amount_at = cents_at if is_cents else units_at
     slack = _HALF_A_CENT if is_cents and cents_at is not None else 0
     scopes, event_key, definitions = wanted.scopes, wanted.event_key, reading.definitions
+    csv.field_size_limit(max(csv.field_size_limit(), _LONGEST_CELL))
     for place, cells in enumerate(csv.reader(text), first_place + 2):
         reading.lines += 1
         if len(cells) != width:

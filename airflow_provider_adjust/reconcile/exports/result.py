@@ -198,6 +198,7 @@ class DifferencesFile:
     """Writes the events that differ, or were in doubt, as CSV."""
 
     def __init__(self, opened: TextIO, event_tokens: Mapping[int, str], paths: Sequence[str]) -> None:
+        self._opened = opened
         self._writer = csv.writer(opened, lineterminator="\n")
         self._tokens = event_tokens
         self._paths = paths
@@ -223,6 +224,10 @@ class DifferencesFile:
                     self._place(each.last_place),
                 )
             )
+
+    def flush(self) -> None:
+        """Have it on the disk: the ledger forgets what is released, so that only this list names it."""
+        self._opened.flush()
 
     def _place(self, place: int | None) -> str:
         return "" if place is None else f"{self._paths[place >> 40]}:{place & ((1 << 40) - 1)}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-#: Decimals of an amount that a database has added up. SQLite adds in binary, so that what follows them is noise. What
-#: single ads earn is less than a unit, and such noise is smaller there.
-_PLACES = 6
-_PLACES_BELOW_ONE = 10
+#: Decimals of an amount that a database has added up, for amounts below a limit, and above all. SQLite adds in binary, so that
+#: what follows them is noise. It is smaller in small sums, such as those of what single ads earn.
+_PLACES_BELOW = {1: 10, 1_000: 6}
+_PLACES = 4
 
 
 def plain(amount: Decimal) -> str:
@@ -22,7 +22,8 @@ def shown(amount: Decimal) -> str:
 
 def from_database(amount: Decimal) -> Decimal:
     """An amount that a database has added up: in cents, or with more places if it has them."""
-    rounded = round(amount, _PLACES if abs(amount) >= 1 else _PLACES_BELOW_ONE)
+    places = next((places for limit, places in _PLACES_BELOW.items() if abs(amount) < limit), _PLACES)
+    rounded = round(amount, places)
     return round(rounded, 2) if rounded == round(rounded, 2) else rounded
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from hashlib import blake2b
 from itertools import chain
 from typing import Any, cast
 
@@ -43,6 +44,7 @@ class Intake:
     :param route_by: the column that names a row's route.
     :param mark_seconds: mark the events that share a second with another of their lane. A stream then hands on a row when
         the first one of a later second has been read.
+    :param ids_are_claimed: each id is claimed before its event is sent, so that one of two rows with it is refused there.
     """
 
     def __init__(
@@ -51,11 +53,13 @@ class Intake:
         *,
         route_by: str | None = None,
         mark_seconds: bool = False,
+        ids_are_claimed: bool = False,
         now: Now = utc_now,
     ) -> None:
         self._parsers = parsers
         self._route_by = route_by
         self._mark_seconds = mark_seconds
+        self._ids_are_claimed = ids_are_claimed
         self._now = now
         self._missing_defaults = {f"missing_{name}" for each in parsers.values() for name in each.endpoint.defaults}
         self._parser = next(iter(parsers.values()))
@@ -91,7 +95,8 @@ class Intake:
             yield item
 
     def _in_order(self, rows: Iterable[Row]) -> Iterator[Job | Receipt]:
-        count_equal = _EqualEvents(bounded=True)
+        is_in_order = all(each.endpoint.ordered or each.ids_are_digests for each in self._parsers.values())
+        count_equal = _EqualEvents(bounded=is_in_order or self._ids_are_claimed)
         latest: Job | None = None
         # No row is a local variable here, which a traceback could show.
         taken = (self._take(row, position, count_equal) for position, row in enumerate(rows, start=1))
@@ -190,14 +195,15 @@ class Intake:
 class _EqualEvents:
     """Tells equal purchases of one second apart, and finds a row that was joined twice.
 
-    Equal events have equal times, so a stream in time order needs to remember one second only.
+    Equal events have equal times, so a stream in time order needs to remember one second only. Of one that needs no order
+    every id is remembered, as a digest.
     """
 
     def __init__(self, *, bounded: bool) -> None:
         self._bounded = bounded
         self._second = self._next_second = _NO_TIME
         self._digests: Counter[str] = Counter()
-        self._positions: dict[tuple[str, ...], int] = {}
+        self._positions: dict[object, int] = {}
 
     def __call__(self, digest: str, occurred_at: datetime) -> int:
         self._turn_to(occurred_at)
@@ -213,7 +219,9 @@ class _EqualEvents:
         if event.endpoint.state is not None:
             return  # two rows of a device are two choices, one after the other
         self._turn_to(event.occurred_at)
-        first = self._positions.setdefault(event.identity, position)
+        identity = event.identity
+        key = identity if self._bounded else blake2b("\x1f".join(identity).encode(), digest_size=16).digest()
+        first = self._positions.setdefault(key, position)
         if first != position:
             raise InvalidEvent(
                 "repeated_event_id",
@@ -245,10 +253,15 @@ def _needs_order(event: Event) -> bool:
 
 
 def _out_of_order(job: Job, latest: Job) -> str:
+    why, instead = (
+        ("Adjust refuses an event older than the device's last one", "")
+        if job.event.endpoint.ordered
+        else ("equal rows without an id are told apart by counting those of one second", ", or name id_field")
+    )
     event_id, latest_id = (escape(each.event.event_id, _LONGEST_SHOWN_ID) for each in (job, latest))
     return (
         f"row {job.position} (event {event_id}) happened at {job.event.occurred_at.isoformat()}, before row "
         f"{latest.position} (event {latest_id}) at {latest.event.occurred_at.isoformat()}; a stream must come "
-        "in time order, since Adjust refuses an event older than the device's last one: add ORDER BY on the column that "
-        "is sent as created_at. The row and all after it were not sent"
+        f"in time order, since {why}: add ORDER BY on the column that is sent as created_at{instead}. The row and all after "
+        "it were not sent"
     )

@@ -5,6 +5,7 @@ rows -> intake (events, in order) -> checkpoint (what is left) -> loop (lanes, l
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import get_args
@@ -24,6 +25,7 @@ from airflow_provider_adjust.s2s.events.keys import DigestKeys
 from airflow_provider_adjust.s2s.events.late import LatePolicy
 from airflow_provider_adjust.s2s.events.rows import Row
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
+from airflow_provider_adjust.s2s.ledger.schema import LONGEST_RATE_GROUP
 from airflow_provider_adjust.s2s.ledger.statements import ScopeNames
 from airflow_provider_adjust.s2s.transports import Transport
 
@@ -59,6 +61,7 @@ class Sender:
         now: Now = utc_now,
     ) -> None:
         options = options or SendOptions()
+        check_values(options)
         self._options = options
         self._has_ledger = ledger is not None
         self._checkpoint = checkpoint
@@ -83,6 +86,7 @@ class Sender:
             {name: route.parser for name, route in routes.items()},
             route_by=route_by,
             mark_seconds=options.on_in_doubt == "verify",
+            ids_are_claimed=ledger is not None,
             now=now,
         )
         self.sink = Sink(
@@ -172,6 +176,27 @@ def late_policy(options: SendOptions) -> LatePolicy:
     if options.late not in get_args(Late):
         raise AdjustConfigurationError(f"late={options.late!r} must be one of {', '.join(get_args(Late))}")
     return LatePolicy(options.late == "send_at_lane_time", options.late_param)
+
+
+def check_values(options: SendOptions) -> None:
+    """Refuse values with which a delivery would never end, keep to no limit, or be unknown to other tasks.
+
+    :raises AdjustConfigurationError: one of them is unusable.
+    """
+    rate, group = options.max_events_per_second, options.rate_group
+    if options.max_in_flight < 1:
+        raise AdjustConfigurationError(f"max_in_flight={options.max_in_flight!r} must be 1 or more")
+    if rate is not None and not 0 < rate < math.inf:
+        raise AdjustConfigurationError(
+            f"max_events_per_second={rate!r} must be a number above 0; leave it out to send without a limit"
+        )
+    if group is not None and not (0 < len(group) <= LONGEST_RATE_GROUP and group.isprintable()):
+        raise AdjustConfigurationError(
+            f"rate_group must be a name of 1 to {LONGEST_RATE_GROUP} characters that can be printed; leave it out to share "
+            "with no other task"
+        )
+    if not options.late_param:
+        raise AdjustConfigurationError("late_param must be the name of a key in callback_params, such as true_time")
 
 
 def check_needs(options: SendOptions, *, has_ledger: bool) -> None:

@@ -25,6 +25,8 @@ class DeviceId(NamedTuple):
         """
         parameter = EVENT.parameters[name]
         sent = None if value is None else NORMALISERS[parameter.kind](parameter, value)
+        if name == "adid" and sent:
+            sent = sent.lower()  # Adjust makes it so, and answers 200 for one that it does not know
         return cls(name, sent) if sent else None
 
     @classmethod

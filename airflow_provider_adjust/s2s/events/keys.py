@@ -5,6 +5,7 @@ Values such as a customer's number are few, so that a digest without a key is fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -14,6 +15,8 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 #: Bytes of a digest.
 _SIZE = 16
+#: How ids of devices are written, but for those that are a text of the user's own.
+_HEXADECIMAL = re.compile(r"[0-9A-Fa-f-]{16,}").fullmatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +57,12 @@ class DigestKey:
         return int.from_bytes(digest, "big", signed=True)
 
     def device(self, id_name: str, id_value: str) -> str:
-        """A digest of a device id, by which the device is known again and not found."""
-        text = f"{id_name}={id_value}"
+        """A digest of a device id, by which the device is known again and not found.
+
+        Of an id in hexadecimal, it is one digest however its letters and hyphens are written.
+        """
+        value = id_value.replace("-", "").lower() if _HEXADECIMAL(id_value) else id_value
+        text = f"{id_name}={value}"
         return blake2b(text.encode(), key=self._secret, digest_size=_SIZE, person=self._purpose(b"device")).hexdigest()
 
     def row(self, text: str) -> str:

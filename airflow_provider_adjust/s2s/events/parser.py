@@ -241,14 +241,14 @@ class EventParser:
             name = next(
                 name for name in self.endpoint.parameters if name in self.endpoint.device_ids and name in params
             )
-            return _digest({name: params[name]})
+            return unkeyed_digest({name: params[name]})
         if event_id is None:
-            digest = _digest(params)
+            digest = unkeyed_digest(params)
             equal_before = count_equal(digest, occurred_at) if count_equal else 0
-            return _digest({"first": digest, "ordinal": str(equal_before)}) if equal_before else digest
+            return unkeyed_digest({"first": digest, "ordinal": str(equal_before)}) if equal_before else digest
         if not isinstance(row, ResubmittedRow):
             return None
-        if row.unkeyed_id is None and self.ids_are_digests and event_id == _digest(params):
+        if row.unkeyed_id is None and self.ids_are_digests and event_id == unkeyed_digest(params):
             return event_id  # the file of an older version, which made ids without a key
         return row.unkeyed_id
 
@@ -382,7 +382,7 @@ def _is_absent(value: Any, kind: str) -> bool:
     return values.is_missing(value) and not (kind == "money" and values.is_nan(value))
 
 
-def _digest(params: Mapping[str, str]) -> str:
+def unkeyed_digest(params: Mapping[str, str]) -> str:
     """A digest without a key, which does not leave the process."""
     canonical = "\x1e".join(f"{name}\x1f{params[name]}" for name in sorted(params))
     return blake2b(canonical.encode(), digest_size=16).hexdigest()

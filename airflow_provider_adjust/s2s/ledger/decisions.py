@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from airflow_provider_adjust.s2s.answers.outcome import ERASED, OnInDoubt, Outcome
@@ -12,6 +12,7 @@ from airflow_provider_adjust.s2s.answers.receipt import TOO_MANY_RESENDS, Receip
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.keys import DigestKey
+from airflow_provider_adjust.s2s.events.late import whole_seconds
 from airflow_provider_adjust.s2s.events.rows import ResubmittedRow
 from airflow_provider_adjust.s2s.ledger.records import Content, differs, is_other_purchase, repeated
 from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUSES
@@ -47,6 +48,8 @@ class Batch:
     suppressed: Mapping[int, Receipt]
     #: What is known of the jobs' lanes.
     lanes: KnownLanes
+    #: Jobs, by identity, of whose device Adjust was told since under another of its ids.
+    told_otherwise: Collection[int]
     answers: dict[int, Claim | Receipt] = field(default_factory=dict)
     dead: dict[int, Holder] = field(default_factory=dict)
     under_another_key: int = 0
@@ -61,6 +64,8 @@ class Batch:
 
         A late one that an earlier request may have recorded is sent as it is: whether Adjust has it, Adjust's answer tells.
         """
+        if id(job) in self.told_otherwise and _is_told(decided):
+            decided = Claim()
         if isinstance(decided, Claim):
             instead = self.lanes.late.get(id(job))
             if isinstance(instead, Event):
@@ -108,7 +113,7 @@ class Decisions:
             # The same row: it was written, and the commit's answer was lost.
             if status == SENDING:
                 return Claim(sent_before=record.lost_answers > 0, lost_answers=record.lost_answers)
-            return receipt_for(job, Outcome(status), reason, _BY_AN_EARLIER_TRY, http_status=record.http_status)
+            return _by_an_earlier_try(job, record, reason)
         if reason == ERASED:
             return _erased(job)
         if is_state:
@@ -119,7 +124,7 @@ class Decisions:
                 return differs(job, record, holder, key)
             if is_own:
                 # The result covers all tries of this task instance.
-                return receipt_for(job, Outcome(status), reason, _BY_AN_EARLIER_TRY, http_status=record.http_status)
+                return _by_an_earlier_try(job, record, reason)
             return receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {holder}")
         if status == Outcome.REJECTED.value:
             if record.content is None or content is Content.OTHER or self._offers_again(job, reason):
@@ -195,6 +200,22 @@ class Decisions:
             return None
         detail = f"{where}, and no answer came; check in Adjust"
         return self._claimed(receipt_for(job, Outcome.IN_DOUBT, "no_answer", detail), holder)
+
+
+def _is_told(decided: Claim | Receipt) -> bool:
+    """Whether Adjust was told the same before."""
+    return isinstance(decided, Receipt) and (
+        decided.outcome is Outcome.DELIVERED or decided.reason == "delivered_before"
+    )
+
+
+def _by_an_earlier_try(job: Job, record: Any, reason: str) -> Receipt:
+    """The end that an earlier try has seen, with the time that it sent in place of the event's own."""
+    outcome = Outcome(STATUSES[record.status])
+    sent_at = record.sent_at and record.sent_at.replace(tzinfo=UTC)
+    is_own_time = sent_at == whole_seconds(job.event.occurred_at)
+    receipt = receipt_for(job, outcome, reason, _BY_AN_EARLIER_TRY, http_status=record.http_status)
+    return receipt if is_own_time else receipt._replace(sent_at=sent_at)
 
 
 def _erased(job: Job) -> Receipt:

@@ -71,6 +71,15 @@ class Order:
         """Where the devices are suppressed."""
         return Place.at(self.host, self.app_token, self.environment)
 
+    @property
+    def conditions(self) -> tuple[sa.ColumnElement[bool], ...]:
+        """What the records of its app have in common."""
+        return (
+            _columns.destination == self.host,
+            _columns.app_token == self.app_token,
+            _columns.environment == self.environment,
+        )
+
 
 class ErasureLog:
     """The erasures of one task in the ledger.
@@ -106,6 +115,13 @@ class ErasureLog:
     def time(self) -> datetime:
         """The time on the database's clock."""
         return self._work(self._now)
+
+    def under_other_keys(self) -> int:
+        """How many devices Adjust need not be asked for again that are not recognised: no key of these made their digests."""
+        is_other = _columns.digest_key.not_in([key.id for key in self._keys])
+        is_done = _columns.status.in_([status.value for status in DONE])
+        query = sa.select(sa.func.count()).select_from(erasures).where(*self._order.conditions, is_done, is_other)
+        return self._work(lambda connection: connection.scalar(query) or 0)
 
     def known(self, devices: Iterable[DeviceId]) -> dict[DeviceId, ErasureStatus]:
         """What is known of those devices that are in the table."""
@@ -210,13 +226,7 @@ class ErasureLog:
         return [key.device(*device) for key in self._keys]
 
     def _are(self, digests: Iterable[str]) -> tuple[sa.ColumnElement[bool], ...]:
-        order = self._order
-        return (
-            _columns.destination == order.host,
-            _columns.app_token == order.app_token,
-            _columns.environment == order.environment,
-            _columns.device.in_(list(digests)),
-        )
+        return *self._order.conditions, _columns.device.in_(list(digests))
 
     def _work(self, work: Callable[[sa.Connection], _T]) -> _T:
         def in_transaction() -> _T:
@@ -230,10 +240,5 @@ def erasures_of(
     connection: sa.Connection, host: str, app_token: str, environment: str, digests: Sequence[str]
 ) -> Sequence[Any]:
     """The records of the erasures of a device, by its digests."""
-    is_one = (
-        _columns.destination == host,
-        _columns.app_token == app_token,
-        _columns.environment == environment,
-        _columns.device.in_(list(digests)),
-    )
+    is_one = *Order(host, app_token, environment).conditions, _columns.device.in_(list(digests))
     return connection.execute(sa.select(erasures).where(*is_one)).all()

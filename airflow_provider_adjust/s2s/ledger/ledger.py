@@ -32,6 +32,7 @@ from airflow_provider_adjust.s2s.ledger.lane_times import LaneTimes
 from airflow_provider_adjust.s2s.ledger.lease import LEASE, Lease, wait_for_earlier_tries
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.older_keys import TryKeys, by_present_id, found_under_older_ids
+from airflow_provider_adjust.s2s.ledger.other_names import told_by_another_name
 from airflow_provider_adjust.s2s.ledger.records import Content, EventPlace, compare_content, place_of, repeated, to_row
 from airflow_provider_adjust.s2s.ledger.recount import TakenOver, left_in_doubt
 from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events
@@ -249,8 +250,12 @@ class Ledger:
         return result
 
     def _claim_in(self, connection: sa.Connection, jobs: Sequence[Job], places: Sequence[EventPlace]) -> Batch:
-        suppressed = self.suppressions.refusals(connection, jobs, [place.scope for place in places])
-        batch = Batch(suppressed, self._lanes.known(connection, self._numbers, jobs, places, self._keys.of))
+        scopes = [place.scope for place in places]
+        batch = Batch(
+            self.suppressions.refusals(connection, jobs, scopes),
+            self._lanes.known(connection, self._numbers, jobs, places, self._keys.of),
+            told_by_another_name(connection, self._numbers, jobs, scopes, self._keys.of),
+        )
         by_scope: dict[Scope, list[tuple[str, Job]]] = defaultdict(list)
         for job, place in zip(jobs, places, strict=True):
             by_scope[place.scope].append((place.key, job))
@@ -417,8 +422,6 @@ class Ledger:
         amount = event.revenue
         currency = None if amount is None else event.params.get("currency")
         return TotalKey(scope_id, day_of(receipt.sent_at or event.occurred_at), outcome, reason, currency), amount
-
-    # -- the end ----------------------------------------------------------------------------------------------------------
 
     def end(self, error: str | None = None) -> None:
         """Write how the try ended: with an error, or well. Its claims are nobody's after that.

@@ -50,6 +50,8 @@ def _moment() -> sa.DateTime:
     return sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 
+LONGEST_RATE_GROUP = 64
+
 #: SQLite numbers rows only in a column that is an INTEGER.
 _number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
@@ -105,7 +107,7 @@ tries = sa.Table(
     sa.Column("digest_keys", sa.String(2000), nullable=False, server_default=""),
     sa.Column("ids_are_digests", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.Column("environment", _text(32), nullable=False, server_default=""),
-    sa.Column("rate_group", _text(64), nullable=False, server_default=""),
+    sa.Column("rate_group", _text(LONGEST_RATE_GROUP), nullable=False, server_default=""),
     sa.Index("ix_adjust_try_run", "dag_id", "run_id"),
     sa.Index("ix_adjust_try_started", "started_at"),
     sa.Index("ix_adjust_try_rate_group", "rate_group", "ended_at"),

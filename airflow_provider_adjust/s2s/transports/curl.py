@@ -26,7 +26,8 @@ _LONGEST_WAIT = 0.5
 #: whether they have news; while others have, which is nearly always, that makes no difference.
 _SEEN_BY_SELECT = 512
 _LONGEST_BLIND_WAIT = 0.005
-#: File descriptors that the process keeps for all else. Requests beyond the rest wait for a connection.
+#: File descriptors that the process keeps for all else, but no more than half: macOS allows 256 in all. Requests beyond the
+#: rest wait for a connection.
 _OTHER_FILES = 256
 _CERTIFICATE_ERRORS = frozenset(
     {pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_INVALIDCERTSTATUS}
@@ -172,10 +173,12 @@ class _Exchange:
         return Completion(self.key, status, failure=Failure.NO_ANSWER if self.was_read else before, failure_name=name)
 
 
-def _open_files() -> int:
-    """How many files this process may have open."""
+def _most_connections() -> int:
+    """How many of the files that this process may have open are for connections."""
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return sys.maxsize if most == resource.RLIM_INFINITY else most
+    if most == resource.RLIM_INFINITY:
+        return sys.maxsize
+    return max(1, most - min(_OTHER_FILES, most // 2))
 
 
 class CurlTransport:
@@ -189,7 +192,7 @@ class CurlTransport:
     ) -> None:
         self._session = session or new_session()
         self._multi = pycurl.CurlMulti()
-        connections = min(max_in_flight, max(1, _open_files() - _OTHER_FILES))
+        connections = min(max_in_flight, _most_connections())
         self._multi.setopt(pycurl.M_MAX_TOTAL_CONNECTIONS, connections)
         self._multi.setopt(pycurl.M_MAXCONNECTS, connections)
         self._longest_wait = _LONGEST_WAIT if connections <= _SEEN_BY_SELECT else _LONGEST_BLIND_WAIT
