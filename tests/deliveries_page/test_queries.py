@@ -311,7 +311,7 @@ def test_the_ledger_has_no_column_with_device_ids() -> None:
     """A new column of the ledger must not hold personal data, since the page may show it."""
     assert set(events.c.keys()) == {
         *("scope_id", "event_id", "status", "reason", "http_status", "content", "occurred_at", "revenue", "currency"),
-        *("try_id", "position", "lost_answers"),
+        *("try_id", "position", "lost_answers", "sent_at"),
     }
 
 
