@@ -45,20 +45,23 @@ python_use_unqualified_type_names = True
 
 #: A section of the index, and in it the rows of its table, which name pages.
 _SECTION = re.compile(r"^## (.+)$", re.MULTILINE)
+#: A link to a file of the repository that is not a page.
+_FILE = re.compile(r"\[[^\]]*\]\((?:\.\./)+([A-Z_]+\.md)\)")
 _ROW = re.compile(r"^\| \[[^\]]*\]\(([\w/-]+)\.(?:md|rst)\) \|", re.MULTILINE)
 
 
 def make_it_a_site(app: Sphinx, docname: str, source: list[str]) -> None:
     """Give the index what GitHub would show as code: the lists of pages, section by section, that are the site's menu."""
+    # Files of the repository are not pages of the site.
+    text = _FILE.sub(r"`\1`", source[0])
+    source[0] = text
     if docname != "index":
         return
-    text = source[0]
     _, *sections = _SECTION.split(text)
     for heading, body in zip(sections[::2], sections[1::2], strict=True):
         if pages := _ROW.findall(body):
             text += "\n".join(["", "```{toctree}", ":hidden:", f":caption: {heading}", "", *pages, "```", ""])
-    # Files of the repository are not pages of the site.
-    source[0] = re.sub(r"\[[^\]]*\]\(\.\./(\w+\.md)\)", r"`\1`", text)
+    source[0] = text
 
 
 #: A picture of a light page, alone on its line.
