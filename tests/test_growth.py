@@ -174,7 +174,8 @@ def characters(tree: Any) -> list[str]:
             for each in part:
                 walk(each)
         elif isinstance(part, tuple) and part:
-            kind = part[0]
+            # A count of repetitions stands where another part has its kind, which is a number with a name.
+            kind = part[0] if isinstance(part[0], type(kinds.LITERAL)) else None
             if kind in {kinds.LITERAL, kinds.NOT_LITERAL}:
                 found.append(chr(part[1]))
             elif kind is kinds.RANGE:

@@ -181,6 +181,8 @@ def test_tasks_share_the_pace_and_do_not_ask_for_one_anothers_devices(engine: sa
     assert logs[0].reserve(DeviceId("gps_adid", mine["gps_adid"])) == 0
     assert logs[1].reserve(DeviceId("gps_adid", theirs["gps_adid"])) == pytest.approx(PACE)
     same = Order(HOST, APP, "production", dag_id="dag", run_id="run 3", task_id="forget")
+    at_once = ErasureLog(engine, same, DigestKeys([KEY]), now=clock.now)
+    assert at_once.reserve(DeviceId("gps_adid", mine["gps_adid"])) is ErasureStatus.ELSEWHERE
     assert run(forgetter(engine, clock, adjust, order=same), [mine]) == {"read": 1, "devices": 1, "elsewhere": 1}
     assert run(forgetter(engine, clock, adjust, order=same), ids(3)) == {
         "read": 1, "devices": 1, "erased": 1, "requests": 1,

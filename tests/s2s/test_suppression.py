@@ -15,7 +15,8 @@ from airflow_provider_adjust.s2s import AdjustUnreachable, DeliveryHalted, Recei
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.sender import Sender
-from airflow_provider_adjust.s2s.events.keys import DigestKey
+from airflow_provider_adjust.s2s.events.job import Job
+from airflow_provider_adjust.s2s.events.keys import DigestKey, DigestKeys
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.schema import deliveries, suppressions, totals
@@ -77,6 +78,17 @@ class Runs:
             ledger.close()
             self.requests = transport.positions
             self.not_recognised = ledger.suppressions.not_recognised
+
+    def claims(self, *rows: dict[str, Any]) -> list[tuple[str, str] | None]:
+        """Claim the rows' events at once; how each that is not to be sent ends."""
+        ledger = Ledger(self.engine, TaskInstanceId("dag", "claims", "send"))
+        ledger.attach({None: "s2s.adjust.com"}, digest_keys={None: DigestKeys([KEY])})
+        parser = EventParser(RowOptions(id_field="order_id"), digest_keys=[KEY])
+        jobs = [Job(parser.parse(each, now=NOW), position, each) for position, each in enumerate(rows, 1)]
+        answers = ledger.begin_claim(jobs).result()
+        ledger.end()
+        ledger.close()
+        return [(each.outcome.value, each.reason) if isinstance(each, Receipt) else None for each in answers]
 
 
 @pytest.fixture
@@ -175,6 +187,8 @@ def test_it_holds_for_the_app_the_environment_and_adjust_by_whichever_host(run: 
     elsewhere: tuple[dict[str, Any], ...] = ({"app_token": "other1other1"}, {"environment": "production"})
     for other in elsewhere:
         assert ends(run(purchase("o-3", **other))) == [DELIVERED]
+    both = [purchase("o-8"), purchase("o-9", 1, environment="production")]
+    assert run.claims(*both) == [REFUSED, None]
     # A stand-in's word holds for the stand-in only, and Adjust's not for the stand-in.
     assert ends(run(purchase("o-4"), host="127.0.0.1")) == [DELIVERED]
     run(purchase("o-5", gps_adid=OTHER), host="127.0.0.1", answers=OPTED_OUT)
