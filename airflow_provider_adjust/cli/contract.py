@@ -32,7 +32,7 @@ _COLUMNS = {
 #: dbt's own names of types, which it translates for each warehouse. A number without a scale may be rounded there.
 _TYPES = {"time": "timestamp", "flag": "boolean", "integer": "bigint"}
 _AMOUNT = "numeric(18, 3)"
-#: Where there is no smallest amount. Nine decimals are the most that every warehouse has.
+#: Where amounts have no lower limit. Nine decimals are the most that every warehouse has.
 _TINY_AMOUNT = "numeric(38, 9)"
 #: Shown nowhere; without an event token the columns would be called incomplete.
 _TAKEN_AS_GIVEN = "given"

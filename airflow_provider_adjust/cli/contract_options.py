@@ -13,7 +13,7 @@ CONTRACT_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
             "help": "the model's columns (default: those of --id-field, and of a purchase, or of what --endpoint names)",
         },
     ),
-    (("--format",), {"choices": ("dbt",), "default": "dbt", "help": "whose contract it is (default: dbt)"}),
+    (("--format",), {"choices": ("dbt",), "default": "dbt", "help": "the tool that reads the contract (default: dbt)"}),
     (
         ("--model",),
         {"default": "adjust_purchases", "metavar": "NAME", "help": "the model's name (default: adjust_purchases)"},

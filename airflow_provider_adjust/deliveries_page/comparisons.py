@@ -48,7 +48,7 @@ class Seen:
 
     @property
     def meaning(self) -> str:
-        """The verdict in words."""
+        """The verdict as a sentence."""
         return MEANINGS.get(self.verdict, self.verdict.replace("_", " "))
 
     @property

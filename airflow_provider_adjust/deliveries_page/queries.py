@@ -36,7 +36,7 @@ MOST_COUNTED = 1_000
 _try = tries.c
 TASK = (_try.dag_id, _try.run_id, _try.task_id, _try.map_index)
 T = TypeVar("T")
-#: What Adjust has counts for each try; of what is missing, the last try knows. Nothing is left of a total all of whose events
+#: What Adjust has counts for each try; of what is missing, the last try knows. Nothing is left of a total if all of its events
 #: another task has sent.
 COUNTED = sa.and_(
     totals.c.events > 0,
@@ -221,7 +221,7 @@ def is_alive(now: datetime) -> sa.ColumnElement[bool]:
 
 
 def state(now: datetime) -> sa.Case[Any]:
-    """How the try ended; one whose lease ran out was killed."""
+    """How the try ended; one that let its lease run out was killed."""
     return sa.case((sa.and_(_try.ended_at.is_(None), ~is_alive(now)), LOST), else_=_try.state)
 
 

@@ -39,7 +39,7 @@ VERDICTS = {
     "killed": "Killed",
     "running": "Still running",
 }
-#: How a try ended, in words.
+#: How a try ended, as it is shown.
 STATES = {"success": "Succeeded", "failed": "Failed", "running": "Running", "lost": "Killed", "ended": "Ended"}
 #: Statuses of which the ledger has the events one by one.
 LISTED = ("delivered", "duplicate", "rejected", "in_doubt", "sending")

@@ -1,4 +1,4 @@
-"""AdjustThirdPartySharingOperator: tells Adjust whose data it may share with third parties."""
+"""AdjustThirdPartySharingOperator: tells Adjust which devices' data it may share with third parties."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_adjust.sql_rows import Parameters, known_names, sql_hook, 
 
 
 class AdjustThirdPartySharingOperator(AdjustSendEventsOperator):
-    """Tell Adjust whose data it may share with third parties: rows of device ids with ``sharing``, enable or disable.
+    """Tell Adjust which devices' data it may share with third parties: rows of device ids with ``sharing``, enable or disable.
 
     .. code-block:: python
 

@@ -16,7 +16,7 @@ from urllib.parse import parse_qsl
 
 # Sums of revenue must be exact: far more digits than any sum of accepted values can have.
 _EXACT = decimal.Context(prec=100)
-#: The endpoint whose requests have event tokens.
+#: The endpoint with event tokens in its requests.
 EVENT = "event"
 
 

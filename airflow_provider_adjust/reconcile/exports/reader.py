@@ -17,7 +17,7 @@ from airflow_provider_adjust.reconcile.exports.names import ExportFile, ExportNa
 from airflow_provider_adjust.reconcile.exports.values import id_in, micros_of, seconds_of
 
 _GZIP = b"\x1f\x8b"
-#: A line's head is no longer, and a file without an end of line is not read whole to find that out.
+#: The longest head. A file without an end of line is not read whole to find that out.
 _LONGEST_HEAD = 100_000
 #: A cell has what a request had, which Adjust limits to 1 MB. The csv module's own limit, 131,072 characters, would make such a
 #: line end its file; without any, a quote that is not closed would have the rest of a file in memory.

@@ -68,7 +68,7 @@ _MOST_NAMED = 5
 
 @dataclass(slots=True)
 class DoubtCounts:
-    """What became of the events in doubt: settled as delivered, made sendable again, and left, by the reason for it."""
+    """The outcome of the events in doubt: settled as delivered, made sendable again, and left, by the reason for it."""
 
     settled: int = 0
     released: int = 0

@@ -28,7 +28,7 @@ _ENVELOPE = frozenset({"position", "event_id", "outcome", "reason", "detail", RO
 _ALL_KEYS = _ENVELOPE | {"remedy", "http_status", "attempts"}
 #: In a line whose row has the names of its source.
 _AS_GIVEN = "as_given"
-#: In a line of another endpoint than /event: whose it is.
+#: In a line of another endpoint than /event: the endpoint.
 _ENDPOINT = "endpoint"
 _RESPONSE = frozenset({"event_id", "response"})
 _AS_ADJUST_NAMES_THEM = Columns(RowOptions(), EVENT)

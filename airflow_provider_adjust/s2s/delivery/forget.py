@@ -59,7 +59,7 @@ class Refused(NamedTuple):
 
 @dataclass(slots=True)
 class Erasures:
-    """What became of the devices of a run: each of ``devices`` is in one of the counts after it, unless the run failed.
+    """The outcome of a run's devices: each of ``devices`` is in one of the counts after it, unless the run failed.
 
     A device that several rows name is counted once.
     ``known``: an earlier request has erased it. ``elsewhere``: another task is at it. ``left``: for the next run.
@@ -134,7 +134,7 @@ class Forgetter:
         self._stopping = threading.Event()
         self._wait = wait or self._stopping.wait
         self._is_over = False
-        #: Whether no answer came for the device before, how many there were, and the last of them in words.
+        #: Whether no answer came for the device before, how many there were, and the text of the last of them.
         self._was_unanswered = False
         self._unanswered = 0
         self._no_answer = ""

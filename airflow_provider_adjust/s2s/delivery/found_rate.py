@@ -17,7 +17,7 @@ _MORE_NOISE = 2.0
 #: Refusals before the first limit is taken for one.
 _CERTAIN = 8
 #: Once a rate is known, all events have to wait when for so many seconds more were refused than taken. For a shorter time that is
-#: the end of a second whose share is used up.
+#: the end of a second in which the share is used up.
 _LONG = 0.5
 #: A limit is taken as less than what was seen by so much.
 _BELOW = 0.98

@@ -108,7 +108,7 @@ class Delivery:
 
     @property
     def slowed_to(self) -> str | None:
-        """What it does at most, in words, where Adjust has asked to slow down."""
+        """The limit that it keeps to, as text, where Adjust has asked to slow down."""
         return self._pace.slowed_to
 
     @property

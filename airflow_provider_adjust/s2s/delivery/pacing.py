@@ -85,7 +85,7 @@ class Pace:
 
     @property
     def slowed_to(self) -> str | None:
-        """What Adjust's answers have made smaller than it may be, in words: the window, the rate."""
+        """What Adjust's answers have made smaller than it may be, as text: the window, the rate."""
         slowed = [f"{int(self._window):,} in flight"] if self._window < self._most else []
         if (rate := self._found.rate) is not None and rate * self._interval < 1:
             slowed.append(f"{rate:,.0f} events a second" if rate >= 10 else f"{rate:.1f} events a second")

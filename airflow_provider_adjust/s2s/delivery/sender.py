@@ -110,7 +110,7 @@ class Sender:
 
     @property
     def slowed_to(self) -> str | None:
-        """What the delivery does at most, in words, where Adjust has asked to slow down."""
+        """The limit that the delivery keeps to, as text, where Adjust has asked to slow down."""
         return self._delivery.slowed_to
 
     @property

@@ -48,7 +48,7 @@ class Batch:
     suppressed: Mapping[int, Receipt]
     #: What is known of the jobs' lanes.
     lanes: KnownLanes
-    #: Jobs, by identity, of whose device Adjust was told since under another of its ids.
+    #: Jobs, by identity: Adjust has had another choice of the device since, under another of its ids.
     told_otherwise: Collection[int]
     answers: dict[int, Claim | Receipt] = field(default_factory=dict)
     dead: dict[int, Holder] = field(default_factory=dict)

@@ -1,7 +1,7 @@
 """The last time that was sent in each lane, so that an event which comes too late is known before it is sent.
 
 Adjust refuses an event that is older than the last one of its device and event token. Within one delivery the order of the
-rows sees to that; here is what other deliveries have sent. A lane is a digest of the device's id, whose key is a secret of
+rows sees to that; here is what other deliveries have sent. A lane is a digest of the device's id, and its key is a secret of
 the connection: under another key it is another lane, of which nothing is known.
 """
 
@@ -170,7 +170,7 @@ _ADVANCE_ARRAYS = _advance_arrays()
 
 
 def prune_lanes(connection: sa.Connection, before: datetime, batch_size: int) -> bool:
-    """Forget lanes whose last event was before that; return whether there may be more."""
+    """Forget lanes with their last event before that; return whether there may be more."""
     oldest = (
         sa.select(_columns.scope_id, _columns.lane)
         .where(_columns.last_at < before)

@@ -22,7 +22,7 @@ def told_by_another_name(
     scopes: Sequence[Scope],
     keys_of: Callable[[str | None], DigestKeys],
 ) -> set[int]:
-    """The jobs, by identity, whose device was told of under another of its ids than the first, which names the record.
+    """The jobs, by identity, if their device was named under another of its ids than the first, which names the record.
 
     Their own record is not what Adjust was told last. The others are removed, since what is told now replaces them.
     """

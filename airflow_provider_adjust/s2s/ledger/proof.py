@@ -1,7 +1,7 @@
 """What a proof from outside, such as Adjust's raw data exports, makes of the ledger's events in doubt.
 
-An event that Adjust has is settled as delivered. One that it does not have is forgotten, so that the next run whose input
-has it sends it. What a live try claims, and what another try has claimed or settled meanwhile, stays as it is.
+An event that Adjust has is settled as delivered. One that it does not have is forgotten, so that the next run that reads
+it sends it. What a live try claims, and what another try has claimed or settled meanwhile, stays as it is.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def compare_content(event: Event, record: Any, holder: Holder, keys: DigestKeys)
 
 
 class EventPlace(NamedTuple):
-    """Where an event's record is. ``lanes`` are those whose last time is kept."""
+    """Where an event's record is. ``lanes`` are those for which a last time is kept."""
 
     scope: Scope
     key: str

@@ -176,7 +176,7 @@ lanes = sa.Table(
     sa.Column("lane", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("scope_id", sa.Integer, primary_key=True, autoincrement=False),
 )
-#: One row for each device whose erasure was asked for: who asked, when, and what Adjust answered. It outlives everything
+#: One row for each device that was to be erased: who asked, when, and what Adjust answered. It outlives everything
 #: else. ``device`` as in ``adjust_suppression``. ``status`` is ``waiting`` until the device's turn, at ``asked_at``, has come,
 #: and ``asked`` until the answer is known.
 erasures = sa.Table(

@@ -146,7 +146,7 @@ class Suppressions:
         found = self._in_use.get((place, keys))
         if found is None:
             query = sa.select(_columns.digest_key, sa.func.count()).where(*place.conditions)
-            counts: dict[str, int] = dict(connection.execute(query.group_by(_columns.digest_key)).tuples().all())
+            counts: dict[str, int] = {row[0]: row[1] for row in connection.execute(query.group_by(_columns.digest_key))}
             found = tuple(key for key in keyed(keys) if key is keys.newest or key.id in counts)
             self._in_use[place, keys] = found
             self.not_recognised += sum(counts.values()) - sum(counts.get(key.id, 0) for key in found)
