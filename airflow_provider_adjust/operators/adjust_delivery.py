@@ -263,9 +263,10 @@ class AdjustDeliveryOperator(BaseOperator):
             self.log.info("%s", destination_line(route, self._memory))
         ti = context.get("ti")
         rejected = stack.enter_context(ReceiptFile.of_try(self.rejected_path, ti))
-        responses = stack.enter_context(ReceiptFile.of_try(self.responses_path, ti))
+        # Without a path there is no file, so that no line is made for it.
+        responses = stack.enter_context(ReceiptFile.of_try(self.responses_path, ti)) if self.responses_path else None
         if not self.send_nothing:
-            stack.callback(self._prune_files, rejected, responses)
+            stack.callback(self._prune_files, *filter(None, (rejected, responses)))
         # A ledger knows more than a checkpoint: it tells events apart, also after the input has changed.
         needs_checkpoint = self.durable and ledger is None and not self.send_nothing
         return stack.enter_context(
