@@ -50,9 +50,11 @@ class LookupPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendOptions:
-    """How the events of one delivery are sent.
+    """How the events of one delivery are sent. The operators take each field as an argument.
 
     .. code-block:: python
+
+        from airflow_provider_adjust.s2s import SendOptions
 
         SendOptions(max_in_flight=64, max_events_per_second=100, on_in_doubt="hold")
     """

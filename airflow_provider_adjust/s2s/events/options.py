@@ -35,9 +35,11 @@ def option(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowOptions:
-    """How the rows of one delivery are read.
+    """How the rows of one delivery are read. The operators take each field as an argument.
 
     .. code-block:: python
+
+        from airflow_provider_adjust.s2s import RowOptions
 
         RowOptions(event_token="f0ob4r", id_field="order_id", column_map={"gaid": "gps_adid"})
     """
