@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from benchmark.results import Run
+from benchmark.results import Run, span
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def of_senders(run: Run) -> Iterator[Aim]:
         if (found := ratio(delay, in_flight, _REQUESTS, _POOL))
     ]
     if plain:
-        seen = f"{min(plain):.2f} to {max(plain):.2f} times"
+        seen = f"{span(plain, '.2f')} times"
         yield Aim("requests: 1.3 times a thread pool in each table", seen, min(plain) >= 1.3)
     for sender, what, most in ((_LEDGER, "Postgres", 0.30), (_SQLITE, "SQLite", 0.40)):
         if share := ratio(*at_once, sender, _CURL):

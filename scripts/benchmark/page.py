@@ -9,7 +9,7 @@ from typing import Any
 from generated_sections import with_section
 
 from benchmark.aims import aims_table
-from benchmark.results import Run
+from benchmark.results import Run, span
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = "explanations/benchmarks.md"
@@ -28,12 +28,6 @@ def table(heads: str, rows: list[list[Any]]) -> str:
 
 def picture(name: str, description: str) -> str:
     return f"![{description}](../images/bench-{name}-light.svg)"
-
-
-def span(values: list[float], form: str = ",.0f") -> str:
-    """The least and the most, or the only one, as text."""
-    low, high = (format(value, form) for value in (min(values), max(values)))
-    return low if low == high else f"{low} to {high}"
 
 
 def cells(run: Run) -> Iterator[tuple[float, int, dict[str, dict[str, Any]]]]:

@@ -14,7 +14,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter, NullLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from benchmark.page import SPREADS
 from benchmark.results import Run
@@ -89,9 +89,12 @@ class Plot:
         self.axes.set_xticks(values, [f"{value:,.0f}" for value in values])
         self.axes.xaxis.set_minor_locator(NullLocator())
 
-    def thousands(self) -> None:
+    def rates(self) -> None:
+        """Make the y axis one of ratios, with marks at 1, 2 and 5 times each power of ten."""
+        self.axes.set_yscale("log")
+        self.axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        self.axes.yaxis.set_minor_locator(NullLocator())
         self.axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
-        self.axes.yaxis.set_minor_formatter(NullFormatter())
 
     def save(self, path: Path) -> None:
         self.figure.legend(
@@ -113,8 +116,7 @@ def _rates(plot: Plot, run: Run, key: str, matches: Callable[[dict[str, Any]], b
         values |= {value for value, _ in points}
         if points:
             plot.line(points, name)
-    plot.axes.set_yscale("log")
-    plot.thousands()
+    plot.rates()
     plot.only_ticks(sorted(values))
 
 

@@ -63,3 +63,9 @@ def save(file: Path, runs: dict[str, Run]) -> None:
             lines.append({name: value for name, value in asdict(run).items() if name != "figures"})
             lines += [{"part": part, **figure} for figure in run.figures]
     file.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def span(values: list[float], form: str = ",.0f") -> str:
+    """The least and the most, or the only one, as text."""
+    low, high = (format(value, form) for value in (min(values), max(values)))
+    return low if low == high else f"{low} to {high}"
