@@ -1,4 +1,4 @@
-"""Write the tables of the docs that come from the code or the constraints: parameters, options, configuration, releases.
+"""Write the tables of the docs that come from the code, the constraints or the benchmarks' figures.
 
 `python scripts/generate_docs.py` rewrites the tables; with `--check` it writes nothing and exits with 1 when one is not
 up to date.

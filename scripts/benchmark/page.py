@@ -90,11 +90,10 @@ def refusals(run: Run) -> str:
                 "refusals", f"Requests that a server of {limit:,} events a second takes and refuses, second by second"
             )
         )
-        average = f", {sum(late) / len(late):,.1f} on average" if late else ""
-        parts.append(
-            f"The server takes {limit:,} a second. After 20 s it took {span(late or [0])} in a second{average}.\n"
-            f"It refused {sum(refused):,} requests in all, {sum(refused[20:]):,} of them after 20 s."
-        )
+        if late:
+            average = f"{sum(late) / len(late):,.1f} on average"
+            parts.append(f"The server takes {limit:,} a second. After 20 s it took {span(late)} in a second, {average}.")
+            parts[-1] += f"\nIt refused {sum(refused):,} requests in all, {sum(refused[20:]):,} of them after 20 s."
     return "\n\n".join(parts)
 
 
@@ -102,7 +101,7 @@ def earlier(run: Run) -> str:
     first = run.figures[0]["cpu_us"]
     rows = [[each["provider"], f"{each['cpu_us']:.1f}", f"{each['cpu_us'] / first:.0%}"] for each in run.figures]
     heads = "provider |:CPU, us an event |:of the first"
-    return f"The run of {run.where}, the best of {run.settings['rounds']} rounds.\n\n{table(heads, rows)}"
+    return f"The run of {run.where}, the best of {run.settings['rounds']}.\n\n{table(heads, rows)}"
 
 
 def ledger(run: Run) -> str:
