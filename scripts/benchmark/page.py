@@ -92,7 +92,9 @@ def refusals(run: Run) -> str:
         )
         if late:
             average = f"{sum(late) / len(late):,.1f} on average"
-            parts.append(f"The server takes {limit:,} a second. After 20 s it took {span(late)} in a second, {average}.")
+            parts.append(
+                f"The server takes {limit:,} a second. After 20 s it took {span(late)} in a second, {average}."
+            )
             parts[-1] += f"\nIt refused {sum(refused):,} requests in all, {sum(refused[20:]):,} of them after 20 s."
     return "\n\n".join(parts)
 
