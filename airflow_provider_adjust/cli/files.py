@@ -27,7 +27,7 @@ def prune(options: Namespace, terminal: Terminal) -> int:
     folder = path_of(options.folder) if options.folder else ObjectStoragePath(files_folder())
     done = prune_files([folder], older_than=older_than, below=True)
     terminal.say(
-        f"{done.deleted:,} rejected and responses files of more than {older_than.days} days ago were deleted below {folder}"
+        f"{done.deleted:,} rejected and responses files older than {older_than.days} days were deleted below {folder}"
     )
     if done.failed:
         terminal.say(f"{done.failed:,} could not be searched or deleted; the log says which")

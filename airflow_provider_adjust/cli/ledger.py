@@ -26,7 +26,7 @@ def prune_ledger(options: Namespace, terminal: Terminal) -> int:
         stack.enter_context(stopped_by_signals(signals.append))
         stack.enter_context(named_ledger_errors(options.ledger_conn_id))
         count = prune(engine, older_than=older_than, is_stopped=lambda: bool(signals))
-    terminal.say(f"{count:,} settled events from more than {older_than.days} days ago were deleted from the ledger")
+    terminal.say(f"{count:,} settled events older than {older_than.days} days were deleted from the ledger")
     if signals:
         terminal.say(f"{signals[0]}; more events may be left, run the command again")
         return ExitCode.STOPPED
