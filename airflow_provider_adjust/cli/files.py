@@ -1,4 +1,4 @@
-"""``files prune``: what the sending operators do with ``retain_for``, for a folder and the folders below it."""
+"""``files prune``: deletes old files like ``retain_for`` of the sending operators, in a folder and its subfolders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 
 def prune(options: Namespace, terminal: Terminal) -> int:
-    """Delete old rejected files and responses files, and write how many."""
+    """Delete old rejected files and responses files, and show how many."""
     days = options.older_than_days
     older_than = retain_files_for() if days is None else timedelta(days=days)
     if older_than is None:

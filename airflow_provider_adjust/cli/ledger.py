@@ -16,7 +16,7 @@ from airflow_provider_adjust.s2s.ledger.prune import prune
 
 
 def prune_ledger(options: Namespace, terminal: Terminal) -> int:
-    """Delete settled events that are old enough, and write how many. A signal ends it after the current batch."""
+    """Delete old settled events, and show how many. A signal stops it after the current batch."""
     older_than = timedelta(days=options.older_than_days)
     check_age(older_than)
     signals: list[str] = []
