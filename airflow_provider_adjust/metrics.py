@@ -23,7 +23,7 @@ class DeliveryMetrics:
     """The metrics of one try.
 
     :param before: what earlier tries of the task have settled; with a ledger it grows, as their events are met.
-    :param tags: what tells tasks apart, such as ``dag_id`` and ``task_id``.
+    :param tags: what tells figures apart, such as ``dag_id``, ``task_id`` and ``environment``.
     """
 
     def __init__(self, before: DeliverySummary, tags: Mapping[str, str]) -> None:
@@ -32,14 +32,17 @@ class DeliveryMetrics:
         self._works = True
 
     @classmethod
-    def of(cls, before: DeliverySummary, ti: Any) -> DeliveryMetrics:
-        """The metrics of a running task instance, with the tags that Airflow gives its own."""
+    def of(cls, before: DeliverySummary, ti: Any, *, environment: str = "") -> DeliveryMetrics:
+        """The metrics of a running task instance, with the tags that Airflow gives its own.
+
+        :param environment: as people are shown it: a rehearsal is not revenue.
+        """
         known = getattr(ti, "stats_tags", None)
         names = ("dag_id", "task_id")
         tags = (
             known if isinstance(known, dict) else {name: str(getattr(ti, name)) for name in names if hasattr(ti, name)}
         )
-        return cls(before, tags)
+        return cls(before, {**tags, **({"environment": environment} if environment else {})})
 
     def running(self, *, in_flight: int, last_event_at: datetime | None, now: datetime) -> None:
         """Report how much is in flight, and how old the newest delivered event is: what a backlog shows in."""
