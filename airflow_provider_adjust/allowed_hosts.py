@@ -11,18 +11,18 @@ _OPTION = "[adjust] allowed_hosts"
 
 
 def configured_hosts() -> AllowedHosts:
-    """The hosts that the deployment lets tokens and device ids go to.
+    """The hosts to which the deployment allows tokens and device ids to be sent.
 
-    :raises AdjustConfigurationError: the option holds something that is not a host.
+    :raises AdjustConfigurationError: an entry of the option is not a host.
     """
     written = conf.get("adjust", "allowed_hosts", fallback=DEFAULT_ALLOWED_HOSTS)
     return AllowedHosts.parse(written.split(","), option=_OPTION)
 
 
 def adjust_hosts() -> AllowedHosts:
-    """The hosts behind which is Adjust: its own, and gateways that the deployment allows. What went elsewhere is a rehearsal.
+    """The hosts that lead to Adjust: its own, and the gateways that the deployment allows. Anything else is a rehearsal.
 
-    An option that cannot be read names none: the tasks that send fail with what is wrong with it.
+    If the option is malformed, only Adjust's own hosts count. The tasks that send report the mistake.
     """
     own = AllowedHosts.parse(DEFAULT_ALLOWED_HOSTS.split(","))
     try:
