@@ -46,34 +46,42 @@ _FETCH_SIZE = 1000
 
 
 class AdjustReconcileOperator(BaseOperator):
-    """Compare the warehouse with Adjust's report per event token and day; fail when they differ.
+    """Compare the warehouse with Adjust's report per event token and day; fail if they differ.
+
+    The XCom is a dict of what was compared and both totals. ``RevenueDiffers`` is raised if a line differs by more than the
+    tolerances; Airflow retries it, since a report may be late.
 
     .. code-block:: python
 
+        from airflow_provider_adjust.operators.adjust_reconcile import AdjustReconcileOperator
+
         AdjustReconcileOperator(
-            task_id="reconcile", sql_conn_id="warehouse", sql="sql/totals_per_day.sql", ledger_conn_id="adjust_ledger"
+            task_id="reconcile",
+            sql_conn_id="warehouse",
+            sql="sql/totals_per_day.sql",
+            ledger_conn_id="adjust_ledger",
         )
 
-    :param sql: one SELECT of the columns ``day``, ``event_token``, ``events``, ``revenue`` and ``currency``, inline or the
-        path of a ``.sql`` file. Without ``revenue``, events alone are compared. Ad revenue has no ``event_token``, and its
-        ``events`` are compared with the ledger alone, since Adjust's report does not count them. (templated)
-    :param sql_conn_id: any connection with a ``DbApiHook``. (templated)
+    :param sql: one SELECT of ``day``, ``event_token``, ``events``, ``revenue`` and ``currency``, inline or the path of a
+        ``.sql`` file. Without ``revenue``, only events are compared. Ad revenue has no ``event_token``, and its ``events``
+        are compared with the ledger only, because Adjust's report does not count them. (templated)
+    :param sql_conn_id: the database connection; its hook must be a ``DbApiHook``. (templated)
     :param parameters: values for the query's placeholders. (templated)
     :param hook_params: arguments for the connection's hook.
     :param adjust_conn_id: the ``adjust`` connection, with an API token. (templated)
-    :param endpoint: what is compared: ``event``, or ``ad_revenue``.
-    :param app_token: takes the place of the connection's. (templated)
-    :param environment: ``production`` or ``sandbox``; takes the place of the connection's. (templated)
-    :param date_period: the days, ``2026-05-01`` or ``2026-05-01:2026-05-03``; a day that the query leaves out
-        counts as a day without events. None means from the query's first day to its last. (templated)
-    :param timezone: IANA name of the time zone of the query's days; the report uses the same.
-    :param baseline: what Adjust had before, for an event that the app reports as well: what
-        ``AdjustS2SHook.booked_events`` returned before anything was sent. (templated)
-    :param tolerance: how many events the two may differ by: a count, or a share as a float below 1.
-    :param revenue_tolerance: how much revenue the two may differ by: an amount, or a share as a float below 1.
-    :param ledger_conn_id: the ledger of the sending tasks. With it, the result separates a gap between warehouse and
-        ledger (not sent, refused, in doubt) from a gap between ledger and Adjust (not booked), and revenue in several
-        currencies is compared with it. The verdict of each day is kept there for the page. (templated)
+    :param endpoint: ``event`` or ``ad_revenue``.
+    :param app_token: the app; overrides the connection's. (templated)
+    :param environment: ``production`` or ``sandbox``; overrides the connection's. (templated)
+    :param date_period: a day, or the first and the last (``2026-05-01:2026-05-03``). A day that the query leaves out counts
+        as a day without events. None means from the query's first day to its last. (templated)
+    :param timezone: IANA name of the time zone of the days, in the query and in the report.
+    :param baseline: what Adjust had before, for events that the app reports as well: the result of
+        ``AdjustS2SHook.booked_events`` before anything was sent. (templated)
+    :param tolerance: by how many events a line may differ: a count, or a share as a float below 1.
+    :param revenue_tolerance: by how much revenue a line may differ: an amount, or a share as a float below 1.
+    :param ledger_conn_id: the database connection of the sending tasks' ledger. With it, the table separates what was not
+        sent (missing, refused, in doubt) from what Adjust did not book, and compares revenue in several currencies. The page
+        *Adjust deliveries* shows the verdict of each day. (templated)
     """
 
     template_fields: Sequence[str] = (
@@ -137,7 +145,7 @@ class AdjustReconcileOperator(BaseOperator):
         token = token_of(self.endpoint, None)
         tolerance = Tolerance.of(self.tolerance, self.revenue_tolerance)
         hook = AdjustS2SHook(self.adjust_conn_id, app_token=self.app_token, environment=self.environment)
-        hook.settings.report_client()  # what the connection lacks is said before the warehouse is read
+        hook.settings.report_client()  # reports missing fields before the warehouse is read
         warehouse = self._warehouse_totals(token)
         comparisons = compared(
             warehouse,
@@ -164,7 +172,7 @@ class AdjustReconcileOperator(BaseOperator):
         """The query's totals, completed by a total of 0 for each event token on each other day of the period."""
         hook = sql_hook(self.sql_conn_id, self.hook_params)
         with stream_rows(hook, self.sql, self.parameters, _FETCH_SIZE, [COLUMNS]) as rows:
-            column_names(rows.description, [COLUMNS])  # which refuses two with one name
+            column_names(rows.description, [COLUMNS])  # refuses repeated names
             found = merged(read_totals(row, "the sql", event_token=token) for row in rows)
         if not found:
             raise AdjustConfigurationError(
@@ -208,7 +216,7 @@ class AdjustReconcileOperator(BaseOperator):
     def _keep_verdicts(
         self, comparisons: Sequence[Comparison], tolerance: Tolerance, hook: AdjustS2SHook, task: TaskInstanceId
     ) -> None:
-        """Write the verdict of each day into the ledger, for the page. A total of several days is of no day."""
+        """Write the verdict of each day to the ledger, for the page. A total of several days has no verdict by day."""
         if self.ledger_conn_id is None:
             return
         client = hook.settings.report_client()

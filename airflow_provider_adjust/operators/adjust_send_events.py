@@ -25,20 +25,28 @@ if TYPE_CHECKING:
 
 
 class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
-    """Send a batch of events to Adjust in chronological order per device and event token.
+    """Send a list, an upstream task's output, a data frame or a file to Adjust, in time order per device and event token.
+
+    The XCom is a dict of counts and revenue by outcome.
 
     .. code-block:: python
 
-        AdjustSendEventsOperator(task_id="send", events=load_purchases(), event_token="f0ob4r")
+        from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 
-    :param events: a list of rows; a data frame of pandas or polars; a template or JSON text of a list
-        (``"{{ ti.xcom_pull('load') | tojson }}"``); the output of an upstream task; or the path of a ``.jsonl``, ``.json``,
-        ``.csv`` or ``.parquet`` file or of a folder of such files, local or on object storage, ``.gz`` included; a name
-        that does not begin at the root is below ``[adjust] files_folder``. A list and a ``.json`` file are sorted by time;
-        the other files must come in time order. A rejected file of an earlier run is read whole and sorted, and its events
-        keep their ids. (templated)
+        AdjustSendEventsOperator(
+            task_id="send_purchases",
+            events="s3://aws_default@bucket/purchases/{{ ds }}.jsonl.gz",
+            event_token="f0ob4r",
+            id_field="order_id",
+        )
 
-    The other arguments are those of
+    :param events: the rows, or the path of a file of rows. Rows are a list, a data frame of pandas or polars, the output of
+        an upstream task, or JSON text of a list (``"{{ ti.xcom_pull('load') | tojson }}"``). A path names a ``.jsonl``,
+        ``.json``, ``.csv`` or ``.parquet`` file, or a folder of them, local or on object storage, ``.gz`` included; a
+        relative path is below ``[adjust] files_folder``. Lists, data frames, ``.json`` files and rejected files of earlier
+        runs are sorted by time; all other files must be in time order. (templated)
+
+    All other arguments are those of
     :class:`~airflow_provider_adjust.operators.adjust_delivery.AdjustDeliveryOperator`.
     """
 
@@ -59,8 +67,8 @@ class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
         events = self._given
         if self._template is not None and is_nothing(events):
             raise AdjustConfigurationError(
-                f"events rendered to nothing from the template {quote(self._template, 100)}; the task or the value that it "
-                "names has none. No rows at all are an empty list, []"
+                f"events rendered to nothing from the template {quote(self._template, 100)}; check the task or value that it "
+                "names. To send no rows, give an empty list, []"
             )
         if path := _path(events):
             events = stack.enter_context(read_rows(path, self.row_options(), check=self.check_columns))
@@ -81,13 +89,13 @@ class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
 def as_rows(
     events: Any, *, check: CheckColumns = any_columns, argument: str = "events"
 ) -> Sequence[Row] | Iterable[Row]:
-    """The given events as a list, which will be sorted, or as a stream in time order. Rejected lines become their rows.
+    """The given events as a list, which will be sorted, or as a stream in time order. Rejected lines are replaced by their rows.
 
     A list of lists, such as the outputs of a mapped task, is flattened by one level.
 
     :param check: called with the columns of each data frame.
-    :param argument: what the user calls them, for the message.
-    :raises AdjustConfigurationError: it is neither.
+    :param argument: the name of the argument, for the message.
+    :raises AdjustConfigurationError: they are neither.
     """
     if is_frame(events):
         return _rows_of_frame(events, check)
@@ -96,7 +104,7 @@ def as_rows(
             f"{argument} must be a list of rows, not a {type(events).__name__}; put a single row into a list"
         )
     if not isinstance(events, Sequence):
-        # The output of an upstream mapped task is a lazy sequence of its own kind; a file's rows are a stream.
+        # The output of an upstream mapped task is a lazy sequence; the rows of a file are a stream.
         if not hasattr(events, "__len__"):
             return events
         events = list(events)
@@ -104,14 +112,14 @@ def as_rows(
 
 
 def _rows_of_item(item: Any, check: CheckColumns) -> Sequence[Any]:
-    """The rows of an item of a list: the item is one itself, or one task's list of them."""
+    """The rows in an item of a list: the item itself, or a list of rows from one task."""
     if isinstance(item, list | tuple):
         return item
     return _rows_of_frame(item, check) if is_frame(item) else [item]
 
 
 def is_frame(value: Any) -> bool:
-    """Tell a data frame by its methods, since neither pandas nor polars need be installed."""
+    """Whether the value is a data frame. Judged by its methods, since pandas and polars may not be installed."""
     has_rows = hasattr(value, "to_dicts") or hasattr(value, "to_dict")
     return has_rows and hasattr(value, "columns") and not isinstance(value, Mapping)
 
@@ -123,7 +131,7 @@ def _rows_of_frame(frame: Any, check: CheckColumns) -> list[Any]:
 
 
 def is_nothing(events: Any) -> bool:
-    """Tell whether a template gave no value; without native types, None is rendered as a word."""
+    """Whether a template gave no value; without native types, None is rendered as a word."""
     return events is None or (isinstance(events, str) and events.strip() in {"", "None", "null"})
 
 
@@ -136,15 +144,15 @@ def _path(events: Any) -> ObjectStoragePath | None:
 
 
 def corrected_row(row: Any) -> Any:
-    """The row itself, or, given a line of a rejected file, the row in it, which keeps the event id that it had."""
+    """The row itself, or the row in a line of a rejected file, which keeps its event id."""
     return resubmitted_row(row) if is_rejected_line(row) else row
 
 
 def list_in(text: str, argument: str = "events") -> Any:
-    """What a JSON text holds.
+    """Parse JSON text.
 
-    :param argument: what the user calls it, for the message.
-    :raises AdjustConfigurationError: it is no JSON.
+    :param argument: the name of the argument, for the message.
+    :raises AdjustConfigurationError: it is not JSON.
     """
     if not text.strip():
         return []

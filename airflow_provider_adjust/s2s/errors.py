@@ -1,9 +1,9 @@
-"""Every exception that a user of the provider can meet.
+"""Every exception that a user of the provider can see.
 
 .. code-block:: text
 
     AdjustError
-    ├── FinalError                  a retry meets the same end
+    ├── FinalError                  a retry would fail in the same way
     │   ├── AdjustConfigurationError
     │   ├── StreamOutOfOrder
     │   ├── InputUnreadable
@@ -17,13 +17,13 @@
     │   ├── AdjustUnreachable
     │   ├── NotAdjust
     │   └── LedgerUnavailable
-    ├── DeliveryIncomplete          everything that could be sent was, and too much is missing
+    ├── DeliveryIncomplete          all that could be sent was sent, but too much is missing
     │   └── EventsUnresolved        a retry may help
     ├── PruningStopped              the next run deletes the rest
     └── InvalidEvent                a row is refused; the rest of the batch is sent
 
-Each says what happened, to which row where one is to blame, and what to do. None carries a device id, an IP address or
-a token: messages end up in task logs.
+Each message says what happened, to which row if one is the cause, and what to do. None has a device id, an IP address or a
+token, because messages end up in task logs.
 """
 
 from __future__ import annotations
@@ -36,18 +36,18 @@ class AdjustError(Exception):
 
 
 class FinalError(AdjustError):
-    """A retry meets the same end, so there is none."""
+    """A retry would fail in the same way, so the task is not retried."""
 
 
 class AdjustConfigurationError(FinalError, ValueError):
-    """A connection, an operator's argument or a default is wrong; nothing was sent."""
+    """A connection, an argument or a configured default is wrong. Nothing was sent."""
 
 
 class InvalidEvent(AdjustError, ValueError):
-    """The row is not an event that Adjust accepts, so it is never sent.
+    """Adjust would not accept the row as an event, so it is not sent.
 
-    ``reason`` is a short code that counts can be grouped by, ``detail`` a sentence with the remedy. ``event_id`` is the
-    row's own id where ``id_field`` names one, ``occurred_at`` the event's time where it is the time that is refused.
+    ``reason`` is a short code, ``detail`` a sentence with the remedy. ``event_id`` is the row's id if ``id_field`` names one,
+    and ``occurred_at`` the event's time if the time is the cause.
     """
 
     def __init__(
@@ -61,17 +61,17 @@ class InvalidEvent(AdjustError, ValueError):
 
 
 class StreamOutOfOrder(FinalError):
-    """A row of a stream is older than one before it. It was not sent, nor was anything after it."""
+    """A row of a stream is older than an earlier one. Neither it nor any later row was sent."""
 
 
 class InputUnreadable(FinalError):
-    """From some line on, a file cannot be divided into rows for certain. What came before that line was sent."""
+    """From some line on, the end of a file's rows is uncertain. The rows before that line were sent."""
 
 
 class DeliveryStopped(AdjustError):
-    """Sending ended before the input did; what was not sent is counted as held.
+    """Sending ended before the input did. What was not sent is counted as held.
 
-    ``retry_after`` is how many seconds Adjust asked to wait, where it said so.
+    ``retry_after`` is how many seconds Adjust asked to wait, or None.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
@@ -80,19 +80,19 @@ class DeliveryStopped(AdjustError):
 
 
 class DeliveryHalted(DeliveryStopped, FinalError):
-    """Adjust rejected the credentials or the app, so no event of this batch can succeed. Not retried."""
+    """Adjust rejected the credentials or the app, so no event of this batch can succeed. The task is not retried."""
 
 
 class AdjustUnreachable(DeliveryStopped):
-    """No answer that settles an event has come for as long as the retries allow. A later retry may succeed."""
+    """No event could be settled within its attempts, or Adjust asked for a long wait. A later retry may succeed."""
 
 
 class NotAdjust(DeliveryStopped):
-    """A firewall, a gateway or a captive portal answered in Adjust's place. A later retry may reach Adjust."""
+    """A firewall, a gateway or a captive portal answered instead of Adjust. A later retry may reach Adjust."""
 
 
 class LedgerUnavailable(DeliveryStopped):
-    """The ledger's database failed. What was sent before is settled in it, or in doubt; a later retry can continue."""
+    """The ledger's database failed. Events sent before are settled in it, or in doubt; a later try can continue."""
 
     @classmethod
     def because(cls, error: Exception) -> LedgerUnavailable:
@@ -104,11 +104,11 @@ class LedgerUnavailable(DeliveryStopped):
 
 
 class PruningStopped(AdjustError):
-    """Old events were being deleted from the ledger when the task was killed. The rest goes another time."""
+    """The task was killed while it deleted old events from the ledger. The next run deletes the rest."""
 
 
 class DeliveryIncomplete(AdjustError):
-    """Everything that could be sent was, and yet more events than allowed did not arrive."""
+    """Everything that could be sent was sent, and more events than allowed did not arrive."""
 
 
 class RejectedBudgetExceeded(DeliveryIncomplete, FinalError):
@@ -124,12 +124,12 @@ class EventsUnresolved(DeliveryIncomplete):
 
 
 class ErasureIncomplete(FinalError):
-    """Devices were not erased, since Adjust refused them or their rows name none. All others were asked for."""
+    """Adjust refused to erase some devices, or their rows name none. All others were requested."""
 
 
 class CountsMismatch(FinalError):
-    """The outcomes do not add up to the rows that were read: a defect of this provider, never to be passed over."""
+    """The outcomes do not add up to the rows that were read: a defect of this provider. Report it."""
 
 
 class CheckpointMismatch(FinalError):
-    """The input is not the one that an earlier try read in part; nothing was sent by this try."""
+    """The input differs from the one that an earlier try read in part. This try sent nothing."""

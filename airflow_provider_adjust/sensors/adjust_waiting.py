@@ -19,16 +19,18 @@ from airflow_provider_adjust.reconcile.poll import PollResult
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.triggers.adjust_waiting import AdjustWaitingTrigger
 
-#: The trigger checks the timeout itself, so that it can name what is missing. Airflow's own limit is for a triggerer that
-#: does not run, and is later by more than the slowest report or query.
+#: The trigger checks the timeout itself, so that it can name what is missing. Airflow's own limit covers a triggerer that does
+#: not run, and is later by more than the slowest report or query.
 GRACE = timedelta(hours=1)
 
 
 class AdjustWaitingSensor(BaseSensorOperator):
     """Base of the sensors that poll Adjust. A subclass defines the poll.
 
+    The default mode is ``reschedule``, and ``poke_interval`` is five minutes.
+
     :param adjust_conn_id: the ``adjust`` connection, with an API token. (templated)
-    :param app_token: overrides the connection's. (templated)
+    :param app_token: the app; overrides the connection's. (templated)
     :param deferrable: wait in the triggerer, which takes neither a worker slot nor a process.
     """
 
@@ -76,7 +78,7 @@ class AdjustWaitingSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         self._until = time.time() + self.timeout
         try:
-            # Also when it defers: soft_fail, never_fail and silent_fail are applied there.
+            # Also when it defers: the base class applies soft_fail, never_fail and silent_fail.
             return super().execute(context)
         except AirflowSensorTimeout as timeout:
             raise AirflowSensorTimeout(f"{timeout}\n{excerpt(self._last_result.message)}") from timeout

@@ -16,13 +16,15 @@ from airflow_provider_adjust.s2s.redaction import shows
 class Receipt(NamedTuple):
     """How one event ended.
 
-    ``position`` is its row's place in the input, from 1. ``reason`` is a short code, empty for a delivery; ``detail`` a
-    sentence. ``answer`` is Adjust's last answer as it came. ``attempts`` counts requests, ``lost_answers`` those
-    without a known answer, over all tries.
-    ``route`` names the connection that it went through, where there are several. ``claimed_by`` is the DAG whose record in
-    the ledger kept the event from being sent, if that is another one; empty for a sender outside Airflow.
-    ``sent_at`` is the time that was sent in place of the event's own, where it came too late for its lanes.
-    ``event`` and ``row`` hold the user's data, device ids included; they are not shown by ``repr``.
+    - ``outcome``, ``reason`` and ``detail``: the outcome, a short code (empty for a delivery), and a sentence.
+    - ``event_id`` and ``position``: the event's id, and the place of its row in the input, from 1.
+    - ``http_status`` and ``answer``: those of Adjust's last answer, unchanged.
+    - ``attempts`` and ``lost_answers``: how many requests were made, and how many got no known answer, over all tries.
+    - ``route``: the name of the connection, if there are several.
+    - ``claimed_by``: the other DAG that has the event in the ledger, so that it was not sent; empty for a sender outside
+      Airflow.
+    - ``sent_at``: the time that was sent instead of the event's own, if it was too late for its lanes.
+    - ``event`` and ``row``: the user's data, including device ids. ``repr`` does not show them.
     """
 
     outcome: Outcome
@@ -42,25 +44,25 @@ class Receipt(NamedTuple):
 
     @property
     def settled_before(self) -> bool:
-        """An earlier try or run settled it, so that nothing was sent for it or looked up now."""
+        """Whether an earlier try or run settled it, so that this one neither sent it nor looked it up."""
         asked = self.attempts or self.lost_answers or self.is_refused_here
         return not asked and self.outcome in _NEED_A_REQUEST and self.reason != DIFFERS
 
     @property
     def is_refused_here(self) -> bool:
-        """The ledger remembers that the device opted out or was erased, so that Adjust was not asked."""
+        """Whether the ledger refused it because the device opted out or was erased, without a request to Adjust."""
         return self.reason == OPTED_OUT and self.http_status is None
 
     @property
     def is_undelivered(self) -> bool:
-        """Adjust does not have what the row says."""
+        """Whether Adjust lacks what the row says."""
         return is_undelivered(self.outcome, self.reason)
 
     @property
     def response(self) -> Any:
-        """Adjust's whole answer, parsed where it was JSON; None where there was none.
+        """Adjust's whole answer, parsed if it is JSON; None without an answer.
 
-        For iOS 14+ it holds the SKAdNetwork conversion values that the app's server must apply.
+        For iOS 14 and newer it holds the SKAdNetwork conversion values that the app's server must apply.
         """
         return None if self.answer is None else read_answer(self.answer)
 
@@ -69,7 +71,7 @@ class Receipt(NamedTuple):
         return self._replace(row=row)
 
 
-#: Outcomes that only an answer of Adjust's gives.
+#: Outcomes that require an answer of Adjust.
 _NEED_A_REQUEST = frozenset({Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.SKIPPED})
 
 
@@ -123,7 +125,7 @@ def stopped_before_sent(job: Job, *, doubtful: bool, attempts: int, lost_answers
 
 
 class Ending(NamedTuple):
-    """How an event ends that nobody can tell more about."""
+    """How an event ends after which no further request can settle it."""
 
     outcome: Outcome
     reason: str
@@ -137,7 +139,7 @@ TOO_MANY_RESENDS = Ending(
     "no answer came to any of its requests, as many as max_resends allows; check in Adjust whether it was recorded; if "
     "not, send it as a separate row",
 )
-#: Adjust refuses the event for its order, and an earlier request may have recorded it.
+#: Adjust refused the event for its order, but an earlier request may have recorded it.
 REFUSED_AFTER_RESEND = Ending(
     Outcome.IN_DOUBT,
     "refused_after_resend",
