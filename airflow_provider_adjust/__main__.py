@@ -1,4 +1,4 @@
-"""``python -m airflow_provider_adjust``: the commands of ``airflow adjust`` on any Airflow, and quicker to start."""
+"""``python -m airflow_provider_adjust``: the commands of ``airflow adjust`` on any Airflow, with a faster start."""
 
 from __future__ import annotations
 

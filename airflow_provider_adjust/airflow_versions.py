@@ -1,4 +1,4 @@
-"""Imports that differ between the versions of Airflow and of its providers."""
+"""Imports that differ between versions of Airflow and its providers."""
 
 from __future__ import annotations
 

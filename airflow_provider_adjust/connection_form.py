@@ -1,9 +1,8 @@
-"""The fields of an `adjust` connection, defined once, in the two shapes that Airflow asks for.
+"""The fields of an `adjust` connection, defined once, in the two formats that Airflow needs.
 
 Since Airflow 3.2 the form is metadata: `ui-field-behaviour` and `conn-fields` in the provider dict, and the UI never
-imports the hook. Airflow 3.1 ignores these keys and calls two methods of the hook. Both shapes are built here from one
-list, so they always agree. Airflow reads the provider dict while it is being imported, so this module imports nothing of
-Airflow.
+imports the hook. Airflow 3.1 ignores these keys and calls two methods of the hook. Both formats are built here from one list,
+so they always agree. Airflow reads the provider dict during its own import, so this module does not import Airflow.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ DEFAULT_ENDPOINT: Final = "https://s2s.adjust.com"
 DEFAULT_API_ENDPOINT: Final = "https://api.adjust.com"
 DEFAULT_GDPR_URL: Final = "https://gdpr.adjust.com"
 DEFAULT_REPORT_ENDPOINT: Final = "https://automate.adjust.com"
-#: Where tokens may go: Adjust's own domains, as its SDKs name them, and the sandbox's machine.
+#: The default hosts for tokens: Adjust's own domains, as its SDKs name them, and this machine for the sandbox.
 DEFAULT_ALLOWED_HOSTS: Final = "*.adjust.com, *.adjust.world, *.adjust.net.in, *.adjust.cn, *.adjust.io, loopback"
 DEFAULT_CONNECT_TIMEOUT: Final = 5
 DEFAULT_READ_TIMEOUT: Final = 30
@@ -46,8 +45,8 @@ class StandardField:
 class ExtraField:
     """A field of Adjust, stored in the connection's `extra` under `name`. Each may stay empty.
 
-    `kind` is a JSON Schema type. `choices` make a dropdown. A `secret` has a password box. Airflow masks it where it shows the
-    connection if its name holds a word of Airflow's, such as token.
+    `kind` is a JSON Schema type. `choices` make a dropdown. A `secret` has a password box. Airflow masks it in its other views
+    if its name contains one of Airflow's words, such as token.
     """
 
     name: str
@@ -215,9 +214,9 @@ def hook_field_behaviour() -> dict[str, Any]:
 def hook_form_widgets() -> dict[str, Any]:
     """Return a widget for each field in `extra` for Airflow 3.1, by the hook's `get_connection_form_widgets`.
 
-    The form libraries are imported here because workers do not have them. Airflow 3.1's API server replaces them with
-    stand-ins during this call, which know the classes and validators below only. `minimum` and `pattern` are therefore
-    checked by the hook.
+    The form libraries are imported here because workers do not have them. During this call, Airflow 3.1's API server replaces
+    them with stand-ins that have only the classes and validators used below. `minimum` and `pattern` are therefore checked by
+    the hook.
     """
     from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
     from flask_babel import lazy_gettext

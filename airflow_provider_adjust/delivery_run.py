@@ -1,4 +1,4 @@
-"""One run of a delivery, for an operator's task and for the command line: opened, sent or only checked, and concluded."""
+"""One run of a delivery, for an operator's task or the command line: open it, send or check its rows, and conclude it."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 #: Seconds between two progress lines in the log.
 PROGRESS_EVERY = 10.0
-#: Columns that a line of the log names.
+#: The most columns that a line of the log names.
 _MOST_COLUMNS = 40
 _CLAIM_POLICIES: tuple[OnForeignClaim, ...] = get_args(OnForeignClaim)
 
 
 class DeliveryRun:
-    """A sender with its files and its memory, and what its receipts add up to.
+    """A sender with its files and its memory, and the summary of its receipts.
 
-    :param rejected: lists what was not delivered.
+    :param rejected: the file of undelivered events.
     """
 
     def __init__(
@@ -89,9 +89,9 @@ class DeliveryRun:
         checkpoint: Checkpoint | None = None,
         ledger: Ledger | None = None,
     ) -> Iterator[DeliveryRun]:
-        """A run over the routes of the hooks; its connections are closed at the end.
+        """Open a run over the routes of the hooks. Its connections are closed at the end.
 
-        :raises AdjustConfigurationError: there is no such ``on_foreign_claim``.
+        :raises AdjustConfigurationError: ``on_foreign_claim`` is not known.
         """
         on_foreign_claim = claim_policy(sending.on_foreign_claim)
         with next(iter(hooks.values())).open_transport(sending) as transport:
@@ -117,18 +117,18 @@ class DeliveryRun:
 
     @property
     def destinations(self) -> Destinations:
-        """The apps and events that were delivered to, for lineage."""
+        """The apps and events at Adjust that received a delivery, for lineage."""
         return self._destinations
 
     @property
     def would_send_twice(self) -> bool:
-        """Adjust may have events of this try, and nothing would keep a retry from sending them again."""
+        """Whether a retry would send events again that Adjust may have from this try."""
         return (
             (self._was_interrupted or self.sender.sink.has_sent) and self._checkpoint is None and self._ledger is None
         )
 
     def receipts(self, rows: Sequence[Row] | Iterable[Row]) -> Generator[Receipt]:
-        """Send the rows; yield each receipt once the sink has taken it. However it ends, what is known is saved."""
+        """Send the rows; yield each receipt once the sink has recorded it. The progress is saved however the delivery ends."""
         with closing(self._rounds(rows)) as rounds:
             for receipts in rounds:
                 yield from receipts
@@ -143,9 +143,9 @@ class DeliveryRun:
                 yield receipts
             self.sender.save()
         except BaseException as error:
-            # A timeout of Airflow's is not an Exception. It leaves requests under way without a receipt.
+            # Airflow's timeout is not an Exception. It leaves requests in flight without a receipt.
             self._was_interrupted |= not isinstance(error, Exception)
-            with suppress(Exception):  # why it ended comes first
+            with suppress(Exception):  # the original error has priority
                 self.sender.save()
             raise
         finally:
@@ -154,10 +154,10 @@ class DeliveryRun:
                 self._ledger.rejected_path = self.rejected.written_to
 
     def deliver(self, rows: Sequence[Row] | Iterable[Row], task_log: Logger, metrics: DeliveryMetrics) -> None:
-        """Send the rows to their end; the log and the metrics say every few seconds how far it is."""
+        """Send all rows; report the progress to the log and the metrics every few seconds."""
         expected = len(rows) if isinstance(rows, Sequence) else None
         started = reported = time.monotonic()
-        # What earlier tries met, they have logged.
+        # Earlier tries have logged their own.
         logged = len(self.summary.first_details)
         told_of_clock = False
         with closing(self._rounds(rows)) as rounds:
@@ -188,7 +188,7 @@ class DeliveryRun:
                     )
 
     def say_left_out(self, task_log: Logger) -> None:
-        """Log the columns that ``ignore_columns`` leaves out, each once, and warn of one that may be meant as money."""
+        """Log each column that ``ignore_columns`` leaves out once, and warn about one that may be meant as money."""
         new = [name for name in self.sender.left_out_columns if name not in self._said_left_out]
         self._said_left_out.update(new)
         for level, line in left_out_lines(new, self._options):
@@ -199,11 +199,11 @@ class DeliveryRun:
         return counted_unsent(self.sender.jobs(rows), self.summary)
 
     def report_lineage(self) -> None:
-        """Tell Airflow which apps and events were delivered to."""
+        """Report the apps and events at Adjust to Airflow as lineage."""
         self._destinations.report(next(iter(self._hooks.values())))
 
     def check(self, budget: FailureBudget) -> None:
-        """Raise when the counts do not add up, or more is missing than allowed.
+        """Raise if the counts do not add up, or more is missing than allowed.
 
         :raises CountsMismatch: a row has no outcome.
         :raises EventsUnresolved: events are held or in doubt.
@@ -214,16 +214,16 @@ class DeliveryRun:
         try:
             budget.check(self.summary, rejected_path=self.rejected.written_to, deleted_path=self.rejected.missing)
         except DeliveryIncomplete:
-            # The failure comes first. What another DAG has may be a part of it.
+            # The budget's failure has priority: it may include the other DAG's events.
             check_foreign_claims(self.summary, "allow" if self._on_foreign_claim == "allow" else "warn")
             raise
         check_foreign_claims(self.summary, self._on_foreign_claim)
 
 
 def claim_policy(given: str | None) -> OnForeignClaim:
-    """What is done about events that the ledger has from another DAG: as the task says, or the deployment.
+    """The policy for events that the ledger has from another DAG: that of the task, or else of the deployment.
 
-    :raises AdjustConfigurationError: there is no such policy.
+    :raises AdjustConfigurationError: the policy is not known.
     """
     written = given or conf.get("adjust", "on_foreign_claim", fallback=_CLAIM_POLICIES[0]).strip()
     for policy in _CLAIM_POLICIES:
@@ -234,7 +234,7 @@ def claim_policy(given: str | None) -> OnForeignClaim:
 
 
 def counted_unsent(items: Iterable[Job | Receipt], summary: DeliverySummary) -> Iterator[Job | Receipt]:
-    """Count what would be sent as skipped, and what would not by its reason; yield each item once it is counted."""
+    """Count events that would be sent as skipped, and others by their reason; yield each item once it is counted."""
     for item in items:
         summary.read += 1
         if isinstance(item, Receipt):
@@ -271,18 +271,18 @@ def _clock_warning(behind: timedelta) -> str:
 def exit_stack_preserving_error() -> Iterator[ExitStack]:
     """An exit stack. If the body failed, its exception is raised, and errors while closing are only logged.
 
-    A full disk, for one, also keeps a file from being closed, and would hide why the delivery failed.
+    A full disk, for example, also makes closing a file fail, which would hide why the delivery failed.
     """
     stack = ExitStack()
     try:
         yield stack
     except BaseException as failure:
         try:
-            # With the failure, and not by close(): the ledger records by it how the try ended.
+            # With the failure, rather than by close(), since the ledger records from it how the try ended.
             stack.__exit__(type(failure), failure, failure.__traceback__)
         except BaseException as error:
             if error is not failure:
-                # The type only: a database's or a storage's message may hold an address with a password.
+                # Only the type: a database's or a storage's message may contain an address with a password.
                 log.warning("Not everything could be closed after the failure (%s)", type(error).__name__)
         raise
     stack.close()

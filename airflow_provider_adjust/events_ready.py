@@ -1,4 +1,4 @@
-"""Whether the warehouse has the events to send: one query, and what its row must say."""
+"""Whether the warehouse has the events to send, judged by one row of a query."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from airflow_provider_adjust.sql_rows import Parameters, sql_hook, stream_rows
 
 #: The count, and the time of the last load.
 _MOST_COLUMNS = 2
-#: One, and one that is too many.
+#: The expected row, and one more to detect too many.
 _MOST_ROWS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadyQuery:
-    """The query that says how many events are there, and what must be true of its row."""
+    """The query that counts the events, and the conditions on its row."""
 
     sql: str
     sql_conn_id: str
@@ -73,7 +73,7 @@ class ReadyQuery:
                 "settle_for needs the sql to return a second column, the time at which the last event was loaded"
             )
         try:
-            # Of a time that the clocks show twice, the later moment is meant: to wait too long does no harm.
+            # A local time that occurs twice means the later moment: waiting longer does no harm.
             shown = rest[0].replace(fold=1) if isinstance(rest[0], datetime) and not rest[0].tzinfo else rest[0]
             loaded_at = read_time("the load time", shown, load_timezone(self.timezone))
         except InvalidEvent as error:

@@ -1,4 +1,4 @@
-"""Finds Adjust's raw data exports in a folder or a bucket; each room that needs them opens them through Airflow's storage."""
+"""Find Adjust's raw data exports in a folder or a bucket, through Airflow's object storage."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_adjust.s2s.redaction import quote
 
 
 def export_files(exports: str | ObjectStoragePath) -> list[ExportFile]:
-    """The export files below a path; other files, and a path that does not exist yet, are no error.
+    """The export files below a path. Other files, or a path that does not exist yet, are not errors.
 
     :param exports: a URL such as ``s3://conn@bucket/adjust``, or a path from the root.
     :raises AdjustConfigurationError: it is a path that does not begin at the root.
@@ -33,7 +33,7 @@ def export_files(exports: str | ObjectStoragePath) -> list[ExportFile]:
         raise AdjustConfigurationError(
             f"exports is {quote(text)}, a storage that cannot be opened ({_what(error)}); install its Airflow provider"
         ) from None
-    # Some storages keep what they listed, and a triggerer lives for weeks.
+    # Some storages cache their listings, and a triggerer runs for weeks.
     storage.invalidate_cache()
     return [
         ExportFile(path, name, partial(storage.open, path, "rb"))
@@ -47,9 +47,9 @@ def _what(error: Exception) -> str:
 
 
 def poll_exports(exports: str, window: Window, app_token: str, *, every_hour_has_files: bool) -> PollResult:
-    """List the folder once; tell whether the hours are there. A storage that fails may answer the next time.
+    """List the folder once, and check whether the hours are there. If the storage fails, the next poll may succeed.
 
-    :raises AdjustConfigurationError: ``exports`` is no URL and no path from the root.
+    :raises AdjustConfigurationError: ``exports`` is neither a URL nor an absolute path.
     """
     try:
         files = export_files(exports)

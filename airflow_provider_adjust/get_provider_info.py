@@ -1,7 +1,7 @@
 """The provider dict, which Airflow reads through the entry point `apache_airflow_provider`.
 
-Airflow 3.3 calls this during `import airflow`, so an error here stops every Airflow process of the deployment. The file
-therefore imports nothing of Airflow, not even through another file.
+Airflow 3.3 calls this during `import airflow`, so an error here stops every Airflow process of the deployment. So this file
+must not import Airflow, not even through another file.
 """
 
 from __future__ import annotations

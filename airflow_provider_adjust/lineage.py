@@ -1,8 +1,7 @@
-"""The lineage of a run, where its events came from and went to, for Airflow's hook lineage and for OpenLineage.
+"""The lineage of a run, its sources and destinations, for Airflow's hook lineage and for OpenLineage.
 
-Lineage names tables, files, apps and events, and has nothing else: neither the text of a query, which may hold an address
-or an id, nor values of its parameters or of a row. It is a by-product: an error here is logged and does not fail the
-delivery.
+Lineage contains only names of tables, files, apps and events: neither the text of a query, which may contain an address or an
+id, nor values of parameters or rows. An error here is logged and does not fail the delivery.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Outcomes after which Adjust has the event, from this try or from an earlier one.
+#: Outcomes of events that Adjust has, from this try or from an earlier one.
 _AT_ADJUST = frozenset({Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.SKIPPED})
 #: The placeholders of drivers. OpenLineage's parser fails on them; it reads ``:name`` in any dialect.
 _PLACEHOLDER = re.compile(r"%\((\w+)\)s|%s")
 
 
 class Destinations:
-    """The apps and events that a run reached, collected from its receipts since a row may name its own."""
+    """The apps and events that a run delivered to, collected from its receipts, since a row may name its own."""
 
     def __init__(self) -> None:
         self._places: set[tuple[str, str, str | None]] = set()
@@ -65,7 +64,7 @@ class Destinations:
 
 
 def report_query(hook: DbApiHook, sql: str, conn_id: str, *, has_parameters: bool) -> None:
-    """Report the tables that a query names to Airflow's hook lineage, if OpenLineage's parser is installed to find them."""
+    """Report the tables of a query to Airflow's hook lineage, if OpenLineage's parser is installed."""
     with lineage_errors_logged():
         try:
             found = query_lineage(hook, sql, conn_id, has_parameters=has_parameters)
@@ -77,22 +76,22 @@ def report_query(hook: DbApiHook, sql: str, conn_id: str, *, has_parameters: boo
 
 
 def report_file(path: ObjectStoragePath) -> None:
-    """Report a file to Airflow's hook lineage, which does not notice a file that is read line by line."""
+    """Report a file to Airflow's hook lineage, which does not detect a file that is read line by line."""
     with lineage_errors_logged():
         get_hook_lineage_collector().add_input_asset(path, uri=path.as_uri())
 
 
 def query_lineage(hook: DbApiHook, sql: str, conn_id: str, *, has_parameters: bool) -> Lineage | None:
-    """The tables that a query names; None if OpenLineage does not know the hook's database."""
+    """The tables of a query; None if OpenLineage does not know the hook's database."""
     from airflow.providers.common.compat.openlineage.facet import Dataset
     from airflow.providers.openlineage.extractors import OperatorLineage
     from airflow.providers.openlineage.sqlparser import get_openlineage_facets_with_sql
 
     if has_parameters:
         sql = _PLACEHOLDER.sub(lambda found: f":{found[1] or 'value'}", sql).replace("%%", "%")
-    # No connection: to read the tables' columns would take a query.
+    # Without the connection, since reading the tables' columns would need a query.
     found = get_openlineage_facets_with_sql(hook, sql, conn_id, None, use_connection=False)
-    # The other facets have the query's text, also the one about a text that cannot be parsed.
+    # The other facets contain the query's text, even the one about parse errors.
     return found and OperatorLineage(inputs=[Dataset(table.namespace, table.name) for table in found.inputs])
 
 
@@ -124,5 +123,5 @@ def lineage_errors_logged() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # The type only: the message of a database or a storage may hold an address with a password.
+        # Only the type: the message of a database or a storage may contain an address with a password.
         log.warning("The lineage of this run is incomplete (%s)", type(error).__name__)

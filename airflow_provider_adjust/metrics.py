@@ -1,8 +1,8 @@
-"""What a sending task reports to Airflow's metrics, StatsD or OpenTelemetry as Airflow is configured.
+"""The metrics of a sending task, to StatsD or OpenTelemetry as configured in Airflow.
 
-Counters are what this try added; what earlier tries of the task have settled, they have reported. Names and tags are as
-Airflow's own: dots between words, and the DAG and the task as tags. A backend without tags still tells outcomes and
-currencies apart, since they are part of the name.
+Counters cover this try only, since earlier tries reported their own. Names and tags follow Airflow's: dots between words, and
+the DAG and the task as tags. Outcomes and currencies are part of the name, so that backends without tags also distinguish
+them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 class DeliveryMetrics:
     """The metrics of one try.
 
-    :param before: what earlier tries of the task have settled; with a ledger it grows, as their events are met.
-    :param tags: what tells tasks apart, such as ``dag_id`` and ``task_id``.
+    :param before: the summary of earlier tries; with a ledger it grows as their events are read again.
+    :param tags: tags that identify the task, such as ``dag_id`` and ``task_id``.
     """
 
     def __init__(self, before: DeliverySummary, tags: Mapping[str, str]) -> None:
@@ -33,7 +33,7 @@ class DeliveryMetrics:
 
     @classmethod
     def of(cls, before: DeliverySummary, ti: Any) -> DeliveryMetrics:
-        """The metrics of a running task instance, with the tags that Airflow gives its own."""
+        """The metrics of a running task instance, with Airflow's own tags."""
         known = getattr(ti, "stats_tags", None)
         names = ("dag_id", "task_id")
         tags = (
@@ -42,13 +42,13 @@ class DeliveryMetrics:
         return cls(before, tags)
 
     def running(self, *, in_flight: int, last_event_at: datetime | None, now: datetime) -> None:
-        """Report how much is in flight, and how old the newest delivered event is: what a backlog shows in."""
+        """Report the number of requests in flight and the age of the newest delivered event, which show a backlog."""
         self._send("gauge", "adjust.in_flight", in_flight)
         if last_event_at is not None:
             self._send("gauge", "adjust.lag_seconds", (now - last_event_at).total_seconds())
 
     def ended(self, summary: DeliverySummary, *, seconds: float, failed: bool) -> None:
-        """Report what the try added: events by outcome and reason, revenue by currency, and how long it took."""
+        """Report the counts of the try: events by outcome and reason, revenue by currency, and its duration."""
         before = self._before
         for outcome, count in (summary.outcomes - before.outcomes).items():
             reasons = {
@@ -73,7 +73,7 @@ class DeliveryMetrics:
                 self._send("incr", f"{name}.{currency}", float(added), **tags)
 
     def _send(self, kind: str, name: str, value: float, **tags: str) -> None:
-        """Report one figure. A backend that fails keeps no event from Adjust; the log says so once."""
+        """Report one figure. A failing backend does not affect the delivery; the log reports it once."""
         if not self._works:
             return
         try:

@@ -1,8 +1,9 @@
-"""The check for an Airflow that is too old, which becomes an import error of the DAG.
+"""Refuse an Airflow that is too old, with an import error of the DAG.
 
-pip's resolver refuses such an Airflow first. The check is for an installation without the resolver (``--no-deps``), where
-the error would otherwise be about a name missing from ``airflow.sdk``. The packages with classes for DAGs run it on import.
-The provider dict and the asset handlers, which Airflow reads at its start, do not: other DAGs and Airflow itself still run.
+pip's resolver normally refuses such an Airflow. The check is for installations without the resolver (``--no-deps``), in which
+the error would otherwise be about a missing name in ``airflow.sdk``. Packages with classes for DAGs run it on import. The
+provider dict and the asset handlers, which Airflow reads at its start, do not, so that Airflow itself and other DAGs still
+run.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The fields of an options class as an operator's keyword arguments.
 
-An operator has flat arguments, since Airflow renders templates in attributes and reads default arguments and mapped
-arguments from a signature. They are not written again here: they come from the fields.
+Operators have flat arguments, since Airflow renders templates in attributes, and reads default arguments and mapped arguments
+from signatures. They are generated from the fields.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ def templated(*classes: type[Any]) -> tuple[str, ...]:
 
 
 def takes_options(*classes: type[Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Have an ``__init__`` take the classes' fields as keyword arguments, and keep them as attributes.
+    """Make an ``__init__`` take the classes' fields as keyword arguments, and store them as attributes.
 
-    Airflow reads which arguments an operator has from the signature of its ``__init__``, so the fields are added there.
+    The fields are added to the signature, since Airflow reads an operator's arguments from it.
     """
     known = tuple(argument_fields(*classes))
 
@@ -54,5 +54,5 @@ def takes_options(*classes: type[Any]) -> Callable[[Callable[..., None]], Callab
 
 
 def options_of(owner: Any, options: type[_Options]) -> _Options:
-    """The options that an operator's attributes hold."""
+    """The options in an operator's attributes."""
     return options(**{field.name: getattr(owner, field.name) for field in argument_fields(options)})

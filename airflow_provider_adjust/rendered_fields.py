@@ -1,6 +1,6 @@
 """Template fields that hold personal data: Airflow's rendered fields show a sentence in place of their content.
 
-Airflow stores what the template fields of each task instance rendered to, and shows it to everybody who may see the DAG.
+Airflow stores the rendered template fields of each task instance, and shows them to everyone who may see the DAG.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class HiddenValue:
-    """A value that is shown as a sentence, in Airflow's rendered fields and wherever else it is turned into text."""
+    """A value that converts to a sentence, in Airflow's rendered fields and everywhere else."""
 
     def __init__(self, value: Any, sentence: str) -> None:
         self.value = value
@@ -22,28 +22,28 @@ class HiddenValue:
 
 
 def hide(value: Any, sentence: str) -> HiddenValue:
-    """The value, hidden behind the sentence; a value that is hidden already keeps its own sentence."""
+    """Hide the value behind the sentence. A value that is already hidden keeps its sentence."""
     return value if isinstance(value, HiddenValue) else HiddenValue(value, sentence)
 
 
 def reveal(value: Any) -> Any:
-    """The value itself, whether or not it is hidden."""
+    """The value itself, hidden or not."""
     return value.value if isinstance(value, HiddenValue) else value
 
 
 class HidesRenderedFields:
-    """A mixin for operators with such fields; it comes before their other base classes.
+    """A mixin for operators with such fields. List it before the other base classes.
 
-    It overrides a private method of Airflow because ``MappedOperator``, which renders a mapped task, calls this method of
-    the task and not its ``render_template_fields``.
+    It overrides a private method of Airflow, since ``MappedOperator`` calls that method to render a mapped task, rather than
+    ``render_template_fields``.
     """
 
     def hide_rendered_fields(self) -> None:
-        """Replace the fields that hold personal data by hidden values. Called after each rendering."""
+        """Hide the fields with personal data. Called after each rendering."""
         raise NotImplementedError
 
     def _do_render_template_fields(self, parent: Any, *arguments: Any, **keywords: Any) -> None:
         super()._do_render_template_fields(parent, *arguments, **keywords)  # type: ignore[misc]
-        # Airflow also renders other objects by this method, such as values that are nested in a field.
+        # Airflow also renders other objects with this method, such as values nested in a field.
         if parent is self:
             self.hide_rendered_fields()

@@ -1,7 +1,7 @@
-"""AdjustRetryPolicy: no retry where it cannot help, and a retry after the time that Adjust asked for.
+"""AdjustRetryPolicy: no retry if it cannot help, and retries after the wait that Adjust asked for.
 
 Airflow has retry policies since 3.3. On older versions the operators fail such tasks themselves, and the task's
-``retry_delay`` sets the time to the retry.
+``retry_delay`` sets the wait.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class AdjustRetryPolicy(RetryPolicy):
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
         if isinstance(exception, FinalError):
-            return RetryDecision.fail(f"{type(exception).__name__}: a retry would end the same way")
+            return RetryDecision.fail(f"{type(exception).__name__}: a retry would fail in the same way")
         if isinstance(exception, DeliveryStopped) and exception.retry_after is not None:
             return RetryDecision.retry(
                 delay=timedelta(seconds=exception.retry_after), reason="Adjust asked to wait that long"

@@ -1,4 +1,4 @@
-"""Opens the hooks of a sending task, one per route, and its ledger."""
+"""Open the hooks of a sending task, one per route, and its ledger."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from airflow_provider_adjust.sql_rows import sql_hook
 
 log = logging.getLogger(__name__)
 
-#: What Postgres and MySQL say to a user, a password or a database that is wrong. Their drivers give no code for it.
+#: Messages of Postgres and MySQL about a wrong user, password or database. Their drivers give no code for it.
 _WRONG_LOGIN = re.compile(r"authentication failed|access denied|does not exist|unknown database|pg_hba", re.IGNORECASE)
-#: What hooks raise that have no engine for the connection, or lack a library for it.
+#: Errors of hooks that have no engine for the connection, or lack a library.
 _NO_ENGINE = (
     AirflowException,
     sa.exc.ArgumentError,
@@ -40,7 +40,7 @@ _NO_ENGINE = (
 def hooks_by_route(
     adjust_conn_id: str | Mapping[str, str], route_by: str | None, options: RowOptions
 ) -> dict[str | None, AdjustS2SHook]:
-    """The hook of each value that the column ``route_by`` may have; a single one is named None.
+    """The hook for each value of the column ``route_by``; a single hook has the key None.
 
     :raises AdjustConfigurationError: there are several connections without the column, or the column without them.
     """
@@ -60,19 +60,19 @@ def _hook(conn_id: str, options: RowOptions) -> AdjustS2SHook:
 
 
 def destination_line(route: Route, memory: str) -> str:
-    """The first line of a log: a rehearsal and a real night must not look the same."""
+    """The first line of the log, so that a rehearsal is not mistaken for a real delivery."""
     return f"Sending to {destination(route, memory)}"
 
 
 def destination(route: Route, memory: str) -> str:
-    """Where a route's events go: URL, app, event token, environment, connection.
+    """The destination of a route's events: URL, app, event token, environment, connection.
 
-    :param memory: what keeps the events from being sent again, in words.
+    :param memory: what prevents the events from being sent again, as text.
     """
     parser = route.parser
     given = parser.defaults
     app = given.get("app_token")
-    # Airflow masks the whole token in its logs, since its name in the connection says token. The start tells two apps apart.
+    # Airflow masks the complete app token in its logs, since its field's name contains "token". Its start distinguishes apps.
     parts = [f"app {app[:4]}..." if app else "the app that each row names"]
     if parser.event_tokens:
         names = ", ".join(f"{name} ({token})" for name, token in sorted(parser.event_tokens.items()))
@@ -89,7 +89,7 @@ def destination(route: Route, memory: str) -> str:
 
 
 def task_instance_id(ti: Any, task_id: str) -> TaskInstanceId:
-    """The Airflow task instance that claims events; outside of Airflow there may be none."""
+    """The Airflow task instance that claims events; all empty outside of Airflow."""
     return TaskInstanceId(
         dag_id=getattr(ti, "dag_id", ""),
         run_id=getattr(ti, "run_id", ""),
@@ -107,10 +107,10 @@ def open_ledger(
     *,
     retry_unknown_devices: timedelta | None = None,
 ) -> Iterator[Ledger | None]:
-    """The ledger within the context, which also tells it how the try ends; None without a connection.
+    """The ledger within the context, which also records how the try ends; None without a connection.
 
-    :raises AdjustConfigurationError: without a ledger nobody remembers the unknown devices; or the connection is not one
-        to a database that can hold a ledger, its login is wrong, or its ledger is of a newer provider.
+    :raises AdjustConfigurationError: ``retry_unknown_devices`` is set without a ledger; or the connection's database cannot
+        hold a ledger, its login is wrong, or its ledger belongs to a newer provider.
     :raises LedgerUnavailable: the database cannot be reached or used now.
     """
     if ledger_conn_id is None:
@@ -136,19 +136,19 @@ def open_ledger(
 
 def _say_that_it_waits(seconds: float) -> None:
     log.warning(
-        "An earlier try of this task did not say that it ended; waiting up to %.0f s until its claims can be taken over",
+        "An earlier try of this task did not record its end; waiting up to %.0f s until its claims can be taken over",
         seconds,
     )
 
 
 @contextmanager
 def _recorded_end(ledger: Ledger) -> Iterator[None]:
-    """Have the ledger know how the try ends."""
+    """Record in the ledger how the try ends."""
     error: str | None = None
     try:
         yield
     except BaseException as failure:
-        # The message of another library's error may hold values of rows.
+        # The message of another library's error may contain values of rows.
         first_line = f": {failure}".partition("\n")[0] if isinstance(failure, AdjustError) else ""
         error = f"{type(failure).__name__}{first_line}"
         raise
@@ -156,15 +156,15 @@ def _recorded_end(ledger: Ledger) -> Iterator[None]:
         try:
             ledger.end(error)
         except Exception as failure:
-            # All that was settled is written, or the delivery has failed for it before.
-            log.warning("The ledger does not know how this try ended (%s)", type(failure).__name__)
+            # All outcomes were already written, or the delivery has already failed because of it.
+            log.warning("The end of this try could not be recorded in the ledger (%s)", type(failure).__name__)
 
 
 @contextmanager
 def ledger_engine(ledger_conn_id: str) -> Iterator[sa.Engine]:
-    """The engine; its connections are closed when the context ends.
+    """The engine. Its connections are closed at the end of the context.
 
-    :raises AdjustConfigurationError: the connection is not one to a database that can hold a ledger.
+    :raises AdjustConfigurationError: the connection's database cannot hold a ledger.
     """
     try:
         engine = sql_hook(ledger_conn_id, None, argument="ledger_conn_id").get_sqlalchemy_engine()
@@ -183,7 +183,7 @@ def ledger_engine(ledger_conn_id: str) -> Iterator[sa.Engine]:
 
 @contextmanager
 def named_ledger_errors(ledger_conn_id: str) -> Iterator[None]:
-    """Errors of the ledger's database, named by the argument, without the text of the database's library.
+    """Translate errors of the ledger's database: they name the argument, without the text of the database's library.
 
     :raises AdjustConfigurationError: the database refuses the login.
     :raises LedgerUnavailable: the database cannot be reached, or fails.
@@ -191,7 +191,7 @@ def named_ledger_errors(ledger_conn_id: str) -> Iterator[None]:
     try:
         yield
     except sa.exc.SQLAlchemyError as error:
-        # Its text may hold the statement and the database's address, so it is no cause either.
+        # ``from None``, since its text may contain the statement and the database's address.
         cause = getattr(error, "orig", None) or error
         kind = type(cause).__name__
         if isinstance(error, sa.exc.OperationalError) and _WRONG_LOGIN.search(str(cause)):

@@ -1,4 +1,4 @@
-"""Streams the rows of a query from any ``DbApiHook`` connection; the result is never loaded whole."""
+"""Stream the rows of a query from any ``DbApiHook`` connection, without loading the complete result."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Parameters = Iterable[Any] | Mapping[str, Any] | None
-#: What drivers give for bytes. The first has no value of its own in a fingerprint: its text is an address.
+#: The types of drivers for bytes. The first has no stable ``repr`` for a fingerprint, only an address.
 _BYTES_OF_DRIVERS: Final = frozenset({memoryview, bytearray})
 
-#: The hook that queries, for connection types with another hook of their own.
+#: The hook for queries, for connection types with a different default hook.
 _HOOKS_THAT_QUERY: Final = {
     "databricks": "airflow.providers.databricks.hooks.databricks_sql:DatabricksSqlHook",
     "google_cloud_platform": "airflow.providers.google.cloud.hooks.bigquery:BigQueryHook",
@@ -40,10 +40,10 @@ _HOOKS_THAT_QUERY: Final = {
 def sql_hook(sql_conn_id: str, hook_params: Mapping[str, Any] | None, *, argument: str = "sql_conn_id") -> DbApiHook:
     """The hook that queries the connection's database.
 
-    :param argument: what the user calls the connection, for the message.
-    :raises AdjustConfigurationError: the connection is not one to a database that Airflow can query.
+    :param argument: the name of the argument, for the message.
+    :raises AdjustConfigurationError: the connection is not a database that Airflow can query.
     """
-    # Not with the module: each task would wait for it, also one that reads no database.
+    # Not at the top, since each task would wait for it, even one that reads no database.
     from airflow.providers.common.sql.hooks.sql import DbApiHook
 
     arguments = dict(hook_params or {})
@@ -54,7 +54,7 @@ def sql_hook(sql_conn_id: str, hook_params: Mapping[str, Any] | None, *, argumen
         try:
             hook = BaseHook.get_hook(sql_conn_id, hook_params=arguments)
         except AirflowException as error:
-            # The kind of connection has no hook here: its provider is not installed, or it never had one.
+            # The connection type has no hook here: its provider is not installed, or has no such hook.
             raise AdjustConfigurationError(
                 f"{argument} {sql_conn_id!r} cannot be opened ({escape(str(error), 100)}); it must be a database connection, "
                 "and its provider must be installed"
@@ -67,7 +67,7 @@ def sql_hook(sql_conn_id: str, hook_params: Mapping[str, Any] | None, *, argumen
 
 
 def known_names(options: RowOptions, route_by: str | None = None) -> tuple[Collection[str], Collection[str]]:
-    """The names that a sending task knows: those that its arguments give to columns, and then Adjust's."""
+    """The column names that a sending task knows: those in its arguments, and then Adjust's."""
     return options.column_names | {*filter(None, [route_by])}, endpoint_named(options.endpoint).parameters.keys()
 
 
@@ -80,29 +80,28 @@ def stream_rows(
     known_names: Sequence[Collection[str]] = (),
     timezone: str = "UTC",
 ) -> Iterator[QueryRows]:
-    """Rows as mappings, fetched ``fetch_size`` at a time for as long as the context lasts.
+    """Rows as mappings, fetched ``fetch_size`` at a time within the context.
 
-    :param known_names: the names of columns that the reader knows, for databases that fold their case.
-    :param timezone: IANA name of the zone in which the reader takes times without an offset. The session means it, too, where
-        the database or its driver loses the zone of a moment.
-    :raises AdjustConfigurationError: it is not one SELECT, it returns no columns or some that cannot be read, or the zone is
-        not known.
+    :param known_names: the column names that the reader knows, for databases that fold their case.
+    :param timezone: IANA name of the reader's zone for times without an offset. It is also set in the session, if the database
+        or its driver drops the zone of times.
+    :raises AdjustConfigurationError: the SQL is not one SELECT, it returns no or unreadable columns, or the zone is not known.
     """
-    from airflow_provider_adjust.sources.statement import one_select  # which loads a parser of SQL
+    from airflow_provider_adjust.sources.statement import one_select  # which loads a SQL parser
 
     statement = one_select(sql)
-    load_timezone(timezone)  # which refuses what is none; the others are names that SQL can quote
+    load_timezone(timezone)  # refuses unknown names; all others can be quoted in SQL
     connection = hook.get_conn()
     source = source_of(connection)
     cursor = None
     try:
         source.set_session(connection, timezone)
         cursor = source.open_cursor(connection)
-        # Without parameters, a % stands for itself. Airflow's own hooks take empty ones as none.
+        # Without parameters, a % is a plain character. Airflow's hooks treat empty parameters as none.
         cursor.execute(statement, *([parameters] if parameters else []))
         yield QueryRows(source, connection, cursor, fetch_size, known_names, timezone)
     finally:
-        # An error here would hide why the reading failed, and after the last row nothing depends on it.
+        # An error here would hide why reading failed, and after the last row it does not matter.
         _close_all([connection, cursor] if source.closes_connection_first else [cursor, connection])
 
 
@@ -116,12 +115,12 @@ def _close_all(those: Iterable[Any]) -> None:
 
 
 class QueryRows(Iterator[dict[str, Any]]):
-    """The rows of a query, once, as mappings. Its columns are known before the first row is taken.
+    """The rows of a query as mappings, for one iteration. The columns are known before the first row is read.
 
-    ``description`` is the cursor's: a sequence for each column, with its name and its type. ``values`` are the rows without
-    the columns' names. Of two columns with one name, a mapping has the last: who reads the rows checks ``columns`` first.
+    ``description`` is that of the cursor: a sequence for each column, with its name and type. ``values`` are the rows without
+    column names. Check ``columns`` for repeated names first, since a mapping keeps only the last of them.
 
-    :raises AdjustConfigurationError: there are no columns, or some that cannot be read.
+    :raises AdjustConfigurationError: there are no columns, or unreadable ones.
     """
 
     def __init__(
@@ -138,7 +137,7 @@ class QueryRows(Iterator[dict[str, Any]]):
         self._cursor = cursor
         self._fetch_size = min(fetch_size, source.largest_batch(connection) or fetch_size)
         self._fetched = 0
-        # A server-side cursor knows its columns only once it has fetched.
+        # A server-side cursor knows its columns only after the first fetch.
         first = self._fetch()
         self.description: Sequence[Any] = tuple(cursor.description or ())
         self.columns = _matched(self.description, known_names)
@@ -157,7 +156,7 @@ class QueryRows(Iterator[dict[str, Any]]):
         reads = any(readers)
         while batch:
             for record in batch:
-                # An Airflow connection may ask its driver for mappings.
+                # An Airflow connection may set its driver to return mappings.
                 values = [record[name] for name in own_names] if isinstance(record, Mapping) else record
                 if reads:
                     values = [read(value) if read else value for read, value in zip(readers, values, strict=True)]
@@ -171,8 +170,8 @@ class QueryRows(Iterator[dict[str, Any]]):
             batch: Sequence[Any] = self._cursor.fetchmany(self._fetch_size)
         except (ValueError, TypeError, OverflowError) as error:
             if type(error).__module__ != "builtins":
-                raise  # a library's own, such as an answer from a gateway that is not JSON; a retry may help
-            # Not the database but the driver: a date before Christ, for one. Its message may hold the value.
+                raise  # an error of a library, such as a gateway's answer that is not JSON; a retry may help
+            # The driver failed rather than the database, for example on a date before Christ. Its message may contain the value.
             raise AdjustConfigurationError(
                 f"the driver cannot read a value in the {self._fetch_size:,} rows of the sql after row {self._fetched:,} "
                 f"({type(error).__name__}); cast the column to text, or leave such rows out"
@@ -189,14 +188,14 @@ def _matched(description: Iterable[Any] | None, known_names: Sequence[Collection
 
 
 def column_names(description: Iterable[Any] | None, known_names: Sequence[Collection[str]] = ()) -> list[str]:
-    """The result's columns, in the spelling that their reader knows.
+    """The result's column names, in the case that the reader expects.
 
-    :raises AdjustConfigurationError: there is no result, or two columns have one name.
+    :raises AdjustConfigurationError: there is no result, or two columns have the same name.
     """
     names = _matched(description, known_names)
     repeated = sorted(name for name, count in Counter(names).items() if count > 1)
     if repeated:
         raise AdjustConfigurationError(
-            f"the sql returns more than one column named {escape(', '.join(repeated), 200)}; alias them apart"
+            f"the sql returns more than one column named {escape(', '.join(repeated), 200)}; give each another alias"
         )
     return names

@@ -42,7 +42,7 @@ def decide(error: BaseException) -> RetryDecision:
 def test_what_a_retry_could_not_change_fails_at_once(error: type[Exception]) -> None:
     decision = decide(error("the words of the error"))
     assert (decision.action, decision.retry_delay) == (RetryAction.FAIL, None)
-    assert decision.reason == f"{error.__name__}: a retry would end the same way"
+    assert decision.reason == f"{error.__name__}: a retry would fail in the same way"
 
 
 def test_a_halt_is_final_even_where_adjust_asks_to_wait() -> None:

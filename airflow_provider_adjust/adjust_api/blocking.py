@@ -1,4 +1,4 @@
-"""The blocking way to call what reads from Adjust: runs a coroutine to its end, for workers and hooks."""
+"""Run a coroutine to its end, for workers and hooks that read from Adjust."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 def run_blocking(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run the coroutine and return its result.
 
-    A thread that already runs an event loop cannot run a second one, so the coroutine then gets a thread of its own.
+    A thread that already runs an event loop cannot run a second one, so the coroutine then runs in a new thread.
     """
     try:
         asyncio.get_running_loop()
@@ -48,8 +48,8 @@ def _new_event_loop() -> asyncio.AbstractEventLoop:
 class _UnjoinedExecutor(ThreadPoolExecutor):
     """An executor that the event loop does not wait for as it closes.
 
-    A host name is resolved in one of its threads, which nothing can stop. The loop would wait for the thread however
-    long it takes, past the deadline of the call.
+    Host names are resolved in its threads, which cannot be stopped. The loop would wait for such a thread beyond the deadline
+    of the call.
     """
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

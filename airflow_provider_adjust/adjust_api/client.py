@@ -1,7 +1,7 @@
-"""The one client that reads from Adjust: a GET request with the API token, sent on an event loop with httpx.
+"""The client for Adjust's reading APIs: GET requests with the API token, sent on an event loop with httpx.
 
-The Device API and the Report Service want a user's API token, not the S2S security token. Triggers await this client;
-workers call it by way of :func:`~airflow_provider_adjust.adjust_api.blocking.run_blocking`.
+The Device API and the Report Service need a user's API token, not the S2S security token. Triggers await this client; workers
+call it through :func:`~airflow_provider_adjust.adjust_api.blocking.run_blocking`.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
 from airflow_provider_adjust.s2s.transports.settings import is_loopback
 
 _QUERY = re.compile(r"\?\S*")
-#: What a request can fail with: the network and TLS, a certificate bundle that cannot be read, a proxy in the environment
-#: that httpx does not know or has no library for.
+#: Errors of a request: the network and TLS, an unreadable certificate bundle, a proxy in the environment that httpx does not
+#: know or lacks a library for.
 _FAILURES = (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError, ImportError)
 
 
-#: Set while this client reads.
+#: True while this client reads.
 _reading: ContextVar[bool] = ContextVar("adjust_api_reading", default=False)
 
 
 class _NotWhileReading(logging.Filter):
-    """Drops what httpcore logs of this client's calls at level DEBUG: headers, which hold the token and may repeat it."""
+    """Drops httpcore's DEBUG lines about this client's calls, since the headers in them contain the token."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not _reading.get()
@@ -56,9 +56,9 @@ for _name in ("httpcore.http11", "httpcore.connection", "httpcore.proxy"):
 
 
 class ApiUnreachable(Exception):
-    """No complete response came. The message is the error's type alone: its text may hold the URL, and so a device id.
+    """No complete response arrived. The message is only the error's type: its text may contain the URL, and so a device id.
 
-    :param was_slow: a connection stood, and the response did not come in time.
+    :param was_slow: the connection was established, but the response did not arrive in time.
     """
 
     def __init__(self, kind: str, *, was_slow: bool = False) -> None:
@@ -68,7 +68,7 @@ class ApiUnreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """A response as it came."""
+    """A response, unchanged."""
 
     status: int
     body: bytes = field(repr=False)
@@ -84,8 +84,8 @@ class ApiClient:
     """An API of Adjust with one user's API token.
 
     :param base_url: the API's URL, to which paths are appended.
-    :param timeout: seconds to connect and seconds to wait for the response; their sum limits the whole call.
-    :param max_bytes: a longer body is cut, packed or not.
+    :param timeout: seconds to connect and seconds to wait for the response; their sum limits the complete call.
+    :param max_bytes: a longer body is cut, compressed or not.
     """
 
     base_url: str
@@ -96,21 +96,21 @@ class ApiClient:
     async def get(self, path: str, params: Mapping[str, str]) -> ApiResponse:
         """Send a GET request; redirects are not followed.
 
-        :raises ApiUnreachable: no complete response came.
+        :raises ApiUnreachable: no complete response arrived.
         """
         connect, read = self.timeout
         headers = Unshown(
             {
                 "Authorization": f"Bearer {self.api_token}",
                 "Accept": "application/json",
-                "Accept-Encoding": "gzip",  # the one that _read unpacks
+                "Accept-Encoding": "gzip",  # which _read decompresses
                 "User-Agent": f"airflow-provider-adjust/{__version__}",
             }
         )
         is_reading = _reading.set(True)
         try:
             async with asyncio.timeout(connect + read):
-                # Reading the certificates takes long enough to hold up the other triggers of the event loop.
+                # Reading the certificates takes long enough to delay other triggers on the event loop.
                 authorities = await asyncio.to_thread(_trusted_authorities)
                 async with (
                     httpx.AsyncClient(
@@ -131,7 +131,7 @@ class ApiClient:
             _reading.reset(is_reading)
 
     async def _read(self, response: httpx.Response) -> bytes:
-        """The body up to the limit. httpx would unpack a chunk whole, and a few kilobytes can hold gigabytes."""
+        """The body up to the limit. httpx would decompress a complete chunk, and a few kilobytes can contain gigabytes."""
         packed = response.headers.get("Content-Encoding", "").strip().lower() == "gzip"
         unpacker = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16) if packed else None
         body = bytearray()
@@ -146,7 +146,7 @@ class ApiClient:
 
 
 def _trusted_authorities() -> ssl.SSLContext:
-    """The certificate authorities that requests would trust: httpx does not read the variables that workers set for it."""
+    """The certificate authorities that requests would trust, since httpx ignores the variables that workers set for requests."""
     bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
     if not bundle:
         return httpx.create_ssl_context()

@@ -1,7 +1,7 @@
 """Adjust's Device API: when did Adjust last record an event of a device? (Adjust Device API, ``inspect_device`` v2)
 
-It answers with the time of the last event for each event token, without counts. That settles an event in doubt, because a
-lane has one event in flight at a time: Adjust has the event if the last time is its own, and not if it is earlier.
+It returns the time of the last event per event token, without counts. That settles an event in doubt, since a lane has one
+event in flight at a time: Adjust has the event if that time is the event's own, and lacks it if that time is earlier.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class DeviceApiError(AdjustError):
 
 
 class DeviceNotFound(DeviceApiError):
-    """Adjust does not know the device, so it has no event of it."""
+    """Adjust does not know the device, so it has no events of it."""
 
 
 class DeviceApiRefused(DeviceApiError):
@@ -45,7 +45,7 @@ class DeviceApi:
     timeout: tuple[float, float] = (5.0, 10.0)
 
     async def ainspect_device(self, device_id: str, app_token: str) -> dict[str, Any]:
-        """Return what Adjust knows of the device.
+        """Return what Adjust knows about the device.
 
         :raises DeviceNotFound: Adjust does not know the device.
         :raises DeviceApiError: the API gave no usable answer.
@@ -60,16 +60,16 @@ class DeviceApi:
         return _device(response)
 
     def inspect_device(self, device_id: str, app_token: str) -> dict[str, Any]:
-        """Do the same, blocking."""
+        """The same, blocking."""
         inspection = self.ainspect_device(device_id, app_token)
         del device_id
         return run_blocking(inspection)
 
     def recorded(self, event: Event) -> Recorded:
-        """Tell whether Adjust's last event for this device and event token is this one.
+        """Whether Adjust's last event for this device and event token is this one.
 
-        Adjust may know the device by one of its ids only, so each that the API takes is asked for: it is not there if it is
-        there under none.
+        Adjust may know the device by only one of its ids, so each id that the API accepts is looked up. The event is missing
+        if no id has it.
 
         :raises DeviceApiError: the API gave no usable answer.
         """

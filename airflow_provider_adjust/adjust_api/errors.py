@@ -14,4 +14,4 @@ class ReportRefused(AdjustConfigurationError):
 
 
 class RevenueDiffers(AdjustError):
-    """Adjust's report and the warehouse differ by more than the tolerance. A later try sees a later report."""
+    """Adjust's report and the warehouse differ by more than the tolerance. A later try reads a later report."""

@@ -1,4 +1,4 @@
-"""Adjust's Report Service: its requests, its responses, and which requests are retried.
+"""Adjust's Report Service: requests, responses and retries.
 
 Source: Adjust, Report Service API. Reports are slow, so the read timeout is minutes. Status 204 is an empty report.
 """
@@ -25,7 +25,7 @@ BASE_PATH = "/reports-service"
 _BUSY = frozenset({408, 429, 500, 502, 503, 504})
 #: Seconds between two attempts.
 _FIRST_WAIT, _MAX_WAIT = 2.0, 120.0
-#: Far above any report: days and event tokens make thousands of lines at most.
+#: Far above any report: days times event tokens are thousands of lines at most.
 _MAX_REPORT_BYTES = 64_000_000
 
 
@@ -43,7 +43,7 @@ class ReportQuery:
             "dimensions": ",".join(self.dimensions),
             "metrics": ",".join(self.metrics),
             "date_period": self.date_period,
-            # Days as 2026-05-01, not as a person in some country reads them.
+            # Days as 2026-05-01, not in a local format.
             "format_dates": "false",
             **self.filters,
         }
@@ -55,7 +55,7 @@ class ReportService:
 
     :param timeout: seconds to connect and to wait for a response.
     :param attempts: how often a request is sent at most.
-    :param spread: draws a wait between two bounds, so that tasks that were refused together do not return together.
+    :param spread: draws a random wait between two bounds, so that tasks that were refused together do not retry together.
     :param sleep: waits between two attempts.
     """
 
@@ -114,7 +114,7 @@ class ReportService:
         return response
 
     def _wait(self, attempt: RetryCallState) -> float:
-        """Seconds until the next attempt: as many as Adjust's Retry-After says, or twice as many each time."""
+        """Seconds until the next attempt: those of Adjust's Retry-After, or doubled each time."""
         response = _response_of(attempt)
         retry_after = response.retry_after if isinstance(response, ApiResponse) else None
         if retry_after is not None and retry_after.strip().isdecimal():
@@ -126,8 +126,8 @@ class ReportService:
 def _check(response: ApiResponse, words: str) -> None:
     """Raise an error unless there is a report.
 
-    :param words: what the error shows of the response. A test of the connection shows nothing: whoever may name the
-        endpoint could read by it what a service in the network of the API server answers.
+    :param words: what the error shows of the response. A connection test shows nothing: otherwise anyone who may set the
+        endpoint could read what services in the API server's network answer.
     """
     if response.status in {200, 204}:
         return
@@ -198,7 +198,7 @@ class ReportRow:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The rows, the totals of each metric, and Adjust's warnings as they came. An empty report has neither rows nor totals."""
+    """The rows, the totals of each metric, and Adjust's unchanged warnings. An empty report has neither rows nor totals."""
 
     rows: tuple[ReportRow, ...] = ()
     totals: Mapping[str, Decimal] = field(default_factory=dict)

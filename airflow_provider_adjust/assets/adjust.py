@@ -1,8 +1,8 @@
-"""The URIs of Adjust's assets: ``adjust://<app token>/<event token>``, or ``adjust://<app token>`` for a whole app.
+"""The URIs of Adjust's assets: ``adjust://<app token>/<event token>``, or ``adjust://<app token>`` for an app.
 
-What another endpoint takes has its name in the place of the event token: ``adjust://<app token>/ad_revenue``.
+Other endpoints have their name in place of the event token: ``adjust://<app token>/ad_revenue``.
 
-Airflow calls ``sanitize_uri`` for each asset with this scheme, so a URI of another shape is an import error of its DAG.
+Airflow calls ``sanitize_uri`` for each asset with this scheme, so an invalid URI is an import error of its DAG.
 Both tokens are names, not secrets. They keep their letter case, since Adjust distinguishes it.
 """
 

@@ -1,1 +1,1 @@
-"""The command line: ``airflow adjust ...`` and ``python -m airflow_provider_adjust ...``, which are the same."""
+"""The command line: ``airflow adjust ...`` and ``python -m airflow_provider_adjust ...``, with the same commands."""

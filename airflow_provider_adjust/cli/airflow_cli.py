@@ -13,7 +13,7 @@ from airflow_provider_adjust.cli.run import exit_after
 if TYPE_CHECKING:
     from airflow.cli.cli_config import CLICommand
 
-#: Where ``argparse`` begins the help of an argument.
+#: The column in which ``argparse`` begins the help of an argument.
 _INDENT = 24
 _LEAST_WIDTH = 20
 
@@ -24,7 +24,7 @@ def get_adjust_commands() -> list[CLICommand]:
 
 
 def _to_airflow(command: Command | Group, *groups: str) -> Any:
-    # Airflow has imported this already when it asks for the commands.
+    # Airflow has already imported this when it asks for the commands.
     from airflow.cli.cli_config import ActionCommand, Arg, GroupCommand
 
     names = (*groups, command.name)
@@ -39,5 +39,5 @@ def _to_airflow(command: Command | Group, *groups: str) -> Any:
 
 
 def _wrapped(text: str) -> str:
-    """Broken between words, in the column that help texts have: Airflow's ``--help`` shows them as they are."""
+    """The text wrapped to the column of help texts, since Airflow's ``--help`` does not wrap."""
     return textwrap.fill(text, max(_LEAST_WIDTH, shutil.get_terminal_size().columns - _INDENT - 2))

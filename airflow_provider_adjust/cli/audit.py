@@ -1,7 +1,7 @@
 """The audit log: who ran which command, in Airflow's table ``log``, as for Airflow's own commands.
 
-Airflow's own decorator logs ``sys.argv``. The command is put together from the parsed options here, so that no spelling of
-an argument brings a value into the log that does not belong there.
+Airflow's decorator logs ``sys.argv``. Here the command is rebuilt from the parsed options, so that a personal value is hidden
+however its argument was written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any
 from airflow_provider_adjust.cli.definition import Command
 
 _HIDDEN = "********"
-#: Arguments with values that name a person's event or device.
+#: Arguments that name a person's event or device.
 _PERSONAL = frozenset({"event_id", "device"})
 #: The user and the password in a URL. A secret key of S3 has slashes.
 _CREDENTIALS = re.compile(r"(?<=://)\S*:\S*@")
@@ -26,9 +26,9 @@ _CREDENTIALS = re.compile(r"(?<=://)\S*:\S*@")
 
 @contextmanager
 def audited(command: Command, names: Sequence[str], options: Namespace) -> Iterator[None]:
-    """Write the command to Airflow's audit log before it runs. A database that is away does not keep it from running.
+    """Write the command to Airflow's audit log before it runs. It runs even if the database cannot be reached.
 
-    :param names: the command's name with those of its groups.
+    :param names: the names of the command's groups and of the command.
     """
     from airflow.utils import cli_action_loggers
 
@@ -51,7 +51,7 @@ def audited(command: Command, names: Sequence[str], options: Namespace) -> Itera
 
 
 def shown_arguments(command: Command, options: Namespace) -> Iterator[str]:
-    """The arguments that were given, without passwords and without what names a person."""
+    """The given arguments, without passwords and without personal values."""
     for option in command.options:
         value = getattr(options, option.dest, None)
         if value is None or value == option.settings.get("default") or value is False:
@@ -65,7 +65,7 @@ def shown_arguments(command: Command, options: Namespace) -> Iterator[str]:
 
 
 def current_user() -> str:
-    """The user of the operating system that runs the command, as Airflow's audit log has it."""
+    """The operating system's user who runs the command, as in Airflow's audit log."""
     try:
         return getpass.getuser()
     except (KeyError, OSError):  # a container may have a user without a name

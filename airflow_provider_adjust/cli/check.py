@@ -1,4 +1,4 @@
-"""``validate`` and ``preview``: a file's rows, checked and put in order as they would be for sending."""
+"""``validate`` and ``preview``: check and order the rows of a file as for sending."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.parser import EventParser
 from airflow_provider_adjust.s2s.redaction import mask_params
 
-#: Refused rows that are listed one by one.
+#: The most refused rows that are listed.
 REFUSED_SHOWN = 20
 NO_ROWS = "Warning: no row was read; is it the right file, and did its writer finish?"
-#: Placeholders for a connection's settings where no connection is named; never shown, never sent.
+#: Placeholders for the settings of a connection if none is named; never shown, never sent.
 _TAKEN_AS_GIVEN = {"app_token": "given", "environment": "production"}
 
 
 def validate(options: Namespace, terminal: Terminal) -> int:
-    """Check every row; list the first that are refused, and count all."""
+    """Check every row; list the first refused ones, and count all."""
     parser, _ = parser_of(options)
     with open_rows(options.file, given(options, RowOptions)) as rows:
         return check(parser, rows, terminal, title=f"Rows of {options.file}")
@@ -45,10 +45,10 @@ def check(
     shown: int = 0,
     hidden: frozenset[str] = frozenset(),
 ) -> int:
-    """Check the rows, show the first ``shown`` events, and say what is refused; sends nothing.
+    """Check the rows, show the first ``shown`` events, and list what is refused. Nothing is sent.
 
     :param hidden: parameters that are not shown.
-    :raises StreamOutOfOrder: a row is older than one before it; what was found until then is shown.
+    :raises StreamOutOfOrder: a row is older than an earlier one; the results up to it are shown.
     """
     summary = DeliverySummary()
     refused: list[Receipt] = []
@@ -76,7 +76,7 @@ def check(
 
 
 def preview(options: Namespace, terminal: Terminal) -> int:
-    """Show the first events. A stream is read only as far as that needs."""
+    """Show the first events. A stream is read only as far as needed."""
     parser, assumed = parser_of(options)
     refused: list[Receipt] = []
     with open_rows(options.file, given(options, RowOptions)) as rows:
@@ -93,7 +93,7 @@ def preview(options: Namespace, terminal: Terminal) -> int:
 
 
 def show_event(job: Job, terminal: Terminal, *, hidden: frozenset[str] = frozenset()) -> None:
-    """Write one event as it would go out; device ids, tokens and whatever else may be personal are masked."""
+    """Write one event as it would be sent, with device ids, tokens and other possibly personal values masked."""
     params = mask_params(job.event.params, job.event.endpoint)
     rows = [(name, text) for name, text in params.items() if name not in hidden]
     time = job.event.occurred_at.isoformat()
@@ -101,7 +101,7 @@ def show_event(job: Job, terminal: Terminal, *, hidden: frozenset[str] = frozens
 
 
 def in_order(parser: EventParser, rows: Sequence[Any] | Iterable[Any]) -> Iterator[Job | Receipt]:
-    """What would be sent, in order, and receipts for what would not."""
+    """The events that would be sent, in order, and receipts for the others."""
     intake = Intake({None: parser})
     return intake.sorted(rows) if isinstance(rows, Sequence) else intake.stream(rows)
 
@@ -115,7 +115,7 @@ def _events(items: Iterable[Job | Receipt], refused: list[Receipt]) -> Iterator[
 
 
 def parser_of(options: Namespace) -> tuple[EventParser, frozenset[str]]:
-    """How rows are read, and which parameters are not the user's but taken as given."""
+    """The parser, and the names of parameters that are placeholders."""
     row_options = given(options, RowOptions)
     if options.adjust_conn_id:
         return hook_of(options).route(row_options).parser, frozenset()

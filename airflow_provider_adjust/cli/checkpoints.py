@@ -1,4 +1,4 @@
-"""Checkpoints where Airflow keeps them: in its metadata database, from 3.3 on."""
+"""Checkpoints in Airflow's metadata database, since Airflow 3.3."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from airflow_provider_adjust.s2s.checkpoint import STATE_KEY
 from airflow_provider_adjust.s2s.redaction import escape
 
 _METASTORE = "airflow.state.metastore.MetastoreBackend"
-#: Characters of an event id that a detail of a summary shows.
+#: The most characters of an event id in a detail of a summary.
 _LONGEST_ID = 40
 
 
 def erase_from_checkpoints(event_ids: Collection[str], *, dry_run: bool) -> int | None:
     """Remove the details that name one of the events from every task's checkpoint; return how many checkpoints had some.
 
-    None where they cannot be reached: this Airflow has no task state store, or it is configured to keep states elsewhere, or
-    the metadata database cannot be read from here.
+    None if they cannot be reached: this Airflow has no task state store, or keeps states elsewhere, or its metadata database
+    cannot be read from here.
     """
     try:
         from airflow.models.task_state_store import TaskStateStoreModel
@@ -52,7 +52,7 @@ def erase_from_checkpoints(event_ids: Collection[str], *, dry_run: bool) -> int 
 
 
 def _without_details(state: dict[str, Any], shown: Collection[str]) -> dict[str, Any]:
-    """The state without what its summary says of the first row of a reason, where that is one of these events."""
+    """The state without the summary's detail of a reason's first row, if that row is one of these events."""
     summary = state["settled"]
     named = [f"(event {each})" for each in shown]
     kept = [each for each in summary["first_details"] if not any(name in each[-1] for name in named)]

@@ -1,4 +1,4 @@
-"""``contract``: what the provider expects of a model's columns, as a contract that dbt enforces when it builds the model."""
+"""``contract``: the columns that the provider expects, as a contract that dbt enforces when it builds the model."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ from airflow_provider_adjust.s2s.events.first_contact import check_columns
 from airflow_provider_adjust.s2s.events.options import RowOptions
 
 _DEVICE = ("gps_adid", "idfa")
-#: The columns of a row, beside those of ``id_field``; of an event, those of a purchase.
+#: The default columns, in addition to those of ``id_field``; for events, those of a purchase.
 _COLUMNS = {
     EVENT.name: ("created_at", "revenue", "currency", *_DEVICE, "os_name"),
     AD_REVENUE.name: ("created_at", "revenue", "currency", "ad_impressions_count", *_DEVICE, "os_name"),
     THIRD_PARTY_SHARING.name: ("sharing", *_DEVICE),
 }
-#: dbt's own names of types, which it translates for each warehouse. A number without a scale may be rounded there.
+#: dbt's type names, which it translates for each warehouse. A number without a scale may be rounded there.
 _TYPES = {"time": "timestamp", "flag": "boolean", "integer": "bigint"}
 _AMOUNT = "numeric(18, 3)"
-#: Where amounts have no lower limit. Nine decimals are the most that every warehouse has.
+#: For amounts without a lower limit. Nine decimals are the most that every warehouse supports.
 _TINY_AMOUNT = "numeric(38, 9)"
-#: Shown nowhere; without an event token the columns would be called incomplete.
+#: A placeholder, never shown: without an event token the columns would be incomplete.
 _TAKEN_AS_GIVEN = "given"
 
 
 def contract(options: Namespace, terminal: Terminal) -> int:
     """Write the contract of the columns to stdout.
 
-    :raises AdjustConfigurationError: a task could not send a source that has these columns.
+    :raises AdjustConfigurationError: a task could not send a source with these columns.
     """
     row_options = given(options, RowOptions)
     endpoint = endpoint_named(row_options.endpoint)
@@ -49,7 +49,7 @@ def contract(options: Namespace, terminal: Terminal) -> int:
     is_named = row_options.event_token or row_options.event_tokens or "event_token" in names
     checked = row_options if is_named or not endpoint.has_tokens else replace(row_options, event_token=_TAKEN_AS_GIVEN)
     check_columns(names, f"the model {options.model}", checked)
-    # Not through the terminal, which breaks and cuts long lines.
+    # Not through the terminal, which wraps and truncates long lines.
     sys.stdout.writelines(f"{line}\n" for line in _dbt(options.model, names, checked, endpoint))
     return ExitCode.OK
 

@@ -1,7 +1,7 @@
-"""Every command with its options, once, for Airflow's parser and for our own.
+"""Every command with its options, for both Airflow's parser and our own.
 
-Airflow imports this whenever its command line starts, so it imports next to nothing; what a command does is imported
-when it runs.
+Airflow imports this whenever its command line starts, so it imports almost nothing; the code of a command is imported when it
+runs.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class ExitCode(IntEnum):
 
 @dataclass(frozen=True)
 class Command:
-    """``run`` is the path of a function of the parsed arguments and the terminal, which returns an exit code.
+    """A command. ``run`` is the path of a function that takes the parsed arguments and the terminal, and returns an exit code.
 
-    Airflow's audit log has every command that changes something outside: all but those that are not ``audited``. A command
-    that only shows rows ``ends_with_reader``: once nobody reads its output it may stop, and that is no error. Any other does
-    its work to the end, and its exit code says how that went.
+    ``audited`` commands, those that change something, are written to Airflow's audit log. ``ends_with_reader``: the command
+    only shows rows, so it stops without an error when its pipe is closed. Other commands finish their work, and their exit
+    code reports the result.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""``erase``: what the provider's stores hold of an event or a device is removed, and the rest is said."""
+"""``erase``: remove an event or a device from the provider's stores, and report what remains elsewhere."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from airflow_provider_adjust.s2s.ledger.erase import erase as erase_from_ledger
 
 
 class Held(NamedTuple):
-    """What one store held, and what is left there."""
+    """What one store held, and what remains there."""
 
     store: str
     found: int
@@ -42,7 +42,7 @@ class Held(NamedTuple):
     left: str
 
 
-#: What no command of the provider's reaches.
+#: What no command of the provider can reach.
 NOT_REACHED = (
     "Adjust has what was delivered to it: erase the device there, by AdjustForgetDevicesOperator or in the dashboard.",
     "A keyed digest of a device that opted out or was erased stays in the ledger, so that nothing of it is sent again.",
@@ -54,7 +54,7 @@ NOT_REACHED = (
 
 
 def erase(options: Namespace, terminal: Terminal) -> int:
-    """Erase, or without ``--yes`` only say what would be erased."""
+    """Erase, or without ``--yes`` only report what would be erased."""
     devices = _devices(options.device)
     event_ids = {event_id.strip() for event_id in options.event_id or ()} - {""}
     if not (event_ids or devices):
@@ -65,7 +65,7 @@ def erase(options: Namespace, terminal: Terminal) -> int:
     subject = Subject(event_ids, devices, options.app_token, options.event_token)
     files = {path: list(_events(path, subject)) for path in paths if path not in links}
     if devices:
-        # The device's events, which its lines name, are its own in every store.
+        # The events in the device's lines are erased from every store.
         named = {event_id for lines in files.values() for event_id, _ in lines if event_id is not None}
         guessed = {
             each
@@ -87,7 +87,7 @@ def erase(options: Namespace, terminal: Terminal) -> int:
 
 
 def _devices(source: str | None) -> list[Device]:
-    """One device a line, from a file or stdin: other users of the machine see a command's arguments."""
+    """Read one device per line from a file or stdin, since other users of the machine can see a command's arguments."""
     if source is None:
         return []
     if "=" in source:
@@ -100,7 +100,7 @@ def _devices(source: str | None) -> list[Device]:
 
 
 def _parsers(options: Namespace) -> list[EventParser]:
-    """Read rows as the connection does, for each endpoint, to make the digest ids that they may have."""
+    """A parser for each endpoint, with the connection's keys, to compute the digest ids of rows."""
     if options.adjust_conn_id is None:
         return []
     endpoints = [each for each in ENDPOINTS.values() if each.has_tokens or options.event_token is None]
@@ -116,7 +116,7 @@ def _events(path: ObjectStoragePath, subject: Subject) -> Iterator[tuple[str | N
 
 
 def _digest_ids(parser: EventParser, row: Any) -> set[str]:
-    """The ids that a row has where it has none of its own: under each key of the connection, and without one."""
+    """The digest ids of a row without an id: under each key of the connection, and without a key."""
     if not isinstance(row, dict):
         return set()
     try:

@@ -21,7 +21,7 @@ ERASE_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
         ("--adjust-conn-id", "--connection"),
         {
             "metavar": "CONNECTION",
-            "help": "the connection with the digest keys, for events of a device that have no id of their own",
+            "help": "the connection with the digest keys, for the ids of a device's events that have no id in their row",
         },
     ),
     (
@@ -55,7 +55,7 @@ PRUNE_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
 FILES_PRUNE_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
     (
         ("folder",),
-        {"nargs": "?", "help": "the folder to search, with all folders below it (default: [adjust] files_folder)"},
+        {"nargs": "?", "help": "the folder to search, with its subfolders (default: [adjust] files_folder)"},
     ),
     (
         ("--older-than-days",),

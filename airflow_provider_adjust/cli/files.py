@@ -1,4 +1,4 @@
-"""``files prune``: what the sending operators do with ``retain_for``, for a folder and the folders below it."""
+"""``files prune``: deletes old files like ``retain_for`` of the sending operators, in a folder and its subfolders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 
 def prune(options: Namespace, terminal: Terminal) -> int:
-    """Delete old rejected files and responses files, and write how many."""
+    """Delete old rejected files and responses files, and show how many."""
     days = options.older_than_days
     older_than = retain_files_for() if days is None else timedelta(days=days)
     if older_than is None:
@@ -27,7 +27,7 @@ def prune(options: Namespace, terminal: Terminal) -> int:
     folder = path_of(options.folder) if options.folder else ObjectStoragePath(files_folder())
     done = prune_files([folder], older_than=older_than, below=True)
     terminal.say(
-        f"{done.deleted:,} rejected and responses files of more than {older_than.days} days ago were deleted below {folder}"
+        f"{done.deleted:,} rejected and responses files older than {older_than.days} days were deleted below {folder}"
     )
     if done.failed:
         terminal.say(f"{done.failed:,} could not be searched or deleted; the log says which")

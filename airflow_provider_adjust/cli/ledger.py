@@ -16,7 +16,7 @@ from airflow_provider_adjust.s2s.ledger.prune import prune
 
 
 def prune_ledger(options: Namespace, terminal: Terminal) -> int:
-    """Delete settled events that are old enough, and write how many. A signal ends it after the current batch."""
+    """Delete old settled events, and show how many. A signal stops it after the current batch."""
     older_than = timedelta(days=options.older_than_days)
     check_age(older_than)
     signals: list[str] = []
@@ -26,7 +26,7 @@ def prune_ledger(options: Namespace, terminal: Terminal) -> int:
         stack.enter_context(stopped_by_signals(signals.append))
         stack.enter_context(named_ledger_errors(options.ledger_conn_id))
         count = prune(engine, older_than=older_than, is_stopped=lambda: bool(signals))
-    terminal.say(f"{count:,} settled events from more than {older_than.days} days ago were deleted from the ledger")
+    terminal.say(f"{count:,} settled events older than {older_than.days} days were deleted from the ledger")
     if signals:
         terminal.say(f"{signals[0]}; more events may be left, run the command again")
         return ExitCode.STOPPED

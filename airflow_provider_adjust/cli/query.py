@@ -1,4 +1,4 @@
-"""``check-query``: the columns and the first rows of a query, read as ``SqlToAdjustOperator`` reads them, and not sent."""
+"""``check-query``: the columns and the first rows of a query, read like ``SqlToAdjustOperator`` but not sent."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from airflow_provider_adjust.s2s.redaction import escape, mask_values, quote
 from airflow_provider_adjust.sql_rows import known_names, sql_hook, stream_rows
 
 _JINJA = re.compile(r"\{\{|\{%|\{#")
-#: As the operator fetches them.
+#: The operator's default.
 _FETCH_SIZE = 2000
 _LONGEST_MESSAGE = 300
 
@@ -37,7 +37,7 @@ def check_query(options: Namespace, terminal: Terminal) -> int:
             raise AdjustConfigurationError(f"{flag} is {value:,}; give a number from {least} on")
     parser, assumed = parser_of(options)
     if _JINJA.search(sql):
-        terminal.warn("The query has Jinja templates, which are not rendered here: the database gets it as it is")
+        terminal.warn("The query has Jinja templates, which are not rendered here: the database gets it unchanged")
     with connection_must_exist(options.sql_conn_id):
         hook = sql_hook(options.sql_conn_id, hook_params, argument="CONN")
     with (
@@ -53,7 +53,7 @@ def check_query(options: Namespace, terminal: Terminal) -> int:
     ):
         names, description = rows.columns, rows.description
         found = list(islice(rows, options.limit + 1))
-    head = ("column", "type of the driver", "value in Python", "what becomes of it")
+    head = ("column", "type of the driver", "value in Python", "meaning")
     kinds = (_driver_type(column) for column in description)
     table = zip(
         map(escape, names), kinds, _python_types(names, found), column_meanings(names, parser.options), strict=True
@@ -93,7 +93,7 @@ def _json(text: str | None, flag: str, kind: Any) -> Any:
 
 @contextmanager
 def _database_errors(conn_id: str) -> Iterator[None]:
-    """One line for what the database or its driver says, without the connection's password."""
+    """One line with the error of the database or its driver, without the connection's password."""
     try:
         yield
     except AdjustError:
@@ -109,13 +109,13 @@ def _database_errors(conn_id: str) -> Iterator[None]:
 
 
 def _driver_type(column: Sequence[Any]) -> str:
-    """The type as the driver names it: some give a number of their own, some nothing."""
+    """The type as the driver names it: some give a number, some nothing."""
     kind = column[1]
     return "" if kind is None else escape(getattr(kind, "__name__", None) or str(kind), 60)
 
 
 def _python_types(names: Sequence[str], rows: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """The type of each column's first value; empty where there is none."""
+    """The type of each column's first value; empty if there is none."""
     for name in names:
         values = (row[name] for row in rows if row[name] is not None)
         yield next((type(value).__name__ for value in values), "")

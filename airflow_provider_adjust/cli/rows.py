@@ -1,4 +1,4 @@
-"""Shared by the commands that read a file: its rows, their options, and the connection."""
+"""Shared by the commands that read a file: rows, options and connection."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _Options = TypeVar("_Options")
 
 @contextmanager
 def open_rows(file: str, options: RowOptions) -> Iterator[Sequence[Any] | Iterable[Any]]:
-    """The file's rows, as the operator reads them: a list to be sorted, or a stream in time order.
+    """The file's rows, read as the operator reads them: a list to be sorted, or a stream in time order.
 
-    :raises AdjustConfigurationError: it is not a file of rows, or cannot be opened.
+    :raises AdjustConfigurationError: the file has no rows, or cannot be opened.
     """
     with ExitStack() as stack:
         try:
@@ -44,12 +44,12 @@ def open_rows(file: str, options: RowOptions) -> Iterator[Sequence[Any] | Iterab
 
 
 def path_of(file: str) -> ObjectStoragePath:
-    """A path as the shell has it: without a scheme it is local, and starts where the user is."""
+    """A path as in the shell: without a scheme it is local, and relative to the working directory."""
     return ObjectStoragePath(file if "://" in file else os.path.abspath(file))
 
 
 def given(options: Namespace, kind: type[_Options]) -> _Options:
-    """The row options or sending options that the command line names."""
+    """The row options or sending options from the command line."""
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
     for field in argument_fields(kind):
@@ -64,19 +64,19 @@ def given(options: Namespace, kind: type[_Options]) -> _Options:
 
 
 def hook_of(options: Namespace) -> AdjustS2SHook:
-    """The connection that the options name, read.
+    """The hook of the connection that the options name, with the connection read.
 
     :raises AdjustConfigurationError: there is no such connection, or it cannot be used.
     """
     hook = AdjustS2SHook(options.adjust_conn_id, app_token=options.app_token, environment=options.environment)
     with connection_must_exist(options.adjust_conn_id):
-        hook.settings  # noqa: B018 it is read once, here
+        hook.settings  # noqa: B018 reads the connection
     return hook
 
 
 @contextmanager
 def connection_must_exist(conn_id: str) -> Iterator[None]:
-    """Say what to do about a connection that Airflow does not know."""
+    """Raise an error with advice for a connection that Airflow does not know."""
     try:
         yield
     except AirflowNotFoundException:
@@ -87,7 +87,7 @@ def connection_must_exist(conn_id: str) -> Iterator[None]:
 
 
 def _one_or_pairs(given: Sequence[str] | None, flag: str) -> str | dict[str, str]:
-    """A value for everything, or values by name."""
+    """One value for all, or values by name."""
     return given[0] if given and len(given) == 1 and "=" not in given[0] else _pairs(given, flag)
 
 

@@ -1,4 +1,4 @@
-"""The run of a command: its function is called, an error becomes one line on stderr, and an exit code results."""
+"""Run a command: call its function, turn an error into one line on stderr, and return the exit code."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from airflow_provider_adjust.cli.definition import Command, ExitCode
 def exit_after(command: Command, names: Sequence[str], options: Namespace) -> NoReturn:
     """Run the command, and end the process with its exit code.
 
-    :param names: the command's name with those of its groups, for the audit log.
+    :param names: the names of the command's groups and of the command, for the audit log.
     """
-    # As Airflow's own commands do: connections may be in the metadata database.
+    # Like Airflow's own commands: connections may be in the metadata database.
     os.environ.setdefault("_AIRFLOW_PROCESS_CONTEXT", "server")
     try:
         code = _run(command, names, options)
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of the pipe has ended (`| head`). Python would report the error again when it closes stdout.
+        # The pipe was closed (`| head`). Python would report the error again when it closes stdout.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = ExitCode.OK if command.ends_with_reader else ExitCode.STOPPED
     sys.exit(code)
 
 
 def _run(command: Command, names: Sequence[str], options: Namespace) -> int:
-    # Not at the top: Airflow imports this module at each start of its command line.
+    # Not at the top, since Airflow imports this module whenever its command line starts.
     from airflow_provider_adjust.cli.audit import audited
     from airflow_provider_adjust.cli.terminal import Terminal
     from airflow_provider_adjust.cli.words import Words
@@ -61,7 +61,7 @@ def _run(command: Command, names: Sequence[str], options: Namespace) -> int:
         terminal.complain(error)
         code = ExitCode.STOPPED
     except Exception:
-        # A defect, which needs its traceback. Python's own exit code, 1, is the code for refused rows.
+        # A defect, which needs its traceback. Python's exit code, 1, means refused rows here.
         terminal.trace(traceback.format_exc())
         code = ExitCode.STOPPED
     return code

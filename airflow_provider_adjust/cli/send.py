@@ -1,4 +1,4 @@
-"""``send``: a file's events to Adjust, as the operator would send them, with a progress bar instead of a task log."""
+"""``send``: send a file's events like the operator, with a progress bar instead of a task log."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 
-#: The task id in the ledger of events that were sent from the command line.
+#: The task id in the ledger for events that were sent from the command line.
 TASK_ID = "airflow adjust send"
 
 
@@ -64,20 +64,20 @@ def send(options: Namespace, terminal: Terminal) -> int:
             terminal.notes(left_out_lines(run.sender.left_out_columns, row_options))
             terminal.summary(f"Sent from {options.file} to {target}", run.summary)
             if rejected.written_to:
-                terminal.say(f"What was not delivered is listed with reasons in {rejected.written_to}")
+                terminal.say(f"Undelivered events are listed with reasons in {rejected.written_to}")
         if not run.summary.read:
             terminal.warn(NO_ROWS)
-        # Within the ledger's context, which learns from it how the try ended.
+        # Within the ledger's context, so that the ledger records how the try ended.
         try:
             run.check(budget)
         except DeliveryIncomplete as error:
-            # Its first line says how many; the tables that follow are on the terminal already.
+            # Only its first line, with the counts: the terminal already shows the tables.
             raise type(error)(str(error).partition("\n")[0]) from None
     return ExitCode.OK
 
 
 def _ledger(options: Namespace, sending: SendOptions, stack: ExitStack) -> Ledger | None:
-    # Two commands at once must not take each other's claims for their own.
+    # Two simultaneous commands must not share their claims.
     run_id = f"{datetime.now(UTC).isoformat()} by {current_user()[:100]} {uuid4().hex[:8]}"
     sender = TaskInstanceId(run_id=run_id, task_id=TASK_ID)
     with connection_must_exist(options.ledger_conn_id):

@@ -1,4 +1,4 @@
-"""An orderly end of a command on Ctrl-C and SIGTERM: it finishes what it has begun and begins nothing new."""
+"""Stop a command in order on Ctrl-C and SIGTERM: it finishes what it has begun, and begins nothing new."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``suppression``: for which devices nothing is sent any more. An id comes from stdin or a prompt, and is shown nowhere."""
+"""``suppression``: devices for which nothing is sent any more. Ids are read from stdin or a prompt, and never shown."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def count(options: Namespace, terminal: Terminal) -> int:
 
 
 def check(options: Namespace, terminal: Terminal) -> int:
-    """Say of each device whether it is suppressed, and who had it erased."""
+    """Show for each device whether it is suppressed, and who had it erased."""
     settings = hook_of(options).settings
     place, keys = _place(settings), suppression.keyed(_keys(settings))
     devices = _devices()
@@ -68,7 +68,7 @@ def check(options: Namespace, terminal: Terminal) -> int:
 
 
 def lift(options: Namespace, terminal: Terminal) -> int:
-    """Have the devices' events sent again, or without ``--yes`` only say how many ids that would be."""
+    """Allow events of the devices again, or without ``--yes`` only show how many ids that affects."""
     settings = hook_of(options).settings
     place, keys = _place(settings), suppression.keyed(_keys(settings))
     digests = [key.device(*device) for device in _devices() for key in keys]
@@ -103,7 +103,7 @@ def _place(settings: AdjustConnection) -> suppression.Place:
 
 
 def _devices() -> list[DeviceId]:
-    """One a line: other users of the machine see a command's arguments."""
+    """Read one per line from stdin, since other users of the machine can see a command's arguments."""
     if sys.stdin.isatty():
         lines = [getpass.getpass("Device, such as gps_adid=... (it is not shown): ")]
     else:

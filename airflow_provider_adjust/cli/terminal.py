@@ -1,7 +1,7 @@
 """The output of the commands: colours, tables and a progress bar on a terminal, plain text in a pipe.
 
-Results go to stdout, everything else to stderr. ``NO_COLOR`` and ``FORCE_COLOR`` are respected. Rows, files and answers
-hold line ends and escape sequences; whatever is written here has them as text, so that none steers the terminal.
+Results go to stdout, everything else to stderr. ``NO_COLOR`` and ``FORCE_COLOR`` are respected. Rows, files and answers may
+contain line ends and escape sequences. They are escaped here, so that they cannot control the terminal.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from airflow_provider_adjust.s2s.answers.outcome import UNDELIVERED, UNRESOLVED,
 from airflow_provider_adjust.s2s.errors import AdjustError
 from airflow_provider_adjust.s2s.redaction import escape
 
-#: Characters of a line or of a cell.
+#: The longest line and the longest cell, in characters.
 _LONGEST = 1000
-#: Characters of a word that a narrow terminal does not break.
+#: The longest word that a narrow terminal does not break, in characters.
 _UNBROKEN = 24
 _STYLES = (
     {outcome.value: "red" for outcome in UNDELIVERED}
@@ -46,9 +46,9 @@ _STYLES = (
 class Terminal:
     """The stdout and stderr of one command.
 
-    :param words: how the command says what the operators' code says.
-    :param ends_with_reader: raise ``BrokenPipeError`` where the reader of a pipe has ended. Else the command goes on, and
-        what it writes is lost.
+    :param words: translates messages of the operators' code for the command line.
+    :param ends_with_reader: raise ``BrokenPipeError`` if the pipe was closed. Otherwise the command continues, and its output
+        is lost.
     """
 
     def __init__(self, words: Words | None = None, *, ends_with_reader: bool = False) -> None:
@@ -63,7 +63,7 @@ class Terminal:
             self.out.print(_wrapped(_shown(line), self.out), markup=False)
 
     def notes(self, lines: Iterable[tuple[int, str]]) -> None:
-        """Write what a task would log, each line with its level, to stderr."""
+        """Write lines that a task would log, each with its level, to stderr."""
         for level, line in lines:
             if level >= logging.WARNING:
                 self.warn(line)
@@ -75,10 +75,10 @@ class Terminal:
         self.err.print(_wrapped(_shown(self.words.of(text)), self.err), markup=False, style="yellow")
 
     def complain(self, error: Exception) -> None:
-        """Write an error to stderr. One that is not the provider's has its kind, which may be all that it says."""
+        """Write an error to stderr. An error from elsewhere is shown with its type, since its message may be empty."""
         is_ours = isinstance(error, AdjustError)
         kind = "Error" if is_ours else type(error).__name__
-        # Lists of what is wrong have lines that begin with two blanks.
+        # Lists of problems have lines that begin with two spaces.
         lines = self.words.of(str(error)).split("\n  ") if is_ours else [str(error)]
         shown = [
             _wrapped(f"{start}{_shown(line)}", self.err)
@@ -103,7 +103,7 @@ class Terminal:
         self.out.print(title, style="bold", markup=False)
         table = Table(box=box.ROUNDED)
         for place, name in enumerate(head):
-            # The last column, which has the sentences, makes room for the others.
+            # The last column, with the sentences, shrinks to make room for the others.
             words = [word for row in rows for word in row[place].split()] if place < len(head) - 1 else []
             least = min(_UNBROKEN, max(map(len, words), default=0))
             table.add_column(
@@ -126,7 +126,7 @@ class Terminal:
 
     @contextmanager
     def progress(self, description: str, total: int | None) -> Iterator[Progress]:
-        """A progress bar on stderr within the context; none where stderr is not a terminal."""
+        """A progress bar on stderr within the context; none if stderr is not a terminal."""
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -145,7 +145,7 @@ def _shown(text: str) -> str:
 
 
 def _wrapped(text: str, console: Console) -> str:
-    """The text broken between words, where a terminal is narrower; a path stays in one piece, so that it can be copied."""
+    """The text wrapped to the terminal; a path stays in one piece, so that it can be copied."""
     if not console.is_terminal:
         return text
     indent = text[: len(text) - len(text.lstrip(" "))]
@@ -175,5 +175,5 @@ class _Console(Console):
         if self.ends_with_reader:
             raise BrokenPipeError
         self.quiet = True
-        # What Python still holds for the pipe, it would try to write at its end.
+        # Python would try to write its buffer to the pipe when it exits.
         os.dup2(os.open(os.devnull, os.O_WRONLY), self.file.fileno())

@@ -1,4 +1,4 @@
-"""The words of the command line for what the operators' code says: its arguments are flags here."""
+"""Translate messages of the operators' code for the command line: arguments become flags."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Iterable, Mapping
 from airflow_provider_adjust.cli.definition import Command
 from airflow_provider_adjust.s2s.endpoints.endpoint import ENDPOINTS
 
-#: A remedy as Python source, as first contact offers it for pasting.
+#: A remedy as Python source, as the check of columns suggests it.
 _PASTED = re.compile(r"\b(column_map|ignore_columns|id_field)=([{\[\"].*)$", re.MULTILINE)
 _TO_SET = re.compile(r"\b(\w+); set it in the operator\b")
 _OPERATOR = re.compile(r"\bthe operator\b")
-#: Where a message names an argument otherwise than the command's flag.
+#: Arguments with a name in messages that differs from the flag.
 _ALSO_CALLED = {"older_than_days": "older_than"}
 
 
 class Words:
-    """What errors and warnings say to the user of one command."""
+    """Translates errors and warnings for the user of one command."""
 
     def __init__(self, command: Command | None = None) -> None:
         flags: dict[str, str] = {}
@@ -27,7 +27,7 @@ class Words:
         for option in command.options if command else ():
             flag = next((each for each in option.flags if each.startswith("--")), None)
             name = _ALSO_CALLED.get(option.dest, option.dest)
-            # A word such as "environment" is more than the argument, and Adjust's parameters are columns, too.
+            # A word such as "environment" is not always the argument, and Adjust's parameters are also columns.
             if flag and "_" in name and name not in parameters:
                 flags[name] = flag
         self._flags: Mapping[str, str] = flags
@@ -36,7 +36,7 @@ class Words:
         self._names = re.compile(rf"(?<![\w'\"/.-])(?:{names})(?![\w'\"/-]|\.\w)") if flags else None
 
     def of(self, text: str) -> str:
-        """The text with flags in place of arguments; what is quoted stays."""
+        """The text with flags in place of arguments; quoted text stays unchanged."""
         if self._names is None:
             return text
         text = _PASTED.sub(self._as_flags, text)

@@ -55,7 +55,7 @@ class AdjustEventsDecoratedOperator(HidesRenderedFields, DecoratedOperator, Adju
         if is_frame(made) or (isinstance(made, Sequence) and not isinstance(made, str | bytes)):
             return as_rows(made, check=self.check_columns)
         if isinstance(made, Iterator):
-            # At the end of the delivery, so that a generator that is not read to its end frees its resources.
+            # At the end of the delivery, so that a generator that is not exhausted frees its resources.
             stack.callback(getattr(made, "close", lambda: None))
             return made
         raise AdjustConfigurationError(

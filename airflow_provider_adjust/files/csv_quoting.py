@@ -1,7 +1,7 @@
-"""The fields of one CSV record, read strictly, line by line.
+"""Strict parsing of one CSV record, line by line.
 
-Python's ``csv`` accepts a quote inside a value without quotes, and an open quote takes in all lines up to the next one.
-Here both are said, so that who reads the file can refuse the line.
+Python's ``csv`` accepts a quote inside an unquoted value, and an open quote consumes all lines up to the next one. This parser
+reports both, so that the line can be refused.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.redaction import quote
 
 _QUOTE, _COMMA = '"', ","
-#: A line of whole values, each with quotes around it or without any.
+#: A line of complete values, each quoted or without quotes.
 _IS_SIMPLE = re.compile(r'(?:"[^"]*+"|[^",\r\n]*+)(?:,(?:"[^"]*+"|[^",\r\n]*+))*+[\r\n]*+').fullmatch
-#: Python's ``csv`` takes no longer value.
+#: Python's ``csv`` accepts no longer value.
 _LONGEST_FOR_CSV = 100_000
 
 
@@ -33,7 +33,7 @@ class Quoting:
                 f"escape_char is {quote(escape_char)}; it must be one character, and not a letter, a digit, a comma or a space"
             )
         self.escape_char = escape = None if escape_char == _QUOTE else escape_char
-        # A repetition that gives nothing back needs no memory for a value of a megabyte.
+        # A possessive quantifier needs no memory to backtrack over a value of a megabyte.
         if escape is None:
             self._quoted = re.compile(r'[^"]*+(?:""[^"]*+)*+').match
             self._plain = re.compile(r'[^",\r\n]*+').match
@@ -45,9 +45,9 @@ class Quoting:
             self._unescape = re.compile(rf'{e}(["{e},\r\n])|"(")').sub
 
     def fields_of_line(self, line: str) -> list[str] | None:
-        """The fields of a line that is a row, whichever way it is read; None where ``Record`` has to tell.
+        """The fields of a line that is a complete row under every way of quoting; None if ``Record`` must decide.
 
-        Nearly all lines are of this kind, and reading them so is several times faster.
+        Nearly all lines are complete rows, and this is several times faster.
         """
         if self.escape_char is not None and self.escape_char in line:
             return None
@@ -58,12 +58,12 @@ class Quoting:
         return None
 
     def end_of_value(self, line: str, start: int, *, quoted: bool) -> int:
-        """Where the value that begins or continues at ``start`` ends on the line, the closing quote left out."""
+        """The end of the value that begins or continues at ``start`` on the line, without its closing quote."""
         found = (self._quoted if quoted else self._plain)(line, start)
         return found.end() if found else start
 
     def value(self, text: str, *, quoted: bool) -> str:
-        """The value that is written as the text."""
+        """The value of the text, with escapes resolved."""
         if self.escape_char is not None:
             if text == "\\N" and self.escape_char == "\\" and not quoted:
                 return ""  # MySQL's NULL
@@ -72,7 +72,7 @@ class Quoting:
 
 
 class Record:
-    """The fields of a record, as far as its lines were added.
+    """The fields of a record, as far as its lines have been added.
 
     ``open``: it continues in the next line. ``problem``: it is not CSV, and why.
     """
@@ -110,7 +110,7 @@ class Record:
             at += 1
 
     def _goes_on(self, line: str, end: int) -> bool:
-        """Tell whether the value continues in the next line: its quote is open, or the line's end is escaped."""
+        """Whether the value continues in the next line: its quote is open, or the line's end is escaped."""
         if self._quoted:
             return line[end : end + 1] != _QUOTE
         return end == len(line) and line[-1] in "\r\n"

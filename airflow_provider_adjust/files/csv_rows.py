@@ -1,8 +1,8 @@
-"""Rows out of a CSV file with a head line, read strictly: no value ever holds another row.
+"""Rows from a CSV file with a header line, read strictly: a value never swallows another row.
 
-A line that breaks the rules of quoting is refused by itself. Where a quote is not closed, that is a later line's doing: the
-line with the quote is refused, and the lines after it are read again as rows. The file ends with an error where both may be
-meant: a quoted value of several lines, some of which could be rows, or a backslash before a quote that would end the row.
+A line that violates the rules of quoting is refused alone. If a quote is not closed, its line is refused, and the lines after
+it are read again as rows. If both readings are possible, reading stops with an error: a quoted value of several lines of which
+some could be rows, or a backslash before a quote that would end the row.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InputUn
 from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.events.rows import UnreadableRow
 
-#: Lines of a quoted value. They are kept until its quote is closed.
+#: The most lines of a quoted value, which are kept until its quote is closed.
 MOST_LINES: Final = 10_000
 _BACKSLASHED_QUOTE = '\\"'
 
 
 def csv_rows(file: Any, where: str, options: RowOptions, check: CheckColumns = any_columns) -> Iterator[Any]:
-    """The rows after the head, which is read and checked at once; none where the file is empty.
+    """The rows after the header, which is read and checked immediately; none if the file is empty.
 
     :param where: the file, for messages.
-    :param check: called with the names of the head.
-    :raises AdjustConfigurationError: the head is not one, or its columns cannot be used.
-    :raises InputUnreadable: while rows are read: it is not known where a row ends.
+    :param check: called with the names in the header.
+    :raises AdjustConfigurationError: the first line is not a header, or its columns cannot be used.
+    :raises InputUnreadable: while rows are read: the end of a row is ambiguous.
     """
     quoting = Quoting(options.escape_char)
     lines = numbered_lines(file, where)
     for number, line in lines:
         if line is None or not line.isspace():
             names, is_head = _names(quoting, line)
-            # A line that is no CSV is checked, too: the names in it show what it is instead.
+            # A line that is not CSV is checked, too: its words show what it is instead.
             check_is_head(names, where, options)
             if not is_head:
                 raise AdjustConfigurationError(
@@ -50,7 +50,7 @@ def csv_rows(file: Any, where: str, options: RowOptions, check: CheckColumns = a
 
 
 def _names(quoting: Quoting, line: str | None) -> tuple[list[str], bool]:
-    """The names in the head line, and whether it is one."""
+    """The names in the header line, and whether it is valid CSV."""
     if line is None:
         return [], False
     head = Record(quoting, (line,))
@@ -59,9 +59,9 @@ def _names(quoting: Quoting, line: str | None) -> tuple[list[str], bool]:
 
 
 class _Rows:
-    """Turns lines into rows. Lines that were taken for a part of a row may be put back.
+    """Turns lines into rows. Lines that were read as part of a row can be put back.
 
-    :param doubtful: how the file may be quoted as well, where nobody has said; it decides nothing, but may cast doubt.
+    :param doubtful: another possible quoting, if the user has not set one; it never decides, but it can make a row ambiguous.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class _Rows:
             return UnreadableRow(f"line {number} has a quote that is not closed; close it, or double it if it is text")
         if record.problem:
             return UnreadableRow(
-                f"line {number} is no CSV: {record.problem}; double a quote that is text, or see escape_char"
+                f"line {number} is not CSV: {record.problem}; double a quote that is text, or see escape_char"
             )
         if len(taken) > 1 and self._holds_a_row(taken):
             raise self._cannot_tell(
@@ -127,7 +127,7 @@ class _Rows:
         return record.fields
 
     def _goes_on_with_backslashes(self, taken: Sequence[str]) -> bool:
-        """Tell whether the row would go on after these lines if a backslash made a quote a part of the text."""
+        """Whether the row would continue after these lines if a backslash escaped a quote."""
         if self._with_backslashes is None or not any(_BACKSLASHED_QUOTE in line for line in taken):
             return False
         record = Record(self._with_backslashes)
@@ -138,10 +138,10 @@ class _Rows:
         return True
 
     def _holds_a_row(self, taken: Sequence[str]) -> bool:
-        """Tell whether a quote may have been left open: lines after the first have a row's number of commas."""
+        """Whether a quote may have been left open: a line after the first has as many commas as a row."""
         width = len(self._names)
         first, *inner, last = (line.count(",") + 1 for line in taken)
-        # The last line ends the row. With the value in the first column it has a row's commas anyway.
+        # The last line ends the row. If the value is in the first column, it has as many commas as a row anyway.
         return width in inner or (last == width <= first)
 
     def _cannot_tell(self, number: int, why: str, remedy: str) -> InputUnreadable:

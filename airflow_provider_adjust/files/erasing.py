@@ -1,4 +1,4 @@
-"""Removes the lines of rejected files and responses files that are about an event or a device."""
+"""Remove the lines about an event or a device from rejected files and responses files."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from airflow_provider_adjust.s2s.endpoints.endpoint import ENDPOINTS, Parameter
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.s2s.events.values import NORMALISERS
 
-#: A shorter value is not searched in a line that was cut off: it may be anything.
+#: A shorter value is not searched in a truncated line: it may mean anything.
 _LONG_ENOUGH = 8
-#: By their names in lower case: a query's column may have it in any case.
+#: Keyed by name in lower case, since a query's column may use another case.
 _PARAMETERS = {
     name.casefold(): parameter for endpoint in ENDPOINTS.values() for name, parameter in endpoint.parameters.items()
 }
@@ -29,7 +29,7 @@ _PARAMETERS = {
 
 @dataclass(frozen=True)
 class Device:
-    """A device by one of its ids, under the name of Adjust's parameter."""
+    """A device, identified by one of its ids under the name of Adjust's parameter."""
 
     parameter: str
     value: str = field(repr=False)
@@ -38,7 +38,7 @@ class Device:
     def parse(cls, line: str) -> Device:
         """Read ``parameter=value``.
 
-        :raises AdjustConfigurationError: the line is something else.
+        :raises AdjustConfigurationError: the line has another form.
         """
         name, equals, value = line.partition("=")
         if not (name.strip() and equals and value.strip()):
@@ -46,9 +46,9 @@ class Device:
         return cls(name.strip(), value.strip())
 
     def is_in(self, entry: Any) -> bool:
-        """Whether a line, or what is in it, has the id under its name or that of another device id.
+        """Whether a line or a nested value has the id under its name or that of another device id.
 
-        Elsewhere the same text may be anything, such as the number of another device's order.
+        Under other names the same text may mean anything, such as the number of another device's order.
         """
         if isinstance(entry, str) and entry.lstrip()[:1] in {"{", "["}:
             entry = _read(entry)  # such as callback_params
@@ -57,7 +57,7 @@ class Device:
         return isinstance(entry, list) and any(map(self.is_in, entry))
 
     def is_in_text(self, text: str) -> bool:
-        """Whether a line that was cut off has the id as a word."""
+        """Whether a truncated line has the id as a word."""
         return len(self.value) >= _LONG_ENOUGH and as_a_word(self.value).search(text) is not None
 
     def _is_named(self, name: str, value: Any) -> bool:
@@ -77,15 +77,15 @@ def _as_sent(parameter: Parameter | None, value: str | int) -> str:
 
 
 def as_a_word(value: str) -> re.Pattern[str]:
-    """Finds the value where no letter or digit touches it."""
+    """A pattern for the value with no letter or digit next to it."""
     return re.compile(rf"(?<!\w){re.escape(value)}(?!\w)", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Subject:
-    """Whose lines are removed: events by their ids, or devices.
+    """The events, by id, or devices that are erased.
 
-    A line of a row that names another app or event token is not the event's; a row that names none may be.
+    A row that names another app or event token is not of the event; a row that names none may be.
     """
 
     event_ids: Collection[str] = ()
@@ -97,7 +97,7 @@ class Subject:
         """Whether the line is about one of them."""
         entry = _read(line)
         if not isinstance(entry, Mapping):
-            # One that was cut off can only be searched.
+            # A truncated line can only be searched as text.
             text = line.decode("utf-8", "replace")
             return any(f'"event_id": {json.dumps(each)}' in text for each in self.event_ids) or any(
                 device.is_in_text(text) for device in self.devices
@@ -119,7 +119,7 @@ def found_lines(path: ObjectStoragePath, subject: Subject) -> Iterator[bytes]:
 
 
 def event_of(line: bytes) -> tuple[str | None, Any]:
-    """The event id of a line, and the row of a rejected one; None where it has none."""
+    """The event id of a line, and the row of a rejected line; None if the line has none."""
     entry = _read(line)
     if not isinstance(entry, Mapping):
         return None, None
@@ -143,7 +143,7 @@ def remove_lines(path: ObjectStoragePath, subject: Subject) -> None:
 
 
 def files_of(paths: Iterable[ObjectStoragePath]) -> Iterator[ObjectStoragePath]:
-    """The ``.jsonl`` files among the paths and in their folders. A link to a folder in them is not followed.
+    """The ``.jsonl`` files among the paths and in their folders. Links to folders are not followed.
 
     :raises AdjustConfigurationError: a path does not exist.
     """
@@ -160,7 +160,7 @@ def files_of(paths: Iterable[ObjectStoragePath]) -> Iterator[ObjectStoragePath]:
 
 
 def is_link(path: ObjectStoragePath) -> bool:
-    """Whether the file or folder is a link: what it leads to would stay."""
+    """Whether the file or folder is a link: erasing would leave its target."""
     return is_local(path) and os.path.islink(path.path)
 
 

@@ -1,7 +1,7 @@
-"""Rows out of a file, or out of the files of a folder: JSON Lines, a JSON list, CSV or Parquet, on any storage of Airflow's.
+"""Rows from a file or a folder of files: JSON Lines, a JSON list, CSV or Parquet, on any storage of Airflow.
 
-A file is streamed, so its rows must be in time order, except where it is read whole anyway: a JSON list, and a rejected
-file of an earlier run, with its lines in the order in which they were refused.
+A file is streamed, so its rows must be in time order. A JSON list, or a rejected file with its lines in the order of refusal,
+is read at once and sorted.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from airflow_provider_adjust.s2s.account.rejected import is_rejected_line
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.options import RowOptions
 
-#: Lines of a rejected file, which is read whole.
+#: The most lines of a rejected file, which is read at once.
 MOST_REJECTED: Final = 1_000_000
 _KINDS = {".jsonl", ".ndjson", ".json", ".csv", ".parquet"}
 _ENDINGS = "its name must end in .jsonl, .json, .csv or .parquet (or with .gz)"
-#: A byte that is not UTF-8 refuses its own row only: it becomes a lone surrogate, which the parser refuses. Line ends are
-#: left to the readers, since in CSV they may stand inside a value.
+#: A byte that is not UTF-8 becomes a lone surrogate, so that the parser refuses only its row. Line ends are left to the
+#: readers, since in CSV they may be inside a value.
 _TEXT = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
 
 
@@ -34,12 +34,12 @@ _TEXT = {"encoding": "utf-8-sig", "errors": "surrogateescape", "newline": ""}
 def read_rows(
     path: ObjectStoragePath, options: RowOptions | None = None, *, check: CheckColumns = any_columns
 ) -> Iterator[Iterable[Any]]:
-    """The rows of a file or a folder, open for as long as the context lasts; a list where a file was read whole.
+    """The rows of a file or a folder, open within the context; a list if a file was read at once.
 
     :param options: how the rows are read.
-    :param check: called with the columns of each CSV or Parquet file before the first row of any.
-    :raises AdjustConfigurationError: a name does not say what it is, does not exist, or has columns of no use.
-    :raises InputUnreadable: while the rows are read: it is not known where a row of a CSV file ends.
+    :param check: called with the columns of each CSV or Parquet file before any row is read.
+    :raises AdjustConfigurationError: a file's format is not known, it does not exist, or its columns cannot be used.
+    :raises InputUnreadable: while rows are read: the end of a row of a CSV file is ambiguous.
     """
     options = options or RowOptions()
     if not path.is_dir():
@@ -48,16 +48,16 @@ def read_rows(
         return
     paths = _part_files(path)
     for part in paths:
-        # Its columns are checked before a row of the first file is sent.
+        # Its columns are checked before any row of the first file is sent.
         with _open_rows(part, options, check):
             pass
-    # A generator that is closed closes its file, also where the delivery stops in the middle of it.
+    # Closing a generator closes its file, even if the delivery stops in the middle.
     with closing(_rows_of_all(paths, options, check)) as rows:
         yield _sorted_if_rejected(rows)
 
 
 def _part_files(folder: ObjectStoragePath) -> Sequence[ObjectStoragePath]:
-    """The folder's files by name, without those that a writer leaves beside them, such as ``_SUCCESS``."""
+    """The folder's files by name, without marker files of writers, such as ``_SUCCESS``."""
     paths = sorted((each for each in folder.iterdir() if each.name[:1] not in {"_", "."}), key=lambda each: each.name)
     if not paths:
         raise AdjustConfigurationError(f"the folder {folder} has no file in it")

@@ -18,10 +18,10 @@ SECTION: Final = "adjust"
 FOLDER_OPTION: Final = "files_folder"
 RETENTION_OPTION: Final = "retain_files_for"
 DEFAULT_FOLDER: Final = "{AIRFLOW_HOME}/adjust_files"
-#: For the ``pattern`` of a DAG's ``Param`` that takes such a name: the form refuses at once what `file_below` would refuse.
+#: For the ``pattern`` of a DAG's ``Param`` with such a name: the form then refuses what `file_below` would refuse.
 NAME_PATTERN: Final = r"^\w[\w.+=@ -]*(/\w[\w.+=@: -]*)*$"
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-#: A storage or its library would read these as more than a name.
+#: Storages or their libraries would interpret these characters.
 _SPECIAL: Final = frozenset("\\*?#")
 
 
@@ -46,7 +46,7 @@ def file_below(name: str) -> str:
 
     .. code-block:: python
 
-        @dag(user_defined_macros={"file_below": file_below}, params={"name": Param("mended.jsonl", pattern=NAME_PATTERN)})
+        @dag(user_defined_macros={"file_below": file_below}, params={"name": Param("corrected.jsonl", pattern=NAME_PATTERN)})
         def resend():
             AdjustSendEventsOperator(task_id="send", events="{{ file_below(params.name) }}")
 
@@ -68,7 +68,7 @@ def file_below(name: str) -> str:
 
 
 def path_of(given: str | ObjectStoragePath) -> ObjectStoragePath:
-    """The path that an operator's argument names: a name without a scheme and without a root is below the folder.
+    """The path of an operator's argument: a relative name without a scheme is below the folder.
 
     :raises AdjustConfigurationError: such a name leads outside the folder.
     """
@@ -77,9 +77,9 @@ def path_of(given: str | ObjectStoragePath) -> ObjectStoragePath:
 
 
 def retain_files_for() -> timedelta | None:
-    """How long Airflow's option keeps rejected files and responses files; None: for ever.
+    """How long Airflow's option keeps rejected files and responses files; None means forever.
 
-    :raises AdjustConfigurationError: it is no number of days.
+    :raises AdjustConfigurationError: it is not a number of days.
     """
     written = (conf.get(SECTION, RETENTION_OPTION, fallback="") or "").strip()
     if not written:
@@ -92,12 +92,12 @@ def retain_files_for() -> timedelta | None:
 
 
 def _problem_of(name: object) -> str | None:
-    """Why a name could lead to another place than one below a folder; None if it could not."""
+    """Why a name could lead outside the folder; None if it cannot."""
     if not isinstance(name, str) or not name:
-        return "is no name"
+        return "is not a name"
     parts = name.split("/")
     if not name.isprintable() or _SPECIAL & set(name):
-        return "has a character that is not taken in a name"
+        return "has a character that is not allowed in a name"
     if _SCHEME.match(name) or "::" in name:
         return "has a scheme"
     if name.startswith(("/", "~")):

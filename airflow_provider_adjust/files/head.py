@@ -1,4 +1,4 @@
-"""Tells the line of names at a file's start from a line of values, before its first row is read."""
+"""Check that the first line of a file holds column names rather than values, before any row is read."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from airflow_provider_adjust.s2s.endpoints.endpoint import endpoint_named
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.options import RowOptions
 
-#: Raises an error if the columns cannot be used, given their names and the file, for the message.
+#: Raises an error if the columns cannot be used. It takes their names, and the file's name for the message.
 CheckColumns = Callable[[Sequence[str], str], None]
-#: What separates fields in files that call themselves CSV.
+#: Other separators that occur in files named .csv.
 _OTHER_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _LOOKS_LIKE_A_NAME = re.compile(r"[A-Za-z_][A-Za-z_ ]{0,39}[0-9]{0,2}").fullmatch
 
@@ -21,11 +21,11 @@ def any_columns(names: Sequence[str], where: str) -> None:
 
 
 def check_is_head(names: Sequence[str], where: str, options: RowOptions) -> None:
-    """Refuse a file of which the first line holds no names. The message shows none of it: it may be personal.
+    """Refuse a file if its first line holds no names. The message does not show the line, which may be personal.
 
     :param names: the fields of the first line.
     :param where: the file, for the message.
-    :raises AdjustConfigurationError: no name is known, and the reason is another than a wrong name.
+    :raises AdjustConfigurationError: no name is known, and the cause is not a misspelled name.
     """
     parameters = endpoint_named(options.endpoint).parameters
     known = {*parameters, *options.extra_params, *options.id_columns, *(options.column_map or ()), "event"}
@@ -36,7 +36,7 @@ def check_is_head(names: Sequence[str], where: str, options: RowOptions) -> None
 
 
 def _likely_cause(names: Sequence[str], folded: set[str]) -> str | None:
-    """Why no name is known; None if they look like names."""
+    """The likely cause that no name is known; None if they look like names."""
     for separator, title in _OTHER_SEPARATORS.items():
         if any(separator in name and _any_known(name.split(separator), folded) for name in names):
             return f"the fields are separated by {title}; write the file with commas"

@@ -1,4 +1,4 @@
-"""Rows out of JSON: a text with one list, or lines with one object or several."""
+"""Rows from JSON: a text with one list, or lines with one or several objects."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.events.rows import UnreadableRow
 from airflow_provider_adjust.s2s.redaction import quote
 
-#: Characters of a file that is read whole.
+#: The most characters of a file that is read at once.
 LARGEST_LIST: Final = 128 * 1024 * 1024
 
 
 def load_json(text: str) -> Any:
-    """What the JSON text holds. An object in which a name occurs twice, at whatever depth, is an ``UnreadableRow``.
+    """Parse JSON text. An object with a repeated name, at any depth, becomes an ``UnreadableRow``.
 
     :raises ValueError: it is not JSON.
     :raises RecursionError: it is nested too deeply.
@@ -30,7 +30,7 @@ def json_list(file: Any, where: str) -> list[Any]:
     """The rows of a file that is one JSON list.
 
     :param where: the file, for messages.
-    :raises AdjustConfigurationError: it is not a JSON list, or too large to be read whole.
+    :raises AdjustConfigurationError: it is not a JSON list, or too large to be read at once.
     """
     chunks: list[str] = []
     size = 0
@@ -61,7 +61,7 @@ def json_list(file: Any, where: str) -> list[Any]:
 def json_lines(file: Any, where: str) -> Iterator[Any]:
     """The rows of a file with JSON lines; several objects on a line are several rows.
 
-    A line of which a part is not JSON is refused as a whole: it is not known how many rows it should have been.
+    A line that is partly not JSON is refused as one, since the number of its rows is not known.
     """
     for number, line in numbered_lines(file, where):
         if line is None:
@@ -91,7 +91,7 @@ def _with_line(row: Any, number: int) -> Any:
 
 
 def _object(pairs: list[tuple[str, Any]]) -> Any:
-    """The object of the pairs, or why it is none: of two values with one name, it is not known which is meant."""
+    """The object of the pairs, or an ``UnreadableRow`` if a name is repeated: either value could be meant."""
     found = dict(pairs)
     if len(found) < len(pairs):
         twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
@@ -103,7 +103,7 @@ def _object(pairs: list[tuple[str, Any]]) -> Any:
 
 
 def _unreadable(value: Any) -> UnreadableRow | None:
-    """The object with a repeated name that the value is, or that is in a list in it."""
+    """The ``UnreadableRow`` that the value is, or that a list in it contains."""
     if isinstance(value, UnreadableRow):
         return value
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""The lines of a text file with their numbers, none of them longer than a limit."""
+"""The lines of a text file with their numbers, limited in length."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import Any, Final
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
-#: Characters of a line. Adjust takes events of 1,000,000 bytes, which escapes of CSV or JSON make longer.
+#: The most characters of a line. Adjust accepts events of 1,000,000 bytes, and escapes of CSV or JSON make them longer.
 LONGEST_LINE: Final = 4 * 1024 * 1024
 TOO_LONG: Final = f"has more than {LONGEST_LINE:,} characters, which is more than Adjust takes of an event"
 
-#: A line's number, from 1, and its text with its end; None in place of a text that is too long.
+#: A line's number, from 1, and its text with its line end; None instead of a text that is too long.
 Line = tuple[int, str | None]
 
 
 def numbered_lines(file: Any, where: str) -> Iterator[Line]:
-    """Read line by line. Of a line that is too long, no more than the limit is in memory at a time.
+    """Read line by line. No more of a line than the limit is ever in memory.
 
     :param where: the file, for the message.
     :raises AdjustConfigurationError: the text is UTF-16.
@@ -35,9 +35,9 @@ def numbered_lines(file: Any, where: str) -> Iterator[Line]:
 
 
 def refuse_utf16(start: str, where: str) -> None:
-    """Refuse a text that is UTF-16, as its start shows when it is read as UTF-8.
+    """Refuse a UTF-16 text, which is recognised by its start as read in UTF-8.
 
-    :raises AdjustConfigurationError: it does.
+    :raises AdjustConfigurationError: the text is UTF-16.
     """
     if "\x00" in start[:4]:
         raise AdjustConfigurationError(f"{where} is written as UTF-16; write it as UTF-8. Nothing was sent")

@@ -1,4 +1,4 @@
-"""Rows out of a Parquet file, a batch at a time."""
+"""Rows from a Parquet file, one batch at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _BATCH = 2000
 
 
 def parquet_rows(file: Any, where: str, options: RowOptions, check: CheckColumns = any_columns) -> Iterator[Any]:
-    """The file's rows. Its schema is read and checked at once.
+    """The file's rows. Its schema is read and checked immediately.
 
     :param where: the file, for messages.
     :param check: called with the names of the columns.
@@ -35,7 +35,7 @@ def parquet_rows(file: Any, where: str, options: RowOptions, check: CheckColumns
 
 def _rows(parquet: Any, schema: Any) -> Iterator[Any]:
     for batch in parquet.iter_batches(_BATCH):
-        # Without the check of `safe`: what is finer than a microsecond is dropped.
+        # Without the check of `safe`: fractions below a microsecond are dropped.
         columns = [
             column if column.type == field.type else column.cast(field.type, safe=False)
             for column, field in zip(batch.columns, schema, strict=True)
@@ -44,7 +44,7 @@ def _rows(parquet: Any, schema: Any) -> Iterator[Any]:
 
 
 def _readable(schema: Any) -> Any:
-    """The schema in types that Python reads without loss, but for nanoseconds, which its times do not have."""
+    """The schema in types that Python reads without loss, except nanoseconds, which its times lack."""
     import pyarrow as pa
 
     fields = []
@@ -57,6 +57,6 @@ def _readable(schema: Any) -> Any:
         elif pa.types.is_duration(kind) and kind.unit == "ns":
             kind = pa.duration("us")
         elif pa.types.is_float32(kind) or pa.types.is_float16(kind):
-            kind = pa.string()  # its shortest text: as a Python float, 9.9 would be 9.899999618530273
+            kind = pa.string()  # as text: 9.9 as a Python float would be 9.899999618530273
         fields.append(field.with_type(kind))
     return pa.schema(fields)

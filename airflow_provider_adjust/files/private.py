@@ -1,7 +1,7 @@
-"""Files that hold rows or answers, on this machine: for their owner alone, and never through a link.
+"""Local files with rows or answers: accessible to their owner only, and never opened through a link.
 
-Rows hold device ids. Whoever may write to the folder could otherwise have a file of theirs read or overwritten, by a link
-that stands where the file is expected. Object storage has its own rules, which its bucket sets.
+Rows contain device ids. Otherwise anyone who may write to the folder could put a link in place of a file, and have another
+file read or overwritten. On object storage, the bucket's own access rules apply.
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ from airflow.sdk import ObjectStoragePath
 
 FILE_MODE: Final = 0o600
 FOLDER_MODE: Final = 0o700
-#: How lines of receipts are read: bytes that are no text are replaced.
+#: How lines of receipts are read: bytes that are not UTF-8 are replaced.
 TEXT: Final = {"encoding": "utf-8", "errors": "replace"}
 _NEVER_A_LINK: Final = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
 
 
 def is_local(path: ObjectStoragePath) -> bool:
-    """Tell a path of this machine from one of object storage."""
+    """Whether the path is local, rather than on object storage."""
     return path.protocol in {"", "file", "local"}
 
 
 def local_path(path: ObjectStoragePath) -> Path:
-    """The path of this machine, from the root."""
+    """The absolute local path."""
     return Path(os.path.abspath(path.path))
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder, and those above it that are missing, for their owner alone. What exists keeps its mode.
+    """Create the folder and its missing parents, for their owner only. Existing folders keep their mode.
 
-    :raises OSError: it cannot be made, or something that is no folder has its name, such as a link that leads nowhere.
+    :raises OSError: it cannot be created, or something else has its name, such as a broken link.
     """
     try:
         folder.mkdir(mode=FOLDER_MODE)
@@ -48,15 +48,15 @@ def make_folder(folder: Path) -> None:
 
 
 def new_file(path: ObjectStoragePath) -> tuple[ObjectStoragePath, Any]:
-    """Make a file and open it for text: the path, or, if that is taken, the first with a number that is not.
+    """Create a file and open it for text: the path, or the first free name with a number.
 
-    A link takes the name as a file does. Of two runs at once, on this machine each gets a file of its own.
+    A link counts as a taken name. Of two simultaneous runs on one machine, each gets its own file.
     """
     names = _names(path)
     if not is_local(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         free = next(each for each in names if not each.exists())
-        # On object storage a file appears when it is closed. An empty one takes the name until then.
+        # On object storage a file appears when it is closed. An empty one reserves the name until then.
         free.touch()
         return free, free.open("w", encoding="utf-8")  # type: ignore[no-untyped-call]
     make_folder(local_path(path).parent)
@@ -67,7 +67,7 @@ def new_file(path: ObjectStoragePath) -> tuple[ObjectStoragePath, Any]:
 
 
 def open_own(path: Path) -> TextIO:
-    """Open a file that this user wrote for reading; bytes that are no text are replaced.
+    """Open a file of this user for reading; bytes that are not UTF-8 are replaced.
 
     :raises OSError: it cannot be opened, for example since it is a link.
     :raises PermissionError: it is another user's, or is no regular file.
@@ -76,9 +76,9 @@ def open_own(path: Path) -> TextIO:
 
 
 def open_private(path: str | ObjectStoragePath) -> TextIO:
-    """Open a file for text that is written from its start; for a task that writes the rows which another one sends.
+    """Open a file for text, truncated; for a task that writes the rows which another task sends.
 
-    On this machine, the file and the folders that are made for it are for their owner alone.
+    A local file, and the folders created for it, are accessible to their owner only.
 
     :raises OSError: it cannot be opened, for example since it is a link.
     :raises PermissionError: it is another user's, or is no regular file.
@@ -97,7 +97,7 @@ def open_private(path: str | ObjectStoragePath) -> TextIO:
 
 
 def is_own(status: os.stat_result) -> bool:
-    """Tell whether it is a regular file of this user's."""
+    """Whether it is a regular file of this user."""
     return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
 
 
@@ -108,7 +108,7 @@ def _open(path: Path, flags: int) -> int:
 def _checked(descriptor: int, path: Path) -> int:
     if not is_own(os.fstat(descriptor)):
         os.close(descriptor)
-        raise PermissionError(f"{path} is another user's, or is no regular file")
+        raise PermissionError(f"{path} belongs to another user, or is not a regular file")
     return descriptor
 
 

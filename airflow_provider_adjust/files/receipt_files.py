@@ -1,4 +1,4 @@
-"""JSON Lines files of a task's tries, each made when its first line is written, on any storage that Airflow reaches."""
+"""JSON Lines files of a task's tries, on any storage that Airflow reaches. Each is created with its first line."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ log = logging.getLogger(__name__)
 class ReceiptFile:
     """A JSON Lines file, created on the first write. Without a path it discards the lines.
 
-    A file that is there already is another run's, and stays as it is: this one gets a number in its name. On this machine
-    the file is for its owner alone, and no link is followed.
+    An existing file belongs to another run and is never changed: the new file gets a number in its name. A local file is
+    accessible to its owner only, and links are not followed.
     """
 
     def __init__(self, path: ObjectStoragePath | None) -> None:
         self._path = path
         self._file: Any = None
         self.lines = 0
-        #: The file of an earlier try, if somebody has deleted it.
+        #: The file of an earlier try, if it was deleted.
         self.missing: str | None = None
 
     @classmethod
     def of_try(cls, path: str | None, ti: Any) -> Self:
-        """The file of this try of this task instance: neither a retry nor a mapped sibling overwrites what is there.
+        """The file of this try of this task instance: neither a retry nor a mapped sibling overwrites it.
 
         :raises AdjustConfigurationError: the path's name has another ending, or leads outside the configured folder.
         """
@@ -58,7 +58,7 @@ class ReceiptFile:
 
     @property
     def written_to(self) -> str | None:
-        """Where the lines are; None while there are none."""
+        """The location of the lines; None if there are none yet."""
         return None if self._file is None else str(self._path)
 
     def write(self, line: str) -> None:
@@ -68,20 +68,20 @@ class ReceiptFile:
             wanted = self._path
             self._path, self._file = new_file(wanted)
             if self._path != wanted:
-                log.warning("%s exists, so what would overwrite it is written to %s", wanted, self._path.name)
+                log.warning("%s exists and is not overwritten; the lines are written to %s", wanted, self._path.name)
         self._file.write(line + "\n")
         self.lines += 1
 
     def flush(self) -> None:
-        """Write the buffered lines, if the storage accepts parts of a file."""
+        """Write the buffered lines, if the storage can append to a file."""
         if self._file is not None:
             self._file.flush()
 
     def carry_over(self, earlier: str, lines: int) -> None:
-        """Begin with the settled among the first ``lines`` lines of an earlier try's file.
+        """Begin with the settled events among the first ``lines`` lines of an earlier try's file.
 
-        What was held, in doubt or of the future is not settled: this try checks it again. A line that was not written to its
-        end, since the disk was full or the try was killed, is dropped.
+        Events that were held, in doubt or in the future are not settled: this try checks them again. An incomplete line is
+        dropped: the disk was full, or the try was killed.
         """
         path = ObjectStoragePath(earlier)
         if self._path is None:
@@ -90,13 +90,13 @@ class ReceiptFile:
             opened: Any = open_own(local_path(path)) if is_local(path) else path.open("r", **TEXT)  # type: ignore[no-untyped-call]
         except FileNotFoundError:
             self.missing = earlier
-            log.warning("What an earlier try listed in %s is no longer there", earlier)
+            log.warning("The list of an earlier try, %s, no longer exists", earlier)
             return
         except OSError as error:
             if not is_local(path):
                 raise
-            # A link, or a file of somebody else's: what is in it may be forged.
-            log.warning("What an earlier try listed in %s is not taken over: %s", earlier, error.strerror or error)
+            # A link, or another user's file: its content may be forged.
+            log.warning("The list of an earlier try, %s, is not used: %s", earlier, error.strerror or error)
             return
         whole = 0
         with opened as file:
@@ -126,7 +126,7 @@ class ReceiptFile:
 
 
 def _ending(line: str) -> tuple[str, str] | None:
-    """Outcome and reason in a line of a rejected file; None if it was not written to its end."""
+    """Outcome and reason in a line of a rejected file; None if the line is incomplete."""
     try:
         entry = json.loads(line)
         return str(entry["outcome"]), str(entry.get("reason", ""))

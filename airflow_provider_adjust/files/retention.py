@@ -1,7 +1,7 @@
-"""Deletes rejected files and responses files that are old enough, and no other file.
+"""Delete old rejected files and responses files, and no other files.
 
-A file is known by what is in it, since its name is the user's choice: its first line has the keys that only these files
-have. Whatever else lies in the folder stays.
+A file is recognised by its content, since the user chooses its name: its first line has keys that only these files have. All
+other files in the folder stay.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 log = logging.getLogger(__name__)
 
-#: A retry within a day may still take over the lines of the try before.
+#: A retry within a day may still use the lines of an earlier try.
 SHORTEST: Final = timedelta(days=1)
 
 
 @dataclass
 class Pruned:
-    """How many files were deleted, and how many could not be looked at or deleted."""
+    """How many files were deleted, and how many could not be read or deleted."""
 
     deleted: int = 0
     failed: int = 0
@@ -38,7 +38,7 @@ class Pruned:
 def check_retention(age: timedelta | None, *, argument: str) -> None:
     """Refuse an age at which a file may still be in use.
 
-    :raises AdjustConfigurationError: it is shorter than a day, or no timedelta.
+    :raises AdjustConfigurationError: it is shorter than a day, or not a timedelta.
     """
     if age is not None and not (isinstance(age, timedelta) and age >= SHORTEST):
         raise AdjustConfigurationError(
@@ -49,12 +49,12 @@ def check_retention(age: timedelta | None, *, argument: str) -> None:
 def prune_files(
     folders: Iterable[ObjectStoragePath], *, older_than: timedelta, now: datetime | None = None, below: bool = False
 ) -> Pruned:
-    """Delete the rejected files and responses files in the folders that were last changed longer ago than that.
+    """Delete the rejected files and responses files in the folders that were last changed before this age.
 
-    An error keeps a file and is counted; it is never raised. On this machine, links are not followed and files of other
-    users are left alone.
+    An error keeps the file and is counted; it is never raised. Local links are not followed, and files of other users are
+    kept.
 
-    :param below: also in the folders below them.
+    :param below: also in their subfolders.
     """
     done = Pruned()
     limit = (now or datetime.now(UTC)) - older_than
@@ -65,7 +65,7 @@ def prune_files(
         except FileNotFoundError:
             continue  # nothing was written there yet
         except Exception as error:
-            # The type only: a storage's message may hold its address.
+            # Only the type: a storage's message may contain its address.
             done.failed += 1
             log.warning("The folder %s could not be searched for old files (%s)", folder, type(error).__name__)
     return done

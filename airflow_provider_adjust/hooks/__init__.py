@@ -1,4 +1,4 @@
-"""Hooks: the connection to Adjust, and what can be done through it."""
+"""Hooks: the connection to Adjust, for sending and reading."""
 
 from airflow_provider_adjust.oldest_airflow import refuse_older_airflow
 

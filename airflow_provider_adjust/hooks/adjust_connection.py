@@ -1,6 +1,6 @@
 """The fields of an ``adjust`` connection, checked: endpoints, tokens, environment, timeouts.
 
-The hook has a module of its own, because sensors and triggers read connections and must not import what sends.
+The hook is in another module, since sensors and triggers read connections and must not import the sender.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ from airflow_provider_adjust.s2s.transports.settings import is_loopback
 
 #: Seconds. Adjust's support is reported to recommend 1000.
 _MAX_REPORT_TIMEOUT = 3600
-#: Characters of a token with what may be pasted along with it.
+#: The longest text of a token, with what may be pasted along with it, in characters.
 _LONGEST_TOKEN = 4096
-#: In the hosts of apps with data residency, as those of Adjust's SDKs: gdpr.eu.adjust.com.
+#: The regions in the hosts of apps with data residency, such as gdpr.eu.adjust.com.
 _REGIONS = frozenset({"eu", "tr", "us"})
-#: What is pasted along with a token: quotes, white space, and the header's own words.
+#: What may be pasted along with a token: quotes, white space, and words of the header.
 _AROUND = r"""[\s"'`“”‘’\u200b\ufeff]"""
 _PASTED = re.compile(
     rf"^{_AROUND}+|(?<!{_AROUND}){_AROUND}+$|^authorization\s*[:=]|^bearer(?=$|{_AROUND}|[:=])\s*[:=]?", re.IGNORECASE
@@ -57,7 +57,7 @@ class AdjustConnection:
     api_token: str | None = field(default=None, repr=False)
     digest_key: tuple[str, ...] = field(default=(), repr=False)
     gdpr_url: str = connection_form.DEFAULT_GDPR_URL
-    #: What the connection test asks.
+    #: The endpoints that the connection test asks.
     endpoints: tuple[Endpoint, ...] = (EVENT,)
 
     @classmethod
@@ -69,18 +69,18 @@ class AdjustConnection:
         environment: str | None = None,
         timeout: tuple[float, float] | None = None,
     ) -> AdjustConnection:
-        """Check the connection's fields; the arguments override them.
+        """Check the connection's fields. The arguments override them.
 
         :raises AdjustConfigurationError: a field has a value that cannot be used.
         """
-        # Airflow masks the secrets of the extra, the API token included, as it returns them.
+        # Airflow masks the secrets in the extra, such as the API token, when it returns them.
         return cls._checked(
             connection, connection.extra_dejson, app_token=app_token, environment=environment, timeout=timeout
         )
 
     @classmethod
     def get(cls, conn_id: str, *, app_token: str | None = None, environment: str | None = None) -> AdjustConnection:
-        """Do the same for a connection id.
+        """Read and check the connection with this id.
 
         :raises AdjustConfigurationError: a field has a value that cannot be used.
         """
@@ -90,12 +90,12 @@ class AdjustConnection:
     async def aget(
         cls, conn_id: str, *, app_token: str | None = None, environment: str | None = None
     ) -> AdjustConnection:
-        """Do the same from a trigger, which shares its event loop with others.
+        """Like ``get``, for triggers: it does not block the event loop.
 
         :raises AdjustConfigurationError: a field has a value that cannot be used.
         """
         connection = await BaseHook.aget_connection(conn_id)
-        # Before Airflow 3.3 there is only the property, which does not block there.
+        # Before Airflow 3.3 there is only the property, which does not block in a trigger.
         extra = await connection.aextra_dejson() if hasattr(connection, "aextra_dejson") else connection.extra_dejson
         return cls._checked(connection, extra, app_token=app_token, environment=environment)
 
@@ -116,7 +116,7 @@ class AdjustConnection:
         digest_key = _several(_text(extra, "digest_key", where))
         for secret in (s2s_token, api_token, *digest_key):
             if secret:
-                mask_secret(secret)  # for every backend of connections, and every name in the extra
+                mask_secret(secret)  # for every secrets backend, and every name in the extra
         hosts = configured_hosts()
         return cls(
             conn_id=connection.conn_id,
@@ -144,17 +144,17 @@ class AdjustConnection:
 
     @property
     def target(self) -> Target:
-        """Where events go."""
+        """The destination of events."""
         return self.target_of(EVENT)
 
     def target_of(self, endpoint: Endpoint) -> Target:
-        """Where what one of Adjust's endpoints takes goes."""
+        """The destination of the events of one endpoint."""
         return Target(self.endpoint + endpoint.path, self.s2s_token)
 
     def app(self) -> tuple[str, str]:
-        """The app token and the environment, as events are sent with them: what is kept of a device is kept under these.
+        """The app token and the environment that events are sent with. Records about devices are stored under them.
 
-        :raises AdjustConfigurationError: one is missing, or is none.
+        :raises AdjustConfigurationError: one is missing or invalid.
         """
         where = f"connection {self.conn_id!r}"
         try:
@@ -171,27 +171,27 @@ class AdjustConnection:
         return app_token, self.environment
 
     def erasure_url(self) -> str:
-        """Where devices are erased, which is where the app is: Adjust answers 200 for devices that it does not know.
+        """The URL for erasures. It must be in the app's region: elsewhere, Adjust answers 200 for devices that it does not know.
 
-        :raises AdjustConfigurationError: events go to a stand-in or to a region, and erasures would go to another place.
+        :raises AdjustConfigurationError: events are sent to a stand-in or a region, but erasures would be sent elsewhere.
         """
         sends_to, erases_at = self.target.host, Target(self.gdpr_url).host
         if is_loopback(self.endpoint) and not is_loopback(self.gdpr_url):
             raise AdjustConfigurationError(
-                f"connection {self.conn_id!r} sends events to {sends_to}, and would erase devices for good at {erases_at}: set "
+                f"connection {self.conn_id!r} sends events to {sends_to}, but would erase devices for good at {erases_at}: set "
                 "gdpr_url to the stand-in, too"
             )
         if (region := _region(sends_to)) and region != _region(erases_at):
             raise AdjustConfigurationError(
-                f"connection {self.conn_id!r} sends events to {sends_to}, and would erase at {erases_at}, which does not know "
+                f"connection {self.conn_id!r} sends events to {sends_to}, but would erase at {erases_at}, which does not know "
                 f"the app's devices: set gdpr_url, such as https://gdpr.{region}.adjust.com"
             )
         return self.gdpr_url
 
     @property
     def digest_secrets(self) -> tuple[bytes, ...]:
-        """What keys the digests of what rows hold, the newest first. The S2S token is the last, and the only one where the
-        connection has no ``digest_key``, so that to set one makes no event another. None without both.
+        """The secrets for digests of row data, newest first. The S2S token is the last one, and the only one without a
+        ``digest_key``: so setting a key later does not change the identity of any event. Empty without both.
         """
         secrets = (*self.digest_key, *([self.s2s_token] if self.s2s_token else []))
         return tuple(secret.encode() for secret in secrets)
@@ -213,17 +213,17 @@ class AdjustConnection:
         return device_api, self.app_token, device_api.api_token
 
     def inspect_device(self, device_id: str) -> dict[str, Any]:
-        """Return what Adjust's Device API knows of a device.
+        """Return what Adjust's Device API knows about a device.
 
         :raises AdjustConfigurationError: the API token or the app token is missing.
         :raises DeviceApiError: the API gave no usable answer.
         """
         device_api, app_token, _ = self.device_account()
-        mask_secret(device_id)  # a log at level DEBUG could show the URL, which holds it
+        mask_secret(device_id)  # a log at level DEBUG could show it in the URL
         return device_api.inspect_device(device_id, app_token)
 
     def report_client(self) -> ReportClient:
-        """The reports on this connection's app.
+        """A client for reports on this connection's app.
 
         :raises AdjustConfigurationError: the API token, the app token or the environment is missing.
         """
@@ -248,7 +248,7 @@ class AdjustConnection:
 
 
 def _token(given: str | None, name: str, where: str) -> str | None:
-    """The token alone, however it was pasted: in quotes, with the header's ``Bearer``, or with white space."""
+    """The token alone, without quotes, the header's ``Bearer`` or white space that were pasted along with it."""
     given = given or ""
     if len(given) > _LONGEST_TOKEN:
         raise AdjustConfigurationError(f"{where}: the {name} has {len(given):,} characters; no token is so long")
@@ -256,23 +256,25 @@ def _token(given: str | None, name: str, where: str) -> str | None:
     while (bare := _PASTED.sub("", token)) != token:
         token = bare
     if token != given:
-        _log.warning("%s: the %s is taken without the quotes, the Bearer or the white space around it", where, name)
+        _log.warning(
+            "%s: the quotes, the Bearer or the white space around the %s are ignored; remove them", where, name
+        )
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise AdjustConfigurationError(f"{where}: the {name} holds characters that no token has")
     return token or None
 
 
 def configured_hosts() -> AllowedHosts:
-    """The hosts that the deployment lets tokens and device ids go to.
+    """The hosts to which the deployment allows tokens and device ids to be sent.
 
-    :raises AdjustConfigurationError: the option holds something that is not a host.
+    :raises AdjustConfigurationError: an entry of the option is not a host.
     """
     written = conf.get("adjust", "allowed_hosts", fallback=connection_form.DEFAULT_ALLOWED_HOSTS)
     return AllowedHosts.parse(written.split(","), option="[adjust] allowed_hosts")
 
 
 def _region(host: str) -> str | None:
-    """Where the data of an app with data residency is, by a host of Adjust's; None elsewhere."""
+    """The data region in a host of Adjust; None if it has none."""
     labels = host.rstrip(".").split(".")
     return next((label for label in labels if label in _REGIONS), None) if labels[-2:] == ["adjust", "com"] else None
 

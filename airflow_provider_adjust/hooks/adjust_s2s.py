@@ -1,4 +1,4 @@
-"""AdjustS2SHook: an Adjust connection, what is sent through it, and what Adjust says that it has."""
+"""AdjustS2SHook: an Adjust connection, for sending events and reading Adjust's reports."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from airflow_provider_adjust.s2s.transports.choice import open_transport
 from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
 from airflow_provider_adjust.s2s.transports.settings import BearerToken, new_session
 
-#: How long ``test_connection`` waits at most: it runs in the API server, where a user waits for it.
+#: The longest wait of ``test_connection``, in seconds: it runs in the API server while a user waits.
 _TEST_TIMEOUT = (5.0, 10.0)
 
 
@@ -96,7 +96,7 @@ class AdjustS2SHook(BaseHook):
     def settings(self) -> AdjustConnection:
         """The connection, read once and checked.
 
-        :raises AdjustConfigurationError: the connection says something that cannot be used.
+        :raises AdjustConfigurationError: a field of the connection cannot be used.
         """
         if self._settings is None:
             connection = self.get_connection(self.adjust_conn_id)
@@ -116,7 +116,7 @@ class AdjustS2SHook(BaseHook):
         return session
 
     def route(self, options: RowOptions | None = None, *, ignored: Sequence[str] = ()) -> Route:
-        """How rows are read and where their events go.
+        """How rows are read, and where their events are sent.
 
         :param options: how the rows are read; the connection's app token and environment fill in where it names none.
         :param ignored: columns that are not sent.
@@ -130,8 +130,8 @@ class AdjustS2SHook(BaseHook):
         device_api = settings.device_api()
         if not settings.digest_secrets:
             self.log.warning(
-                "Connection %r has neither an S2S token nor a digest_key, so digests of what events hold have no key: who "
-                "reads them finds short values by trial. Set digest_key",
+                "Connection %r has neither an S2S token nor a digest_key, so digests of event data have no key, and short "
+                "values in them can be found by trial. Set digest_key",
                 self.adjust_conn_id,
             )
         parser = EventParser(options, ignored=ignored, digest_keys=settings.digest_secrets)
@@ -196,7 +196,7 @@ class AdjustS2SHook(BaseHook):
         return [total.as_json() for total in self.reported_totals(wanted, load_timezone(timezone))]
 
     def reported_totals(self, wanted: Sequence[EventTotals], zone: tzinfo) -> list[EventTotals]:
-        """Return Adjust's total for each wanted one, in the same order.
+        """Return Adjust's total for each of the wanted ones, in the same order.
 
         :raises AdjustConfigurationError: the connection lacks a field, or the app does not have the event.
         :raises ReportRefused: Adjust refuses the request.
@@ -259,7 +259,7 @@ class AdjustS2SHook(BaseHook):
             settings = self.settings
             self.route()  # an invalid token or environment is refused here, as a task would refuse it
         except AdjustConfigurationError as error:
-            # Airflow tests under a name that it makes up.
+            # Airflow tests under a generated connection id.
             return False, str(error).removeprefix(f"connection {self.adjust_conn_id!r}: ")
         params = {"s2s": "1", "app_token": settings.app_token, "environment": settings.environment}
         body = urlencode({name: value for name, value in params.items() if value})
@@ -270,7 +270,7 @@ class AdjustS2SHook(BaseHook):
                 transport.submit(endpoint, settings.target_of(endpoint), body)
             answers: dict[Any, Verdict] = {}
             while len(answers) < len(asked):
-                # They come in time whatever the server does, unlike what send returns.
+                # Unlike the return of send, completions arrive in time whatever the server does.
                 answers |= {each.key: judge(each) for each in transport.poll(None)}
         tested = [_test_result(answers[endpoint], settings, _shown(endpoint, settings)) for endpoint in asked]
         works = all(each.works for each in tested)
@@ -301,7 +301,7 @@ def _test_api_token(settings: AdjustConnection) -> tuple[bool, str]:
 
 
 class _Tested(NamedTuple):
-    """What the test of one endpoint found; ``may_be_open``: it may take wrong tokens, too."""
+    """The result of testing one endpoint; ``may_be_open``: it may accept wrong tokens, too."""
 
     works: bool
     message: str
@@ -313,7 +313,7 @@ def _shown(endpoint: Endpoint, settings: AdjustConnection) -> str:
 
 
 def _test_result(verdict: Verdict, settings: AdjustConnection, where: str) -> _Tested:
-    """Read the answer to a request that names no event: the refusal of the missing event is what success looks like."""
+    """Interpret the answer to a request without an event: a refusal because of the missing event means success."""
     if verdict.outcome is Outcome.RETRY and verdict.http_status is None:
         return _Tested(
             False, f"{where} cannot be reached ({verdict.message}); check the endpoint and the worker's network"
@@ -324,7 +324,7 @@ def _test_result(verdict: Verdict, settings: AdjustConnection, where: str) -> _T
         what = verdict.message if verdict.reason == "no_answer" else verdict.reason
         return _Tested(False, f"{where} gave no readable answer ({what}); check the endpoint")
     if verdict.reason in NOT_FROM_ADJUST:
-        # Nothing of what came: whoever may name the endpoint could read by it what a service answers to this machine.
+        # Without the answer: otherwise anyone who may set the endpoint could read what services answer to this machine.
         what = f"{verdict.reason}; status {verdict.http_status}"
         return _Tested(False, f"{where}: this is not Adjust's answer ({what}); {verdict.remedy}")
     token = "S2S security token not refused" if settings.s2s_token else "no S2S security token set, none demanded"

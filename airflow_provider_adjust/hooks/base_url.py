@@ -1,4 +1,4 @@
-"""The check of a connection's URLs. The token goes there, so it must not be a place that misuses it."""
+"""The check of a connection's URLs. Tokens are sent there, so unsafe hosts are refused."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _METADATA_ADDRESSES = frozenset(
 _METADATA_NAMES = frozenset(
     {"metadata", "metadata.goog", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"}
 )
-#: Public names that lead to an address that they spell: 169.254.169.254.nip.io, 169-254-169-254.sslip.io, a9fea9fe.nip.io.
+#: Public names that resolve to the address in them: 169.254.169.254.nip.io, 169-254-169-254.sslip.io, a9fea9fe.nip.io.
 _SPELLED_LINK_LOCAL = re.compile(
     r"(?:^|[.-])(?:169[.-]254[.-][0-9]{1,3}[.-][0-9]{1,3}|a9fe[0-9a-f]{4})\.", re.IGNORECASE
 )
@@ -48,10 +48,10 @@ def base_url(
     *,
     allowed_hosts: AllowedHosts | None = None,
 ) -> str:
-    """The endpoint's base URL: https, or http to this machine only, because http would show the token to the network.
+    """The endpoint's base URL: https, or http to this machine only, since http would reveal the token to the network.
 
-    :param allowed_hosts: the hosts that may get a token; None leaves that open.
-    :raises AdjustConfigurationError: the text is not a URL, or the token must not go there.
+    :param allowed_hosts: the hosts that may receive a token; None allows any.
+    :raises AdjustConfigurationError: the text is not a URL, or its host must not receive a token.
     """
     text = (host or connection_form.DEFAULT_ENDPOINT).strip()
     try:
@@ -79,7 +79,7 @@ def base_url(
 def _problem(text: str, url: SplitResult) -> str | None:
     if url.username is not None or url.password is not None:
         return "holds credentials; the S2S security token has its own field"
-    # The whole text is checked, because the parser drops parts of it, such as line ends.
+    # The complete text is checked, since the parser drops parts of it, such as line ends.
     if url.scheme not in {"https", "http"} or url.query or url.fragment or not text.isprintable() or " " in text:
         return _NO_URL
     if not text.isascii():
@@ -99,9 +99,9 @@ def _host_problem(host: str) -> str | None:
         if not _HOST.fullmatch(host):
             return _NO_URL
         if _NUMBER.fullmatch(host.rstrip(".").rpartition(".")[2]):
-            return "names an address in an unusual spelling; write four numbers with points"
+            return "is an address in an unusual notation; write four numbers with dots"
         if host.rstrip(".").lower() in _METADATA_NAMES or _SPELLED_LINK_LOCAL.search(host):
-            return "names a cloud's metadata service; no token goes there"
+            return "is a cloud's metadata service; tokens are not sent there"
         return None
     if address.is_loopback:
         return None
@@ -112,12 +112,12 @@ def _host_problem(host: str) -> str | None:
         or address.is_reserved
         or address in _METADATA_ADDRESSES
     ):
-        return "is a link-local, metadata, multicast or reserved address; no token goes there"
+        return "is a link-local, metadata, multicast or reserved address; tokens are not sent there"
     return None
 
 
 def _innermost(host: str) -> IPv4Address | IPv6Address | None:
-    """The host as an address, or None. An IPv4 address that IPv6 wraps, in whatever way, is unwrapped."""
+    """The host as an address, or None. An IPv4 address inside an IPv6 address is unwrapped."""
     address = parse_address(host)
     if not isinstance(address, IPv6Address):
         return address

@@ -16,7 +16,7 @@ from airflow_provider_adjust.deliveries_page.configuration import PREFIX, RUN_TA
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperator
 
-#: The dashboard's start page: Adjust documents no address for the page of an app.
+#: The dashboard's start page: Adjust does not document a URL for the page of an app.
 DASHBOARD_URL = "https://suite.adjust.com/"
 
 #: Web consoles that show an object by bucket and key.
@@ -41,7 +41,7 @@ class AdjustDeliveriesLink(BaseOperatorLink):
 
 
 class AdjustRejectedFileLink(BaseOperatorLink):
-    """The rejected file of this try, where a browser can show it."""
+    """The rejected file of this try, if a browser can show it."""
 
     name = "Rejected file"
 
@@ -60,9 +60,9 @@ class AdjustDashboardLink(BaseOperatorLink):
 
 
 def deliveries_path(ledger_conn_id: str, dag_id: str, run_id: str, task_id: str, map_index: int) -> str:
-    """The deliveries of the task instance, below Airflow's base address: the tab of its run, so that Airflow stays around it.
+    """The path to the deliveries of the task instance, below Airflow's base URL: the tab of its run, inside Airflow's UI.
 
-    Airflow has the tab only where its configuration names the ledgers. Elsewhere it is the page alone, which explains how.
+    Airflow has the tab only if its configuration names the ledgers. Otherwise it is the separate page, which explains how.
     """
     if run_id and ledger_conn_id in ledger_conn_ids():
         return f"/dags/{quote(dag_id, safe='')}/runs/{quote(run_id, safe='')}/plugin/{RUN_TAB}"
@@ -73,7 +73,7 @@ def deliveries_path(ledger_conn_id: str, dag_id: str, run_id: str, task_id: str,
 
 
 def file_url(path: str) -> str:
-    """The file's address for a browser; empty for a local file and for a storage without a web console."""
+    """The file's URL for a browser; empty for a local file and for a storage without a web console."""
     parts = urlsplit(path)
     if parts.scheme in ("http", "https"):
         return path if "@" not in parts.netloc else ""
@@ -86,8 +86,8 @@ def file_url(path: str) -> str:
 
 
 def _ui_path() -> str:
-    """The path at which Airflow's UI is served, empty at the root. The link has no host: the browser knows it better."""
-    # Not at the top: the import of an operator would read Airflow's configuration.
+    """The path at which Airflow's UI is served, empty at the root. The link has no host, since the browser knows it."""
+    # Not at the top, since the import of an operator would then read Airflow's configuration.
     from airflow.configuration import conf
 
     return urlsplit(conf.get("api", "base_url", fallback="")).path.rstrip("/")

@@ -1,6 +1,6 @@
 """The digest of several DAGs' deliveries, for people: one line for each DAG and environment, the worst first.
 
-It looks like the report on one delivery. Like that, it has no rows, no device ids and no tokens.
+Its format is that of the report on one delivery. It contains no rows, no device ids and no tokens, either.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from airflow_provider_adjust.s2s.account.amounts import plain
 from airflow_provider_adjust.s2s.account.tables import money
 from airflow_provider_adjust.s2s.answers.reasons import reason_of
 
-#: Reasons of one line about which it is said what to do.
+#: The most reasons of one line that are listed with advice.
 _MOST_REASONS = 3
 _NOT_RUN = "No try began in the window. See whether the DAG is paused, waits for its data, or failed before it sent"
 _HEAD = ("verdict", "dag", "environment", "events", "revenue", "missing", "missing revenue")
@@ -40,7 +40,7 @@ class DeliveryDigest:
     def of(
         cls, start: datetime, end: datetime, dags: Iterable[DagCounts], missing: Iterable[str], **links: str
     ) -> DeliveryDigest:
-        """Put what the ledger has into lines.
+        """Build the lines from the ledger's counts.
 
         :param missing: the DAGs that were expected and have no try in the window.
         """
@@ -57,7 +57,7 @@ class DeliveryDigest:
 
     @property
     def subject(self) -> str:
-        """The result in one line, the verdicts first. Sandbox and production are not added up."""
+        """The result in one line, verdicts first. Sandbox and production are counted separately."""
         worst_of: dict[str, str] = {}
         for line in self.lines:
             worst_of.setdefault(line.dag_id, line.verdict)
@@ -109,7 +109,7 @@ class DeliveryDigest:
         ]
 
     def advice(self) -> list[tuple[str, str]]:
-        """What went wrong by line and by reason, and what to do; the lines in their order, the largest revenue first."""
+        """Problems by line and reason, with what to do; the lines in their order, the largest revenue first."""
         told: list[tuple[str, str]] = []
         for line in self.lines:
             if line.verdict == "MISSING":
@@ -126,7 +126,7 @@ class DeliveryDigest:
         return told
 
     def links(self) -> list[tuple[str, str]]:
-        """The links that there are, by name."""
+        """The available links, by name."""
         return [(name, url) for name, url in (("Adjust deliveries", self.page_url), ("Log", self.log_url)) if url]
 
     def as_result(self) -> dict[str, Any]:
@@ -149,7 +149,7 @@ class DeliveryDigest:
         }
 
     def _by_environment(self, events: str, revenue: str) -> str:
-        """What is delivered or missing in each environment, which is named where there is another than production."""
+        """Delivered or missing events by environment, which is named unless all are production."""
         told = {}
         for where in sorted({line.environment for line in self.lines}):
             lines = [line for line in self.lines if line.environment == where]

@@ -1,7 +1,7 @@
 """The report on one try of a delivery, for people: a subject, a plain text, a Slack message and HTML.
 
-It has counts, revenue, what is missing by reason with what to do about it, and links. It has no rows, and no message of an
-exception that is not this provider's: both may hold device ids.
+It contains counts, revenue, missing events by reason with what to do, and links. It contains no rows, and no message of
+another library's exception: both may contain device ids.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class DeliveryReport:
 
     @property
     def verdict(self) -> str:
-        """The end in one word."""
+        """The result in one word."""
         if self.deadline:
             return "LATE"
         if self.ended in _VERDICTS:
@@ -89,7 +89,7 @@ class DeliveryReport:
 
     @property
     def subject(self) -> str:
-        """The result in one line, the verdict first: a phone shows the first words only."""
+        """The result in one line, verdict first, since a phone shows only the first words."""
         return f"[Adjust] {self.verdict}: {self._share()} ({self.task})"
 
     @property
@@ -140,7 +140,7 @@ class DeliveryReport:
 
     @property
     def _known(self) -> int:
-        """Events that earlier runs have settled: they are not news."""
+        """Events that earlier runs settled, which are not news."""
         by_reason = self.result["by_reason"] if self.result else {}
         return sum(by_reason.get(reason, 0) for reason in SETTLED_BEFORE)
 
@@ -163,7 +163,7 @@ class DeliveryReport:
         return ("outcome", "events", "revenue"), counts
 
     def advice(self) -> list[tuple[str, str]]:
-        """For each reason the events and the revenue that are missing, and what to do; the largest revenue first."""
+        """Missing events and revenue by reason, with what to do; the largest revenue first."""
         advice = []
         for each in self._missing:
             amount = formats.money(each["revenue"])
@@ -173,7 +173,7 @@ class DeliveryReport:
         return advice
 
     def links(self) -> list[tuple[str, str]]:
-        """The links that there are, by name."""
+        """The available links, by name."""
         links = [("Log", self.log_url), ("Adjust deliveries", self.page_url)]
         if self.result:
             links.append(("Rejected file", self.result["rejected_path"]))
@@ -182,7 +182,7 @@ class DeliveryReport:
 
 def _page_url(context: Mapping[str, Any]) -> str:
     ti = context["ti"]
-    # The log's address is below Airflow's own, which its configuration has on the server's side only.
+    # The log's URL is below Airflow's base URL, which only the server's configuration has.
     base, is_below, _ = ti.log_url.partition("/dags/")
     ledger = ledger_of(context)
     if not ledger or not is_below:

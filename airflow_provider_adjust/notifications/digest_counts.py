@@ -1,7 +1,7 @@
-"""The counts of the digest, and how the tries of one task instance become one.
+"""The counts of the digest, and how the tries of one task instance are combined.
 
-What one try delivered counts once: a later try that reads the row again counts it as settled by an earlier try. What was
-refused counts in each try that read it, so there the last reading counts.
+A delivered event counts once: a later try that reads its row again counts it as settled before. A refused row counts in each
+try that read it, so only its last reading is used.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _BY_EARLIER_TRY = "by_earlier_try"
 
 
 class Key(NamedTuple):
-    """What is counted together. A row that could not be read has no environment."""
+    """The key of a count. A row that could not be read has no environment."""
 
     environment: str
     outcome: str
@@ -41,18 +41,18 @@ class Counts:
             self.revenue[key] = self.revenue.get(key, Decimal(0)) + amount
 
     def take(self, other: Counts, outcomes: Collection[str] | None = None) -> None:
-        """Add the other's, or those of the outcomes only."""
+        """Add the other's counts, or only those of these outcomes."""
         for key, count in other.events.items():
             if outcomes is None or key.outcome in outcomes:
                 self.add(key, count, other.revenue.get(key))
 
 
 def folded(its_tries: Sequence[Counts]) -> Counts:
-    """The tries of one task instance as one: what arrived adds up, and of the rest the last reading of a row counts."""
+    """Combine the tries of one task instance: deliveries add up; for other outcomes the last reading of a row counts."""
     whole = Counts()
     for counts in its_tries:
         before, whole = whole, Counts()
-        # With a checkpoint a try reads on where the last one stopped, and its counts are of other rows.
+        # With a checkpoint, a try continues where the last one stopped, so its counts are of other rows.
         reads_again = counts.events.total() >= before.events.total() or any(
             key.reason == _BY_EARLIER_TRY for key in counts.events
         )

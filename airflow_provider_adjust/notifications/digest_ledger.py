@@ -1,4 +1,4 @@
-"""What the ledger knows of the tries of a window, per DAG and environment, for the daily digest."""
+"""The ledger's record of the tries in a window, per DAG and environment, for the daily digest."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ from airflow_provider_adjust.s2s.ledger.schema import (
 )
 from airflow_provider_adjust.s2s.ledger.tries import LOST, RUNNING
 
-#: How far back a DAG is looked for that is not named: one that sent then is expected to send again.
+#: How far back unnamed DAGs are searched: one that sent then is expected to send again.
 SEEN_WITHIN = timedelta(days=7)
-#: What tries send outside of a DAG: the command line, plain Python.
+#: The names of tries outside of a DAG: the command line, plain Python.
 _NO_DAG = ""
-#: No parameter: Postgres would not know the expression that is selected for the one that is grouped by.
+#: Not a parameter, since Postgres would not recognise the selected expression as the one in GROUP BY.
 _EMPTY: sa.ColumnElement[str] = sa.literal_column("''")
 _LOST_ANSWER = "no_answer"
 
@@ -42,7 +42,7 @@ class DagCounts:
     counts: Counts = field(default_factory=Counts)
     states: list[str] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
-    #: The environments of a DAG that has counted nothing.
+    #: The environments of a DAG without counts.
     set_up_for: set[str] = field(default_factory=set)
 
 
@@ -57,15 +57,15 @@ class _Try(NamedTuple):
 def read_window(
     connection: sa.Connection, start: datetime, end: datetime, dag_ids: Collection[str] | None
 ) -> tuple[list[DagCounts], list[str]]:
-    """What the DAGs' tries that began in the window have counted, and the DAGs that were expected and have no try in it.
+    """The counts of the DAGs' tries that began in the window, and the expected DAGs without a try.
 
-    :param start: in UTC, without an offset, as ``end``, which is no longer in the window.
-    :param dag_ids: the DAGs; None for all. Named ones are expected, else those that the ledger has from the last 7 days.
+    :param start: in UTC without an offset, like ``end``, which is excluded.
+    :param dag_ids: the expected DAGs; None for those that the ledger has from the last 7 days.
     """
     inspector = sa.inspect(connection)
     if not inspector.has_table(tries.name):
-        return [], sorted(dag_ids or ())  # nothing was ever sent
-    # A ledger of an older shape, until the next task that sends, has no such column.
+        return [], sorted(dag_ids or ())  # nothing was sent yet
+    # A ledger with an older schema lacks this column until the next sending task.
     has_environment = "environment" in {column["name"] for column in inspector.get_columns(tries.name)}
     set_up_for = tries.c.environment if has_environment else _EMPTY
     found = list(_tries(connection, start, end, dag_ids, set_up_for))
@@ -91,7 +91,7 @@ def _tries(
     dag_ids: Collection[str] | None,
     set_up_for: sa.ColumnElement[str],
 ) -> Iterator[_Try]:
-    """The tries in their order. One whose lease has run out is lost, although nobody has written it down."""
+    """The tries in order. A try with an expired lease is lost, even if that was not recorded."""
     now = database_now(connection)
     columns = tries.c
     task_columns = (columns.dag_id, columns.run_id, columns.task_id, columns.map_index)
@@ -120,9 +120,9 @@ def _seen(connection: sa.Connection, end: datetime) -> set[str]:
 
 
 def _counts(connection: sa.Connection, ids: Sequence[int], set_up_for: sa.ColumnElement[str]) -> dict[int, Counts]:
-    """The counts of each try. What a try was sending when it ended is in doubt."""
+    """The counts of each try. Events that it was sending when it ended are in doubt."""
     found: dict[int, Counts] = defaultdict(Counts)
-    # A row that could not be read is of no scope: it has the environment that its try was set up for.
+    # A row that could not be read has no scope, so it counts in the environment of its try.
     environment = sa.func.coalesce(scopes.c.environment, set_up_for, _EMPTY)
     for start in range(0, len(ids), 500):
         some = ids[start : start + 500]

@@ -12,14 +12,14 @@ from airflow_provider_adjust.notifications.digest_ledger import DagCounts
 from airflow_provider_adjust.s2s.answers.outcome import Outcome, is_undelivered
 from airflow_provider_adjust.s2s.ledger.tries import FAILED, LOST, RUNNING
 
-#: The worst first.
+#: Worst first.
 VERDICTS = ("MISSING", "FAILED", "KILLED", "INCOMPLETE", "RUNNING", "OK")
 _BY_STATE = {FAILED: "FAILED", LOST: "KILLED", RUNNING: "RUNNING"}
 
 
 @dataclass(frozen=True)
 class DigestLine:
-    """One DAG in one environment; ``environment`` is empty where no row of the DAG names one."""
+    """One DAG in one environment; ``environment`` is empty if no row of the DAG names one."""
 
     verdict: str
     dag_id: str
@@ -68,7 +68,7 @@ def lines_of(dag: DagCounts) -> Iterator[DigestLine]:
 
 
 def _placed(counts: Counts) -> tuple[Counts, list[str]]:
-    """The counts by environment: rows that could not be read are the DAG's only environment's, if it has one only."""
+    """The counts by environment. If the DAG has one environment, rows that could not be read count there."""
     environments = sorted({key.environment for key in counts.events})
     named = [each for each in environments if each]
     if len(named) != 1 or len(environments) == 1:
@@ -104,7 +104,7 @@ def _missing_of(counts: Counts, environment: str) -> dict[tuple[str, str], tuple
 
 
 def _worst(states: Collection[str]) -> str | None:
-    """The state that a DAG's line is about; None where all went well."""
+    """The state that a DAG's line reports; None if all went well."""
     return next((state for state in (FAILED, LOST, RUNNING) if state in states), None)
 
 

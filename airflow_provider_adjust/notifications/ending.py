@@ -14,8 +14,8 @@ _OURS = frozenset(name for name, value in vars(errors).items() if isinstance(val
 def how_it_ended(context: Mapping[str, Any], result: Mapping[str, Any] | None) -> tuple[str, str]:
     """The end of the try, and the reason in one line, empty for a success.
 
-    A try that was killed, or lost its worker, says nothing itself: Airflow's Dag processor calls the callback for it,
-    with a new copy of the task, without an exception and without a final state.
+    A try that was killed, or lost its worker, cannot report: Airflow's Dag processor calls the callback for it, with a new
+    copy of the task, without an exception and without a final state.
     """
     if exception := context.get("exception"):
         return FAILED, _one_line(exception)
@@ -31,9 +31,9 @@ def how_it_ended(context: Mapping[str, Any], result: Mapping[str, Any] | None) -
 
 
 def _one_line(exception: BaseException | str) -> str:
-    """The first line of this provider's errors, which hold no personal data; of any other exception its kind only.
+    """The first line of this provider's errors, which contain no personal data; only the type of other exceptions.
 
-    An operator raises its final errors as Airflow's exception without a retry, with the kind before the message.
+    An operator raises its final errors as Airflow's exception without a retry, with the type before the message.
     """
     message = str(exception).partition("\n")[0]
     kind = type(exception).__name__

@@ -1,4 +1,4 @@
-"""The report on a delivery, or on all of a day, as plain text, in Slack's markup, and as HTML."""
+"""The report on a delivery, or on all deliveries of a day, as plain text, Slack markup and HTML."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Protocol
 from airflow_provider_adjust.s2s.account.amounts import plain, shown
 from airflow_provider_adjust.s2s.account.tables import plain_table
 
-#: A head and the lines.
+#: A header and the lines.
 Table = tuple[tuple[str, ...], list[tuple[str, ...]]]
 
 _COLOURS = {"OK": "#1a7f37", "INCOMPLETE": "#9a6700"} | dict.fromkeys(
@@ -19,13 +19,13 @@ _COLOURS = {"OK": "#1a7f37", "INCOMPLETE": "#9a6700"} | dict.fromkeys(
 #: Columns of counts.
 _RIGHT = ("events", "missing")
 _OTHER_COLOUR = "#1f2328"
-#: Mail programs take a style only from the element itself. An address is longer than a phone is wide.
+#: Mail programs read styles only from the element itself. URLs are longer than a phone's screen is wide.
 _BODY = "font-family:sans-serif;font-size:14px;line-height:1.4;max-width:640px;overflow-wrap:anywhere"
 _CELL = "padding:2px 12px 2px 0;border-bottom:1px solid #d0d7de"
 
 
 class Report(Protocol):
-    """What has the parts of a message."""
+    """The parts of a message."""
 
     @property
     def verdict(self) -> str: ...
@@ -76,7 +76,7 @@ def slack(report: Report) -> str:
 
 
 def html(report: Report) -> str:
-    """The report as HTML, in an element of its own."""
+    """The report as one HTML element."""
     colour = _COLOURS.get(report.verdict, _OTHER_COLOUR)
     parts = [f'<h3 style="margin:0;color:{colour}">{escape(report.subject)}</h3>', f"<p>{escape(report.where())}</p>"]
     if report.failure:
@@ -94,7 +94,7 @@ def html(report: Report) -> str:
 
 
 def _for_slack(text: str) -> str:
-    # The characters that Slack wants escaped: https://docs.slack.dev/messaging/formatting-message-text
+    # The characters that must be escaped in Slack: https://docs.slack.dev/messaging/formatting-message-text
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

@@ -1,4 +1,4 @@
-"""What the ledger knows of a try that was killed: the try itself cannot say it."""
+"""The ledger's record of a killed try, which cannot report itself."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId, TryCounts, 
 from airflow_provider_adjust.sql_rows import sql_hook
 
 log = logging.getLogger(__name__)
-#: Seconds after which the message goes out without numbers. Airflow ends the Dag processor of a file after 50.
+#: Seconds after which the message is sent without numbers. Airflow ends the Dag processor of a file after 50.
 TIMEOUT = 10.0
 
 
 def result_in_ledger(context: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The try's result as far as it is in the ledger; None without a ledger, or where it cannot be read.
+    """The try's result according to the ledger; None without a ledger, or if it cannot be read.
 
-    A checkpoint cannot be read here: the Dag processor, which calls for a killed try, has no task state store.
+    A checkpoint cannot be read here: the Dag processor, which runs the callback of a killed try, has no task state store.
     """
     try:
         conn_id = ledger_of(context)
@@ -38,16 +38,16 @@ def result_in_ledger(context: Mapping[str, Any]) -> dict[str, Any] | None:
         task = TaskInstanceId(ti.dag_id, ti.run_id, ti.task_id, getattr(ti, "map_index", -1), ti.try_number)
         counts = _read_in_time(engine, task)
     except Exception as error:
-        # The type only: a database's message may hold its address.
-        log.warning("The ledger could not be asked about the try that was killed (%s)", type(error).__name__)
+        # Only the type: a database's message may contain its address.
+        log.warning("The ledger could not be read for the killed try (%s)", type(error).__name__)
         return None
     return _as_result(counts) if counts else None
 
 
 def ledger_of(context: Mapping[str, Any]) -> str | None:
-    """The task's ledger_conn_id, rendered; None where there is none, or its template cannot be rendered here.
+    """The task's rendered ledger_conn_id; None without one, or if its template cannot be rendered here.
 
-    A mapped task that never ran here has it among its common arguments.
+    A mapped task that has not run in this process has it among its common arguments.
     """
     task = context.get("task")
     given = getattr(task, "ledger_conn_id", None) or getattr(task, "partial_kwargs", {}).get("ledger_conn_id")
@@ -61,7 +61,7 @@ def ledger_of(context: Mapping[str, Any]) -> str | None:
 
 
 def _read_in_time(engine: sa.Engine, task: TaskInstanceId) -> TryCounts | None:
-    """In a thread, since not every driver limits how long it tries to connect."""
+    """In a thread, since not every driver limits the time to connect."""
     ends: list[TryCounts | Exception | None] = []
 
     def read() -> None:
@@ -94,7 +94,7 @@ def _as_result(counts: TryCounts) -> dict[str, Any]:
                 summary.revenue[each.currency] = summary.revenue.get(each.currency, Decimal(0)) + amount
             elif is_undelivered(each.outcome, each.reason):
                 summary.revenue_by_reason.setdefault((each.outcome, each.reason), {})[each.currency] = amount
-    # Whether they went out, nobody knows.
+    # It is not known whether they were sent.
     summary.outcomes[Outcome.IN_DOUBT.value] += counts.sending
     summary.read = summary.settled
     return summary.as_result(seconds=counts.seconds, rejected_path=None)

@@ -1,7 +1,7 @@
 """The base of the sending operators: everything except the source of the rows.
 
-An operator turns Airflow's words (a connection, a template, a path, a context) into one run of the hook's pipeline, and
-what the pipeline says into logs, a rejected file, a result and a failure.
+An operator turns Airflow's arguments (a connection, a template, a path, a context) into one run of the hook's pipeline, and
+the pipeline's outcome into logs, a rejected file, a result or a failure.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ except ImportError:  # Airflow before 3.3 has no retry policies
     AdjustRetryPolicy = None
 
 
-#: Events that a dry run shows.
+#: The number of events that a dry run shows.
 _DRY_RUN_SHOWS = 5
 
 
@@ -93,7 +93,7 @@ class AdjustDeliveryOperator(BaseOperator):
     )
     ui_color = "#e0f2ef"
     operator_extra_links = (AdjustDeliveriesLink(), AdjustRejectedFileLink(), AdjustDashboardLink())
-    #: The result of the try that has just run, failed or not, for links and notifiers; None before there are counts.
+    #: The result of the last try, failed or not, for links and notifiers; None before there are counts.
     delivery_result: dict[str, Any] | None = None
 
     @takes_options(RowOptions, SendOptions)
@@ -114,7 +114,7 @@ class AdjustDeliveryOperator(BaseOperator):
         **kwargs: Any,
     ) -> None:
         if AdjustRetryPolicy is not None and kwargs.get("retry_policy") is None:
-            # Airflow's own default would be None, which a mapped task passes too; default_args take precedence.
+            # Airflow's default would be None, which a mapped task also passes; default_args take precedence.
             given = (kwargs.get("default_args") or {}).get("retry_policy")
             kwargs["retry_policy"] = AdjustRetryPolicy() if given is None else given
         super().__init__(**kwargs)
@@ -124,7 +124,7 @@ class AdjustDeliveryOperator(BaseOperator):
         self.tolerate = tolerate
         self.rejected_path = rejected_path
         self.responses_path = responses_path
-        # It is not a template, so a value that is too short fails the import of the DAG.
+        # Not templated, so a value that is too short fails the DAG's import.
         check_retention(retain_for, argument="retain_for")
         self.retain_for = retain_for
         self.ledger_conn_id = ledger_conn_id
@@ -136,23 +136,23 @@ class AdjustDeliveryOperator(BaseOperator):
 
     @abstractmethod
     def rows(self, context: Context, stack: ExitStack) -> Sequence[Row] | Iterable[Row]:
-        """The rows to send: a list, or a stream in time order. What must be closed is put on ``stack``."""
+        """The rows to send: a list, or a stream in time order. Resources to close are pushed on ``stack``."""
 
     def row_options(self) -> RowOptions:
-        """How the rows are read, from the rendered arguments."""
+        """The rendered arguments that say how rows are read."""
         return options_of(self, RowOptions)
 
     def check_columns(self, names: Sequence[Any], source: str) -> None:
-        """Refuse columns of which no row could be sent, before one is.
+        """Refuse unusable columns before any row is sent.
 
         :param names: all columns of the source.
-        :param source: what has them, for the message.
-        :raises AdjustConfigurationError: columns are unknown, missing or there twice.
+        :param source: what has the columns, for the message.
+        :raises AdjustConfigurationError: columns are unknown, missing or repeated.
         """
         check_columns(names, source, self.row_options(), route_by=self.route_by)
 
     def send_options(self) -> SendOptions:
-        """How the events are sent, from the rendered arguments. Override it to change what is not an argument."""
+        """The rendered arguments that say how events are sent. Override it to change an option that is not an argument."""
         return options_of(self, SendOptions)
 
     def execute(self, context: Context) -> dict[str, Any]:
@@ -165,9 +165,9 @@ class AdjustDeliveryOperator(BaseOperator):
                 raise
             message = f"{error}\n" if isinstance(error, AdjustError) else ""
             raise AirflowFailException(
-                f"{type(error).__name__}: {message}Part of the events was sent, and without a checkpoint (durable, Airflow "
-                "3.3) or a ledger a retry would send it again, so there is none. Send what is missing: see rejected_path, "
-                "and compare Adjust with the source"
+                f"{type(error).__name__}: {message}Some events were sent. Without a checkpoint (durable, Airflow 3.3) or a "
+                "ledger, a retry would send them again, so the task is not retried. Send the missing events: see "
+                "rejected_path, and compare Adjust with the source"
             ) from error
         self._tell_outlets(context, result)
         return result
@@ -183,21 +183,21 @@ class AdjustDeliveryOperator(BaseOperator):
         return None
 
     def get_openlineage_facets_on_complete(self, task_instance: Any) -> Lineage | None:
-        """Called by the OpenLineage provider, where it is installed, when the task has ended, also when it failed."""
+        """Called by the OpenLineage provider, if it is installed, when the task has ended or failed."""
         return run_lineage(self.source_lineage, self._run.destinations if self._run else Destinations())
 
     def _tell_outlets(self, context: Context, result: Mapping[str, Any]) -> None:
-        """Put the result on the event of each outlet asset, for the DAGs that are scheduled on it."""
+        """Add the result to the event of each outlet asset, for the DAGs that are scheduled on it."""
         if (events := context.get("outlet_events")) is not None:
             for outlet in self.outlets:
                 if isinstance(outlet, Asset):
                     events[outlet].extra.update(result)
 
     def _deliver(self, context: Context) -> dict[str, Any]:
-        # Of an earlier try in the same process, as of dag.test().
+        # dag.test() runs several tries in one process.
         self._run = self.delivery_result = None
         sending = self.send_options()
-        # First: the ledger records a try also where nothing of it could be sent.
+        # First, so that the ledger records the try even if nothing can be sent.
         with exit_stack_preserving_error() as stack:
             ledger = None if self.send_nothing else stack.enter_context(self._ledger(context, sending))
             return self._deliver_with(ledger, context, sending)
@@ -237,15 +237,15 @@ class AdjustDeliveryOperator(BaseOperator):
     def _conclude(
         self, run: DeliveryRun, failure: BaseException | None, budget: FailureBudget, *, seconds: float
     ) -> dict[str, Any]:
-        """Log how it ended; return the result of a success, or raise the failure."""
+        """Log how the delivery ended; return its result, or raise its failure."""
         rejected_path = run.rejected.written_to
         self.delivery_result = result = run.summary.as_result(seconds=seconds, rejected_path=rejected_path)
         ended = f"Delivery stopped early, after {run.summary.read:,} rows were read" if failure else "Delivery ended"
         self.log.info("%s\n%s", ended, summary_report(run.summary))
         if rejected_path:
-            self.log.info("What was not delivered is listed with reasons in %s", rejected_path)
+            self.log.info("Undelivered events are listed with reasons in %s", rejected_path)
         if failure:
-            # The cause takes precedence over the counts: after a full disk, for example, some events have no outcome.
+            # The failure takes precedence over the counts: after a full disk, for example, some events have no outcome.
             raise failure
         run.check(budget)
         if missing := missing_line(run.summary):
@@ -263,9 +263,10 @@ class AdjustDeliveryOperator(BaseOperator):
             self.log.info("%s", destination_line(route, self._memory))
         ti = context.get("ti")
         rejected = stack.enter_context(ReceiptFile.of_try(self.rejected_path, ti))
-        responses = stack.enter_context(ReceiptFile.of_try(self.responses_path, ti))
+        # Without a path there is no file, so that no line is made for it.
+        responses = stack.enter_context(ReceiptFile.of_try(self.responses_path, ti)) if self.responses_path else None
         if not self.send_nothing:
-            stack.callback(self._prune_files, rejected, responses)
+            stack.callback(self._prune_files, *filter(None, (rejected, responses)))
         # A ledger knows more than a checkpoint: it tells events apart, also after the input has changed.
         needs_checkpoint = self.durable and ledger is None and not self.send_nothing
         return stack.enter_context(
@@ -283,7 +284,7 @@ class AdjustDeliveryOperator(BaseOperator):
         )
 
     def _prune_files(self, *files: ReceiptFile) -> None:
-        """Delete what was written there long ago. An error is a warning: the delivery has ended."""
+        """Delete old files in their folders. An error is only a warning, since the delivery has ended."""
         folders = [file.folder for file in files if file.folder is not None]
         try:
             retain_for = self.retain_for or retain_files_for()
@@ -294,12 +295,12 @@ class AdjustDeliveryOperator(BaseOperator):
             return
         if deleted := prune_files(folders, older_than=retain_for).deleted:
             self.log.info(
-                "%s rejected and responses files of more than %d days ago were deleted", f"{deleted:,}", retain_for.days
+                "%s rejected and responses files older than %d days were deleted", f"{deleted:,}", retain_for.days
             )
 
     @property
     def _memory(self) -> str:
-        """What keeps events from being sent twice."""
+        """What prevents events from being sent twice."""
         if self.send_nothing:
             return "as a dry run, which sends nothing"
         if self.ledger_conn_id is not None:
@@ -314,7 +315,7 @@ class AdjustDeliveryOperator(BaseOperator):
         ) as ledger:
             if ledger is not None and ledger.waited:
                 self.log.info(
-                    "Waited %.0f s until the claims of an earlier try, which was killed, could be taken over",
+                    "Waited %.0f s until the claims of an earlier, killed try could be taken over",
                     ledger.waited,
                 )
             yield ledger
@@ -338,7 +339,7 @@ class AdjustDeliveryOperator(BaseOperator):
                 )
 
     def _show_dry_run(self, run: DeliveryRun, rows: Sequence[Row] | Iterable[Row]) -> None:
-        """Log the first events with ids masked, and what would be sent and what would not."""
+        """Log the first events with ids masked, and the counts of what would be sent."""
         shown = 0
         for item in run.dry_run(rows):
             if isinstance(item, Job) and shown < _DRY_RUN_SHOWS:
@@ -353,7 +354,7 @@ class AdjustDeliveryOperator(BaseOperator):
 
 
 class TaskStateCheckpointStore:
-    """Keeps the checkpoint under one key. It never expires: any time may pass between two tries."""
+    """Keeps the checkpoint under one key. It never expires, since tries may be far apart."""
 
     def __init__(self, task_state_store: Any) -> None:
         self._store = task_state_store
@@ -370,14 +371,14 @@ class TaskStateCheckpointStore:
 
 
 def open_checkpoint(context: Context, log: Logger) -> Checkpoint | None:
-    """The checkpoint of the running task instance; None where Airflow has no task state store. Both are logged.
+    """The checkpoint of the running task instance; None if Airflow has no task state store. Both are logged.
 
-    :raises CheckpointMismatch: what an earlier try wrote cannot be read.
+    :raises CheckpointMismatch: the checkpoint of an earlier try cannot be read.
     """
     store = context.get("task_state_store")
     if store is None:
         log.warning(
-            "This Airflow has no task state store (3.3 has), so a try that fails after it has sent events is not retried"
+            "This Airflow has no task state store (3.3 does), so a try that fails after it has sent events is not retried"
         )
         return None
     checkpoint = Checkpoint(TaskStateCheckpointStore(store))

@@ -125,7 +125,7 @@ class AdjustDeliveryDigestOperator(BaseOperator):
         notifier.notify(context)
 
     def _window(self, context: Context) -> tuple[datetime, datetime]:
-        """From when to when, in UTC without an offset, as the ledger has its times."""
+        """Start and end in UTC without an offset, the form of the ledger's times."""
         run: Any = context.get("dag_run")
         interval_start, interval_end = context.get("data_interval_start"), context.get("data_interval_end")
         end = interval_end or getattr(run, "run_after", None) or datetime.now(UTC)
@@ -137,7 +137,7 @@ class AdjustDeliveryDigestOperator(BaseOperator):
 
     def _links(self, context: Context) -> dict[str, str]:
         log_url = str(getattr(context.get("ti"), "log_url", "") or "")
-        # The log's address is below Airflow's own, which its configuration has on the server's side only.
+        # The log's URL is below Airflow's base URL, which only the server's configuration has.
         base, is_below, _ = log_url.partition("/dags/")
         page_url = f"{base}{PREFIX}/?{urlencode({'ledger': self.ledger_conn_id})}" if is_below else ""
         return {"log_url": log_url, "page_url": page_url}

@@ -27,9 +27,9 @@ from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.transports import Completion, Target
 from airflow_provider_adjust.sql_rows import Parameters, column_names, sql_hook, stream_rows
 
-#: What ``confirm`` must say.
+#: The required value of ``confirm``.
 CONFIRMED: Final = "permanently"
-#: Seconds between two lines of the log.
+#: Seconds between two progress lines in the log.
 _SAID_EVERY = 60.0
 
 
@@ -106,7 +106,7 @@ class AdjustForgetDevicesOperator(HidesRenderedFields, BaseOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        # None of these is a template, so what is wrong with them fails the import of the DAG.
+        # None of these is templated, so a mistake fails the DAG's import.
         if confirm != CONFIRMED and not (dry_run and confirm is None):
             raise AdjustConfigurationError(
                 f"an erasure cannot be undone: set confirm={CONFIRMED!r}, or dry_run=True to see what would be erased"
@@ -148,7 +148,7 @@ class AdjustForgetDevicesOperator(HidesRenderedFields, BaseOperator):
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
 
     def on_kill(self) -> None:
-        # Airflow calls this in a signal handler; the request under way is ended first.
+        # Airflow calls this in a signal handler; the current request is finished first.
         self._killed = True
         if self._forgetter is not None:
             self._forgetter.stop()
@@ -188,12 +188,12 @@ class AdjustForgetDevicesOperator(HidesRenderedFields, BaseOperator):
         app_token, environment = settings.app()
         task = task_instance_id(context.get("ti"), self.task_id)
         host = Target(settings.erasure_url()).host
-        # Of a mapped task, each instance is one of its own.
+        # Each instance of a mapped task counts as its own task.
         task_id = task.task_id if task.map_index < 0 else f"{task.task_id}[{task.map_index}]"
         return Order(host, app_token, environment, self.asked_by or "", task.dag_id, task.run_id, task_id)
 
     def _rows(self) -> Iterator[Row]:
-        """The rows; the query is closed at its end, and not only after the last turn."""
+        """The rows. The query is closed after its last row, rather than after the last erasure."""
         if self.sql is None:
             devices = reveal(self.devices)
             if isinstance(devices, str):
@@ -253,7 +253,7 @@ class AdjustForgetDevicesOperator(HidesRenderedFields, BaseOperator):
 
 
 def _send(settings: AdjustConnection, order: Order, device: DeviceId) -> Completion:
-    mask_secret(device.id_value)  # whatever else may log it
+    mask_secret(device.id_value)  # in case other code logs it
     target = forget_target(settings.gdpr_url, settings.s2s_token, order.app_token, order.environment, device)
     return post(target, settings.timeout)
 

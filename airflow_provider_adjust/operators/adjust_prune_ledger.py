@@ -38,7 +38,7 @@ class AdjustPruneLedgerOperator(BaseOperator):
 
     def __init__(self, *, ledger_conn_id: str, older_than: timedelta = timedelta(days=90), **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # It is not a template, so a value that is too short fails the import of the DAG.
+        # Not templated, so a value that is too short fails the DAG's import.
         check_age(older_than)
         self.ledger_conn_id = ledger_conn_id
         self.older_than = older_than
@@ -51,7 +51,7 @@ class AdjustPruneLedgerOperator(BaseOperator):
         except AdjustConfigurationError as error:
             raise AirflowFailException(f"{type(error).__name__}: {error}") from error
         self.log.info(
-            "%s settled events from more than %d days ago were deleted from the ledger",
+            "%s settled events older than %d days were deleted from the ledger",
             f"{count:,}",
             self.older_than.days,
         )
@@ -62,12 +62,12 @@ class AdjustPruneLedgerOperator(BaseOperator):
         return count
 
     def on_kill(self) -> None:
-        # Airflow calls this in a signal handler; the batch under way is finished first.
+        # Airflow calls this in a signal handler; the current batch is finished first.
         self._killed = True
 
 
 def check_age(older_than: timedelta) -> None:
-    """Refuse an age at which Adjust would still accept the events.
+    """Refuse an age at which Adjust still accepts events.
 
     :raises AdjustConfigurationError: ``older_than`` is too short.
     """

@@ -145,7 +145,7 @@ class AdjustReconcileOperator(BaseOperator):
         token = token_of(self.endpoint, None)
         tolerance = Tolerance.of(self.tolerance, self.revenue_tolerance)
         hook = AdjustS2SHook(self.adjust_conn_id, app_token=self.app_token, environment=self.environment)
-        hook.settings.report_client()  # what the connection lacks is said before the warehouse is read
+        hook.settings.report_client()  # reports missing fields before the warehouse is read
         warehouse = self._warehouse_totals(token)
         comparisons = compared(
             warehouse,
@@ -172,7 +172,7 @@ class AdjustReconcileOperator(BaseOperator):
         """The query's totals, completed by a total of 0 for each event token on each other day of the period."""
         hook = sql_hook(self.sql_conn_id, self.hook_params)
         with stream_rows(hook, self.sql, self.parameters, _FETCH_SIZE, [COLUMNS]) as rows:
-            column_names(rows.description, [COLUMNS])  # which refuses two with one name
+            column_names(rows.description, [COLUMNS])  # refuses repeated names
             found = merged(read_totals(row, "the sql", event_token=token) for row in rows)
         if not found:
             raise AdjustConfigurationError(
@@ -216,7 +216,7 @@ class AdjustReconcileOperator(BaseOperator):
     def _keep_verdicts(
         self, comparisons: Sequence[Comparison], tolerance: Tolerance, hook: AdjustS2SHook, task: TaskInstanceId
     ) -> None:
-        """Write the verdict of each day into the ledger, for the page. A total of several days is of no day."""
+        """Write the verdict of each day to the ledger, for the page. A total of several days has no verdict by day."""
         if self.ledger_conn_id is None:
             return
         client = hook.settings.report_client()

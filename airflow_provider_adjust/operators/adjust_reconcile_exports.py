@@ -35,11 +35,11 @@ _FETCH_SIZE = 2000
 
 
 class ExportsDiffer(AdjustError):
-    """Adjust's exports and what was sent differ by more than the tolerance. A later try sees later files."""
+    """Adjust's exports differ from what was sent by more than the tolerance. A later try reads later files."""
 
 
 class ExportsUnreadable(AdjustError):
-    """Some files could not be read, or there are none. A later try may find them whole."""
+    """Some files could not be read, or there are none. A later try may find them complete."""
 
 
 class AdjustReconcileExportsOperator(BaseOperator):
@@ -223,7 +223,7 @@ class AdjustReconcileExportsOperator(BaseOperator):
         tokens, zone = self._tokens(), load_timezone(self.timezone)
         hook = sql_hook(self.sql_conn_id, self.hook_params)
         with stream_rows(hook, self.sql, self.parameters, _FETCH_SIZE, [QUERY_COLUMNS], self.timezone) as rows:
-            column_names(rows.description, [QUERY_COLUMNS])  # which refuses two with one name
+            column_names(rows.description, [QUERY_COLUMNS])  # refuses repeated names
 
             def sent() -> Iterator[tuple[str, Sent]]:
                 return (read_row(row, zone, question.window, tokens) for row in rows)
@@ -231,7 +231,7 @@ class AdjustReconcileExportsOperator(BaseOperator):
             return prove_by_rows(question, files, sent(), tokens, now=datetime.now(UTC), differences=opened)
 
     def _tokens(self) -> list[str]:
-        """Which lines are read has to be known before the rows are."""
+        """The event tokens, which must be known before any line is read."""
         if not self.event_token:
             raise AdjustConfigurationError(
                 "event_token names the events that the sql returns; set it, with commas for several"
@@ -239,7 +239,7 @@ class AdjustReconcileExportsOperator(BaseOperator):
         return [token.strip() for token in self.event_token.split(",") if token.strip()]
 
     def _judge(self, proof: Proof, tolerance: Tolerance) -> None:
-        """Fail where too much differs, or where the files do not allow a judgment."""
+        """Fail if too much differs, or if the files do not allow a comparison."""
         reading = proof.reading
         differing = proof.differing(self.tolerate)
         if differing > tolerance.events_off(proof.sent):

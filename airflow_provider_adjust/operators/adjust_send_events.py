@@ -67,8 +67,8 @@ class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
         events = self._given
         if self._template is not None and is_nothing(events):
             raise AdjustConfigurationError(
-                f"events rendered to nothing from the template {quote(self._template, 100)}; the task or the value that it "
-                "names has none. No rows at all are an empty list, []"
+                f"events rendered to nothing from the template {quote(self._template, 100)}; check the task or value that it "
+                "names. To send no rows, give an empty list, []"
             )
         if path := _path(events):
             events = stack.enter_context(read_rows(path, self.row_options(), check=self.check_columns))
@@ -89,13 +89,13 @@ class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
 def as_rows(
     events: Any, *, check: CheckColumns = any_columns, argument: str = "events"
 ) -> Sequence[Row] | Iterable[Row]:
-    """The given events as a list, which will be sorted, or as a stream in time order. Rejected lines become their rows.
+    """The given events as a list, which will be sorted, or as a stream in time order. Rejected lines are replaced by their rows.
 
     A list of lists, such as the outputs of a mapped task, is flattened by one level.
 
     :param check: called with the columns of each data frame.
-    :param argument: what the user calls them, for the message.
-    :raises AdjustConfigurationError: it is neither.
+    :param argument: the name of the argument, for the message.
+    :raises AdjustConfigurationError: they are neither.
     """
     if is_frame(events):
         return _rows_of_frame(events, check)
@@ -104,7 +104,7 @@ def as_rows(
             f"{argument} must be a list of rows, not a {type(events).__name__}; put a single row into a list"
         )
     if not isinstance(events, Sequence):
-        # The output of an upstream mapped task is a lazy sequence of its own kind; a file's rows are a stream.
+        # The output of an upstream mapped task is a lazy sequence; the rows of a file are a stream.
         if not hasattr(events, "__len__"):
             return events
         events = list(events)
@@ -112,14 +112,14 @@ def as_rows(
 
 
 def _rows_of_item(item: Any, check: CheckColumns) -> Sequence[Any]:
-    """The rows of an item of a list: the item is one itself, or one task's list of them."""
+    """The rows in an item of a list: the item itself, or a list of rows from one task."""
     if isinstance(item, list | tuple):
         return item
     return _rows_of_frame(item, check) if is_frame(item) else [item]
 
 
 def is_frame(value: Any) -> bool:
-    """Tell a data frame by its methods, since neither pandas nor polars need be installed."""
+    """Whether the value is a data frame. Judged by its methods, since pandas and polars may not be installed."""
     has_rows = hasattr(value, "to_dicts") or hasattr(value, "to_dict")
     return has_rows and hasattr(value, "columns") and not isinstance(value, Mapping)
 
@@ -131,7 +131,7 @@ def _rows_of_frame(frame: Any, check: CheckColumns) -> list[Any]:
 
 
 def is_nothing(events: Any) -> bool:
-    """Tell whether a template gave no value; without native types, None is rendered as a word."""
+    """Whether a template gave no value; without native types, None is rendered as a word."""
     return events is None or (isinstance(events, str) and events.strip() in {"", "None", "null"})
 
 
@@ -144,15 +144,15 @@ def _path(events: Any) -> ObjectStoragePath | None:
 
 
 def corrected_row(row: Any) -> Any:
-    """The row itself, or, given a line of a rejected file, the row in it, which keeps the event id that it had."""
+    """The row itself, or the row in a line of a rejected file, which keeps its event id."""
     return resubmitted_row(row) if is_rejected_line(row) else row
 
 
 def list_in(text: str, argument: str = "events") -> Any:
-    """What a JSON text holds.
+    """Parse JSON text.
 
-    :param argument: what the user calls it, for the message.
-    :raises AdjustConfigurationError: it is no JSON.
+    :param argument: the name of the argument, for the message.
+    :raises AdjustConfigurationError: it is not JSON.
     """
     if not text.strip():
         return []

@@ -1,1 +1,1 @@
-"""Adjust's reports against what was sent. Imports nothing of Airflow."""
+"""Compare Adjust's reports with what was sent. It does not import Airflow."""

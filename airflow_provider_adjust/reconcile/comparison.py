@@ -1,4 +1,4 @@
-"""Expected totals against booked ones: the tolerance, the verdict, and the table that shows both."""
+"""Compare expected totals with reported ones: the tolerance, the verdict, and the table."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.ledger.verdicts import Verdict
 from airflow_provider_adjust.s2s.redaction import quote
 
-#: Rows of a table that an error shows. The log has all of them.
+#: The most rows of a table in an error. The log has all rows.
 SHOWN_ROWS = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Tolerance:
-    """How far a total may be off. A float below 1 is a share; any other number is a count of events or an amount."""
+    """The allowed difference of a total. A float below 1 is a share; any other number is a count of events or an amount."""
 
     events: Decimal = Decimal(0)
     events_share: Decimal = Decimal(0)
@@ -37,7 +37,7 @@ class Tolerance:
         return cls(count, share, amount, revenue_share)
 
     def events_off(self, expected: int) -> int:
-        # Rounded down, and in decimals: 0.29 of 100 is 29, while the product of the floats is just below.
+        # Rounded down, and in decimals: 0.29 of 100 is 29, but the product of the floats is slightly less.
         return int(self.events + self.events_share * abs(expected))
 
     def revenue_off(self, expected: Decimal) -> Decimal:
@@ -56,10 +56,10 @@ def _amount_or_share(value: float | Decimal | str, name: str) -> tuple[Decimal, 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One event token over some days. ``ledger`` is what the ledger has, if one is given.
+    """The totals of one event token over some days. ``ledger`` has those of the ledger, if one is given.
 
-    Events are compared where both are counted. Revenue is compared with Adjust's report where there is one currency, since
-    the report converts all revenue of an event into one; between warehouse and ledger it is compared in each currency.
+    Events are compared if both sides count them. Revenue is compared with Adjust's report if it has one currency, since the
+    report converts all revenue of an event into one; warehouse and ledger are compared in each currency.
     """
 
     expected: EventTotals
@@ -67,11 +67,11 @@ class Comparison:
     ledger: LedgerTotals | None = None
 
     def falls_short(self, tolerance: Tolerance) -> bool:
-        """Tell whether Adjust has less than expected."""
+        """Whether Adjust has less than expected."""
         return _is_less(self.booked, self.expected, tolerance)
 
     def differs(self, tolerance: Tolerance) -> bool:
-        """Tell whether Adjust has less or more than expected; or the ledger, of what Adjust's report does not show."""
+        """Whether Adjust differs from the expectation, or the ledger does in values that Adjust's report does not show."""
         if _is_less(self.booked, self.expected, tolerance) or _is_more(self.booked, self.expected, tolerance):
             return True
         if self.ledger is None:
@@ -85,11 +85,11 @@ class Comparison:
         return any(abs(right - left) > tolerance.revenue_off(left) for _, left, right in pairs)
 
     def shortfall(self, tolerance: Tolerance) -> str:
-        """A text that says how much less than expected Adjust has; empty when it has enough."""
+        """The shortfall in Adjust as text; empty if there is none."""
         return _gap(self.expected, self.booked, tolerance, ("missing in Adjust", ""))
 
     def verdict(self, tolerance: Tolerance) -> str:
-        """A text that says where the gap is: between warehouse and ledger, or between ledger and Adjust."""
+        """The gaps as text: between warehouse and ledger, or between ledger and Adjust."""
         whole = _gap(self.expected, self.booked, tolerance, ("missing in Adjust", "too many in Adjust"))
         if self.ledger is None:
             return whole
@@ -107,7 +107,7 @@ class Comparison:
         return "; ".join(filter(None, parts)) or whole
 
     def whose_gap(self, tolerance: Tolerance) -> Verdict:
-        """Whose gap it is, in one word: of several, the first on the way from the warehouse to Adjust."""
+        """The place of the gap, in one word; of several gaps, the first one from the warehouse to Adjust."""
         if not self.differs(tolerance):
             return Verdict.EQUAL
         if self.ledger is None:
@@ -141,7 +141,7 @@ def compared(
 ) -> list[Comparison]:
     """Pair the expected totals with the booked ones, from which the ``baseline`` is subtracted.
 
-    :raises AdjustConfigurationError: nothing of a total could be compared, or the baseline's revenue is in another currency.
+    :raises AdjustConfigurationError: nothing in a total could be compared, or the baseline's revenue is in another currency.
     """
     before = {each.key: each for each in baseline}
     for one, other in zip(expected, booked, strict=True):
@@ -174,7 +174,7 @@ def _refuse_other_currency(expected: EventTotals, baseline: EventTotals | None) 
 def comparison_table(
     comparisons: Sequence[Comparison], verdict: Callable[[Comparison], str], *, expected_name: str
 ) -> str:
-    """The table: a line for each event token and period, with the verdict."""
+    """The table: one line for each event token and period, with the verdict."""
     ledgers = [each.ledger for each in comparisons if each.ledger]
     in_doubt = any(each.in_doubt.events for each in ledgers)
     with_revenue = any(each.expected.amounts for each in comparisons)
@@ -202,7 +202,7 @@ def comparison_table(
 
 
 def what_is_compared(comparisons: Sequence[Comparison]) -> str:
-    """Says that events are compared, and which revenue is."""
+    """A sentence about what is compared: events, and which revenue."""
     mixed: dict[str, set[str]] = {}
     single: set[str] = set()
     for each in comparisons:
@@ -242,7 +242,7 @@ def excerpt(table: str) -> str:
 
 
 def shown_amount(amount: Decimal) -> str:
-    """The amount in cents, or with more places if it has them: databases add zeros and the noise of binary fractions."""
+    """The amount with two or more decimals, without a database's zeros and the noise of binary fractions."""
     return shown(from_database(amount))
 
 
@@ -261,7 +261,7 @@ def _shown_revenue(totals: EventTotals, *, with_currency: bool) -> str:
 
 
 def _revenue_pairs(one: EventTotals, other: EventTotals, *, converted: bool) -> list[tuple[str, Decimal, Decimal]]:
-    """The revenue of both in each currency, where it can be compared. ``converted``: one of them is a report's."""
+    """The revenue of both in each currency that can be compared. ``converted``: one of them comes from a report."""
     left, right = one.amounts, other.amounts
     currencies = sorted(left.keys() | right.keys())
     if not left or not right or (converted and len(currencies) > 1):
@@ -278,7 +278,7 @@ def _are_counted(one: EventTotals, other: EventTotals) -> bool:
 
 
 def _is_less(one: EventTotals, other: EventTotals, tolerance: Tolerance, *, converted: bool = True) -> bool:
-    """Tell whether ``one`` has less than ``other``. The tolerance is a share of ``other``."""
+    """Whether ``one`` has less than ``other``. The tolerance is a share of ``other``."""
     if _are_counted(one, other) and one.events < other.events - tolerance.events_off(other.events):
         return True
     pairs = _revenue_pairs(one, other, converted=converted)
@@ -295,7 +295,7 @@ def _is_more(one: EventTotals, other: EventTotals, tolerance: Tolerance, *, conv
 def _gap(
     left: EventTotals, right: EventTotals, tolerance: Tolerance, words: tuple[str, str], *, converted: bool = True
 ) -> str:
-    """How much the right has too little, and how much too much; both if events and revenue disagree."""
+    """How much the right side lacks, and how much it has too much; both if events and revenue disagree."""
     missing, extra = words
     parts = [
         f"{_difference(bigger, smaller, converted=converted)} {what}"
@@ -316,7 +316,7 @@ def _difference(bigger: EventTotals, smaller: EventTotals, *, converted: bool) -
 
 
 def _shown(totals: EventTotals, what: str) -> str:
-    """The total as a part of a verdict; empty where it is nothing."""
+    """The total as part of a verdict; empty if it is zero."""
     amounts = {currency: amount for currency, amount in totals.amounts.items() if amount}
     return f"{_events_and_amounts(totals.events, amounts)} {what}" if totals.events else ""
 

@@ -1,4 +1,4 @@
-"""Expected totals, in the forms that a DAG has: rows, JSON text, or the result of a sending task."""
+"""Expected totals, in the forms that a DAG can give: rows, JSON text, or the result of a sending task."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def read_expectations(
 ) -> list[EventTotals]:
     """Read one expectation or a list of them, and add up those of the same event token and days.
 
-    The result of a sending task counts the events of one run, not of one event token, so it needs ``event_token``. Its
-    days run from its first event to its last in ``zone``, unless ``date_period`` names others.
+    The result of a sending task counts the events of one run, not of one event token, so it needs ``event_token``. Its days
+    are those from its first event to its last in ``zone``, unless ``date_period`` is given.
 
     :raises AdjustConfigurationError: a value is missing, contradicts another or cannot be used.
     """

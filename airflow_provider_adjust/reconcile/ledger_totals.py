@@ -1,4 +1,4 @@
-"""What the ledger knows, by the days of Adjust's report: days of a fixed offset from UTC."""
+"""The ledger's totals by the days of Adjust's report, which have a fixed offset from UTC."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from airflow_provider_adjust.s2s.ledger.schema import (
     shown_key,
 )
 
-#: In which total a status counts. Adjust has a duplicate as well, from an earlier time, and the report shows it under the
-#: same day.
+#: The total in which a status counts. A duplicate counts as delivered: Adjust has it from an earlier request, and reports it
+#: under the same day.
 _TOTAL_OF = {
     STATUS_NUMBERS[Outcome.DELIVERED.value]: "delivered",
     STATUS_NUMBERS[Outcome.DUPLICATE.value]: "delivered",
@@ -47,10 +47,10 @@ def ledger_totals(
     destination: str,
     zone: tzinfo,
 ) -> list[LedgerTotals]:
-    """Return what the ledger has for each wanted total, in the same order.
+    """Return the ledger's total for each wanted one, in the same order.
 
-    :param destination: the host that the events went to. What went to another, such as a rehearsal's, is not known to this
-        one. An older ledger has not kept the host.
+    :param destination: the host that the events were sent to. Events sent to another host, such as in a rehearsal, do not
+        count. Older ledgers did not store the host.
     """
     prepare(engine)
     scope = (
@@ -84,7 +84,7 @@ def _of_day(engine: sa.Engine, day: date, scope: Sequence[sa.ColumnElement[bool]
         .join(scopes, scopes.c.id == columns.scope_id)
         .where(
             *scope,
-            # Their times are those of the erasure.
+            # Their times are the time of the erasure.
             columns.reason.not_in(sa.select(reasons.c.id).where(reasons.c.code == ERASED)),
             is_booked_between(start, start + timedelta(days=1)),
         )

@@ -1,4 +1,4 @@
-"""One poll of Adjust: does it have what a task waits for? The sensors poll from a worker, the triggers from the triggerer."""
+"""One poll of Adjust for a waiting task. Sensors poll from a worker, triggers from the triggerer."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_adjust.reconcile.totals import EventTotals
 
 
 class PollResult(NamedTuple):
-    """Whether the wait is over, a message for the log, and the value that the waiting task returns."""
+    """Whether the wait is over, a message for the log, and the return value of the waiting task."""
 
     is_done: bool
     message: str
@@ -27,13 +27,13 @@ async def poll_report(
     tolerance: Tolerance,
     zone: tzinfo,
 ) -> PollResult:
-    """Tell whether Adjust's report shows at least what is expected on top of the baseline."""
+    """Check whether Adjust's report shows at least the expected totals on top of the baseline."""
     if not expected:
         return PollResult(True, "No events are expected", [])
     comparisons = compared(expected, await client.reported_totals(expected, zone), baseline=baseline)
     short = sum(each.falls_short(tolerance) for each in comparisons)
     table = comparison_table(comparisons, lambda each: each.shortfall(tolerance), expected_name="expected")
-    # Above the table, of which a message may show the first lines only.
+    # Above the table, since a message may show only the first lines.
     table = f"{what_is_compared(comparisons)}\n{table}"
     if short:
         return PollResult(
@@ -45,7 +45,7 @@ async def poll_report(
 
 
 def poll_device(device: Mapping[str, Any], event_token: str, since: datetime) -> PollResult:
-    """Tell whether Adjust's last event of that token for the device is at or after a time.
+    """Check whether Adjust's last event of that token for the device is at or after a time.
 
     :raises DeviceApiError: Adjust gave a time that cannot be read.
     """

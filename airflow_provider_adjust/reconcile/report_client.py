@@ -17,7 +17,7 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class ReportClient:
-    """Adjust's reports on one app in one environment, as one user's API token may see them."""
+    """Adjust's reports on one app in one environment, as visible to the user of the API token."""
 
     service: ReportService
     app_token: str = field(repr=False)
@@ -26,7 +26,7 @@ class ReportClient:
     async def report(
         self, dimensions: Sequence[str], metrics: Sequence[str], date_period: str, filters: Mapping[str, str]
     ) -> Report:
-        """Return a report on the app in its environment; ``filters`` may add to these two or replace them."""
+        """Return a report on the app in its environment; ``filters`` may add to these two or override them."""
         own = {"app_token__in": self.app_token, "sandbox": "true" if self.environment == "sandbox" else "false"}
         return await self.service.report(ReportQuery(dimensions, metrics, date_period, own | dict(filters)))
 
@@ -35,9 +35,10 @@ class ReportClient:
         return await self.service.event_slugs(app_token or self.app_token)
 
     async def reported_totals(self, wanted: Sequence[EventTotals], zone: tzinfo) -> list[EventTotals]:
-        """Return Adjust's total for each wanted one: the same event token, days and currency, in the same order.
+        """Return Adjust's total for each wanted one: same event token, days and currency, same order.
 
-        The days of a report have one fixed offset from UTC. Each day gets the offset that ``zone`` has as the day begins.
+        The days of a report have one fixed offset from UTC. Each day is requested with the offset of ``zone`` at its
+        beginning.
 
         :raises AdjustConfigurationError: the app does not have the event, or two of the events share a name.
         """
@@ -101,7 +102,7 @@ def _revenue_metric(token: str, slugs: Mapping[str, str]) -> str:
 
 
 def utc_offset(day: date, zone: tzinfo) -> timedelta:
-    """The zone's offset from UTC as the day begins there."""
+    """The zone's offset from UTC at the beginning of the day."""
     return datetime.combine(day, time(), zone).utcoffset() or timedelta()
 
 
@@ -123,7 +124,7 @@ def _slugs_of(tokens: Iterable[str], known: Mapping[str, str]) -> dict[str, str]
 
 
 def _requests(wanted: Sequence[EventTotals], zone: tzinfo) -> list[ReportRequest]:
-    """One report for each currency and offset, which is the fewest that suffice."""
+    """The fewest reports that suffice: one for each currency and offset."""
     items = sorted(
         {
             (total.currency or "", _offset_text(utc_offset(day, zone)), day, total.event_token)

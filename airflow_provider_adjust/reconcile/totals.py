@@ -15,9 +15,9 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.redaction import quote
 
 _PERIOD = re.compile(r"(\d{4}-\d\d-\d\d):(\d{4}-\d\d-\d\d)", re.ASCII)
-#: Stands in the place of an event token for ad revenue, which has none. Event tokens have no underscore.
+#: Stands for an event token of ad revenue, which has none. Event tokens have no underscore.
 AD_REVENUE_TOKEN = AD_REVENUE.name
-#: What a row may hold.
+#: The keys of a row.
 COLUMNS = frozenset({"day", "period", "event_token", "events", "revenue", "currency"})
 
 
@@ -50,11 +50,10 @@ class Days:
 
 @dataclass(frozen=True, slots=True)
 class EventTotals:
-    """``revenue`` is in ``currency``; None means that there is none to compare with a report. ``is_counted`` is False where
-    nobody knows the number of events: a report sums ad revenue and does not count it.
+    """Events and revenue. ``revenue`` is in ``currency``; None means that there is none to compare with a report.
 
-    Where there is revenue in several currencies, it is in ``by_currency``: a report converts all of an event's revenue into
-    one.
+    ``is_counted`` is False if the number of events is not known: a report sums ad revenue without counting it. Revenue in
+    several currencies is in ``by_currency``, since a report converts all of an event's revenue into one currency.
     """
 
     event_token: str
@@ -67,7 +66,7 @@ class EventTotals:
 
     @property
     def amounts(self) -> dict[str, Decimal]:
-        """The revenue in each currency; empty where none is compared."""
+        """The revenue in each currency; empty if none is compared."""
         if self.currency is None or self.revenue is None:
             return dict(self.by_currency)
         return {self.currency: self.revenue}
@@ -107,8 +106,8 @@ def read_totals(
 ) -> EventTotals:
     """Read ``{"day": ..., "event_token": ..., "events": ..., "revenue": ..., "currency": ...}``.
 
-    The key ``period`` may replace ``day``, and ``revenue`` may be a mapping of currencies to amounts. The arguments
-    complete what the row lacks. Ad revenue needs no ``events``.
+    The key ``period`` may replace ``day``, and ``revenue`` may be a mapping of currencies to amounts. The arguments are
+    defaults for keys that the row lacks. Ad revenue needs no ``events``.
 
     :raises AdjustConfigurationError: a value is missing or cannot be used.
     """
@@ -146,28 +145,28 @@ def read_totals(
 
 
 def no_ad_revenue(name: str) -> AdjustConfigurationError:
-    """What is compared of ad revenue is not there."""
+    """The error that a row of ad revenue lacks revenue or currency."""
     return AdjustConfigurationError(
         f"{name} has no revenue or no currency, and ad revenue is compared by its revenue alone"
     )
 
 
 def titled(token: str) -> str:
-    """What a message calls an event token, or ad revenue."""
+    """The name of an event token, or of ad revenue, in messages."""
     return AD_REVENUE.title if token == AD_REVENUE_TOKEN else f"event token {token}"
 
 
 def endpoint_and_key(token: str) -> tuple[str, str]:
-    """The endpoint and the key by which a ledger knows an event token, or ad revenue."""
+    """The endpoint and the key of an event token, or of ad revenue, in a ledger."""
     if token == AD_REVENUE_TOKEN:
         return AD_REVENUE.name, AD_REVENUE.constants[AD_REVENUE.key or ""]
     return EVENT.name, token
 
 
 def token_of(endpoint: str, event_token: str | None) -> str | None:
-    """What stands for an endpoint in totals: the event token of events, if one is given.
+    """The token of an endpoint in totals: for events the event token, if one is given.
 
-    :raises AdjustConfigurationError: there is no such endpoint, no report on it, or no event token in it.
+    :raises AdjustConfigurationError: the endpoint is not known, has no report, or has no event tokens.
     """
     if endpoint == EVENT.name:
         return event_token
@@ -190,7 +189,7 @@ def _with_amounts(totals: EventTotals, amounts: Mapping[str, Decimal]) -> EventT
 
 
 class LedgerTotals(NamedTuple):
-    """What a ledger knows of an event token's days: what Adjust has, what it refused, and what is in doubt."""
+    """A ledger's totals of an event token: events that Adjust has, that it refused, and that are in doubt."""
 
     delivered: EventTotals
     refused: EventTotals

@@ -1,6 +1,6 @@
-"""Adjust's S2S protocol in plain Python: rows in, receipts out. Imports nothing of Airflow.
+"""Adjust's S2S protocol in plain Python: rows in, receipts out. It does not import Airflow.
 
-This module is the public face. Its names stay where they are; the packages below may move between versions.
+This module is the public API. Its names are stable; the packages below may change between versions.
 
 .. code-block:: python
 
@@ -98,8 +98,8 @@ __all__ = [
     "parse_event",
 ]
 
-#: Where each name is defined. A name is imported when it is first asked for, so that a trigger or a sensor, which import
-#: the errors only, load nothing that sends and no database library.
+#: The module that defines each name. Names are imported on first use: triggers and sensors, which import only the errors, then
+#: load neither the sender nor a database library.
 _HOMES = {
     "answers.classify": ("classify",),
     "answers.outcome": ("Outcome", "Verdict"),

@@ -1,13 +1,13 @@
-"""Resume within a task instance: what was read and settled, small enough to be written once a second.
+"""Resume within a task instance: a record of what was read and settled, small enough to be written once a second.
 
-A checkpoint says how many items of the input were read, a digest of all of them, and which of them still lack
-a final outcome. A retry reads the same input, compares the digest before it sends
-anything, passes on what lacks an outcome, and continues from there.
+A checkpoint holds the number of items that were read, a digest of all of them, and the list of those without a final outcome.
+A retry reads the same input, compares the digest before it sends anything, passes on the items without an outcome, and
+continues after them.
 
-It promises what its last write knew: after a kill -9, events that were settled since then are sent again. A write that
-fails is tried again with growing waits; while ``behind`` says so, nothing more may be sent.
+The checkpoint is as current as its last write: after a kill -9, events that were settled since then are sent again. A failed
+write is retried with growing waits; while ``behind`` is true, nothing more may be sent.
 
-Its size is bounded: reading ends before the list of open events no longer fits, so that the next write always does.
+Its size is bounded: reading ends while the list of open events still fits, so that the next write fits, too.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from airflow_provider_adjust.s2s.redaction import row_repr
 
 #: Seconds between two writes: a write costs about 10 ms, a request to Adjust more.
 WRITE_EVERY = 1.0
-#: After a failed write: seconds to the next try, doubled each time up to the longest, and for how long it is tried.
+#: After a failed write: seconds to the next try, doubled each time up to the longest, and the limit of all tries together.
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 15.0
 SAVE_PATIENCE = 120.0
@@ -43,14 +43,14 @@ MAX_BYTES = 60_000
 #: Bytes kept free: for each event without a receipt, since the list grows when its neighbours are settled, and for counts.
 _BYTES_FOR_OPEN = 1
 _BYTES_FOR_COUNTS = 4_000
-#: The size is measured again after so many more events are open.
+#: The size is measured again after this many more events are open.
 _MEASURE_EVERY = 512
 #: The key under which the state is kept.
 STATE_KEY = "adjust_checkpoint"
 _VERSION = 4
-#: The version before: its fingerprint has no key.
+#: The previous version: its fingerprint has no key.
 _UNKEYED_VERSION = 3
-#: Outcomes of events that Adjust was never sent.
+#: Outcomes of events that were never sent to Adjust.
 _UNSENT = frozenset({Outcome.INVALID.value, Outcome.EXPIRED.value, Outcome.SKIPPED.value, Outcome.HELD.value})
 
 
@@ -63,7 +63,7 @@ class CheckpointStore(Protocol):
 
 
 class Checkpoint:
-    """The progress of one run; ``resume`` sits between intake and delivery, ``settle`` sees every receipt."""
+    """The progress of one run: ``resume`` filters the items between intake and delivery, ``settle`` records every receipt."""
 
     def __init__(
         self,
@@ -81,7 +81,7 @@ class Checkpoint:
         self._saved_as_ended = True
         self._failures = 0
         self._failing_since = self._next_try = 0.0
-        #: Events that Adjust may have and the last write does not know of.
+        #: Events that Adjust may have, and that the last write does not include.
         self._unsaved: set[int] = set()
         self._full = False
         self._measure_at = _MEASURE_EVERY
@@ -89,24 +89,24 @@ class Checkpoint:
         self._key = UNKEYED
         self._digest = self._earlier_digest = UNKEYED.fingerprint()
         self._pending: set[int] = set()
-        #: Of the pending: those in doubt, with their lost answers; those that Adjust refuses for their order.
+        #: Pending events in doubt, with their lost answers; pending events that Adjust refused for their order.
         self._doubtful: dict[int, int] = {}
         self._out_of_order: set[int] = set()
-        #: How many of the pending have a receipt of this try.
+        #: The number of pending events with a receipt of this try.
         self._unresolved = 0
         self._settled = DeliverySummary()
         self._before = _Earlier.of(store.load())
         self._caught_up = self._before is None
-        #: An earlier try was killed: what it sent after its last write is not known.
+        #: Whether an earlier try was killed, so that it is unknown what it sent after its last write.
         self._after_kill = self._before is not None and self._before.was_killed
-        #: The rejected file and how many of its lines were there when the progress was written.
+        #: The rejected file, and the number of its lines at the last write.
         self.rejected_path = self._before.rejected_path if self._before else None
         self.rejected_lines = self._before.rejected_lines if self._before else 0
 
     def attach(self, keys: DigestKeys) -> None:
-        """Say which keys the fingerprint may have. Called before ``resume``.
+        """Set the keys that may have made the fingerprint. Call it before ``resume``.
 
-        :raises AdjustConfigurationError: an earlier try's has another one, so that nobody can tell which rows it settled.
+        :raises AdjustConfigurationError: an earlier try used another key, so that the rows that it settled cannot be recognised.
         """
         self._key = keys.newest
         self._digest = self._earlier_digest = keys.newest.fingerprint()
@@ -124,25 +124,25 @@ class Checkpoint:
                 f"{STATE_KEY!r} first"
             )
         else:
-            # As after a wrong token: nothing that it settled can be sent twice.
+            # For example after a wrong token: it settled nothing that could be sent twice.
             self._before = None
             self._caught_up = True
             self.rejected_path, self.rejected_lines = None, 0
 
     @property
     def earlier(self) -> DeliverySummary:
-        """What earlier tries have settled; it counts in this try's result."""
+        """The summary of earlier tries, which this try's result includes."""
         return self._before.summary if self._before else DeliverySummary()
 
     @property
     def resumes(self) -> int:
-        """How many rows earlier tries have settled."""
+        """The number of rows that earlier tries settled."""
         return self.earlier.settled
 
     def resume(self, items: Iterable[Job | Receipt]) -> Iterator[Job | Receipt]:
-        """Pass on what earlier tries have not settled, in order.
+        """Pass on the items that earlier tries did not settle, in order.
 
-        :raises CheckpointMismatch: the input is not the one that earlier tries read; nothing of it was passed on.
+        :raises CheckpointMismatch: the input differs from that of earlier tries; nothing was passed on.
         """
         source = iter(items)
         if self._before is not None:
@@ -195,7 +195,7 @@ class Checkpoint:
         self._dirty = True
 
     def settle(self, receipt: Receipt) -> None:
-        """Note a receipt. Held events, events in doubt and those of the future stay open for the next try."""
+        """Record a receipt. Held events, events in doubt and those in the future stay open for the next try."""
         self._dirty = True
         if receipt.attempts and receipt.outcome is not Outcome.HELD:
             self._unsaved.add(receipt.position)
@@ -207,18 +207,18 @@ class Checkpoint:
                 self._out_of_order.add(receipt.position)
             return
         if receipt.reason == IN_FUTURE:
-            return  # its time comes, or the worker's clock is put right: a later try reads the row again
+            return  # a later try reads the row again, when its time has come or the worker's clock is correct
         self._pending.discard(receipt.position)
         self._doubtful.pop(receipt.position, None)
         self._settled.add(receipt)
 
     @property
     def behind(self) -> bool:
-        """The last write failed. Nothing more may be sent until one succeeds."""
+        """Whether the last write failed. Nothing more may be sent until one succeeds."""
         return self._failures > 0
 
     def due(self) -> bool:
-        """Tell whether it is time to save, or to try again."""
+        """Whether it is time to save, or to retry a failed save."""
         if self.behind:
             return self._clock() >= self._next_try
         return self._dirty and self._caught_up and self._clock() - self._saved_at >= WRITE_EVERY
@@ -226,7 +226,7 @@ class Checkpoint:
     def try_to_save(self, *, ended: bool = False) -> None:
         """Write the progress once; after a failure, ``behind`` is true and ``due`` says when to try again.
 
-        :raises DeliveryStopped: it has failed for as long as ``SAVE_PATIENCE``; the message says what a retry sends again.
+        :raises DeliveryStopped: writes have failed for ``SAVE_PATIENCE``; the message says what a retry sends again.
         """
         try:
             self.save(ended=ended)
@@ -243,33 +243,33 @@ class Checkpoint:
             self._next_try = now + min(longest, FIRST_WAIT * 2.0 ** (self._failures - 1))
 
     def save_at_the_end(self, *, ended: bool) -> None:
-        """Write the progress, and wait between two tries.
+        """Write the progress, and wait between failed writes.
 
-        :param ended: nothing is under way any more.
+        :param ended: no request is in flight any more.
         :raises DeliveryStopped: as ``try_to_save``.
         """
         self.try_to_save(ended=ended)
         while self.behind:
-            # Not all at once: the task may be killed meanwhile.
+            # In short steps, since the task may be killed meanwhile.
             self._sleep(min(FIRST_WAIT, max(0.0, self._next_try - self._clock())))
             if self._clock() >= self._next_try:
                 self.try_to_save(ended=ended)
 
     def hurry(self) -> None:
-        """The task is being killed: wait for the store no longer than a killed task lives. For a signal handler."""
+        """Shorten the waits for the store, since the task is being killed. For a signal handler."""
         self._patience = HURRIED_PATIENCE
         self._next_try = min(self._next_try, self._clock() + FIRST_WAIT)
 
     def save(self, *, ended: bool = False) -> None:
         """Write the progress.
 
-        :raises DeliveryStopped: too many events are open for their list to fit; the last write stays.
+        :raises DeliveryStopped: too many events are open to be listed; the last write remains.
         """
         if not self._caught_up or not (self._dirty or (ended and not self._saved_as_ended)):
             return
         state = self._state(ended=ended)
         if self._measure(state) > MAX_BYTES:
-            state["settled"]["first_details"] = []  # words give way to the list of open events
+            state["settled"]["first_details"] = []  # make room for the list of open events
         if self._measure(state) > MAX_BYTES:
             raise DeliveryStopped(
                 f"{len(self._pending):,} events are held, in doubt or unanswered, too many for a checkpoint: use "
@@ -302,7 +302,7 @@ class Checkpoint:
         }
 
     def _has_room(self) -> bool:
-        """Tell whether one more event can be read: however those that are open end, their list must fit."""
+        """Whether one more event can be read: the list of open events must fit, however they end."""
         if len(self._pending) >= self._measure_at:
             self._measure(self._state(ended=False))
         return not self._full
@@ -326,7 +326,7 @@ class Checkpoint:
 
 
 class _Earlier:
-    """A checkpoint as it was read back."""
+    """A checkpoint as loaded."""
 
     def __init__(self, state: Mapping[str, Any]) -> None:
         self.fingerprint: str = state["fingerprint"]
@@ -344,11 +344,11 @@ class _Earlier:
 
     @property
     def has_sent(self) -> bool:
-        """Adjust may have an event of the earlier tries, as far as they could write it down."""
+        """Whether earlier tries may have sent an event to Adjust, according to their last write."""
         return self.was_killed or bool(self.doubtful) or any(self.summary.outcomes.keys() - _UNSENT)
 
     def known_of(self, item: Job | Receipt) -> Job | Receipt:
-        """The item with what earlier tries know of it."""
+        """The item with what earlier tries recorded about it."""
         if not isinstance(item, Job):
             return item
         item = replace(
@@ -375,13 +375,13 @@ class _Earlier:
 
 
 def _content(row: Any) -> bytes:
-    """What a row holds, as bytes. The same input gives the columns in the same order again."""
+    """The content of a row, as bytes. The same input gives its columns in the same order."""
     text = row_repr(row if isinstance(row, dict) or not isinstance(row, Mapping) else dict(row))
     return f"{text}\x1e".encode("utf-8", "backslashreplace")
 
 
 def _pack(positions: Iterable[int]) -> str:
-    """Ascending numbers as text: their differences, compressed."""
+    """Pack ascending numbers into text: their differences, compressed."""
     last, deltas = 0, []
     for position in sorted(positions):
         deltas.append(position - last)

@@ -17,7 +17,7 @@
     │   ├── AdjustUnreachable
     │   ├── NotAdjust
     │   └── LedgerUnavailable
-    ├── DeliveryIncomplete          everything that could be sent was, and too much is missing
+    ├── DeliveryIncomplete          all that could be sent was sent, but too much is missing
     │   └── EventsUnresolved        a retry may help
     ├── PruningStopped              the next run deletes the rest
     └── InvalidEvent                a row is refused; the rest of the batch is sent
@@ -61,7 +61,7 @@ class InvalidEvent(AdjustError, ValueError):
 
 
 class StreamOutOfOrder(FinalError):
-    """A row of a stream is older than one before it. It was not sent, nor was anything after it."""
+    """A row of a stream is older than an earlier one. Neither it nor any later row was sent."""
 
 
 class InputUnreadable(FinalError):
@@ -80,7 +80,7 @@ class DeliveryStopped(AdjustError):
 
 
 class DeliveryHalted(DeliveryStopped, FinalError):
-    """Adjust rejected the credentials or the app, so no event of this batch can succeed. Not retried."""
+    """Adjust rejected the credentials or the app, so no event of this batch can succeed. The task is not retried."""
 
 
 class AdjustUnreachable(DeliveryStopped):
@@ -92,7 +92,7 @@ class NotAdjust(DeliveryStopped):
 
 
 class LedgerUnavailable(DeliveryStopped):
-    """The ledger's database failed. What was sent before is settled in it, or in doubt; a later retry can continue."""
+    """The ledger's database failed. Events sent before are settled in it, or in doubt; a later try can continue."""
 
     @classmethod
     def because(cls, error: Exception) -> LedgerUnavailable:

@@ -1,8 +1,8 @@
-"""Decides what may be shown of a value, an answer or a secret in a log, an error or a file.
+"""Redact values, answers and secrets for logs, errors and files.
 
-Rows, columns and answers may hold line ends, escape sequences and characters that turn the direction of writing; none of
-those reaches a log, where it could pass for another line. An answer may repeat the event's values and the token; a message
-never does.
+Rows, columns and answers may contain line ends, escape sequences and characters that change the writing direction. They are
+escaped, so that they cannot forge a line of a log. An answer may repeat the event's values and the token; a message never
+does.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _Class = TypeVar("_Class", bound=type)
 
 
 def shows(*names: str) -> Callable[[_Class], _Class]:
-    """Have ``repr`` show these attributes of a class and no others, also in tracebacks with local variables.
+    """Limit ``repr`` of a class to these attributes, also in tracebacks with local variables.
 
     Rich, which writes such tracebacks, shows each item of a tuple or a dict unless the class has a ``__rich_repr__``.
     """
@@ -38,11 +38,11 @@ def shows(*names: str) -> Callable[[_Class], _Class]:
 
 @shows()
 class Unshown(dict[str, str]):
-    """Names and values of which none is shown."""
+    """A dict that ``repr`` does not reveal."""
 
 
-#: What reading a value may raise, however odd its type: its methods may fail as they like. Not every Exception, since a
-#: signal's handler may raise one of its own meanwhile, which must end the task and not refuse a row.
+#: The errors that reading a value of any type may raise. Not every Exception: a signal handler may raise its own meanwhile,
+#: which must end the task rather than refuse a row.
 VALUE_ERRORS = (
     ArithmeticError,
     AssertionError,
@@ -56,7 +56,7 @@ VALUE_ERRORS = (
 
 
 def escape(text: str, longest: int | None = None) -> str:
-    """The text with what is not printable written as an escape, such as ``\\x1b``, and cut if need be."""
+    """The text with unprintable characters escaped, such as ``\\x1b``, cut to ``longest`` characters."""
     if longest is not None and len(text) > longest:
         text = text[: longest - 1] + "…"
     if text.isprintable():
@@ -65,14 +65,14 @@ def escape(text: str, longest: int | None = None) -> str:
 
 
 def safe_repr(value: Any) -> str:
-    """``repr``, or the name of the type where it has none: a huge number, endless nesting, an object that raises."""
+    """``repr``, or the name of the type if that fails: a huge number, endless nesting, an object that raises."""
     try:
         return repr(value)
     except VALUE_ERRORS:
         return f"<{type(value).__name__}>"
 
 
-#: Where an object is in memory, which is another place in each process.
+#: An object's address in memory, which differs in each process.
 _PLACE = re.compile(r"0[xX][0-9A-Fa-f]+")
 
 
@@ -83,7 +83,7 @@ def stable_repr(value: Any) -> str:
 
 
 def row_repr(row: Any) -> str:
-    """What a row holds, for a digest; a value without a text is shown by its type."""
+    """The content of a row, for a digest; a value without a ``repr`` is represented by its type."""
     try:
         return stable_repr(row)
     except VALUE_ERRORS:
@@ -93,7 +93,7 @@ def row_repr(row: Any) -> str:
 
 
 def _without_address(value: Any) -> str:
-    """``repr`` without addresses; text and bytes keep what looks like one."""
+    """``repr`` without addresses; text and bytes stay unchanged."""
     if isinstance(value, bytearray | memoryview):
         return repr(bytes(value))
     if isinstance(value, dict):
@@ -105,21 +105,21 @@ def _without_address(value: Any) -> str:
 
 
 def quote(value: Any, longest: int = 40) -> str:
-    """The value for an error message: short, on one line, in quotes."""
+    """The value for an error message: short, on one line, quoted."""
     return escape(safe_repr(value), longest)
 
 
 _IDENTIFIER = re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|\b[0-9a-fA-F]{14,}\b")
 _ADDRESS = re.compile(
     r"\b(?:[0-9]{1,3}\.){3}[0-9]{1,3}\b|\b(?:[0-9a-fA-F]{1,4}:){3}[0-9a-fA-F:.]+"
-    # From the start of a run, up to the first two colons: in any other way, each place of a long run would be tried.
+    # Anchored at the start of a run, up to the first two colons: otherwise each position of a long run would be tried.
     r"|(?<![0-9a-fA-F:])(?:[0-9a-fA-F]|:(?!:))*+::[0-9a-fA-F:.]*+"
 )
 
 
-#: A value of a row in a sentence. One that was too long has no second quote.
+#: A quoted value in a sentence. One that was cut has no second quote.
 _QUOTED_VALUE = re.compile(r"(?<!\w)(['\"])((?:(?!\1)[^…])*)(\1|…)")
-#: Names and times. Other values are shown if they have few letters and digits; an id has more.
+#: Names and times are shown. Other values are shown if they have few letters and digits; ids have more.
 _NAME_OR_TIME = re.compile(
     r"[A-Za-z_.-]{1,40}|[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9:.]{1,18}(?: ?[A-Za-z+:0-9-]{1,6})?)?"
 )
@@ -127,9 +127,9 @@ _FEWER_THAN_AN_ID = 9
 
 
 def mask_values(sentence: str) -> str:
-    """What is wrong with a row, without device ids and addresses: they may be where another value belongs.
+    """Mask quoted values in a sentence about a row: device ids and addresses may be in any column.
 
-    Of a long value it leaves the beginning, as ``mask_params`` does.
+    The beginning of a long value remains, as in ``mask_params``.
     """
     for pattern in (_ADDRESS, _IDENTIFIER):
         sentence = pattern.sub("***", sentence)
@@ -143,14 +143,14 @@ def _beginning(quoted: re.Match[str]) -> str:
     return f"{quoted[1]}{value[:4]}…{quoted[1]}"
 
 
-#: Characters of a value that a log shows.
+#: The most characters of a value that a log shows.
 _LONGEST_SHOWN = 200
 
 
 def mask_params(params: Mapping[str, str], endpoint: Endpoint) -> dict[str, str]:
-    """The parameters as a log may show them: enough of an id to recognise it, not enough to use it.
+    """The parameters for a log: enough of an id to recognise it, not enough to use it.
 
-    What the schema does not know may be personal, too.
+    Parameters that the schema does not know are masked, too, since they may be personal.
     """
     open_names = endpoint.parameters.keys() - endpoint.personal
     return {

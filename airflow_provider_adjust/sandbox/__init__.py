@@ -1,7 +1,7 @@
 """A local stand-in for Adjust's S2S events API, for tests of DAGs that send to it.
 
-It judges requests by Adjust's published documentation alone. It imports neither the provider's own rules nor Airflow, so
-a mistake in the rules cannot be repeated here and stay hidden.
+It judges requests by Adjust's published documentation. It imports neither the provider's own rules nor Airflow, so that a
+mistake in those rules is not repeated here.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The sandbox as an ASGI application: events, ad revenue, erasure, the Device API, the Report Service, and pages to look at."""
+"""The sandbox as an ASGI application: events, ad revenue, erasure, the Device API, the Report Service, and pages for
+inspection."""
 
 from __future__ import annotations
 
@@ -129,7 +130,7 @@ class SandboxApp:
 
 
 class UnsupportedType(Exception):
-    """A form of another site cannot have the type that is asked for."""
+    """The content type is not JSON. A form on another site cannot send JSON."""
 
 
 async def _json_object(request: Request) -> dict[str, Any]:

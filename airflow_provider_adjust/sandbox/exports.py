@@ -1,7 +1,6 @@
-"""Raw data exports as Adjust documents them: CSV files by the hour in which events were processed, packed with gzip.
+"""Raw data exports as Adjust documents them: CSV files by the hour in which events were processed, compressed with gzip.
 
-A folder takes the place of the bucket. Files may come late, be lost, be cut, or have lines twice, so that what reads them can
-be tested.
+A folder replaces the bucket. Files may be late, lost or truncated, or have repeated lines, so that readers can be tested.
 """
 
 from __future__ import annotations

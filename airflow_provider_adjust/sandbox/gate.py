@@ -1,8 +1,8 @@
-"""Which requests the sandbox answers: those of programs on this machine, and not those of web pages.
+"""The gate of the sandbox: it answers programs on this machine, but not web pages.
 
-The sandbox listens on this machine only, but a browser on it takes pages from anywhere. A page could have its name point
-to this machine, and then read what the sandbox received; or it could post to the sandbox blindly. A browser says in
-``Host``, ``Origin`` and ``Sec-Fetch-Site`` what it does; a page cannot change these.
+The sandbox listens on this machine only, but a browser on it opens pages from anywhere. A page could resolve its host name to
+this machine, and then read what the sandbox received; or it could post to the sandbox blindly. A browser reports such requests
+in ``Host``, ``Origin`` and ``Sec-Fetch-Site``, which a page cannot change.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What answers in Adjust's place: firewalls, API gateways, captive portals and broken proxies."""
+"""Answers in Adjust's place: those of firewalls, API gateways, captive portals and broken proxies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _JSON = b"application/json"
 
 @dataclass(frozen=True)
 class Page:
-    """An answer that is not Adjust's. A page that is cut ends in its middle, with the connection."""
+    """An answer that is not Adjust's. A truncated page ends in the middle, with the connection."""
 
     status: int
     body: bytes

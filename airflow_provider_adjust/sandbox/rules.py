@@ -1,7 +1,7 @@
 """What Adjust answers to an event or to ad revenue: its documented rules, in the order in which they are checked.
 
-Pure code: a request and the time it arrived go in, an answer comes out. Sources are Adjust's "S2S events", "Ad revenue",
-"S2S security" and "Device identifiers" pages. What they leave open is decided here and said in a comment.
+Pure code: a request and its time of arrival in, an answer out. Sources are Adjust's "S2S events", "Ad revenue", "S2S security"
+and "Device identifiers" pages. Comments note what these pages leave open.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ def judge(request: EventRequest, config: SandboxConfig, state: SandboxState) -> 
 
 
 def is_unknown_device(id_value: str, config: SandboxConfig) -> bool:
-    """Tell whether a device is one that Adjust has never seen."""
+    """Return whether Adjust has never seen the device."""
     return id_value in config.unknown_devices or _is_in_unknown_share(id_value, config)
 
 
@@ -256,7 +256,7 @@ def _amount(params: dict[str, str], rules: EndpointRules) -> Answer | None:
     if len(given) != 1:
         return Answer(400, "Invalid revenue")
     [text] = given
-    # Only plain digits are documented: an exponent is refused so that no sender comes to rely on it.
+    # Only plain digits are documented: an exponent is refused so that no sender relies on it.
     if not _DECIMAL.fullmatch(text) or not _CURRENCY.fullmatch(params.get("currency", "")):
         return Answer(400, "Invalid revenue")
     return None if rules.min_amount <= decimal.Decimal(text) <= MAX_REVENUE else Answer(400, "Invalid revenue")

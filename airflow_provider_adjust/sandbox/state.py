@@ -57,7 +57,7 @@ class SandboxState:
         self._event_tokens: dict[str, set[str]] = {}
         self._revenue: dict[tuple[str, str, str], decimal.Decimal] = {}
         self._ad_revenue: dict[tuple[str, str, str], decimal.Decimal] = {}
-        #: Each erasure that was asked for: when, and its parameters.
+        #: The time and parameters of each requested erasure.
         self.erasure_requests: list[tuple[float, dict[str, str]]] = []
         self._erased: set[tuple[str, str, str, str]] = set()
         self.requests = 0
@@ -86,7 +86,7 @@ class SandboxState:
         self._erased.add((app_token, environment, id_name, id_value))
 
     def is_erased(self, params: Mapping[str, str], ids: Mapping[str, str]) -> bool:
-        """Tell whether an event names a device that was erased."""
+        """Return whether an event names a device that was erased."""
         app = params.get("app_token", ""), params.get("environment", "production")
         return any((*app, name, value) in self._erased for name, value in ids.items())
 
@@ -100,7 +100,7 @@ class SandboxState:
         now: float,
         endpoint: str,
     ) -> None:
-        """Record what an endpoint accepted, that happened at `time` and was received `now`."""
+        """Record an accepted event that happened at `time` and was received `now`."""
         self.recorded += 1
         self.by_endpoint[endpoint] += 1
         for lane in lanes:

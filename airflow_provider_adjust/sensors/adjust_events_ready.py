@@ -101,7 +101,7 @@ class AdjustEventsReadySensor(BaseSensorOperator):
         return PokeReturnValue(is_done=result.is_done, xcom_value=result.value)
 
     def _defer(self, query: ReadyQuery, result: PollResult) -> None:
-        """Leave the wait to the triggerer, unless a parameter cannot be stored: then Airflow reschedules the task."""
+        """Defer to the triggerer, unless a parameter cannot be stored: then Airflow reschedules the task."""
         if time.time() >= self._until:
             raise self._timed_out(result.message)
         try:
@@ -118,7 +118,7 @@ class AdjustEventsReadySensor(BaseSensorOperator):
         )
 
     def execute_complete(self, context: Context, event: Mapping[str, Any]) -> Any:
-        """End the task with the result of the trigger, or poll here where the trigger could not."""
+        """End the task with the result of the trigger, or poll here if the trigger could not."""
         self.log.info("%s", event["message"])
         if event["status"] == "timeout":
             raise self._timed_out(event["message"])

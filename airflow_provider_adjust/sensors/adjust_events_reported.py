@@ -118,7 +118,7 @@ class AdjustEventsReportedSensor(AdjustWaitingSensor):
         )
 
     def _totals(self, name: Literal["expected", "baseline"], zone: tzinfo) -> list[EventTotals]:
-        # Only an empty list expects nothing: None may come from an upstream task that failed to return its rows.
+        # Only an empty list means no expectation: None may come from an upstream task that failed to return its rows.
         value = self.expected if name == "expected" else self.baseline or []
         return read_expectations(
             value,

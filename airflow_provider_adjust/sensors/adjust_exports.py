@@ -74,5 +74,7 @@ class AdjustExportsSensor(AdjustWaitingSensor):
     def _app_token(self) -> str:
         app_token = AdjustConnection.get(self.adjust_conn_id, app_token=self.app_token).app_token
         if not app_token:
-            raise AdjustConfigurationError("the exports of which app? Set app_token here or in the connection")
+            raise AdjustConfigurationError(
+                "the app of the exports is not known; set app_token here or in the connection"
+            )
         return app_token

@@ -19,8 +19,8 @@ from airflow_provider_adjust.reconcile.poll import PollResult
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, InvalidEvent
 from airflow_provider_adjust.triggers.adjust_waiting import AdjustWaitingTrigger
 
-#: The trigger checks the timeout itself, so that it can name what is missing. Airflow's own limit is for a triggerer that
-#: does not run, and is later by more than the slowest report or query.
+#: The trigger checks the timeout itself, so that it can name what is missing. Airflow's own limit covers a triggerer that does
+#: not run, and is later by more than the slowest report or query.
 GRACE = timedelta(hours=1)
 
 
@@ -78,7 +78,7 @@ class AdjustWaitingSensor(BaseSensorOperator):
     def execute(self, context: Context) -> Any:
         self._until = time.time() + self.timeout
         try:
-            # Also when it defers: soft_fail, never_fail and silent_fail are applied there.
+            # Also when it defers: the base class applies soft_fail, never_fail and silent_fail.
             return super().execute(context)
         except AirflowSensorTimeout as timeout:
             raise AirflowSensorTimeout(f"{timeout}\n{excerpt(self._last_result.message)}") from timeout

@@ -1,4 +1,4 @@
-"""BigQuery, whose hook hands on nested values as its REST API gives them."""
+"""BigQuery. Its hook returns nested values in the form of the REST API."""
 
 from __future__ import annotations
 

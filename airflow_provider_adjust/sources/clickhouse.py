@@ -1,4 +1,4 @@
-"""ClickHouse through clickhouse-driver, which holds the whole result unless it is told to stream."""
+"""ClickHouse through clickhouse-driver, which holds the complete result unless it is set to stream."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow_provider_adjust.sources.source import Source
 
-#: Rows in a block of the server's.
+#: Rows in a block from the server.
 _BLOCK = 10_000
 
 
@@ -16,5 +16,5 @@ def _open_cursor(connection: Any) -> Any:
     return cursor
 
 
-# Closing the cursor first would read the rest.
+# Closing the cursor first would read the remaining rows.
 CLICKHOUSE_DRIVER = Source(open_cursor=_open_cursor, closes_connection_first=True)

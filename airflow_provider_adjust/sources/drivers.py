@@ -1,4 +1,4 @@
-"""The table of drivers: which source reads through a connection."""
+"""The table of drivers, which maps a connection to its source."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from airflow_provider_adjust.sources.postgres import PSYCOPG2, PSYCOPG3
 from airflow_provider_adjust.sources.redshift import REDSHIFT
 from airflow_provider_adjust.sources.source import Source
 
-#: By the module of the connection's class, or the package that it is in. A driver that is not here needs nothing special:
-#: SQLite, DuckDB, Snowflake, Trino, Databricks.
+#: Keyed by the module or package of the connection's class. Drivers that are not listed need nothing special: SQLite, DuckDB,
+#: Snowflake, Trino, Databricks.
 SOURCES: Final[Mapping[str, Source]] = {
     "MySQLdb": MYSQLCLIENT,
     "mysql.connector": MYSQL_CONNECTOR,
@@ -32,7 +32,7 @@ _ANY_DRIVER = Source()
 
 
 def source_of(connection: Any) -> Source:
-    """The source that reads through the connection, by the driver that its class, or a base of it, belongs to."""
+    """The source for the connection, by the driver of its class or of a base class."""
     for each in type(connection).__mro__:
         module = each.__module__
         while module:

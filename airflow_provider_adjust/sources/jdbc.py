@@ -1,4 +1,4 @@
-"""JDBC: jaydebeapi, which hands on objects of Java for the types that it does not know."""
+"""JDBC through jaydebeapi, which returns Java objects for types that it does not know."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from airflow_provider_adjust.sources.source import ReadValue, Source
 
-#: Java's own classes with a text that says all there is.
+#: Java's own classes with a lossless text.
 _WITH_A_TEXT = ("java.time.", "java.math.", "java.util.UUID")
 
 
@@ -15,7 +15,7 @@ def _value_reader(column: Any, timezone: str) -> ReadValue:
 
 
 def _from_java(value: Any) -> Any:
-    # A class of Java has its package in its name; one of Python has not.
+    # The name of a Java class includes its package, unlike that of a Python class.
     return str(value) if type(value).__name__.startswith(_WITH_A_TEXT) else value
 
 

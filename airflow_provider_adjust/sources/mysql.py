@@ -15,17 +15,17 @@ from airflow_provider_adjust.sources.zones import fixed_offset
 
 #: The protocol's number of the type TIMESTAMP. DATETIME has another.
 _TIMESTAMP = 7
-#: The server waits so long for a reader that is slow; its own 60 s are less than one slowdown by Adjust.
+#: Seconds that the server waits for a slow reader. Its default of 60 s is less than one slowdown by Adjust.
 _PATIENCE = 24 * 60 * 60
-#: The server's number of the error that it does not know the time zone.
+#: The server's error number for an unknown time zone.
 _UNKNOWN_ZONE = re.compile(r"\b1298\b")
 _BE_PATIENT = f"SET SESSION net_write_timeout = {_PATIENCE}, SESSION net_read_timeout = {_PATIENCE}"
 
 
 def set_session(connection: Any, timezone: str) -> None:
-    """Have the server mean the reader's time zone, too, and wait for a slow reader.
+    """Set the session to the reader's time zone, and to wait for a slow reader.
 
-    A TIMESTAMP, and what an expression makes of it, comes in the session's zone, and the drivers do not say which one it is.
+    TIMESTAMP values, and expressions of them, are returned in the session's zone, which the drivers do not report.
 
     :raises AdjustConfigurationError: the server does not know the zone.
     """
@@ -39,7 +39,7 @@ def set_session(connection: Any, timezone: str) -> None:
                 f"the database does not know the timezone {timezone}; load its zone tables (mysql_tzinfo_to_sql), or use "
                 "timezone='UTC' and a query that returns UTC"
             ) from None
-        # A server that only speaks MySQL's protocol may not know these.
+        # Other servers that use MySQL's protocol may not know these.
         with suppress(Exception):
             cursor.execute(_BE_PATIENT)
 
@@ -50,7 +50,7 @@ def _value_reader(column: Any, timezone: str) -> ReadValue | None:
     zone = load_timezone(timezone)
 
     def in_utc(value: Any) -> Any:
-        # Which of the two moments is meant by a time that comes twice is not known, so it stays as it is and is refused.
+        # A local time that occurs twice is ambiguous, so it stays unchanged and is refused.
         if not isinstance(value, datetime) or is_at_a_change(value, zone):
             return value
         return value.replace(tzinfo=zone).astimezone(UTC)
@@ -58,7 +58,7 @@ def _value_reader(column: Any, timezone: str) -> ReadValue | None:
     return in_utc
 
 
-# Each opens a cursor that holds one row, of tuples, whatever cursor the Airflow connection asks for.
+# Each opens a cursor that holds one row, as a tuple, whatever cursor class the Airflow connection sets.
 
 
 def _cursor_of_mysqlclient(connection: Any) -> Any:
@@ -74,7 +74,7 @@ def _cursor_of_pymysql(connection: Any) -> Any:
         _result: Any
 
         def close(self) -> None:
-            """Forget the rest of the result. The connection is closed, and the driver would still try to read it."""
+            """Discard the rest of the result, which the driver would otherwise read from the closed connection."""
             if self._result is not None:
                 self._result.unbuffered_active = False
             self._result = self.connection = None

@@ -1,4 +1,4 @@
-"""The names of a result's columns, in the spelling that their reader knows."""
+"""Restore the case of a result's column names."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Collection, Sequence
 
 
 def match_names(names: Sequence[str], known: Sequence[Collection[str]] = ()) -> list[str]:
-    """The names, each as its reader spells it, since databases fold the case of an alias that is not quoted.
+    """The names in the case that the reader expects, since databases fold the case of unquoted aliases.
 
-    A name that is known stays as it is. Any other becomes the known name that differs from it only by case, unless two
-    columns would have that. The rest become lower case where all names are upper case.
+    A known name stays unchanged. Another name becomes the known name that differs from it only in case, unless two columns
+    would get it. If all names are upper case, the remaining ones become lower case.
 
-    :param known: the names that the reader knows; where two differ only by case, the one in an earlier collection wins.
+    :param known: the names that the reader knows; if two differ only in case, the one in the earlier collection wins.
     """
     as_they_are = set(names) & set[str]().union(*known)
     others = {name: _in_other_case(name, known) for name in names if name not in as_they_are}
@@ -31,7 +31,7 @@ def match_names(names: Sequence[str], known: Sequence[Collection[str]] = ()) -> 
 
 
 def _in_other_case(name: str, known: Sequence[Collection[str]]) -> str | None:
-    """The known name that differs only by case; None if there is none, or several."""
+    """The known name that differs only in case; None if there is none, or several."""
     lowered = name.lower()
     for names in known:
         found = [each for each in names if each.lower() == lowered]

@@ -1,4 +1,4 @@
-"""ODBC: pyodbc, whose times have no time zone, whatever the database's type."""
+"""ODBC through pyodbc, which returns times without a time zone for every database type."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from airflow_provider_adjust.sources import mysql
 from airflow_provider_adjust.sources.source import Source
 
-#: ODBC's number of the question for the name of the database's product.
+#: ODBC's number of the query for the database's product name.
 _SQL_DBMS_NAME = 17
 
 
 def _set_session(connection: Any, timezone: str) -> None:
-    """Have types with a time zone come in the reader's, from the databases that convert them to the session's."""
+    """Set the session's time zone to the reader's, for databases that convert times with a zone to that of the session."""
     product = str(connection.getinfo(_SQL_DBMS_NAME)).lower()
     if "mysql" in product or "mariadb" in product:
         mysql.set_session(connection, timezone)

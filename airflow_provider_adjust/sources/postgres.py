@@ -1,4 +1,4 @@
-"""Postgres, and what speaks its protocol: psycopg 2 and 3. Redshift is one that does."""
+"""Postgres, and databases with its protocol such as Redshift, through psycopg 2 and 3."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from typing import Any
 
 from airflow_provider_adjust.sources.source import Source
 
-#: Redshift gives the version of the Postgres that it comes from, 8.0.2.
+#: Redshift reports the version of the Postgres that it derives from, 8.0.2.
 _OLDEST_POSTGRES = 8_01_00
-#: The most rows that a Redshift of one node hands on at a time.
+#: The most rows that a single-node Redshift returns at a time.
 REDSHIFT_BATCH = 1000
-#: A slow reader is idle within a transaction. LOCAL: behind a pooler, the session is not ours.
+#: A slow reader is idle within a transaction. LOCAL, since the session is shared behind a pooler.
 _BE_PATIENT = "SET LOCAL idle_in_transaction_session_timeout = 0"
 _TYPES_OF_TIME = ("timestamptz", "timestamp", "date")
 
 
 def cursor_name() -> str:
-    """A name for a server-side cursor that no other has."""
+    """A unique name for a server-side cursor."""
     return f"adjust_{uuid.uuid4().hex}"
 
 
 def _set_session(connection: Any, timezone: str) -> None:
-    """Have the server wait for a slow reader, where it can."""
+    """Set the server to wait for a slow reader, if it can."""
     try:
         with closing(connection.cursor()) as cursor:
             cursor.execute(_BE_PATIENT)
     except Exception:
-        # Redshift does not know it. The transaction, in which nothing has been done, has ended with the error.
+        # Redshift does not know it. The error has ended the transaction, which was still empty.
         connection.rollback()
 
 
 class _RepeatedName(Exception):
-    """An object in JSON has a name twice."""
+    """A JSON object has a repeated name."""
 
 
 def _load_json(data: str | bytes) -> Any:
-    """The value, in which every digit of a number counts. Where a name is repeated, the text, which refuses its row."""
+    """The value, with every digit of its numbers. If a name is repeated, the text instead, so that its row is refused."""
     try:
         return json.loads(data, parse_float=Decimal, object_pairs_hook=_object)
     except _RepeatedName:
@@ -67,7 +67,7 @@ def _cursor_of_psycopg3(connection: Any) -> Any:
 
 
 def _or_text(loader_class: Any) -> Any:
-    """A loader that gives the text of a time that Python has no value for, such as ``infinity``: it refuses its row."""
+    """A loader that returns the text of a time without a Python value, such as ``infinity``, so that its row is refused."""
     from psycopg import DataError
     from psycopg.adapt import Loader
 

@@ -1,4 +1,4 @@
-"""Redshift through redshift_connector, which reads a whole result before it hands on the first row."""
+"""Redshift through redshift_connector, which reads the complete result before it returns the first row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ log = logging.getLogger(__name__)
 
 
 class DeclaredCursor:
-    """A cursor on the server, by SQL's own statements, since the driver has none."""
+    """A server-side cursor made with SQL statements, since the driver has none."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -29,11 +29,11 @@ class DeclaredCursor:
             self._cursor.execute(f"DECLARE {name} CURSOR FOR {sql}", *parameters)
             self._name = name
         except Exception as error:
-            # It may be what was asked, or that a cursor was declared for it. The plain statement says which.
+            # The cause may be the query or the cursor. Running the plain query shows which.
             self._connection.rollback()
             self._cursor.execute(sql, *parameters)
             log.warning(
-                "The query cannot be read through a cursor on the server (%s), so the worker holds its whole result",
+                "The query cannot be read through a server-side cursor (%s), so the worker holds its complete result",
                 type(error).__name__,
             )
 
@@ -48,7 +48,7 @@ class DeclaredCursor:
 
 
 def _begin(connection: Any, timezone: str) -> None:
-    """A cursor on the server lives in a transaction."""
+    """A server-side cursor needs a transaction."""
     connection.autocommit = False
 
 

@@ -1,4 +1,4 @@
-"""What a driver needs so that a query can be streamed through it."""
+"""What a driver needs to stream a query."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-#: Turns a value of one column into a plain one.
+#: Converts a value of one column to a plain one.
 ReadValue = Callable[[Any], Any]
 
 
@@ -19,7 +19,7 @@ def _open_cursor(connection: Any) -> Any:
 
 
 def _any_batch(connection: Any) -> None:
-    """Most databases hand on as many rows at a time as they are asked for."""
+    """Most databases return as many rows at a time as requested."""
 
 
 def _as_it_is(column: Any, timezone: str) -> None:
@@ -27,26 +27,26 @@ def _as_it_is(column: Any, timezone: str) -> None:
 
 
 def _any_column(column: Any) -> None:
-    """Most drivers hand on every type in a form that can be read."""
+    """Most drivers return every type in a readable form."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """How a query is streamed through a driver. The defaults suit any driver that follows DB-API 2.0.
 
-    A column is described by what the cursor's ``description`` says of it: a sequence of its name, its type and more.
-    ``timezone`` is the IANA name of the zone in which the reader takes times without an offset.
+    A column is its entry in the cursor's ``description``: a sequence of its name, its type and more. ``timezone`` is the IANA
+    name of the reader's zone for times without an offset.
     """
 
-    #: Prepares the session for our query: time zone, timeouts.
+    #: Prepares the session for the query: time zone, timeouts.
     set_session: Callable[[Any, str], None] = _leave_session
-    #: Opens the cursor that holds the fewest rows, where a driver has several kinds.
+    #: Opens the cursor class that holds the fewest rows.
     open_cursor: Callable[[Any], Any] = _open_cursor
-    #: Returns the most rows that the connection's database hands on at a time; None where there is no limit.
+    #: Returns the most rows that the database returns at a time; None if it has no limit.
     largest_batch: Callable[[Any], int | None] = _any_batch
-    #: Returns how the values of a column are read; None where they are plain.
+    #: Returns how to read the values of a column; None if they are plain.
     value_reader: Callable[[Any, str], ReadValue | None] = _as_it_is
-    #: Returns why the values of a column cannot be read, with the remedy; None where they can.
+    #: Returns why the values of a column cannot be read, with the remedy; None if they can.
     problem_of: Callable[[Any], str | None] = _any_column
-    #: Closing the cursor first would read the rest of the result, or wait for an answer from a server that is gone.
+    #: Set if closing the cursor would read the rest of the result, or wait for a server that is gone.
     closes_connection_first: bool = False

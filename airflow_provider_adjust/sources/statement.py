@@ -1,4 +1,4 @@
-"""The statement that is read: one SELECT, without the semicolon that some servers refuse."""
+"""The statement to run: one SELECT, without the final semicolon that some servers refuse."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _Token = tuple[Any, str]
 def one_select(sql: str) -> str:
     """The statement without a semicolon at its end.
 
-    :raises AdjustConfigurationError: it is not a text, there are several, or it would change something.
+    :raises AdjustConfigurationError: it is not text, has several statements, or would change data.
     """
     if not isinstance(sql, str):
         raise AdjustConfigurationError("sql must be one SELECT, not a list of statements")
-    # To read all of a long text takes seconds, so it is read no further than needed.
+    # Reading a long text takes seconds, so it is read only as far as needed.
     if (verb := _verb(token for token in _tokens(sql) if not _is_silent(token))) not in {None, "SELECT"}:
         raise AdjustConfigurationError(f"the sql begins with {verb}; it must be one SELECT, and it was not run")
     without_end = sql.strip().rstrip("; \t\r\n")
@@ -34,7 +34,7 @@ def _one_statement(sql: str) -> str:
     spoken = [number for number, token in enumerate(tokens) if not _is_silent(token)]
     end = spoken[-1] + 1
     if any(map(_is_semicolon, tokens[spoken[0] : end])):
-        # In some dialects a backslash escapes a quote, in others it stands for itself.
+        # In some dialects a backslash escapes a quote, in others it is a plain character.
         if "\\" in sql and _one_statement(sql.replace("\\", "/")):
             return sql
         raise AdjustConfigurationError("the sql has several statements; it must be one SELECT, and none was run")
@@ -57,9 +57,9 @@ def _is_semicolon(token: _Token) -> bool:
 
 
 def _verb(words: Iterator[_Token]) -> str | None:
-    """What the statement does, where that can be told; after WITH, it is the first verb outside of its parentheses.
+    """The statement's verb, if it has one; after WITH, the first verb outside the parentheses.
 
-    :raises AdjustConfigurationError: the statement says nothing.
+    :raises AdjustConfigurationError: the statement is empty.
     """
     first = next(words, None)
     if first is None:

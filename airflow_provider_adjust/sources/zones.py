@@ -1,4 +1,4 @@
-"""Time zones as databases are told them."""
+"""Time zones in the form that databases accept."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from functools import lru_cache
 
 from airflow_provider_adjust.s2s.events.times import load_timezone
 
-#: The first second that is an event's time, and the last of MySQL's type TIMESTAMP on most servers.
+#: The first second that can be an event's time, and the last of MySQL's TIMESTAMP on most servers.
 _FIRST, _LAST = datetime(2001, 9, 9, tzinfo=UTC), datetime(2038, 1, 19, tzinfo=UTC)
-#: No zone changes its clocks and changes them back within it.
+#: No zone changes its clocks and changes them back within this time.
 _STEP = timedelta(days=7)
 
 
 @lru_cache(maxsize=64)
 def fixed_offset(timezone: str) -> str | None:
-    """The zone's offset from UTC, such as ``+02:00``; None where it changes. Every server knows offsets, but not names."""
+    """The zone's offset from UTC, such as ``+02:00``; None if it changes. Every server knows offsets, but not every one knows
+    names."""
     zone = load_timezone(timezone)
     steps = (_LAST - _FIRST) // _STEP
     moments = [(_FIRST + number * _STEP).astimezone(zone) for number in range(steps)]

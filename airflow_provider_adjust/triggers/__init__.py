@@ -1,4 +1,4 @@
-"""Triggers: the waiting half of deferrable sensors. They read and never send, since a restart repeats them."""
+"""Triggers: the waiting part of deferrable sensors. They only read, since a restart repeats them."""
 
 from airflow_provider_adjust.oldest_airflow import refuse_older_airflow
 

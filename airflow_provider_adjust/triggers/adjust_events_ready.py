@@ -23,13 +23,13 @@ _SLOWEST_QUERY = 60.0
 
 
 class AdjustEventsReadyTrigger(WaitingTrigger):
-    """Fire when the warehouse has the events, at the timeout, or when only a worker can tell what to do.
+    """Fire when the warehouse has the events, at the timeout, or when a worker must decide.
 
-    It runs the same query as the sensor, in a thread, since few databases have an asynchronous driver. Airflow's own
-    trigger for queries runs one query once, and stores it as it is.
+    It runs the same query as the sensor, in a thread, since few databases have an asynchronous driver. Airflow's trigger for
+    queries runs a query once, and stores it in plain text.
 
     :param encrypted_query: the query, its parameters and the hook's arguments, encrypted with what the connection holds:
-        they may hold values of customers.
+        they may hold customers' data.
     :param sql_conn_id: the database connection.
     :param min_events: the smallest count that ends the wait.
     :param settle_for: seconds since the last load.
@@ -84,16 +84,16 @@ class AdjustEventsReadyTrigger(WaitingTrigger):
         )
 
     async def poll(self) -> PollResult | TriggerPayload:
-        """Poll once. On an error a worker polls, since the sensor's arguments say there what becomes of it."""
+        """Poll once. After an error a worker polls, since the sensor's arguments decide how to handle it."""
         try:
-            # In a thread of its own: one slow database holds up no other trigger. Airflow's connections are reached from
-            # a thread that asgiref has started.
+            # In its own thread, so that a slow database does not delay other triggers. Airflow's connections can be read in a
+            # thread that asgiref started.
             poll = sync_to_async(self._poll_in_thread, thread_sensitive=False)
             return await asyncio.wait_for(poll(), max(0.0, self.until - time.time()) + _SLOWEST_QUERY)
         except WrongKey:
             message = "the connection has changed since the task was deferred"
         except Exception as error:
-            # The type only: what a database says may repeat values of the query.
+            # Only the type: a database's message may repeat values of the query.
             message = f"the query failed, {type(error).__name__}"
         self.log.warning("%s; a worker polls instead", message)
         return {"status": "poll", "message": message, "value": None, "until": self.until}

@@ -1,4 +1,4 @@
-"""AdjustEventsReportedTrigger: waits in the triggerer until Adjust's report shows what is expected."""
+"""AdjustEventsReportedTrigger: waits in the triggerer until Adjust's report shows the expected totals."""
 
 from __future__ import annotations
 

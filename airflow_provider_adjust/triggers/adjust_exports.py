@@ -15,9 +15,9 @@ from airflow_provider_adjust.triggers.adjust_waiting import AdjustWaitingTrigger
 class AdjustExportsTrigger(AdjustWaitingTrigger):
     """Fire when each hour has a file of the app, or at the timeout.
 
-    :param exports: where the files are.
+    :param exports: the location of the files.
     :param window: the first time and the one after the last, as ISO 8601 with a slash between them.
-    :param every_hour_has_files: False takes an hour for empty that has none, once a later hour has one.
+    :param every_hour_has_files: False treats an hour without a file as empty, once a later hour has one.
 
     The other arguments are those of :class:`AdjustWaitingTrigger`.
     """
@@ -36,8 +36,8 @@ class AdjustExportsTrigger(AdjustWaitingTrigger):
         self.every_hour_has_files = every_hour_has_files
 
     async def poll_once(self) -> PollResult:
-        # In a thread of its own: a bucket with many files is listed for seconds. Airflow's connections are reached from a
-        # thread that asgiref has started.
+        # In its own thread, since listing a bucket with many files takes seconds. Airflow's connections can be read in a
+        # thread that asgiref started.
         poll = sync_to_async(poll_exports, thread_sensitive=False)
         result: PollResult = await poll(
             self.exports,

@@ -1,4 +1,4 @@
-"""The common part of the triggers: poll until what is waited for is there, or until the timeout."""
+"""The common part of the triggers: poll until the condition is met, or until the timeout."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from airflow_provider_adjust.reconcile.comparison import excerpt
 from airflow_provider_adjust.reconcile.poll import PollResult
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
-#: What a sensor is given when its trigger fires: a status, a message and a value.
+#: The event that a trigger sends to its sensor: a status, a message and a value.
 TriggerPayload = dict[str, Any]
 
 
 class WaitingTrigger(BaseTrigger):
     """Base of the triggers. A subclass defines the poll.
 
-    The arguments hold the whole state, so a restarted triggerer continues the wait. Airflow stores them in its database,
-    so they name the connection and hold no secret of it.
+    The arguments hold the complete state, so a restarted triggerer continues the wait. Airflow stores them in its database, so
+    they name the connection and contain no secret.
 
     :param poke_interval: seconds between two polls.
     :param until: when to give up, in seconds since the epoch.
     """
 
-    #: Names of the arguments that serialize stores.
+    #: Names of the arguments that ``serialize`` stores.
     arguments: ClassVar[tuple[str, ...]] = ("poke_interval", "until")
 
     def __init__(self, *, poke_interval: float, until: float) -> None:

@@ -1,4 +1,4 @@
-"""Encrypts what a trigger keeps in Airflow's database, with what worker and triggerer both know: the connection."""
+"""Encrypt a trigger's data in Airflow's database with a secret that worker and triggerer share: the connection."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ class WrongKey(Exception):
 
 
 def key_material(connection: Connection) -> str:
-    """What a key is derived from: the connection with its password and, where the process has it, Airflow's Fernet key."""
+    """The material of a key: the connection with its password and, if the process has it, Airflow's Fernet key."""
     return f"{connection.get_uri()}\n{conf.get('core', 'fernet_key', fallback='')}"
 
 
 def encrypt_with(material: str, text: str) -> str:
-    """The text, encrypted with a key of its own that is derived from the material."""
+    """Encrypt the text with a new key, derived from the material and a salt."""
     salt = os.urandom(_SALT_BYTES)
     encrypted = _fernet(material, salt).encrypt(text.encode())
     return f"{base64.urlsafe_b64encode(salt).decode()}.{encrypted.decode()}"
 
 
 def decrypt_with(material: str, encrypted: str) -> str:
-    """What was encrypted.
+    """Decrypt the text.
 
-    :raises WrongKey: the material is another, or the text is not as it was.
+    :raises WrongKey: the material differs, or the text was changed.
     """
     salt, _, token = encrypted.partition(".")
     try:
@@ -46,6 +46,6 @@ def decrypt_with(material: str, encrypted: str) -> str:
 
 
 def _fernet(material: str, salt: bytes) -> Fernet:
-    # Slow on purpose: a connection's password may be one that can be guessed.
+    # Slow on purpose: a connection's password may be guessable.
     key = hashlib.scrypt(material.encode(), salt=salt, n=2**14, r=8, p=1, dklen=32)
     return Fernet(base64.urlsafe_b64encode(key))

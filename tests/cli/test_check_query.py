@@ -1,4 +1,4 @@
-"""`check-query`: what becomes of a query's columns and of its first rows, with nothing sent."""
+"""`check-query`: the meaning of a query's columns and the first rows, with nothing sent."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ PRUNE = ("ledger", "prune", "--ledger-conn-id", "adjust_ledger")
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
-        ((), 0, "0 settled events from more than 90 days ago"),
+        ((), 0, "0 settled events older than 90 days"),
         (("--older-than-days", "30"), 2, "at least 58 days"),
-        (("--older-than-days", "60"), 0, "1 settled events from more than 60 days ago"),
+        (("--older-than-days", "60"), 0, "1 settled events older than 60 days"),
     ],
 )
 def test_old_events_are_pruned_from_the_ledger(
@@ -44,7 +44,7 @@ def test_a_signal_ends_it_after_the_batch_under_way(cli: Cli, ledger: sa.Engine,
         done = cli(*PRUNE)
     assert done.code == 3
     assert done.out.splitlines() == [
-        "1,000 settled events from more than 90 days ago were deleted from the ledger",
+        "1,000 settled events older than 90 days were deleted from the ledger",
         f"received {number.name}; more events may be left, run the command again",
     ]
     assert len(remembered(ledger)) == 500

@@ -39,7 +39,7 @@ def test_old_files_below_the_configured_folder_or_the_given_one_are_deleted(
 
     done = cli("files", "prune", "--older-than-days", "30")
     assert (done.code, done.err) == (0, "")
-    assert done.out == f"1 rejected and responses files of more than 30 days ago were deleted below {tmp_path}/files\n"
+    assert done.out == f"1 rejected and responses files older than 30 days were deleted below {tmp_path}/files\n"
     assert [path.exists() for path in (*configured, given)] == [True, False, True]
 
     monkeypatch.setenv("AIRFLOW__ADJUST__RETAIN_FILES_FOR", "10")

@@ -62,7 +62,7 @@ def test_a_file_of_another_run_is_not_overwritten(tmp_path: Path, caplog: pytest
             assert file.written_to == str(ObjectStoragePath(str(tmp_path / name)))
         assert (tmp_path / name).read_text() == line(str(run)) + "\n"
     assert (tmp_path / "night.jsonl").read_text() == line("0") + "\n"
-    assert "so what would overwrite it is written to night.3.jsonl" in caplog.text
+    assert "exists and is not overwritten; the lines are written to night.3.jsonl" in caplog.text
 
 
 def test_two_runs_at_once_do_not_write_into_one_file(tmp_path: Path) -> None:

@@ -239,7 +239,10 @@ def test_a_token_is_taken_however_it_was_pasted(
     settings = AdjustS2SHook().settings
     assert (settings.s2s_token, settings.api_token) == (secret, api_secret)
     said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
-    assert "connection 'adjust_default': the S2S security token is taken without" in said[0]
+    assert (
+        "connection 'adjust_default': the quotes, the Bearer or the white space around the S2S security token"
+        in said[0]
+    )
     assert "ThatNobodyMaySee" not in caplog.text
 
 
@@ -299,7 +302,7 @@ def test_the_keys_of_digests_are_those_of_the_connection_and_last_its_token(conn
     assert "digest_key" not in str(said)
     connect(None, token=None)
     assert AdjustS2SHook().route().parser.digest_keys.all == (UNKEYED,)
-    assert "so digests of what events hold have no key" in str(said)
+    assert "so digests of event data have no key" in str(said)
 
 
 def test_an_event_without_an_id_is_not_sent_again_when_the_connection_gets_a_key(

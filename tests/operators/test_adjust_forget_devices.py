@@ -193,7 +193,7 @@ def test_a_connection_of_no_use_is_refused_before_anything_is_asked(account: San
 def test_devices_are_erased_where_their_events_go(account: SandboxServer, connect: Connect, ledger: sa.Engine) -> None:
     """Adjust answers 200 for a device that it does not know, and a rehearsal must not erase at Adjust."""
     for host, gdpr_url, words in (
-        (account.url, None, "to 127.0.0.1, and would erase devices for good at gdpr.adjust.com"),
+        (account.url, None, "to 127.0.0.1, but would erase devices for good at gdpr.adjust.com"),
         (account.url, "https://gdpr.eu.adjust.com", "set gdpr_url to the stand-in"),
         ("https://s2s.eu.adjust.com", None, "such as https://gdpr.eu.adjust.com"),
         ("https://s2s.tr.adjust.com", "https://gdpr.us.adjust.com", "such as https://gdpr.tr.adjust.com"),

@@ -36,7 +36,7 @@ def test_only_settled_events_that_are_old_enough_go(ledger: sa.Engine, said: Sai
     assert remembered(ledger) == {f"{status}, 89 days" for status in SETTLED + OPEN} | {
         f"{status}, 91 days" for status in OPEN
     }
-    assert "3 settled events from more than 90 days ago were deleted" in str(said)
+    assert "3 settled events older than 90 days were deleted" in str(said)
     assert prune() == 0
 
 

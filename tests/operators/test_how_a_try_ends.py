@@ -117,7 +117,7 @@ def test_an_event_in_doubt_can_be_held_with_all_that_follows_it(
     with pytest.raises(EventsUnresolved if durable else AirflowFailException) as failure:
         task.execute(context)
     assert "3 of 4 events are held or in doubt, 0 were refused" in str(failure.value)
-    assert "what is in doubt may already be in Adjust" in str(failure.value)
+    assert "events in doubt may already be in Adjust" in str(failure.value)
     assert [(line["event_id"], line["outcome"]) for line in lines(rejected)] == [
         ("o-1", "in_doubt"),
         ("o-2", "held"),
@@ -155,7 +155,7 @@ def test_a_full_disk_is_what_the_task_fails_with(adjust: SandboxServer, monkeypa
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("airflow_provider_adjust.files.receipt_files.ReceiptFile.write", full)
-    with pytest.raises(AirflowFailException, match="OSError: Part of the events was sent"):
+    with pytest.raises(AirflowFailException, match="OSError: Some events were sent"):
         operator([purchase(number) for number in range(50)], responses_path="/tmp/unused.jsonl").execute({})
     assert adjust.stats()["recorded"] > 0
 
@@ -315,7 +315,7 @@ def test_a_timeout_is_retried_only_where_the_retry_would_not_send_everything_aga
     ):
         task.execute({"task_state_store": store} if remembered else {})
     if not remembered:
-        assert "AirflowTaskTimeout: Part of the events was sent" in str(failure.value)
+        assert "AirflowTaskTimeout: Some events were sent" in str(failure.value)
     assert "Delivery stopped early" in str(said)
     assert task.delivery_result is not None
     assert 0 < task.delivery_result["delivered"] <= adjust.stats()["recorded"]
@@ -370,7 +370,7 @@ def test_what_cannot_be_closed_at_the_end_fails_the_task_and_is_counted_first(ad
             raise ConnectionError("the database went away")
 
     task = Unclosable(task_id="send", events=[purchase(number) for number in range(5)], **EVENT)
-    with pytest.raises(AirflowFailException, match="ConnectionError: Part of the events was sent"):
+    with pytest.raises(AirflowFailException, match="ConnectionError: Some events were sent"):
         task.execute({})
     assert task.delivery_result is not None
     assert task.delivery_result["delivered"] == adjust.stats()["recorded"] == 5

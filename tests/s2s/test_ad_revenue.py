@@ -110,7 +110,7 @@ def test_what_is_refused() -> None:
             "is always publisher; leave it out, or name the column in ignore_columns",
         ),
         ({"gps_adid": None}, "missing_device_id", "no usable device id"),
-        ({"created_at": None}, "missing_created_at", "would book the time of receipt"),
+        ({"created_at": None}, "missing_created_at", "would record the time of receipt"),
         ({"created_at": NOW - timedelta(days=28, seconds=1)}, "expired", "the ad revenue is 28 days old"),
         ({"created_at": NOW + timedelta(minutes=6)}, "created_at_in_future", "ahead of now"),
         ({"att_status": "3", "tracking_enabled": 1}, "conflicting_att_status", "never both"),

@@ -147,8 +147,8 @@ def test_the_refusal_names_the_option_and_the_host_and_no_token_that_was_pasted_
     with pytest.raises(AdjustConfigurationError) as refused:
         allowed.check("https://evil.host/path", "connection 'a': the report_endpoint")
     assert str(refused.value) == (
-        "connection 'a': the report_endpoint: no token may go to 'evil.host': [adjust] allowed_hosts does not name it; "
-        "whoever runs Airflow can add it"
+        "connection 'a': the report_endpoint: no token may go to 'evil.host': [adjust] allowed_hosts does not list it; "
+        "an Airflow administrator can add it"
     )
     with pytest.raises(AdjustConfigurationError, match="no token may go to this host"):
         allowed.check("https://v8s5opi0zs45607l8h8c48wak2vxb5oe", "the endpoint")

@@ -964,8 +964,8 @@ def test_an_unknown_name_like_no_other_is_to_be_dropped() -> None:
     assert "rename or drop the column" in refusal(warehouse_loaded_at="x").detail
 
 
-def test_a_name_that_is_no_text_is_refused() -> None:
-    with pytest.raises(InvalidEvent, match="a column is named by a int"):
+def test_a_column_name_that_is_not_text_is_refused() -> None:
+    with pytest.raises(InvalidEvent, match="a column's name is a int"):
         parse_event({**ROW, 5: "x"}, now=NOW)
 
 

@@ -87,13 +87,13 @@ REFUSED: list[tuple[list[str], dict[str, Any], str]] = [
 def test_columns_that_cannot_be_sent_are_one_error(names: list[str], options: dict[str, Any], words: str) -> None:
     error = check(*names, **options)
     assert words in error
-    assert error.startswith("the sql cannot be sent, and nothing was:\n")
+    assert error.startswith("the sql cannot be sent, and nothing was sent:\n")
 
 
 def test_all_that_is_wrong_is_in_one_error_with_what_to_paste() -> None:
     names = ("order_no", "gaid", "ts", "Revenue_usd", "ccy_code", "shop")
     assert check(*names, column_map={"gaid": "gps_adidd"}) == (
-        "the sql cannot be sent, and nothing was:\n"
+        "the sql cannot be sent, and nothing was sent:\n"
         "  unknown columns: 'order_no', 'gaid' (gps_adid or gps_adid_upper_md5 or gps_adid_lower_md5?), "
         "'ts' (created_at?), 'Revenue_usd' (revenue?), "
         "'ccy_code', 'shop'\n"
@@ -155,7 +155,7 @@ def test_a_column_that_is_ignored_cannot_be_mapped() -> None:
     assert error == "ignore_columns and column_map both name 'total'; remove it from one of them"
 
 
-def test_what_becomes_of_a_column_is_said_in_words() -> None:
+def test_the_meaning_of_each_column_is_described() -> None:
     options = RowOptions(
         id_field=("order_id", "country"),
         column_map={"total": "revenue"},

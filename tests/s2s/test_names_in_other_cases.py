@@ -44,7 +44,7 @@ def test_a_devices_id_is_no_event_id_in_any_case() -> None:
 
 
 def test_an_extra_parameter_is_not_one_of_adjusts_in_another_case() -> None:
-    with pytest.raises(AdjustConfigurationError, match="'REVENUE', which is Adjust's revenue but for its case"):
+    with pytest.raises(AdjustConfigurationError, match="'REVENUE', Adjust's revenue in another case"):
         EventParser(RowOptions(**_TOKENS, extra_params=["REVENUE"]))
 
 

@@ -298,7 +298,7 @@ def test_the_error_of_unresolved_events_says_that_a_retry_may_help() -> None:
         FailureBudget().check(_counted(held=2, in_doubt=1, rejected=4), rejected_path=None)
     message = str(caught.value)
     assert message.startswith("3 of 100 events are held or in doubt, 4 were refused.\n")
-    assert "retry the task; what is in doubt may already be in Adjust" in message
+    assert "retry the task; events in doubt may already be in Adjust" in message
     assert "set rejected_path" in message
 
 
@@ -307,7 +307,7 @@ def test_a_file_that_was_deleted_before_the_retry_is_named(path: str | None) -> 
     with pytest.raises(RejectedBudgetExceeded) as failure:
         FailureBudget().check(_counted(rejected=4), rejected_path=path, deleted_path="s3://bucket/night.jsonl")
     message = str(failure.value)
-    assert "what an earlier try listed in s3://bucket/night.jsonl was deleted since" in message
+    assert "the list of an earlier try, s3://bucket/night.jsonl, was deleted" in message
     assert "set rejected_path" not in message
     assert (path is None) or (f"they are in {path};" in message)
 
@@ -427,9 +427,9 @@ def test_the_first_row_of_each_reason_is_kept_and_shown_on_one_line() -> None:
 @pytest.mark.parametrize(
     ("reasons", "tolerate", "advice"),
     [
-        ({"too_many_resends": 1}, (), "look up in Adjust what is in doubt; a retry does not send it"),
+        ({"too_many_resends": 1}, (), "look up the events in doubt in Adjust; a retry does not send them"),
         ({"too_many_resends": 1, "no_answer": 1}, (), "retry the task"),
-        ({"too_many_resends": 1, "no_answer": 1}, ("no_answer",), "look up in Adjust"),
+        ({"too_many_resends": 1, "no_answer": 1}, ("no_answer",), "look up the events in doubt"),
     ],
 )
 def test_a_retry_is_advised_only_where_it_can_help(

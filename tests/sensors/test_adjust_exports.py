@@ -96,7 +96,7 @@ def test_what_cannot_be_waited_for_is_refused(tmp_path: Path, adjust: Connect) -
         with pytest.raises(AirflowFailException, match=said):
             sensor(tmp_path, **arguments).poke({})
     adjust(app_token=None)
-    with pytest.raises(AirflowFailException, match="the exports of which app"):
+    with pytest.raises(AirflowFailException, match="the app of the exports is not known"):
         sensor(tmp_path).poke({})
 
 

@@ -439,7 +439,7 @@ def test_what_redshift_declares_no_cursor_for_is_read_whole_and_the_log_says_so(
 ) -> None:
     with stream_rows(warehouse.hook(), "SHOW server_version", None, 10) as rows:
         assert len(list(rows)) == 1
-    assert "the worker holds its whole result" in caplog.text
+    assert "the worker holds its complete result" in caplog.text
     with (
         pytest.raises(Exception, match="no_such_table"),
         stream_rows(warehouse.hook(), "SELECT 1 FROM no_such_table", None, 10),

@@ -11,8 +11,8 @@ from airflow_provider_adjust.hooks.base_url import base_url
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 WHERE = "connection 'adjust_default'"
-NO_TOKEN_THERE = "no token goes there"
-SPELLING = "unusual spelling"
+NO_TOKEN_THERE = "tokens are not sent there"
+SPELLING = "unusual notation"
 HTTPS = "must begin with https://"
 NO_URL = "must be a URL such as"
 

@@ -47,7 +47,7 @@ def test_every_url_of_a_connection_is_checked_when_it_is_read(monkeypatch: pytes
     written(monkeypatch, **URLS[name])
     refusal = (
         f"connection 'adjust_default': the {name}: no token may go to 'adjust.com.evil.host': [adjust] allowed_hosts does "
-        "not name it; whoever runs Airflow can add it"
+        "not list it; an Airflow administrator can add it"
     )
     with pytest.raises(AdjustConfigurationError) as refused:
         _ = AdjustS2SHook().settings
@@ -90,7 +90,7 @@ def test_a_deployment_without_loopback_reads_no_service_of_its_own_machines(
     written(monkeypatch, host=adjust.url)
     works, message = AdjustS2SHook().test_connection()
     assert not works
-    assert "no token may go to '127.0.0.1': [adjust] allowed_hosts does not name it" in message
+    assert "no token may go to '127.0.0.1': [adjust] allowed_hosts does not list it" in message
     assert adjust.stats()["requests"] == 0
 
 
@@ -112,4 +112,4 @@ def test_the_command_line_refuses_the_connection_too(
     written(monkeypatch, host=EVIL)
     done = cli(*command, file_of({}), "--adjust-conn-id", "adjust_default")
     assert done.code == 2
-    assert "[adjust] allowed_hosts does not name it" in done.err
+    assert "[adjust] allowed_hosts does not list it" in done.err

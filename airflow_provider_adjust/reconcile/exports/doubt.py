@@ -1,9 +1,8 @@
-"""Which events in doubt an export proves: that Adjust has them, or that it does not.
+"""Settle events in doubt by exports: whether Adjust has them or not.
 
-That a line is there proves that the event was booked. That none is there proves something only if the export is whole: every
-hour in which the event could have been processed has its files, they were read to their end and each line of them could be
-read, they name events of this event token by their ids, no line without a known id may be the event, and the files had time
-to come.
+A line proves that the event was recorded. A missing line is proof only if the export is complete: every hour in which the
+event could have been processed has its files, all their lines could be read, they give event ids for this event token, no line
+without a known id may be the event, and the files had time to be uploaded.
 """
 
 from __future__ import annotations
@@ -19,17 +18,17 @@ TOO_RECENT = "they were sent less than settle_for ago"
 NO_FILE = "an hour in which they may have been processed has no file, or one that is damaged"
 MAY_BE_IT = "a line without an event id, or with an unknown one, has their time and amount"
 NO_LINES = "the exports have no line with an id of their event token"
-#: How long after it was sent an event may be processed; and how far the ledger's clock may be off.
+#: The longest time from sending to processing an event, and the largest error of the ledger's clock.
 _PROCESSING = timedelta(minutes=5)
 NOT_ASKED = "settle_for is None, so nothing is settled"
 CHANGED = "another task has them now, or settled them meanwhile"
 
 
 class Settling(NamedTuple):
-    """What the exports are, for the question of what is missing in them.
+    """The coverage of the exports, to judge missing events.
 
-    ``settled_before`` is in Unix seconds; ``hours`` have whole files of the definition; ``scopes`` have lines with ids in files
-    of these definitions. Another one may be of installs: its file does not stand for one of events.
+    ``settled_before`` is in Unix seconds; ``hours`` have complete files of the definition; ``scopes`` have lines with ids in
+    files of these definitions. A file of another definition, such as one of installs, is not evidence.
     """
 
     settled_before: int
@@ -38,7 +37,7 @@ class Settling(NamedTuple):
 
 
 def why_in_doubt(each: Compared, settling: Settling) -> str:
-    """Why an event that the exports do not have stays in doubt; empty if it surely is not in Adjust."""
+    """Why an event that is missing in the exports stays in doubt; empty if Adjust certainly lacks it."""
     assert each.sent_from is not None and each.settled_at is not None  # noqa: S101, PT018 - it was sent
     if each.settled_at > settling.settled_before:
         return TOO_RECENT
@@ -52,7 +51,7 @@ def why_in_doubt(each: Compared, settling: Settling) -> str:
 
 
 def _hours(first: int, last: int) -> Iterator[datetime]:
-    """The hours in which it may have been processed."""
+    """The hours in which the event may have been processed."""
     hour = hour_of(datetime.fromtimestamp(first, UTC) - _PROCESSING)
     end = datetime.fromtimestamp(last, UTC) + _PROCESSING
     while hour <= end:

@@ -1,4 +1,4 @@
-"""The first line of an export: the CSV definition itself, from which the columns are known.
+"""The first line of an export: the CSV definition, which names the columns.
 
 Adjust writes a column as ``{placeholder}``, as ``[callback parameter]`` or as its bare name, and a text that is the same in
 every line as ``"constant"``.
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.s2s.redaction import escape, quote
 
-#: A column's name and what ends it. Nothing is tried twice, so that a long head takes no longer than its length.
+#: A column's name and its separator. Without backtracking, so that a long header takes linear time.
 _CELL = re.compile(r'\s*+"(?:[^"]|"")*+"\s*+(?=,|$)|[^,]*+')
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A column that is read: how the definition asks for it, in which spellings it is found, and what it is for."""
+    """A column that is read: its name in the definition, its other spellings, and its purpose."""
 
     name: str
     column: str
@@ -29,24 +29,37 @@ class Field:
 
 
 FIELDS = (
-    Field("app_token", "{app_token}", ("app_token",), "the app; without it, the file's name says which"),
-    Field("environment", "{environment}", ("environment",), "keeps test events apart; without it, all lines count"),
-    Field("activity_kind", "{activity_kind}", ("activity_kind",), "lines that are no events are left out"),
+    Field(
+        "app_token", "{app_token}", ("app_token",), "the app; without it, the app token is taken from the file's name"
+    ),
+    Field(
+        "environment",
+        "{environment}",
+        ("environment",),
+        "separates sandbox from production; without it, every line counts",
+    ),
+    Field("activity_kind", "{activity_kind}", ("activity_kind",), "lines that are not events are ignored"),
     Field("event_token", "{event}", ("{event_token}", "event", "event_token"), "the event token", is_needed=True),
-    Field("event_id", "[event_id]", ("event_id", "{event_id}"), "the event id that was sent along", is_needed=True),
+    Field(
+        "event_id",
+        "[event_id]",
+        ("event_id", "{event_id}"),
+        "the event id that was sent with the event",
+        is_needed=True,
+    ),
     Field("created_at", "{created_at}", ("created_at", "{created_at_unix}"), "the event's time"),
-    Field("revenue_float", "{revenue_float}", ("revenue_float",), "the amount, in units"),
-    Field("revenue", "{revenue}", ("revenue",), "the amount in cents, read where there is no {revenue_float}"),
+    Field("revenue_float", "{revenue_float}", ("revenue_float",), "the amount, in currency units"),
+    Field("revenue", "{revenue}", ("revenue",), "the amount in cents, read if there is no {revenue_float}"),
     Field("currency", "{currency}", ("currency",), "the amount's currency"),
     Field(
         "callback_parameters",
         "{callback_parameters}",
         ("callback_parameters", "{publisher_parameters}", "publisher_parameters"),
-        "all callback parameters as JSON, read where the event id has no column of its own",
+        "all callback parameters as JSON, read if the event id has no column",
     ),
 )
 _BY_NAME = {field.name: field for field in FIELDS}
-#: What the definition to paste leaves out, since another column says it better.
+#: Fields that the definition to paste omits, since another column is better.
 _INSTEAD = {"revenue", "callback_parameters"}
 
 
@@ -57,12 +70,12 @@ def definition(columns: Mapping[str, str] | None = None) -> str:
 
 
 class UnknownHead(AdjustConfigurationError):
-    """A file's first line lacks a column that is needed."""
+    """A file's first line lacks a required column."""
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The place of each field in a line; what the file does not have is missing.
+    """The index of each field in a line; fields that the file lacks are missing.
 
     ``id_key`` is the key of the event id among the callback parameters, for a file with all of them in one column.
     """
@@ -73,9 +86,9 @@ class Head:
 
 
 def check_columns(columns: Mapping[str, str]) -> None:
-    """Refuse names of fields that do not exist.
+    """Refuse unknown names of fields.
 
-    :raises AdjustConfigurationError: there is one.
+    :raises AdjustConfigurationError: a name is not known.
     """
     if unknown := sorted(set(columns) - _BY_NAME.keys()):
         raise AdjustConfigurationError(f"columns has {quote(unknown[0])}; known are {', '.join(_BY_NAME)}")
@@ -84,8 +97,8 @@ def check_columns(columns: Mapping[str, str]) -> None:
 def read_head(line: str, columns: Mapping[str, str] | None = None) -> Head:
     """Find the fields in a file's first line.
 
-    :param columns: by field, the column that the definition has for it, such as ``{"event_id": "[order]"}``.
-    :raises UnknownHead: there is no event id, no event token, or not a column that is named.
+    :param columns: the column of the definition by field, such as ``{"event_id": "[order]"}``.
+    :raises UnknownHead: the event id, the event token or a column in ``columns`` is missing.
     """
     given = columns or {}
     cells = _cells(line.removeprefix("\ufeff").rstrip("\r\n"))
@@ -110,13 +123,13 @@ def read_head(line: str, columns: Mapping[str, str] | None = None) -> Head:
 
 
 def _spellings(column: str) -> Iterable[str]:
-    """Of a parameter that a definition names, older editions show the bare name."""
+    """The spellings of a column: older exports show a parameter without brackets."""
     name = column.strip()
     return (name, name[1:-1]) if name.startswith("[") and name.endswith("]") else (name, f"[{name}]")
 
 
 def _cells(line: str) -> list[str]:
-    """The columns' names. What is a constant keeps its quotes, unless the whole line is quoted."""
+    """The columns' names. A constant keeps its quotes, unless every column is quoted."""
     raw: list[str] = []
     place = -1
     while place < len(line):

@@ -1,7 +1,6 @@
-"""Joins what was sent with what was exported, in a temporary database file, so that memory stays flat.
+"""Join sent events with exported lines in a temporary database file, so that memory use is constant.
 
-Both sides are sorted by the database and merged there. Millions of lines never pass through Python a second time; only the
-events that differ, or are in doubt, do.
+The database sorts and merges both sides. Python then reads only the events that differ or are in doubt.
 """
 
 from __future__ import annotations
@@ -16,24 +15,24 @@ from typing import Any, NamedTuple, Self
 from airflow_provider_adjust.reconcile.exports.reader import Line
 
 _BATCH = 10_000
-#: Of the database's cache, in KiB.
+#: The size of the database's cache, in KiB.
 _CACHE = 65_536
 
 
 class Status(IntEnum):
-    """What is known of an event that was sent. The first five are the numbers of the ledger's statuses."""
+    """The status of a sent event. The first five have the numbers of the ledger's statuses."""
 
     SENDING = 0
     DELIVERED = 1
     DUPLICATE = 2
     REJECTED = 3
     IN_DOUBT = 4
-    #: A live task is sending it now.
+    #: A running task is sending it now.
     UNDER_WAY = 5
 
 
 class Verdict(StrEnum):
-    """How what was sent compares with what Adjust booked."""
+    """The result of comparing a sent event with Adjust's lines."""
 
     BOOKED = "booked"
     BOOKED_MORE = "booked_more"
@@ -49,7 +48,7 @@ class Verdict(StrEnum):
     UNDER_WAY = "under_way"
 
 
-#: The verdicts that say that something is wrong, the worst first.
+#: The verdicts that report a problem, worst first.
 DIFFERENCES = (
     Verdict.BOOKED_MORE,
     Verdict.MISSING,
@@ -61,9 +60,9 @@ DIFFERENCES = (
 
 
 class Sent(NamedTuple):
-    """An event that was sent. ``micros`` is None where the amount is not known any more.
+    """An event that was sent, between ``sent_from`` and ``settled_at`` in Unix seconds.
 
-    It was sent between ``sent_from`` and ``settled_at``, in Unix seconds. The last two are the ledger's numbers.
+    ``micros`` is None if the amount is not known any more. The last two fields are numbers of the ledger.
     """
 
     scope: int
@@ -79,9 +78,9 @@ class Sent(NamedTuple):
 
 
 class Compared(NamedTuple):
-    """An event with its verdict: what was sent, and what the exports have of it. ``lines`` is how many name it.
+    """An event with its verdict: what was sent, and what the exports have. ``lines`` is the number of its lines.
 
-    ``may_be_another_line``: of an event in doubt, a line that names none which was sent has its time and amount.
+    ``may_be_another_line``: the event is in doubt, and a line without a known id has its time and amount.
     """
 
     verdict: str
@@ -137,7 +136,7 @@ CREATE TABLE sent (
   PRIMARY KEY (scope, id)
 ) WITHOUT ROWID;
 """
-#: Sorted first, so that each table is written from its beginning to its end.
+#: Sorted first, so that each table is written sequentially.
 _SORT_LINES = """
 INSERT INTO booked
 SELECT scope, id, count(*), min(seconds), max(seconds), min(micros), max(micros), sum(micros / 1000000),
@@ -196,7 +195,7 @@ SELECT scope, booked.seconds, booked.micros, booked.slack FROM booked JOIN compa
 WHERE compared.verdict = 'unknown';
 CREATE INDEX strangers ON stranger (scope, seconds)
 """
-#: Twice, since an index does not serve both.
+#: Two conditions, since an index cannot serve both at once.
 _MAY_BE_ANOTHER_LINE = " OR ".join(
     f"""EXISTS (
       SELECT 1 FROM stranger AS other WHERE other.scope = compared.scope AND {is_then} AND (
@@ -220,7 +219,7 @@ FROM compared GROUP BY scope, day, money, verdict ORDER BY scope, day, money, ve
 
 
 class Join:
-    """The two sides in a file of ``folder``; ``add_lines`` and ``add_sent`` fill it, ``compare`` joins them."""
+    """The join in a file of ``folder``: ``add_lines`` and ``add_sent`` fill it, ``compare`` joins both sides."""
 
     def __init__(self, folder: Path) -> None:
         self._database = sqlite3.connect(folder / "join.db", isolation_level=None)
@@ -240,7 +239,7 @@ class Join:
         self._insert("INSERT INTO line VALUES (?, ?, ?, ?, ?, ?, ?)", lines)
 
     def add_sent(self, sent: Iterable[Sent]) -> None:
-        """Write what was sent."""
+        """Add sent events."""
         self._insert("INSERT INTO given VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", sent)
 
     def _insert(self, statement: str, rows: Iterable[tuple[Any, ...]]) -> None:
@@ -251,18 +250,18 @@ class Join:
             self._database.execute("COMMIT")
 
     def sort_lines(self) -> None:
-        """Group the lines by event, once all are there."""
+        """Group the lines by event, after all were added."""
         self._database.executescript(_SORT_LINES + "; DROP TABLE line;")
 
     def sort_sent(self) -> int:
-        """Order what was sent, once all is there; return how many rows repeated an id."""
+        """Sort the sent events, after all were added; return how many rows repeated an id."""
         self._database.execute(_SORT_GIVEN)
         counts = [self._scalar(f"SELECT count(*) FROM {table}") for table in ("given", "sent")]  # noqa: S608
         self._database.execute("DELETE FROM given")
         return counts[0] - counts[1]
 
     def unmatched(self, first: int, last: int) -> Iterator[tuple[int, str]]:
-        """The booked events of a time, in Unix seconds, that were not sent, and those without a time."""
+        """The booked events that were not sent, between two times in Unix seconds, and those without a time."""
         return iter(self._database.cursor().execute(_UNMATCHED, (first, last)))
 
     def compare(self, *, amount_tolerance: int, time_tolerance: int, settled_before: int) -> None:
@@ -270,18 +269,18 @@ class Join:
 
         :param amount_tolerance: in millionths.
         :param time_tolerance: in seconds.
-        :param settled_before: what was sent after that, in Unix seconds, need not be exported yet.
+        :param settled_before: events sent after this time, in Unix seconds, may not be exported yet.
         """
         self._tolerances = {"amount": amount_tolerance, "time": time_tolerance}
         self._database.execute(_VERDICT, {**self._tolerances, "settled": settled_before})
 
     def add_unknown(self, found: Iterable[tuple[int, str]]) -> None:
-        """Add booked events that nobody here has sent."""
+        """Add booked events that were not sent from here."""
         self._insert(_ADD_UNKNOWN, found)
         self._database.executescript(_KEEP_UNKNOWN)
 
     def sums(self) -> list[Sum]:
-        """The counts and amounts of everything that was compared."""
+        """The counts and amounts of all compared events."""
         return [Sum(*row) for row in self._database.execute(_SUMS)]
 
     def with_verdict(self, *verdicts: str) -> Iterator[Compared]:

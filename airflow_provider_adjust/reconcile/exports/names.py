@@ -13,8 +13,9 @@ _NAME = re.compile(
 
 
 class ExportName(NamedTuple):
-    """What a file's name says. ``hour`` is the beginning of the hour in which Adjust processed its lines, and
-    ``definition`` changes with the columns."""
+    """The parts of a file's name.
+
+    ``hour`` is the beginning of the hour in which Adjust processed its lines; ``definition`` changes with the columns."""
 
     app_token: str
     hour: datetime
@@ -23,7 +24,7 @@ class ExportName(NamedTuple):
 
 
 class ExportFile(NamedTuple):
-    """A file of an export: its path as it is shown, what its name says, and how it is opened."""
+    """A file of an export: its path for display, the parts of its name, and a function that opens it."""
 
     path: str
     name: ExportName
@@ -31,7 +32,7 @@ class ExportFile(NamedTuple):
 
 
 def read_name(path: str) -> ExportName | None:
-    """What the last part of a path says; None for a file that is no export."""
+    """Parse the last part of a path; None if the file is not an export."""
     match = _NAME.fullmatch(path.rpartition("/")[2])
     if match is None:
         return None
@@ -44,7 +45,7 @@ def read_name(path: str) -> ExportName | None:
 
 
 def of_app(files: Iterable[ExportFile], app_token: str) -> list[ExportFile]:
-    """An app's files by hour. One that is there twice, such as in a copy of the folder, is read once."""
+    """An app's files by hour. A repeated file, such as in a copy of the folder, is read once."""
     found: dict[str, ExportFile] = {}
     for each in files:
         if each.name.app_token == app_token:

@@ -1,4 +1,4 @@
-"""The whole comparison: reads the files, joins them with a ledger or with the rows of a query, and settles what was in doubt."""
+"""The complete comparison: read the files, join them with a ledger or the rows of a query, and settle events in doubt."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ from airflow_provider_adjust.s2s.ledger.schema import database_now
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 from airflow_provider_adjust.s2s.ledger.verdicts import write_verdicts
 
-#: How long an export may take, where nothing is settled.
+#: How long an export may take, if ``settle_for`` is not set.
 USUAL_DELAY = timedelta(hours=6)
 _BATCH = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is compared, and how exactly.
+    """What is compared, and with which tolerance.
 
-    ``settle_for`` is how long ago an event must have been sent before its absence says something; None settles nothing.
-    ``read_for``: how long after the window's end files are read; None reads every later one. ``every_hour_has_files``: an
-    hour without a file is one that is not there yet, and not one without events.
+    ``settle_for``: how long ago an event must have been sent before its absence counts; None settles nothing. ``read_for``:
+    how long after the window's end files are read; None reads all later ones. ``every_hour_has_files``: an hour without a file
+    is still missing, rather than empty.
     """
 
     window: Window
@@ -60,21 +60,21 @@ class Question:
     every_hour_has_files: bool = True
 
     def files(self, files: Iterable[ExportFile]) -> list[ExportFile]:
-        """The files in which events of the window may be: those of their hours and of later ones."""
+        """The files that may contain events of the window: those of its hours and of later ones."""
         first = hour_of(self.window.start) - HOUR
         last = None if self.read_for is None else self.window.end + self.read_for
         found = of_app(files, self.app_token)
         return [each for each in found if first <= each.name.hour and (last is None or each.name.hour < last)]
 
     def settled_before(self, now: datetime) -> int:
-        """Until when an event must have been sent to be in the files, in Unix seconds."""
+        """The latest time of sending, in Unix seconds, at which an event must be in the files."""
         latest = now - (USUAL_DELAY if self.settle_for is None else self.settle_for)
         if self.read_for is not None:
             latest = min(latest, self.window.end + self.read_for)
         return int(latest.timestamp())
 
     def whole_hours(self, files: Sequence[ExportFile], reading: Reading) -> set[tuple[datetime, str]]:
-        """The hours of which all lines are known, with the definitions of their files."""
+        """The hours with complete files, and the definitions of those."""
         whole = {(each.name.hour, each.name.definition) for each in files}
         if not self.every_hour_has_files:
             latest: dict[str, datetime] = {}
@@ -85,7 +85,7 @@ class Question:
         return {(hour, definition) for hour, definition in whole if hour not in reading.broken_hours}
 
     def wanted(self, scopes: Mapping[str, int]) -> Wanted:
-        """Which lines are taken, for these event tokens and their numbers."""
+        """The lines to read, for these event tokens and their numbers."""
         return Wanted(
             self.app_token,
             self.environment,
@@ -106,10 +106,10 @@ def prove_by_ledger(
     task: TaskInstanceId,
     differences: TextIO | None = None,
 ) -> Proof:
-    """Compare the exports with what the ledger has; settle its events in doubt.
+    """Compare the exports with the ledger; settle its events in doubt.
 
-    :param destination: the host that the events went to.
-    :param task: what the verdicts of the page name.
+    :param destination: the host that the events were sent to.
+    :param task: the task that the page names with the verdicts.
     :param differences: a file for the events that differ or were in doubt.
     """
     prepare(engine)
@@ -117,7 +117,7 @@ def prove_by_ledger(
         engine, app_token=question.app_token, environment=question.environment, destination=destination
     )
     tokens = {number: scope.event_key for number, scope in known.items()}
-    # Two scopes have one token where an older ledger has not kept the host.
+    # Two scopes may have the same token, since older ledgers did not store the host.
     scopes = {token: min(each for each in tokens if tokens[each] == token) for token in tokens.values()}
     window = question.window
 
@@ -125,12 +125,12 @@ def prove_by_ledger(
         return (_sent(each, scopes[tokens[each.scope_id]]) for each in found)
 
     with _exports_read(question, files, scopes) as (join, proof, whole_hours):
-        # Read after the files: what was sent meanwhile is too recent, and what was settled meanwhile is known.
+        # Read after the files: events sent meanwhile are too recent, and events settled meanwhile are known.
         with engine.connect() as connection:
             now = database_now(connection).replace(tzinfo=UTC)
         join.add_sent(sent(events_between(engine, tokens, window.start, window.end)))
         join.sort_sent()
-        # What is booked within the window, and was sent with another time, is no stranger.
+        # An event booked within the window was not unknown if it was sent with another time.
         elsewhere = (
             (number, event_id) for scope, event_id in _unmatched(join, window) for number in _same(tokens, scope)
         )
@@ -153,10 +153,10 @@ def prove_by_rows(
     now: datetime,
     differences: TextIO | None = None,
 ) -> Proof:
-    """Compare the exports with events of a warehouse, which are taken to have been sent when they happened.
+    """Compare the exports with events of a warehouse, assumed to have been sent when they happened.
 
     :param rows: event tokens and events; their scopes are set here.
-    :param event_tokens: those of which all lines are compared.
+    :param event_tokens: the event tokens to compare.
     """
     scopes = {token: number for number, token in enumerate(dict.fromkeys(event_tokens), start=1)}
     with _exports_read(question, files, scopes) as (join, proof, _):
@@ -171,7 +171,7 @@ def prove_by_rows(
 def _exports_read(
     question: Question, files: Iterable[ExportFile], scopes: Mapping[str, int]
 ) -> Iterator[tuple[Join, Proof, set[tuple[datetime, str]]]]:
-    """The lines of the files, sorted, and the hours of which all lines are known."""
+    """The sorted lines of the files, and the hours with complete files."""
     chosen, reading = question.files(files), Reading()
     with tempfile.TemporaryDirectory(prefix="adjust_exports_") as folder, Join(Path(folder)) as join:
         join.add_lines(read_files(chosen, question.wanted(scopes), reading))
@@ -183,7 +183,7 @@ def _exports_read(
 
 
 def _gaps(hours: Collection[datetime]) -> list[datetime]:
-    """The hours without a file between the first and the last that have one: a file was lost, or is late."""
+    """The hours without a file between the first and the last file: a file was lost, or is late."""
     return [hour for hour in Window(min(hours), max(hours)).hours() if hour not in hours] if hours else []
 
 
@@ -198,7 +198,7 @@ def _compare(join: Join, proof: Proof, question: Question, now: datetime) -> Non
 
 
 def _listed(join: Join, proof: Proof, differences: TextIO | None) -> DifferencesFile | None:
-    """The file of the differences, with those that are known by now."""
+    """The file of differences, with those known so far."""
     if differences is None:
         return None
     listed = DifferencesFile(differences, proof.event_tokens, proof.reading.paths)
@@ -214,7 +214,7 @@ def _settle(
     counts: DoubtCounts,
     listed: DifferencesFile | None,
 ) -> None:
-    """Settle the events in doubt that the exports have, and make those sendable again that they surely do not have."""
+    """Settle the events in doubt that the exports have, and release those that they certainly lack, to be sent again."""
 
     def missing() -> Iterator[Compared]:
         for each in join.doubts(is_booked=False):

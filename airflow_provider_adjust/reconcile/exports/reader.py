@@ -1,4 +1,4 @@
-"""Streams the lines of export files: one file after another, one line after another, never a file as a whole."""
+"""Stream the lines of export files, without loading a complete file."""
 
 from __future__ import annotations
 
@@ -17,20 +17,21 @@ from airflow_provider_adjust.reconcile.exports.names import ExportFile, ExportNa
 from airflow_provider_adjust.reconcile.exports.values import id_in, micros_of, seconds_of
 
 _GZIP = b"\x1f\x8b"
-#: The longest head. A file without an end of line is not read whole to find that out.
+#: The longest header, so that a file without a line end is not read completely.
 _LONGEST_HEAD = 100_000
-#: A cell has what a request had, which Adjust limits to 1 MB. The csv module's own limit, 131,072 characters, would make such a
-#: line end its file; without any, a quote that is not closed would have the rest of a file in memory.
+#: The longest cell. It holds part of a request, which Adjust limits to 1 MB. The csv module's limit, 131,072 characters, would
+#: fail on such a line; without a limit, an unclosed quote would load the rest of a file.
 _LONGEST_CELL = 4_000_000
 #: Cents are rounded, so an amount may be half a cent off.
 _HALF_A_CENT = 5_000
-#: What a storage, a cut file or one in another form raises.
+#: Errors of storages, truncated files and files of another format.
 _UNREADABLE = (OSError, EOFError, zlib.error, csv.Error, UnicodeError)
 
 
 class Line(NamedTuple):
-    """An exported event. What its file does not say is None; without an id, ``event_id`` is empty. ``place`` is its file's
-    number and its own, in one.
+    """An exported event. Values that its file lacks are None; without an id, ``event_id`` is empty.
+
+    ``place`` combines the numbers of its file and of its line.
     """
 
     scope: int
@@ -44,10 +45,10 @@ class Line(NamedTuple):
 
 @dataclass(slots=True)
 class Reading:
-    """What was read, and what of it was left out.
+    """What was read, and what was left out.
 
-    ``problems`` names files that could not be read to their end; ``broken_hours`` have such files, or lines that cannot be
-    read. ``definitions`` are those of the files in which a scope has lines with ids.
+    ``problems`` lists files that could not be read completely; ``broken_hours`` have such files, or unreadable lines.
+    ``definitions`` are those of the files in which a scope has lines with ids.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -62,8 +63,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which lines are taken: those of an app and environment, with one of the event tokens, which have numbers. Of those
-    without an event id, only the ones of this time.
+    """The lines to read: those of an app and environment, with one of the event tokens, which have numbers.
+
+    Lines without an event id are read only if their time is within the bounds.
     """
 
     app_token: str
@@ -76,7 +78,7 @@ class Wanted:
 
 
 def read_files(files: Iterable[ExportFile], wanted: Wanted, reading: Reading) -> Iterator[Line]:
-    """The lines of all files. One that cannot be read is a problem of the reading, and the others are read."""
+    """The lines of all files. An unreadable file is recorded as a problem, and the others are read."""
     for each in files:
         number = len(reading.paths)
         reading.paths.append(each.path)
@@ -97,7 +99,7 @@ def _note(reading: Reading, file: ExportFile, problem: str) -> None:
 
 
 def _text(opened: BinaryIO) -> io.TextIOWrapper:
-    """The file's text. Some storages, and tools that copy from them, have unpacked it already."""
+    """The file's text. Some storages and copy tools have already decompressed it."""
     buffered = opened if isinstance(opened, io.BufferedReader) else io.BufferedReader(cast("io.RawIOBase", opened))
     is_packed = buffered.peek(2)[:2] == _GZIP
     content = gzip.GzipFile(fileobj=buffered) if is_packed else buffered

@@ -1,4 +1,4 @@
-"""What a comparison of exports comes to: counts and money by verdict, the table, and the lines of the differences."""
+"""The result of a comparison of exports: counts and money by verdict, the table, and the lines of the differences."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from airflow_provider_adjust.s2s.ledger import verdicts as ledger_verdicts
 from airflow_provider_adjust.s2s.ledger.statements import Scope
 from airflow_provider_adjust.s2s.ledger.verdicts import ComparedDay
 
-#: What each verdict says of an event.
+#: The meaning of each verdict.
 MEANINGS: Mapping[str, str] = {
     Verdict.BOOKED: "booked once, as sent",
     Verdict.BOOKED_MORE: "booked twice or more",
     Verdict.MISSING: "sent, not in the exports",
     Verdict.OTHER_AMOUNT: "booked with another amount or currency",
     Verdict.OTHER_TIME: "booked with another time",
-    Verdict.UNKNOWN: "booked, unknown here",
-    Verdict.REFUSED_YET_BOOKED: "refused, and booked all the same",
+    Verdict.UNKNOWN: "booked, but not known as sent",
+    Verdict.REFUSED_YET_BOOKED: "refused by Adjust, and yet booked",
     Verdict.IN_DOUBT: "in doubt, not in the exports",
-    Verdict.TOO_RECENT: "sent too recently to be exported",
-    Verdict.DUPLICATE: "duplicate: Adjust had it from another sender",
-    Verdict.REFUSED: "refused, and not booked",
-    Verdict.UNDER_WAY: "being sent now",
+    Verdict.TOO_RECENT: "sent too recently to be in the exports",
+    Verdict.DUPLICATE: "a duplicate: Adjust already had it from another sender",
+    Verdict.REFUSED: "refused by Adjust, and not booked",
+    Verdict.UNDER_WAY: "being sent right now",
 }
-#: Verdicts on which it is not said how much of the day was sent.
+#: Verdicts that do not count as sent on that day.
 _NOT_SENT = frozenset({Verdict.UNKNOWN, Verdict.REFUSED, Verdict.UNDER_WAY})
-#: What the page says of a day with such an event; the first that there is.
+#: The page's verdict on a day with such an event; the first match counts.
 _DAY_VERDICTS = (
     (Verdict.MISSING, ledger_verdicts.Verdict.NOT_BOOKED),
     (Verdict.BOOKED_MORE, ledger_verdicts.Verdict.DIFFERENT),
@@ -62,13 +62,13 @@ DIFFERENCE_COLUMNS = (
     "first_line",
     "last_line",
 )
-#: Of the hours and problems that a message names.
+#: The most hours and problems that a message names.
 _MOST_NAMED = 5
 
 
 @dataclass(slots=True)
 class DoubtCounts:
-    """The outcome of the events in doubt: settled as delivered, made sendable again, and left, by the reason for it."""
+    """The outcomes of events in doubt: settled as delivered, released to be sent again, or left, by reason."""
 
     settled: int = 0
     released: int = 0
@@ -77,7 +77,7 @@ class DoubtCounts:
 
 @dataclass(slots=True)
 class Proof:
-    """The whole comparison."""
+    """The complete comparison."""
 
     window: Window
     reading: Reading
@@ -97,7 +97,7 @@ class Proof:
 
     @property
     def sent(self) -> int:
-        """How many events were compared that were sent."""
+        """How many sent events were compared."""
         return sum(count for verdict, count in self.counts.items() if verdict not in _NOT_SENT)
 
     def differing(self, tolerated: Collection[str] = ()) -> int:
@@ -106,7 +106,7 @@ class Proof:
         return sum(counts[verdict] for verdict in DIFFERENCES if verdict not in tolerated)
 
     def table(self) -> str:
-        """Events and amounts by verdict, and what was left out of the files."""
+        """Events and amounts by verdict, and notes about the files."""
         rows = []
         for verdict, meaning in MEANINGS.items():
             if count := self.counts[verdict]:
@@ -133,8 +133,9 @@ class Proof:
         return "\n".join([table, *notes])
 
     def days(self, scopes: Mapping[int, Scope]) -> list[ComparedDay]:
-        """One verdict for each scope, UTC day and currency, for the page. A part of a day has none: it would take the place
-        of that of the whole.
+        """One verdict for each scope, UTC day and currency, for the page.
+
+        An incomplete day has none, since it would override the verdict on the complete day.
 
         :param scopes: by their numbers.
         """
@@ -189,7 +190,7 @@ class Proof:
 
 
 def named_hours(hours: Sequence[datetime]) -> str:
-    """The first of the hours, and how many more there are."""
+    """The first hours, and the number of further ones."""
     shown = ", ".join(each.strftime("%Y-%m-%d %H:00") for each in hours[:_MOST_NAMED])
     return shown + (f" and {len(hours) - _MOST_NAMED:,} more" if len(hours) > _MOST_NAMED else "")
 
@@ -226,7 +227,7 @@ class DifferencesFile:
             )
 
     def flush(self) -> None:
-        """Have it on the disk: the ledger forgets what is released, so that only this list names it."""
+        """Write it to disk: the ledger deletes released events, so that only this list names them."""
         self._opened.flush()
 
     def _place(self, place: int | None) -> str:

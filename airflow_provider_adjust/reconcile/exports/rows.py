@@ -1,4 +1,4 @@
-"""The rows of a query that says what was sent, for a comparison without a ledger."""
+"""The rows of a query for the sent events, for a comparison without a ledger."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from airflow_provider_adjust.s2s.events.values import is_missing, scalar_text
 from airflow_provider_adjust.s2s.ledger.records import event_key
 from airflow_provider_adjust.s2s.redaction import quote
 
-#: What a row may hold.
+#: The columns of a row.
 QUERY_COLUMNS = frozenset({"event_id", "created_at", "revenue", "currency", "event_token"})
 
 
 def read_row(row: Mapping[str, Any], zone: tzinfo, window: Window, event_tokens: Sequence[str]) -> tuple[str, Sent]:
-    """A row's event token, and its event as it should have been booked.
+    """A row's event token, and its event as Adjust should have booked it.
 
     :param zone: of times without an offset.
-    :param event_tokens: those that are compared; the first one's events need not name it.
+    :param event_tokens: the event tokens to compare; rows without one have the first.
     :raises AdjustConfigurationError: a value is missing or cannot be used.
     """
     event_id = "" if is_missing(row.get("event_id")) else (scalar_text(row["event_id"]) or "").strip()

@@ -1,4 +1,4 @@
-"""Whether Adjust has uploaded the hours that are waited for."""
+"""Whether Adjust has uploaded the files of a window."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from airflow_provider_adjust.reconcile.poll import PollResult
 def poll_uploads(
     files: Iterable[ExportFile], window: Window, app_token: str, *, every_hour_has_files: bool = True
 ) -> PollResult:
-    """Tell whether each hour of the window has a file of the app.
+    """Check whether each hour of the window has a file of the app.
 
-    :param every_hour_has_files: False takes an hour for empty that has none, once a later hour has one.
+    :param every_hour_has_files: False treats an hour without a file as empty, once a later hour has one.
     """
     found = [each.name.hour for each in of_app(files, app_token)]
     hours = list(window.hours())

@@ -7,16 +7,16 @@ from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Final
 
-#: Amounts are compared and added up as whole millionths.
+#: Amounts are compared and summed as whole millionths.
 MICROS: Final = 1_000_000
 _CENT_MICROS: Final = 10_000
-#: No amount has more digits in front of its point; above it, numbers would not fit into 64 bits.
+#: The largest amount: larger numbers would not fit into 64 bits.
 _MOST = Decimal("1e12")
 _MILLISECONDS_FROM: Final = 100_000_000_000
 
 
 def seconds_of(text: str) -> int | None:
-    """Unix seconds or milliseconds, or an ISO 8601 time, which is UTC without an offset; None if it is none of them."""
+    """A time in Unix seconds or milliseconds, or in ISO 8601, with UTC as its default; None if it has another form."""
     if len(text) == 10 and text.isascii() and text.isdigit():
         return int(text)
     try:
@@ -38,7 +38,7 @@ def _seconds(number: Decimal) -> int | None:
 
 
 def micros_of(text: str, *, is_cents: bool = False) -> int | None:
-    """An amount in millionths; empty text is 0, and None is no amount."""
+    """An amount in millionths; 0 for empty text; None if it is not an amount."""
     if not text:
         return 0
     try:
@@ -51,12 +51,12 @@ def micros_of(text: str, *, is_cents: bool = False) -> int | None:
 
 
 def amount_of(units: int, millionths: int) -> Decimal:
-    """An amount from the sums of its whole part and of its millionths."""
+    """An amount from the sums of whole parts and of millionths."""
     return (Decimal(units) + Decimal(millionths) / MICROS).normalize() + Decimal(0)
 
 
 def id_in(parameters: str, key: str) -> str:
-    """The event id among all callback parameters as JSON; empty if it is not there."""
+    """The event id in the callback parameters, which are JSON; empty if it is missing."""
     try:
         entries = json.loads(parameters)
     except (ValueError, RecursionError):

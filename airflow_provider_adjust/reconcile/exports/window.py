@@ -1,4 +1,4 @@
-"""A stretch of time: from its beginning up to its end, which is not part of it."""
+"""A time window, which excludes its end."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Window(NamedTuple):
         return f"{_shown(self.start)} to {_shown(self.end)}"
 
     def hours(self) -> Iterator[datetime]:
-        """The beginning of each hour of which a part is in the window."""
+        """The beginning of each hour that overlaps the window."""
         hour = hour_of(self.start)
         while hour < self.end:
             yield hour

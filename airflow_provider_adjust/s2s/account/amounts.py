@@ -1,11 +1,11 @@
-"""How amounts of money are written for people: in full, and without the zeros that a database adds."""
+"""Format amounts of money for people: all digits, without the trailing zeros of a database."""
 
 from __future__ import annotations
 
 from decimal import Decimal
 
-#: Decimals of an amount that a database has added up, for amounts below a limit, and above all. SQLite adds in binary, so that
-#: what follows them is noise. It is smaller in small sums, such as those of what single ads earn.
+#: The reliable decimals of a database's sum, for sums below a limit and for all others. SQLite adds in binary, so further
+#: decimals are noise. Small sums, such as the revenue of single ads, have more reliable decimals.
 _PLACES_BELOW = {1: 10, 1_000: 6}
 _PLACES = 4
 
@@ -16,12 +16,12 @@ def plain(amount: Decimal) -> str:
 
 
 def shown(amount: Decimal) -> str:
-    """The same with thousands separators: ``1,250.00``."""
+    """Like ``plain``, with thousands separators: ``1,250.00``."""
     return _without_zeros(format(amount, ",f"))
 
 
 def from_database(amount: Decimal) -> Decimal:
-    """An amount that a database has added up: in cents, or with more places if it has them."""
+    """A database's sum, rounded to its reliable decimals, with at least two."""
     places = next((places for limit, places in _PLACES_BELOW.items() if abs(amount) < limit), _PLACES)
     rounded = round(amount, places)
     return round(rounded, 2) if rounded == round(rounded, 2) else rounded

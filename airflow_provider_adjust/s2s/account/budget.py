@@ -18,12 +18,12 @@ _REFUSED = (UNDELIVERED - UNRESOLVED) | {Outcome.DUPLICATE}
 
 @dataclass(frozen=True, slots=True)
 class FailureBudget:
-    """How much may go wrong before the task fails: never green over lost revenue.
+    """How much may fail before the task fails.
 
     ``max_rejected`` limits what was refused (rejected, invalid, expired, or delivered before with other content): a count,
     or a share of the rows when it is a float below 1. Rows that earlier runs have settled do not count. Events that are held
     or in doubt are not refusals: they fail the task unless tolerated by name, since a retry may still deliver them.
-    ``tolerate`` names outcomes or reasons that do not count.
+    ``tolerate`` lists outcomes or reasons that do not count.
     """
 
     max_rejected: float = 0
@@ -47,15 +47,15 @@ class FailureBudget:
         return cls(max_rejected, frozenset(tolerate))
 
     def check(self, summary: DeliverySummary, *, rejected_path: str | None, deleted_path: str | None = None) -> None:
-        """Raise when more is missing than allowed; the message says what, how much revenue, and what to do.
+        """Raise if more events are missing than allowed; the message says which, how much revenue, and what to do.
 
-        :param deleted_path: the file in which an earlier try had listed its refusals, if it is no longer there.
+        :param deleted_path: the file of an earlier try's refusals, if it was deleted.
         :raises EventsUnresolved: events are held or in doubt.
         :raises RejectedBudgetExceeded: more were refused than allowed.
         """
         where = f"they are in {rejected_path}" if rejected_path else "set rejected_path to have them listed in a file"
         if deleted_path:
-            lost = f"what an earlier try listed in {deleted_path} was deleted since"
+            lost = f"the list of an earlier try, {deleted_path}, was deleted"
             where = f"{where}; {lost}" if rejected_path else lost
         unresolved = summary.count(UNRESOLVED, self.tolerate)
         refused = summary.count(_REFUSED, self.tolerate)
@@ -76,15 +76,15 @@ class FailureBudget:
         for outcome, reason in summary.reasons:
             is_open = outcome in UNRESOLVED and not {outcome, reason} & self.tolerate
             if is_open and (outcome == Outcome.HELD or reason_of(reason).retry_helps):
-                return "retry the task; what is in doubt may already be in Adjust"
-        return "look up in Adjust what is in doubt; a retry does not send it"
+                return "retry the task; events in doubt may already be in Adjust"
+        return "look up the events in doubt in Adjust; a retry does not send them"
 
     def allowed(self, rows: int) -> int:
         share = isinstance(self.max_rejected, float) and self.max_rejected < 1
-        # As decimals: 0.29 of 100 is 29, while the product of the floats is just below.
+        # As decimals: 0.29 of 100 is 29, but the product of the floats is slightly less.
         return int(Decimal(str(self.max_rejected)) * rows) if share else int(self.max_rejected)
 
     def _report(self, summary: DeliverySummary, where: str, remedy: str) -> str:
-        # Not the tables: the log has them, just above.
+        # Without the tables, which the log has just above.
         advice = "\n".join(advice_lines(summary, self.tolerate))
         return f"{advice}\nWhat to do: {remedy}; {where}."

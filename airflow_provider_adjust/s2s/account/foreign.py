@@ -1,7 +1,7 @@
-"""What is said and done about events that were not sent because the ledger has them from another DAG.
+"""Report events that were not sent because the ledger has them from another DAG.
 
-The ledger believes every DAG that may write to it, so a DAG that records an event keeps all others from sending it. That
-is right where two DAGs share the work. Where they do not, revenue is missing, and nobody else would notice.
+The ledger trusts every DAG that may write to it: once a DAG has recorded an event, no other DAG sends it. That is right if the
+DAGs share the work. If not, revenue is missing, and only this report shows it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from airflow_provider_adjust.s2s.answers.outcome import OnForeignClaim
 from airflow_provider_adjust.s2s.errors import ClaimedByAnotherDag
 from airflow_provider_adjust.s2s.redaction import escape
 
-#: DAGs that a message names.
+#: The most DAGs that a message names.
 _NAMED = 3
 _LONGEST_NAME = 80
 _log = logging.getLogger(__name__)
 
 
 def check_foreign_claims(summary: DeliverySummary, on_foreign_claim: OnForeignClaim) -> None:
-    """Warn of them, or fail, once nothing is left to send.
+    """Warn of such events, or fail, after everything else was sent.
 
     :raises ClaimedByAnotherDag: there are some, and ``on_foreign_claim`` is ``error``.
     """

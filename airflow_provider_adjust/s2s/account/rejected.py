@@ -1,7 +1,7 @@
 """The rejected file: one JSON line for each event that Adjust does not have, with the reason and the row.
 
-It is the user's own data to correct, so it holds the row, device ids included. A corrected file can be given back as
-``events``: a line is recognised by its keys, and keeps the event id that it had.
+The user corrects the rows, so the file holds them in full, device ids included. A corrected file can be passed as ``events``:
+its lines are recognised by their keys, and keep their event ids.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, safe_repr
 
 #: The key of a rejected line that holds the row.
 ROW_KEY = "row"
-#: The key of what the event's id was made from with a key, in lines of events without an id of their own.
+#: The key of the unkeyed id, in lines of events without an id in their row.
 UNKEYED_KEY = "unkeyed_id"
 _ENVELOPE = frozenset({"position", "event_id", "outcome", "reason", "detail", ROW_KEY})
 _ALL_KEYS = _ENVELOPE | {"remedy", "http_status", "attempts"}
-#: In a line whose row has the names of its source.
+#: The key that marks a row with the column names of its source.
 _AS_GIVEN = "as_given"
-#: In a line of another endpoint than /event: the endpoint.
+#: The key of the endpoint, in lines of endpoints other than /event.
 _ENDPOINT = "endpoint"
 _RESPONSE = frozenset({"event_id", "response"})
 _AS_ADJUST_NAMES_THEM = Columns(RowOptions(), EVENT)
@@ -39,7 +39,7 @@ def rejected_line(receipt: Receipt, columns: Columns = _AS_ADJUST_NAMES_THEM) ->
     """Return the receipt and its row as one line of JSON, without the line's end.
 
     The row is listed under Adjust's names and without the ignored columns, so that it can be sent again without
-    ``column_map`` and ``ignore_columns``. Where two columns have one name it is listed as it was given, and says so.
+    ``column_map`` and ``ignore_columns``. If two columns have the same name, the row is listed unchanged, and the line says so.
     """
     row, is_renamed = columns.renamed(receipt.row) if isinstance(receipt.row, Mapping) else (receipt.row, True)
     entry: dict[str, Any] = {
@@ -53,7 +53,7 @@ def rejected_line(receipt: Receipt, columns: Columns = _AS_ADJUST_NAMES_THEM) ->
         "attempts": receipt.attempts,
     }
     if receipt.event is not None and receipt.event.unkeyed_id is not None:
-        # For a key that is changed before the line is sent again. It reveals no more than the row does.
+        # It allows a change of the digest key before the line is sent again. It reveals no more than the row.
         entry[UNKEYED_KEY] = receipt.event.unkeyed_id
     if not is_renamed:
         entry[_AS_GIVEN] = True
@@ -61,12 +61,12 @@ def rejected_line(receipt: Receipt, columns: Columns = _AS_ADJUST_NAMES_THEM) ->
         entry[_ENDPOINT] = columns.endpoint.name
     try:
         return json.dumps({**entry, ROW_KEY: _plain_row(row, _plain, columns.is_amount)})
-    except VALUE_ERRORS:  # a number of 5,000 digits, lists in lists without end
+    except VALUE_ERRORS:  # a number of 5,000 digits, endlessly nested lists
         return json.dumps({**entry, ROW_KEY: _plain_row(row, _plain_or_text, columns.is_amount)})
 
 
 def resubmitted_row(line: Any) -> Any:
-    """The row in a line of a rejected file, which keeps its event's id; what is not a row is refused again."""
+    """The row in a line of a rejected file, with its event id. Anything that is not a row is refused again."""
     row = line[ROW_KEY]
     if not isinstance(row, Mapping):
         return row
@@ -86,22 +86,22 @@ def response_line(receipt: Receipt) -> str:
 
 
 def is_rejected_line(row: Any) -> bool:
-    """Tell a line of a rejected file from a row."""
+    """Whether the row is a line of a rejected file."""
     return isinstance(row, Mapping) and row.keys() >= _ENVELOPE
 
 
 def is_whole_line(row: Any) -> bool:
-    """Tell a line with all keys of a rejected file from what only looks like one."""
+    """Whether the row has all keys of a line of a rejected file."""
     return isinstance(row, Mapping) and row.keys() - {_AS_GIVEN, UNKEYED_KEY, _ENDPOINT} == _ALL_KEYS
 
 
 def is_response_line(row: Any) -> bool:
-    """Tell a line of a responses file from a row."""
+    """Whether the row is a line of a responses file."""
     return isinstance(row, Mapping) and row.keys() == _RESPONSE
 
 
 def _plain_row(row: Any, plain: Callable[[Any], Any], is_amount: _IsAmount) -> Any:
-    """The row in JSON's types. An amount that is NaN stays one: read as missing, its event would go without revenue."""
+    """The row in JSON types. An amount of NaN stays NaN: as a missing value, the event would be sent without revenue."""
     if not isinstance(row, Mapping):
         return plain(row)
     return {
@@ -119,7 +119,7 @@ def _plain_or_text(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """The value in JSON's types, so that reading it back gives the same event."""
+    """The value in JSON types that read back as the same event."""
     if is_missing(value) and not isinstance(value, str):
         return None
     if isinstance(value, str | bool | int):

@@ -23,19 +23,19 @@ from airflow_provider_adjust.s2s.errors import CountsMismatch
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.redaction import escape, mask_values
 
-#: Characters of an event id and of a detail that are shown. A summary is kept in checkpoints, which are small.
+#: The longest event id and detail in a summary, in characters: summaries are part of checkpoints, which are small.
 _LONGEST_ID = 40
 _LONGEST_DETAIL = 200
 _NOTHING = Decimal(0)
-#: Looked up, since an enum's ``value`` costs as much as all else that is counted of a delivered event.
+#: A dict, since an enum's ``value`` costs as much as all other counting of a delivered event.
 _NAMES = {outcome: outcome.value for outcome in Outcome}
 
 
 @dataclass
 class DeliverySummary:
-    """Counts over receipts, with exact revenue. Its size does not depend on how many receipts it has seen.
+    """Counts over receipts, with exact revenue. Its size does not grow with the number of receipts.
 
-    ``first_event_at`` and ``last_event_at`` are of delivered events: what Adjust's report must show.
+    ``first_event_at`` and ``last_event_at`` are those of delivered events, which Adjust's report must show.
     """
 
     read: int = 0
@@ -43,16 +43,16 @@ class DeliverySummary:
     reasons: Counter[tuple[str, str]] = field(default_factory=Counter)
     adjusted: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
-    #: Of the adjusted: those that were sent at the time of their lane's last event.
+    #: Adjusted events that were sent with the time of their lane's last event.
     at_lane_time: int = 0
     revenue: dict[str, Decimal] = field(default_factory=dict)
-    #: Of a dry run: what would be sent.
+    #: In a dry run: events that would be sent.
     unsent_revenue: dict[str, Decimal] = field(default_factory=dict)
     revenue_by_reason: dict[tuple[str, str], dict[str, Decimal]] = field(default_factory=dict)
-    #: Events that the ledger has from another DAG, so that they were not sent: how many by DAG, and their revenue.
+    #: Events that were not sent because the ledger has them from another DAG: counts by DAG, and revenue.
     claimed_by: Counter[str] = field(default_factory=Counter)
     claimed_revenue: dict[str, Decimal] = field(default_factory=dict)
-    #: The first row of each outcome and reason that Adjust does not have, with its detail: the error that all may share.
+    #: The first undelivered row of each outcome and reason, with its detail: often all share one error.
     first_details: dict[tuple[str, str], str] = field(default_factory=dict, compare=False)
     first_event_at: datetime | None = None
     last_event_at: datetime | None = None
@@ -100,17 +100,17 @@ class DeliverySummary:
 
     @property
     def known(self) -> int:
-        """Rows that earlier runs have settled."""
+        """Rows that earlier runs settled."""
         return sum(self.reasons[Outcome.SKIPPED.value, reason] for reason in SETTLED_BEFORE)
 
     @property
     def differing(self) -> int:
-        """Events that Adjust has with another content."""
+        """Events that Adjust has with other content."""
         return self.reasons[Outcome.SKIPPED.value, DIFFERS]
 
     @property
     def new(self) -> int:
-        """Rows that are this run's."""
+        """Rows that are new in this run."""
         return self.read - self.known
 
     def check(self) -> None:
@@ -122,7 +122,7 @@ class DeliverySummary:
             )
 
     def count(self, outcomes: frozenset[Outcome], tolerated: frozenset[str] = frozenset()) -> int:
-        """Events with one of the outcomes, less those with a tolerated outcome or reason."""
+        """The number of events with one of the outcomes, without those with a tolerated outcome or reason."""
         total = sum(self.outcomes[outcome.value] for outcome in outcomes if outcome.value not in tolerated)
         forgiven = sum(
             count
@@ -132,7 +132,7 @@ class DeliverySummary:
         return total - forgiven
 
     def undelivered_reasons(self) -> list[tuple[str, str]]:
-        """Outcome and reason of what was not delivered, the largest revenue in any currency first, then the most events."""
+        """Outcomes and reasons of undelivered events: the largest revenue in any currency first, then the most events."""
 
         def weight(key: tuple[str, str]) -> tuple[Decimal, int]:
             return max(self.revenue_by_reason.get(key, {}).values(), default=Decimal(0)), self.reasons[key]
@@ -143,7 +143,7 @@ class DeliverySummary:
         return DeliverySummary.from_state(self.as_state())
 
     def as_state(self) -> dict[str, Any]:
-        """Everything in JSON's types, for ``from_state``."""
+        """The complete summary in JSON types, for ``from_state``."""
         return {
             "read": self.read,
             "outcomes": dict(self.outcomes),
@@ -177,7 +177,7 @@ class DeliverySummary:
             revenue_by_reason={
                 (outcome, reason): _as_decimals(amounts) for outcome, reason, amounts in state["revenue_by_reason"]
             },
-            # A checkpoint of an earlier version has none of these.
+            # Checkpoints of earlier versions lack these.
             at_lane_time=state.get("at_lane_time", 0),
             unsent_revenue=_as_decimals(state.get("unsent_revenue", {})),
             claimed_by=Counter(state.get("claimed_by", {})),
@@ -188,7 +188,7 @@ class DeliverySummary:
         )
 
     def as_result(self, *, seconds: float, rejected_path: str | None) -> dict[str, Any]:
-        """The small dict that goes to XCom, the outlet asset's event and the log; JSON types only."""
+        """A small dict in JSON types for XCom, the outlet asset's event and the log."""
         by_reason: Counter[str] = Counter()
         for (_, reason), count in self.reasons.items():
             by_reason[reason] += count
@@ -221,7 +221,7 @@ def _add_revenue(amounts: dict[str, Decimal], event: Event) -> None:
 
 
 def _first_detail(receipt: Receipt) -> str:
-    """Which row, and what is wrong with it, for the log."""
+    """The row and its error, for the log."""
     event = f" (event {escape(receipt.event_id, _LONGEST_ID)})" if receipt.event_id else ""
     return f"row {receipt.position:,}{event}: {escape(mask_values(receipt.detail), _LONGEST_DETAIL)}".removesuffix(": ")
 

@@ -1,4 +1,4 @@
-"""The texts of a delivery: a progress line while it runs, tables at its end. Every text table is made here."""
+"""The texts of a delivery: a progress line while it runs, tables at its end. Every text table is built here."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from airflow_provider_adjust.s2s.account.summary import DeliverySummary
 from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES, SETTLED_BEFORE, UNDELIVERED, Outcome
 from airflow_provider_adjust.s2s.answers.reasons import reason_of
 
-#: Seconds of a try before the time left is estimated: the first events say little.
+#: Seconds of a try before the remaining time is estimated: the first events are not representative.
 _ESTIMATE_AFTER = 20.0
-#: Reasons about which it is said what to do.
+#: The most reasons that are listed with advice.
 _MOST_ADVICE = 6
 
 
@@ -27,8 +27,8 @@ def progress_line(
 ) -> str:
     """The log line of a running delivery: counts, this try's rate, and with a known total the share and the time left.
 
-    :param settled_before: how many of the summary's events earlier tries and runs have settled.
-    :param waiting_for: what the delivery waits for, in words.
+    :param settled_before: how many of the summary's events were settled by earlier tries and runs.
+    :param waiting_for: what the delivery waits for, as text.
     """
     settled = summary.settled
     rate = (settled - settled_before) / seconds if seconds > 0 else 0.0
@@ -66,12 +66,12 @@ def summary_table(summary: DeliverySummary) -> str:
 
 
 def summary_report(summary: DeliverySummary, tolerated: frozenset[str] = frozenset()) -> str:
-    """The tables, and what to do about what was not delivered, without what is tolerated."""
+    """The tables, and advice about undelivered events, except tolerated ones."""
     return "\n\n".join(filter(None, (summary_table(summary), "\n".join(advice_lines(summary, tolerated)))))
 
 
 def missing_line(summary: DeliverySummary) -> str:
-    """What a delivery that succeeds did not bring to Adjust: events and money, by reason; empty if nothing is missing."""
+    """The events and money that a successful delivery did not deliver, by reason; empty if nothing is missing."""
     missing = summary.count(UNDELIVERED) + summary.differing
     if not missing:
         return ""
@@ -108,7 +108,7 @@ def outcome_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
 
 
 def reason_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
-    """Outcome and reason, count and affected revenue of each reason that is news, the most frequent first."""
+    """Outcome and reason, count and affected revenue of each reason that is new, the most frequent first."""
     return [
         (f"{outcome}: {reason}", f"{count:,}", money(summary.revenue_by_reason.get((outcome, reason), {})))
         for (outcome, reason), count in summary.reasons.most_common()
@@ -117,11 +117,11 @@ def reason_rows(summary: DeliverySummary) -> list[tuple[str, str, str]]:
 
 
 def advice_lines(summary: DeliverySummary, tolerated: frozenset[str] = frozenset()) -> list[str]:
-    """What was not delivered by reason: events, revenue, whether a retry can help, what to do, and the first row.
+    """Undelivered events by reason: count, revenue, whether a retry can help, what to do, and the first row.
 
-    The largest revenue comes first: that is where help is worth most. After six reasons it says how many are left.
+    The largest revenue comes first. After six reasons, one line says how many are left.
 
-    :param tolerated: outcomes and reasons that are left out.
+    :param tolerated: outcomes and reasons that are not listed.
     """
     keys = [key for key in summary.undelivered_reasons() if tolerated.isdisjoint(key)]
     lines = []

@@ -1,11 +1,11 @@
-"""Status and body of an answer in, a verdict out.
+"""Classify Adjust's answers: status and body in, a verdict out.
 
 Adjust's codes do not always fit its table (a 401 has been seen with ``device not found``, a 202 with a refused token),
-so the message decides first and the status second. Messages are matched as case-insensitive substrings: the prefix
+so the message is checked first, then the status. Messages are matched as case-insensitive substrings: the prefix
 differs by endpoint, and a second bracket group may follow (Adjust S2S API, response codes).
 
-Firewalls, gateways and captive portals answer in Adjust's place. Only an answer in Adjust's own words decides about an
-event; any other stops the delivery.
+Firewalls, gateways and captive portals may answer in Adjust's place. Only an answer recognised as Adjust's settles an event;
+any other stops the delivery.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from airflow_provider_adjust.s2s.answers.vocabulary import known_words, media_ty
 from airflow_provider_adjust.s2s.transports import Completion, Failure
 from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES
 
-#: By these words proxies (Envoy, Varnish) say in a 503 that the request was sent on and its answer was lost.
+#: A proxy (Envoy, Varnish) that forwarded the request and lost its answer says so in a 503 with one of these.
 _LOST_BEHIND_A_PROXY = re.compile(
     r"disconnect/reset before headers|reset reason: connection termination|backend fetch failed|first byte timeout"
     r"|upstream request timeout",
     re.IGNORECASE,
 )
-#: The first substring that an answer's message contains decides.
+#: The first substring that the message contains decides.
 _BY_MESSAGE: tuple[tuple[str, Outcome, str], ...] = (
     ("earlier unique event tracked", Outcome.DUPLICATE, "earlier_unique_event"),
     ("event supposed to be unique", Outcome.DUPLICATE, "earlier_unique_event"),
@@ -55,20 +55,20 @@ _BY_MESSAGE: tuple[tuple[str, Outcome, str], ...] = (
     ("request size too large", Outcome.REJECTED, "too_large"),
     ("internal error", Outcome.RETRY, "internal_error"),
 )
-#: A year, in milliseconds. JSON's numbers have no limit, a wait needs one.
+#: A year, in milliseconds: JSON's numbers are unbounded, a wait must not be.
 _LONGEST_RETRY_IN = 365 * 86_400_000
 _SLOW_DOWN_STATUSES = frozenset({429, 503})
-#: Objects and lists in an answer; Adjust's have a handful.
+#: The most objects and lists in an answer; Adjust's answers have a handful.
 _MOST_BRACKETS = 400
-#: The verdict on an answer up to this length, in characters, is cached.
+#: Verdicts on answers up to this length, in characters, are cached.
 _LONGEST_REMEMBERED = 300
-#: How Adjust words a refusal that is in no table: ``Event request failed (...)``, ``Session failed (...)``.
+#: The form of Adjust's refusals that no table lists: ``Event request failed (...)``, ``Session failed (...)``.
 _REFUSAL = re.compile(
     r"(?:event|session|ad revenue|third[ -]party sharing|purchase|subscription|(?:sdk )?click|impression|attribution)"
     r"(?: request)? failed \(.",
     re.IGNORECASE,
 )
-#: Keys of Adjust's answers to sessions, and of those that carry attribution or SKAdNetwork values. Nobody else uses them.
+#: Keys of Adjust's answers to sessions, and of those with attribution or SKAdNetwork values. No other service uses them.
 _ADJUST_KEYS = (
     "app_token",
     "adid",
@@ -83,10 +83,10 @@ _ADJUST_KEYS = (
     "skadn_lock_window",
 )
 _SUCCESS_MESSAGE = re.compile(r"[a-z]+(?: [a-z]+)? tracked", re.IGNORECASE)
-#: Adjust's way of writing a time, ``2024-07-09T01:31:14.373Z+0000``.
+#: Adjust's format of a time, ``2024-07-09T01:31:14.373Z+0000``.
 _ADJUST_TIME = re.compile(r"[0-9T:.-]{19,}Z[+-][0-9]{4}")
 _TAG = re.compile(r"<(script|style)\b.*?</\1\s*>|<!--.*?-->|<[^>]*>", re.IGNORECASE | re.DOTALL)
-#: Characters of an answer in which its first words are searched.
+#: The characters at the start of an answer that are searched for known words.
 _LONGEST_SEARCHED = 4000
 
 
@@ -141,13 +141,14 @@ def _classify(
     )
 
 
-#: Nearly all answers are the same few, and verdicts are values.
+#: Most answers are one of a few, and verdicts are immutable.
 _classify_again = lru_cache(maxsize=512)(_classify)
 
 
 def read_answer(body: str | bytes) -> Any:
-    """Adjust's whole answer, parsed where it is JSON. For iOS 14+ it holds the SKAdNetwork conversion values that the
-    app's server must apply (Adjust S2S events, iOS 14+)."""
+    """Adjust's complete answer, parsed if it is JSON.
+
+    For iOS 14+ it holds the SKAdNetwork conversion values that the app's server must apply (Adjust S2S events, iOS 14+)."""
     text = _text(body)
     response = _parse(text)
     return text if response is None else response
@@ -161,7 +162,7 @@ def _decide(status: int, text: str, response: Any, message: str) -> tuple[Outcom
     if message:
         lowered = message.lower()
         for fragment, outcome, reason in _BY_MESSAGE:
-            # A gateway may say "internal error", too, and does not know what Adjust did.
+            # A gateway may say "internal error", too, without knowing what Adjust did.
             if fragment in lowered and not (outcome is Outcome.RETRY and status in GATEWAY_STATUSES):
                 return outcome, reason
     if status in GATEWAY_STATUSES or (status == 503 and _LOST_BEHIND_A_PROXY.search(text)):
@@ -172,7 +173,7 @@ def _decide(status: int, text: str, response: Any, message: str) -> tuple[Outcom
     if 400 <= status < 500:
         return _decide_refusal(status, is_refusal)
     if 300 <= status < 400:
-        return Outcome.HALT, "redirected"  # not followed, so that the token goes nowhere else
+        return Outcome.HALT, "redirected"  # not followed, so that the token is sent to no other host
     if 200 <= status < 300:
         return _decide_success(status, text, response, is_refusal)
     return Outcome.IN_DOUBT, f"http_{status}"
@@ -198,7 +199,7 @@ def _decide_success(status: int, text: str, response: Any, is_refusal: bool) -> 
         if is_refusal:
             return Outcome.REJECTED, "unknown_error"
         if response is None and text.startswith("{"):
-            return Outcome.IN_DOUBT, "unreadable_answer"  # a part of an answer, which may be Adjust's
+            return Outcome.IN_DOUBT, "unreadable_answer"  # a part of an answer, possibly Adjust's
     if not (is_success or is_refusal) or status == 204:
         return Outcome.HALT, "not_adjust"
     if status == 202:
@@ -207,7 +208,7 @@ def _decide_success(status: int, text: str, response: Any, is_refusal: bool) -> 
 
 
 def _is_success(text: str, response: Any) -> bool:
-    """Whether this is how Adjust says that it has the event."""
+    """Whether Adjust confirms that it recorded the event."""
     if not isinstance(response, dict):
         return not text or "OK" in (text, response)
     if response.get("error"):
@@ -221,7 +222,7 @@ def _is_success(text: str, response: Any) -> bool:
 
 
 def _has_adjusts_facts(response: Any) -> bool:
-    """Whether the answer has a key that only Adjust uses, or a time as only Adjust writes it."""
+    """Whether the answer has a key that only Adjust uses, or a time in Adjust's format."""
     return isinstance(response, dict) and (
         any(response.get(key) is not None for key in _ADJUST_KEYS)
         or _ADJUST_TIME.fullmatch(str(response.get("timestamp"))) is not None
@@ -230,7 +231,7 @@ def _has_adjusts_facts(response: Any) -> bool:
 
 def _parse(text: str) -> Any:
     if text.count("[") + text.count("{") > _MOST_BRACKETS:
-        return None  # what can be read so deep could not be written again
+        return None  # nesting this deep can be read but not written
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
@@ -238,7 +239,7 @@ def _parse(text: str) -> Any:
 
 
 def _message(response: Any, text: str) -> str:
-    """Adjust's own words, from the JSON's ``error``, else its ``message``; a web page has none."""
+    """Adjust's message: the JSON's ``error``, else its ``message``; empty for a web page."""
     if isinstance(response, dict):
         found = response.get("error") or response.get("message") or ""
         return found if isinstance(found, str) else json.dumps(found)
@@ -246,7 +247,7 @@ def _message(response: Any, text: str) -> str:
 
 
 def _stranger(text: str, response: Any, message: str, content_type: str | None) -> str:
-    """What answered in Adjust's place: the content type, and the words that are known; of a web page those of its text."""
+    """What answered in Adjust's place: the content type and the known words, for a web page those of its text."""
     words = message or text
     if words.startswith("<"):
         words = html.unescape(_TAG.sub(" ", words[:_LONGEST_SEARCHED])).strip()
@@ -271,7 +272,7 @@ def _wait(response: Any, header: str | None, now: Callable[[], datetime] | None)
 
 
 def judge(completion: Completion) -> Verdict:
-    """Return the verdict on an answer, or on the lack of one."""
+    """Return the verdict on an answer, or on a missing one."""
     if completion.failure is None:
         verdict = classify(
             completion.status or 0,

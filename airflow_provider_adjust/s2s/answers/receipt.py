@@ -71,7 +71,7 @@ class Receipt(NamedTuple):
         return self._replace(row=row)
 
 
-#: Outcomes that only an answer of Adjust's gives.
+#: Outcomes that require an answer of Adjust.
 _NEED_A_REQUEST = frozenset({Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.SKIPPED})
 
 
@@ -125,7 +125,7 @@ def stopped_before_sent(job: Job, *, doubtful: bool, attempts: int, lost_answers
 
 
 class Ending(NamedTuple):
-    """How an event ends that nobody can tell more about."""
+    """How an event ends after which no further request can settle it."""
 
     outcome: Outcome
     reason: str
@@ -139,7 +139,7 @@ TOO_MANY_RESENDS = Ending(
     "no answer came to any of its requests, as many as max_resends allows; check in Adjust whether it was recorded; if "
     "not, send it as a separate row",
 )
-#: Adjust refuses the event for its order, and an earlier request may have recorded it.
+#: Adjust refused the event for its order, but an earlier request may have recorded it.
 REFUSED_AFTER_RESEND = Ending(
     Outcome.IN_DOUBT,
     "refused_after_resend",

@@ -1,8 +1,8 @@
 """The words of an answer that may be shown.
 
-An answer may repeat what was sent: a device id, an address, a token, in any spelling and cut anywhere. No list of such
-spellings is complete, so the list is of what may be shown: the words of Adjust's documented messages, names of
-parameters, and the words by which firewalls, proxies and gateways are recognised. Of the rest only the length is shown.
+An answer may repeat what was sent: a device id, an address or a token, in any spelling and cut anywhere. No list of such
+spellings can be complete, so this is a list of what may be shown: the words of Adjust's documented messages, names of
+parameters, and words that identify firewalls, proxies and gateways. All other text is replaced by its length.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Collection, Iterable
 
 from airflow_provider_adjust.s2s.endpoints.endpoint import ENDPOINTS
 
-#: Adjust's messages (S2S API, response codes and security; Ad revenue; third-party sharing; Device API; Report Service),
-#: and how they were worded earlier.
+#: Adjust's current and earlier messages (S2S API, response codes and security; Ad revenue; third-party sharing; Device API;
+#: Report Service).
 _ADJUST = """
     Event request failed. Ad revenue request failed. Third party sharing failed. Session failed. Event failed.
     Bad event state. Invalid app token. Ignoring event, earlier unique event tracked. Invalid callback parameters.
@@ -28,7 +28,7 @@ _ADJUST = """
     retry_in, ask_in, continue_in, timestamp, message, error, status, reason, code, detail, text, tracking_state,
     details, installed_at, adid, platform, web, utc, ok, adjust, adjust.com
 """
-#: What stands between Adjust's words, and beside them. Not the first names among such words: will, may, max.
+#: Common words around Adjust's. Without those that are first names: will, may, max.
 _ENGLISH = """
     a an and any are as at be been before after but by can cannot could do does for from has have if in into is it its
     later less more must no none not of on one only or out over please same should so than that the their then there
@@ -60,7 +60,7 @@ _BETWEEN = """
     conflict locked dependency early hints not implemented license expired disabled suspended healthy load balancer docker
     default index home it works ubuntu debian centos test under construction coming soon parked domain
 """
-#: Media types that are named. Of another one nothing is shown: a server writes what it likes there.
+#: Media types that are shown. Others are not: a server can write anything there.
 _MEDIA_TYPES = frozenset(
     {
         "application/json",
@@ -75,15 +75,15 @@ _MEDIA_TYPES = frozenset(
         "text/xml",
     }
 )
-#: Characters of an answer that are read for words. The rest is counted.
+#: The characters of an answer that are searched for words. The rest is counted.
 _LONGEST_READ = 4000
-#: Characters of it that are shown.
+#: The most characters that are shown.
 _LONGEST_SHOWN = 200
 _MARKS = "()[]{}<>,;:=\"'"
-#: A mark, or a run of anything else up to the next mark or space.
+#: A mark, or a run of other characters up to the next mark or space.
 _PIECE = re.compile(rf"[{re.escape(_MARKS)}]|[^\s{re.escape(_MARKS)}]+")
 _HIDDEN = "…"
-#: Hidden pieces with nothing but marks between them.
+#: Hidden pieces with only marks between them.
 _HIDDEN_RUN = re.compile(rf"{_HIDDEN}(?:[\s{re.escape(_MARKS)}]*{_HIDDEN})+")
 _JOINTS = re.compile("[_/-]")
 
@@ -99,9 +99,9 @@ VOCABULARY = frozenset[str]().union(
 
 
 def known_words(text: str, *, also: Iterable[str] = ()) -> str:
-    """The known words of an answer, an ellipsis where there are others, and how many characters those have.
+    """The known words of an answer, with an ellipsis for hidden ones and the number of their characters.
 
-    :param text: what came.
+    :param text: the answer's text.
     :param also: further words that may be shown, such as those of the request.
     """
     known = VOCABULARY.union(word.casefold() for word in also)
@@ -128,7 +128,7 @@ def known_words(text: str, *, also: Iterable[str] = ()) -> str:
 def _is_known(word: str, known: Collection[str]) -> bool:
     """Whether the word is known, or consists of known ones, such as created_at."""
     if not word.isascii():
-        return False  # some letters of other scripts have an ASCII letter as their lower case
+        return False  # some letters of other scripts have an ASCII lower case
     word = word.rstrip(".!?").casefold()
     return word in known or all(part in known for part in _JOINTS.split(word))
 

@@ -1,4 +1,4 @@
-"""The hosts that may get a token or a device id. Whoever may edit a connection could otherwise send both to any host.
+"""The hosts that may receive a token or a device id. Otherwise anyone who may edit a connection could send both to any host.
 
 The list is the caller's: the hook reads it from Airflow's option ``[adjust] allowed_hosts``.
 """
@@ -18,7 +18,7 @@ LOOPBACK = "loopback"
 
 _LABEL = r"[a-z0-9_](?:[a-z0-9_-]*[a-z0-9_])?"
 _NAME = rf"{_LABEL}(?:\.{_LABEL})*"
-#: The name of a host as a rule may have it: no point at its end, nothing that a resolver and a parser read differently.
+#: A host name in a rule: without a final dot, and without anything that a resolver and a parser read differently.
 _HOST = re.compile(_NAME)
 _ENTRY = re.compile(
     rf"(?:(?P<wildcard>\*\.)?(?P<name>{_NAME})|\[(?P<ipv6>[0-9a-f:.]+)\])(?::(?P<port>[1-9][0-9]{{0,4}}))?"
@@ -37,7 +37,7 @@ class _Rule:
 
     @classmethod
     def parse(cls, entry: str) -> _Rule | None:
-        """The rule of an entry; None if it is not one."""
+        """Parse an entry; None if it is not a rule."""
         match = _ENTRY.fullmatch(entry)
         if match is None:
             return None
@@ -59,16 +59,16 @@ class _Rule:
 
 @dataclass(frozen=True, slots=True)
 class AllowedHosts:
-    """The hosts that may get a token or a device id.
+    """The hosts that may receive a token or a device id.
 
     .. code-block:: python
 
         AllowedHosts.parse(["*.adjust.com", "gateway.example.com:8443"]).check(url, "the endpoint")
 
-    An entry is a host's name or address; ``*.`` and a domain, for every name below the domain and not for the domain
-    itself; or ``loopback``. With ``:port`` it means that port alone.
+    An entry is a host's name or address; ``*.`` and a domain, for every name below the domain but not the domain itself; or
+    ``loopback``. With ``:port`` it allows only that port.
 
-    :param option: what the messages call the list.
+    :param option: the name of the list in messages.
     """
 
     rules: tuple[_Rule, ...]
@@ -79,7 +79,7 @@ class AllowedHosts:
     def parse(cls, entries: Iterable[str], option: str = "allowed_hosts") -> AllowedHosts:
         """Read the entries.
 
-        :raises AdjustConfigurationError: an entry is not a host, or a wildcard that means too much.
+        :raises AdjustConfigurationError: an entry is not a host, or its wildcard is too broad.
         """
         rules = []
         written = [entry.strip().lower() for entry in entries if entry.strip()]
@@ -95,10 +95,10 @@ class AllowedHosts:
         return cls(tuple(rules), LOOPBACK in written, option)
 
     def check(self, url: str, where: str) -> None:
-        """Refuse a URL whose host is not in the list.
+        """Refuse a URL if its host is not in the list.
 
-        :param where: what the message calls the URL, such as "the endpoint".
-        :raises AdjustConfigurationError: no token may go there.
+        :param where: the name of the URL in the message, such as "the endpoint".
+        :raises AdjustConfigurationError: the host is not allowed.
         """
         try:
             parts = urlsplit(url)
@@ -106,10 +106,10 @@ class AllowedHosts:
         except ValueError:
             host, port = "", None
         if "@" in url or not url.isprintable() or " " in url or not self._accepts(host, port):
-            # A name without a point may be a token that was pasted into the wrong field.
+            # A name without a dot may be a token that was pasted into the wrong field.
             shown = repr(host[:80]) if "." in host or ":" in host else "this host"
             raise AdjustConfigurationError(
-                f"{where}: no token may go to {shown}: {self.option} does not name it; whoever runs Airflow can add it"
+                f"{where}: no token may go to {shown}: {self.option} does not list it; an Airflow administrator can add it"
             )
 
     def _accepts(self, host: str, port: int | None) -> bool:
@@ -122,9 +122,9 @@ class AllowedHosts:
 
 
 def parse_address(host: str) -> IPv4Address | IPv6Address | None:
-    """The host as an address, or None. An IPv4 address that is mapped into IPv6 is the same destination.
+    """The host as an address, or None. An IPv4 address mapped into IPv6 is unwrapped, since it is the same destination.
 
-    Addresses that hold another one for a tunnel (6to4, Teredo, NAT64) lead elsewhere, so they are what they are.
+    Addresses that contain another one for a tunnel (6to4, Teredo, NAT64) are other destinations, so they stay unchanged.
     """
     try:
         address = ip_address(host)

@@ -25,7 +25,7 @@ TimeRule = Literal["required", "optional", "none"]
 class Parameter:
     """One parameter as the schema describes it.
 
-    ``kind`` names the rule by which a row's value becomes the text on the wire. ``minimum`` is the smallest amount that
+    ``kind`` names the rule that converts a row's value to the text that is sent. ``minimum`` is the smallest amount that
     Adjust takes, for the parameter that holds the amount. ``optional``: an event can do without it, and it says nothing
     about the event's money or time.
     """
@@ -44,14 +44,14 @@ class Parameter:
 
 @dataclass(frozen=True, eq=False)
 class Endpoint:
-    """Where events of one kind go and what Adjust demands of them: all that differs between Adjust's endpoints.
+    """The destination of one kind of events and its requirements: everything in which Adjust's endpoints differ.
 
-    ``title`` is what its events are called. ``ordered``: Adjust takes the events of a device and key in chronological order
-    only. ``time``: whether an event needs its time. ``key`` names the parameter that belongs to an event's identity beside
-    app, environment and event id; ``amounts`` those that may hold its money, of which an event has one. ``min_amount`` and
-    ``max_age`` are None where there is no such limit. ``verifiable``: Adjust's Device API tells whether it has an event.
-    ``state`` is None where each row is an event of its own, else the parameter that a later row of the device replaces.
-    ``not_built`` says of parameters of Adjust's why they are not sent.
+    ``title`` is the name of its events in messages. ``ordered``: Adjust accepts the events of a device and key in
+    chronological order only. ``time``: whether an event needs its time. ``key`` is the parameter that is part of an event's
+    identity, with app, environment and event id; ``amounts`` are those that may hold its money, one per event. ``min_amount``
+    and ``max_age`` are None if there is no such limit. ``verifiable``: the Device API can look up an event. ``state`` is None
+    if each row is an event of its own; otherwise the parameter that a later row of the device overrides. ``not_built`` gives
+    the reason why some of Adjust's parameters are not sent.
     """
 
     name: str
@@ -72,12 +72,12 @@ class Endpoint:
 
     @classmethod
     def load(cls, schema_file: str) -> Endpoint:
-        """The endpoint that a schema file of this package describes."""
+        """Load the endpoint from a schema file of this package."""
         return cls.of(_resolved(_read_schema(schema_file)))
 
     @classmethod
     def of(cls, schema: Mapping[str, Any]) -> Endpoint:
-        """The endpoint that a schema describes."""
+        """Build the endpoint from a schema."""
         facts = schema["x-adjust"]
         min_amount, max_age = facts.get("min_amount"), facts.get("max_age_days")
         return cls(
@@ -114,12 +114,12 @@ class Endpoint:
 
     @cached_property
     def device_ids(self) -> frozenset[str]:
-        """Names of the device id parameters. An event needs at least one of them, and each makes a lane."""
+        """Names of the device id parameters. An event needs at least one of them, and each defines a lane."""
         return frozenset(p.name for p in self.parameters.values() if p.kind == "device_id")
 
     @cached_property
     def personal(self) -> frozenset[str]:
-        """Names of the parameters with personal values, which appear in no log and no error."""
+        """Names of the parameters with personal values, which never appear in a log or an error."""
         return frozenset(p.name for p in self.parameters.values() if p.personal)
 
     @cached_property
@@ -129,7 +129,7 @@ class Endpoint:
 
     @cached_property
     def defaults(self) -> tuple[str, ...]:
-        """Parameters that the connection or the operator normally names for all rows."""
+        """Parameters that the connection or the operator normally sets for all rows."""
         named = ("app_token", self.key, "environment")
         return tuple(name for name in named if name in self.parameters and name not in self.constants)
 
@@ -140,20 +140,20 @@ class Endpoint:
 
     @cached_property
     def rules(self) -> Rules:
-        """The schema's rules over several parameters."""
+        """The schema's rules between parameters."""
         return Rules.of(self.schema)
 
     @cached_property
     def validator(self) -> Any:
-        """Explains what is wrong with an event's parameters."""
+        """A validator that explains the errors of an event's parameters."""
         return _explaining_validator()(self.schema)
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """The rules of a schema that no normaliser of a single value can keep.
+    """The rules of a schema that involve several parameters, so that no normaliser of a single value can check them.
 
-    They decide at run time, since asking a JSON Schema library for every event costs more than all else in parsing.
+    They are compiled, since a JSON Schema library for every event would cost more than all other parsing.
     """
 
     required: tuple[str, ...]
@@ -165,7 +165,7 @@ class Rules:
     def of(cls, schema: Mapping[str, Any]) -> Rules:
         """Read the rules: ``required``, ``anyOf`` and ``not`` over ``required``, and ``dependentRequired``.
 
-        Those of ``allOf`` count like the schema's own.
+        Rules inside ``allOf`` are read like those at the top level.
         """
         schemas = (schema, *schema.get("allOf", ()))
         return cls(
@@ -185,7 +185,7 @@ class Rules:
         )
 
     def accept(self, params: Mapping[str, str]) -> bool:
-        """Tell whether the parameters keep every rule."""
+        """Whether the parameters satisfy every rule."""
         for name in self.required:
             if name not in params:
                 return False
@@ -204,9 +204,9 @@ def _read_schema(file: str) -> Any:
 
 
 def _resolved(schema: Any) -> Any:
-    """The schema with what it takes over from another file: ``{"$ref": "event.schema.json#/properties/adid"}``.
+    """The schema with its references to other files resolved: ``{"$ref": "event.schema.json#/properties/adid"}``.
 
-    Keys beside ``$ref`` replace those of the part that it names.
+    Keys beside ``$ref`` override those of the referenced part.
     """
     if isinstance(schema, list):
         return [_resolved(each) for each in schema]
@@ -224,7 +224,7 @@ def _resolved(schema: Any) -> Any:
 
 @cache
 def _explaining_validator() -> Any:
-    """A validator class that does not build an error for each of 30 alternatives when the first check shows that one fits."""
+    """A validator class that tests alternatives first, so that it does not build an error for each of 30 when one matches."""
     from jsonschema import Draft202012Validator, ValidationError
     from jsonschema.protocols import Validator
     from jsonschema.validators import extend
@@ -256,7 +256,7 @@ def _lacks_required(schema: Mapping[str, Any], instance: Any) -> bool:
     return schema.keys() == {"required"} and not all(name in instance for name in schema["required"])
 
 
-#: Kinds of parameters that an event cannot do without, or that say what it is worth.
+#: Kinds of parameters that an event requires, or that state its value.
 _NEVER_OPTIONAL = frozenset({"constant", "currency", "money", "time", "token"})
 
 
@@ -269,7 +269,7 @@ def _parameter(
         kind=facts["kind"],
         description=entry["description"],
         source=sources[facts["source"]],
-        # In the order of the schema, and quick to look into.
+        # A dict, since it keeps the schema's order and is fast to search.
         choices=dict.fromkeys([entry["const"]] if "const" in entry else entry.get("enum", ())),
         letter_case=facts.get("letter_case"),
         hyphens=facts.get("hyphens", True),
@@ -282,7 +282,7 @@ def _parameter(
 EVENT = Endpoint.load("event.schema.json")
 AD_REVENUE = Endpoint.load("ad_revenue.schema.json")
 THIRD_PARTY_SHARING = Endpoint.load("third_party_sharing.schema.json")
-#: Every endpoint by its name: whatever holds for all of them is said of these.
+#: Every endpoint by name.
 ENDPOINTS: Mapping[str, Endpoint] = MappingProxyType(
     {each.name: each for each in (EVENT, AD_REVENUE, THIRD_PARTY_SHARING)}
 )
@@ -291,7 +291,7 @@ ENDPOINTS: Mapping[str, Endpoint] = MappingProxyType(
 def endpoint_named(name: str, argument: str = "endpoint") -> Endpoint:
     """The endpoint of the name.
 
-    :param argument: what the message calls the name.
+    :param argument: the name of the argument in the message.
     :raises AdjustConfigurationError: there is none.
     """
     if name not in ENDPOINTS:

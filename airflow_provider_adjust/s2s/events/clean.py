@@ -1,7 +1,7 @@
-"""The short way for clean values, which nearly all values are: of the usual type, in the form in which they are sent.
+"""Fast path for clean values: those of the usual type, already in the form in which they are sent. Nearly all are.
 
-A function looks at a value of a row once. It returns the text that the normaliser of the parameter's kind would return,
-in characters that form encoding leaves as they are; or None, and the normaliser decides, which is also the one that refuses.
+Each function reads a value once. It returns the text that the normaliser of the parameter's kind would return, if form encoding
+leaves that text unchanged. Otherwise it returns None, and the normaliser converts or refuses the value.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def _token(parameter: Parameter) -> Clean:
     return clean
 
 
-#: For each kind of parameter that has a short way, what makes the function for one parameter.
+#: The factory of the fast-path function, for each kind of parameter that has one.
 CLEAN: Mapping[str, Callable[[Parameter], Clean | None]] = {
     "choice": _choice,
     "currency": _choice,

@@ -1,4 +1,4 @@
-"""What the columns of a row mean: a parameter of Adjust's, the id, the route, or nothing that is sent."""
+"""What each column of a row means: a parameter of Adjust, the event id, the route, or a column that is not sent."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ LONGEST_NAME = 100
 class Column(NamedTuple):
     """How the values of a column are read.
 
-    ``kind`` is that of the parameter, or ``event`` for the name of an event, ``own`` for what the provider reads and does not
-    send, ``ignored`` for what nobody reads. ``clean`` is the short way for most values, where there is one.
-    ``encoded_name`` begins the parameter's part of the body.
+    ``kind`` is the kind of the parameter; ``event`` for the name of an event, ``own`` for a column that the provider reads and
+    does not send, ``ignored`` for one that is not read. ``clean`` is the fast path for most values, if the kind has one.
+    ``encoded_name`` is the start of the parameter in the body.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Columns:
         ids = tuple(self._names.get(column, column) for column in options.id_columns)
         self._extra = frozenset(options.extra_params) - endpoint.parameters.keys()
         by_lower_case = {name.lower(): name for name in endpoint.parameters}
-        #: Columns that the provider reads itself and that are Adjust's parameters but for their case: they are sent, too.
+        #: Columns that the provider reads itself and that match a parameter of Adjust in another case: they are sent, too.
         self._own_parameters = {
             name: by_lower_case[name.lower()]
             for name in {*own, *ids} - endpoint.parameters.keys()
@@ -62,7 +62,7 @@ class Columns:
         self._own = frozenset((*own, *ids)) - endpoint.parameters.keys()
         if wrong := sorted(name for name in self._extra if name.lower() in by_lower_case):
             raise AdjustConfigurationError(
-                f"extra_params names {quote(wrong[0])}, which is Adjust's {by_lower_case[wrong[0].lower()]} but for its case; "
+                f"extra_params names {quote(wrong[0])}, Adjust's {by_lower_case[wrong[0].lower()]} in another case; "
                 "alias the column, or map it by column_map"
             )
         if refused := sorted(self._extra & endpoint.not_built.keys()):
@@ -77,13 +77,13 @@ class Columns:
         #: What column_map gives. In a row of a rejected file these are Adjust's names already.
         self._mapped = frozenset(self._names.values())
         self._shapes: dict[tuple[bool, tuple[Any, ...]], list[Column]] = {}
-        #: The columns that ignore_columns has left out so far, in the order in which they were met.
+        #: The columns that ignore_columns has left out so far, in the order in which they were found.
         self.left_out: dict[str, None] = {}
 
     def of(self, row: Row) -> list[Column]:
-        """The row's columns, in its order.
+        """The row's columns, in the order of the row.
 
-        :raises InvalidEvent: a column has a name that Adjust does not know, or two columns have one.
+        :raises InvalidEvent: a column has a name that Adjust does not know, or two columns have the same name.
         """
         given = _has_adjusts_names(row), tuple(row)
         shape = self._shapes.get(given)
@@ -99,9 +99,9 @@ class Columns:
         return shape
 
     def renamed(self, row: Row) -> tuple[Row, bool]:
-        """The row under Adjust's names, without the columns that are ignored; whether it is that.
+        """The row under Adjust's names without the ignored columns, and True; or the unchanged row, and False.
 
-        A row of which two columns give one parameter would lose a value, so it stays as it is.
+        A row in which two columns give one parameter stays unchanged, since renaming would lose a value.
         """
         has_adjusts_names = _has_adjusts_names(row)
         kept = {}
@@ -110,7 +110,7 @@ class Columns:
             try:
                 meaning = self.meaning(column, has_adjusts_names=has_adjusts_names)
             except InvalidEvent:
-                pass  # what Adjust does not know is listed for its reader
+                pass  # a name that Adjust does not know is listed as it is
             else:
                 if meaning.kind == "ignored":
                     continue
@@ -123,7 +123,7 @@ class Columns:
 
     @property
     def endpoint(self) -> Endpoint:
-        """The endpoint that the rows are for."""
+        """The endpoint to which the rows are sent."""
         return self._endpoint
 
     def is_amount(self, column: Any) -> bool:
@@ -134,20 +134,20 @@ class Columns:
     def meaning(self, column: Any, *, has_adjusts_names: bool = False) -> Column:
         """How the values of a column are read.
 
-        :param has_adjusts_names: the column is of a row that column_map has renamed already.
+        :param has_adjusts_names: the row was already renamed by column_map.
         :raises InvalidEvent: its name is not known.
         """
         if (found := self.find(column, has_adjusts_names=has_adjusts_names)) is not None:
             return found
         name = self._names.get(column, column)
         if not isinstance(name, str):
-            raise InvalidEvent("unknown_parameter", f"a column is named by a {type(name).__name__}; names are text")
+            raise InvalidEvent("unknown_parameter", f"a column's name is a {type(name).__name__}; names must be text")
         if (why := self._endpoint.not_built.get(name)) is not None:
             raise InvalidEvent("unknown_parameter", f"{name}: {why}")
         raise InvalidEvent("unknown_parameter", _did_you_mean(name[:LONGEST_NAME], self._endpoint))
 
     def find(self, column: Any, *, has_adjusts_names: bool = False) -> Column | None:
-        """``meaning``, and None where the name is not known."""
+        """``meaning``, or None if the name is not known."""
         is_final = has_adjusts_names and column in self._mapped
         if column in self._ignored and not is_final:
             return _not_sent(column, "ignored")
@@ -207,10 +207,10 @@ def _did_you_mean(name: str, endpoint: Endpoint) -> str:
 
 
 def looks_like_an_id(name: str) -> bool:
-    """Whether a column's name is one that an event's own number may have, and not the number of a person or a thing."""
+    """Whether the name suggests the id of an event, such as ``order_id``, rather than the id of a person or a thing."""
     words = _WORDS.findall(name)
     if not words or words[-1].lower() not in _ID_WORDS:
-        # As some databases write names: all in lower or in upper case, and without a sign between the words.
+        # Some databases write names in one case, with nothing between the words.
         return name.lower().endswith(_ID_ENDINGS)
     return _NOT_AN_EVENT.isdisjoint(word.lower() for word in words)
 
@@ -218,7 +218,7 @@ def looks_like_an_id(name: str) -> bool:
 #: The words of a name, whether it is written order_id, orderId, OrderID or order-id.
 _WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _ID_WORDS = frozenset({"id", "uuid", "guid", "ulid", "key", "pk", "number", "no", "nr", "num", "ref", "reference"})
-#: Whose ids are not an event's.
+#: Ids of these are not ids of events.
 _NOT_AN_EVENT = frozenset(
     {
         *(
@@ -257,7 +257,7 @@ _ID_ENDINGS = tuple(
 
 
 def nearest_names(name: str, known: Iterable[str], *, most: int, cutoff: float = 0.6) -> list[str]:
-    """The known names that are spelled most like this one, the nearest first."""
+    """The known names with the most similar spelling, nearest first."""
     by_lower_case = {each.lower(): each for each in known}
     near = difflib.get_close_matches(name[:LONGEST_NAME].lower(), by_lower_case, n=most, cutoff=cutoff)
     return [by_lower_case[each] for each in near]

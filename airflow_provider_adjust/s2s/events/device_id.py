@@ -1,4 +1,4 @@
-"""A device by one of its ids, where nothing else of an event is known."""
+"""A device, identified by one of its ids, for erasures and look-ups that have no event."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from airflow_provider_adjust.s2s.redaction import shows
 
 @shows("id_name")
 class DeviceId(NamedTuple):
-    """The id under the name of Adjust's parameter, and as it is sent."""
+    """The name of Adjust's parameter and the id as it is sent."""
 
     id_name: str
     id_value: str
 
     @classmethod
     def of(cls, name: str, value: Any) -> DeviceId | None:
-        """The id that a row gives; None where it is no device's: nothing, only zeros, or a word for null.
+        """The id in a value of a row; None if the value identifies no device: empty, all zeros, or a word for null.
 
         :raises InvalidEvent: the value cannot be an id.
         """
         parameter = EVENT.parameters[name]
         sent = None if value is None else NORMALISERS[parameter.kind](parameter, value)
         if name == "adid" and sent:
-            sent = sent.lower()  # Adjust makes it so, and answers 200 for one that it does not know
+            sent = sent.lower()  # Adjust stores it so, and answers 200 for an unknown id
         return cls(name, sent) if sent else None
 
     @classmethod
     def parse(cls, line: str, where: str) -> DeviceId:
-        """Read ``parameter=value``, as somebody types it. No message repeats the value.
+        """Read ``parameter=value`` as a person types it. No message repeats the value.
 
-        :param where: what the message calls the line.
-        :raises AdjustConfigurationError: it is something else.
+        :param where: the name of the line in the message.
+        :raises AdjustConfigurationError: the line has another form.
         """
         name, _, value = line.partition("=")
         name = name.strip()

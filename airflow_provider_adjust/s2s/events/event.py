@@ -17,7 +17,7 @@ from airflow_provider_adjust.s2s.redaction import shows
 
 @shows("id_name", "key")
 class Lane(NamedTuple):
-    """Within a lane events are sent one at a time, in chronological order (Adjust S2S events, event timestamp)."""
+    """The events of a lane are sent one at a time, in chronological order (Adjust S2S events, event timestamp)."""
 
     id_name: str
     id_value: str
@@ -27,14 +27,14 @@ class Lane(NamedTuple):
 
 @dataclass(slots=True)
 class Event:
-    """One event, ready to be sent. Nobody changes it; it is not frozen, since making a frozen one takes five times as long.
+    """One event, ready to be sent. Treat it as immutable; it is not frozen, since creating a frozen one takes five times as long.
 
-    ``params`` is exactly what goes on the wire, and ``body`` the same form-encoded, the only kind that Adjust documents.
-    ``occurred_at`` is in UTC and keeps the full precision, which decides the order; ``params["created_at_unix"]`` has whole
-    seconds. ``event_id`` is what logs, ledger and receipts carry; it reveals no device. ``left_out`` names parameters that
-    were not sent, because Adjust would not take their value. ``unkeyed_id`` is what the event id was made from with a key,
-    where the row has no id of its own; it is never kept. ``own_params`` are the parameters before the event id was added to
-    ``callback_params``; None where it was not. ``revenue`` is the amount of money, exactly as it is sent.
+    ``params`` holds the parameters that are sent, and ``body`` the same ones form-encoded, the only encoding that Adjust
+    documents. ``occurred_at`` is in UTC with full precision, which decides the order; ``params["created_at_unix"]`` has whole
+    seconds. ``event_id`` appears in logs, ledger and receipts; it does not reveal the device. ``left_out`` names the parameters
+    that were not sent because Adjust would refuse their values. ``unkeyed_id`` is the input of the keyed digest that is the event
+    id of a row without an id; it is never stored. ``own_params`` are the parameters before the event id was added to
+    ``callback_params``; None if it was not added. ``revenue`` is the amount of money, exactly as it is sent.
     """
 
     params: dict[str, str] = field(repr=False)
@@ -55,25 +55,25 @@ class Event:
 
     @property
     def identity(self) -> tuple[str, ...]:
-        """What makes it this event and no other at one destination: two with the same identity are one event."""
+        """What identifies the event at one destination: two events with the same identity are the same event."""
         params = self.params
         app_token, environment = params.get("app_token", ""), params.get("environment", "")
         return app_token, self.endpoint.name, self.key, environment, self.event_id
 
 
-#: Tells text that form encoding leaves as it is.
+#: Matches text that form encoding leaves unchanged.
 needs_no_encoding = re.compile(r"[A-Za-z0-9_.~-]*").fullmatch
 _ENCODED = {code: quote_plus(chr(code)) for code in range(128)}
 
 
 @lru_cache(maxsize=1024)
 def encoded_name(name: str) -> str:
-    """A parameter's name as its part of the body begins."""
+    """A parameter's name, form-encoded, with its equals sign."""
     return f"{quote_plus(name)}="
 
 
 def form_encoded(params: Mapping[str, str]) -> str:
-    """As ``urllib.parse.urlencode`` does it, and several times faster for ASCII, which nearly every value is."""
+    """Encode like ``urllib.parse.urlencode``, but several times faster for ASCII, which nearly every value is."""
     return "&".join([encoded_name(name) + encoded(text) for name, text in params.items()])
 
 

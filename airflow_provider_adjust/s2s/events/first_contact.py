@@ -1,7 +1,7 @@
-"""First contact: the columns of a source are checked as a whole before a row of it is sent.
+"""Check the columns of a source before any of its rows is sent.
 
-A column that is misspelled, missing or there twice would refuse every row for the same reason. So it is one error that says
-what was read and what to write instead.
+A misspelled, missing or repeated column would cause the refusal of every row for the same reason. It is one error instead, which
+says what was read and what to write.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from airflow_provider_adjust.s2s.events.columns import Column, Columns, looks_li
 from airflow_provider_adjust.s2s.events.options import EVERY_UNKNOWN, RowOptions
 from airflow_provider_adjust.s2s.redaction import quote
 
-#: What warehouses call Adjust's parameters, in lower case and without underscores.
+#: Usual names of Adjust's parameters in warehouses, in lower case and without underscores.
 _ALSO_CALLED = {
     "gps_adid": {"gaid", "aaid", "googleadid", "googleadvertisingid"},
     "created_at": {
@@ -38,12 +38,12 @@ _ALSO_CALLED = {
 _TIMES = frozenset({"created_at", "created_at_unix"})
 _MONEY = frozenset({"money", "currency"})
 _MOST_NEAR = 3
-#: How alike two names must be so that one is suggested for the other.
+#: The similarity from which one name is suggested for another.
 _ALIKE = 0.75
 _MOST_SHOWN = 40
-#: Columns among which the nearest name is searched.
+#: The most columns that are searched for similar names.
 _MOST_COMPARED = 1_000
-#: A longer name is not offered for pasting.
+#: A longer name is not part of a suggestion.
 _LONGEST_PASTED = 100
 
 
@@ -56,14 +56,14 @@ def check_columns(
     endpoint: Endpoint | None = None,
     all_columns: bool = True,
 ) -> None:
-    """Refuse a source of which the columns cannot be sent.
+    """Refuse a source with columns that cannot be sent.
 
     :param names: the columns' names, in their order.
-    :param source: what has them, for the message: ``the sql``, ``the file purchases.csv``.
+    :param source: what has the columns, for the message: ``the sql``, ``the file purchases.csv``.
     :param options: how the rows are read.
-    :param route_by: the column that names a row's connection.
-    :param all_columns: no row has a column beside these, so what is missing is known.
-    :raises AdjustConfigurationError: columns are unknown, missing or there twice. It lists them all.
+    :param route_by: the column with the connection of a row.
+    :param all_columns: every row has exactly these columns, so missing ones can be reported.
+    :raises AdjustConfigurationError: columns are unknown, missing or repeated. The message lists them all.
     """
     contact = _Contact(names, options, route_by, endpoint)
     contact.refuse_what_is_not_built()
@@ -71,20 +71,20 @@ def check_columns(
     if all_columns:
         problems += [*contact.unnamed("column_map", "ignore_columns"), *contact.missing()]
     if problems:
-        lines = [f"{source} cannot be sent, and nothing was:", *problems, *contact.remedies()]
+        lines = [f"{source} cannot be sent, and nothing was sent:", *problems, *contact.remedies()]
         raise AdjustConfigurationError("\n  ".join(lines))
 
 
 def column_meanings(
     names: Sequence[Any], options: RowOptions, *, route_by: str | None = None, endpoint: Endpoint | None = None
 ) -> list[str]:
-    """What becomes of each column, in words."""
+    """How each column is used, as text."""
     contact = _Contact(names, options, route_by, endpoint)
-    return [contact.in_words(name) for name in names]
+    return [contact.as_text(name) for name in names]
 
 
 def near_money(names: Collection[Any], endpoint: Endpoint) -> dict[str, str]:
-    """The names that are nearly those of money parameters, or any parameter's in another case, each with the parameter's."""
+    """Names that nearly match a parameter for money, or match any parameter in another case, each with that parameter."""
     money = [name for name, parameter in endpoint.parameters.items() if parameter.kind in _MONEY]
     found = {}
     for name in names:
@@ -99,7 +99,7 @@ def near_money(names: Collection[Any], endpoint: Endpoint) -> dict[str, str]:
 
 
 def _parameter_in_other_case(name: str, endpoint: Endpoint) -> str | None:
-    """The parameter that has the name in another case."""
+    """The parameter that matches the name in another case."""
     lowered = name.lower()
     return lowered if lowered in endpoint.parameters and name not in endpoint.parameters else None
 
@@ -119,7 +119,7 @@ class _Contact:
         self._map = dict(options.column_map or {})
         known = {name: meaning for name in names if (meaning := self._meaning(name)) is not None}
         self._unknown = [name for name in dict.fromkeys(names) if name not in known and name != ""]
-        #: The parameters that columns give, each with its columns.
+        #: Each parameter that a column gives, with its columns.
         self._given: dict[str, list[Any]] = {}
         for name in names:
             if name in known and known[name].kind not in {"ignored", "own"}:
@@ -157,7 +157,7 @@ class _Contact:
                 yield f"repeated_parameter: it gives {quote(name)} in two columns or more; keep one"
 
     def _apart_by_case(self) -> Iterator[str]:
-        """Columns of which none is a parameter by its spelling, and of which each may be meant for the same one."""
+        """Several columns that differ from one parameter only in case."""
         alike: dict[str, list[str]] = {}
         for name in dict.fromkeys(self._names):
             meaning = self._meaning(name)
@@ -174,7 +174,7 @@ class _Contact:
                 )
 
     def unnamed(self, *arguments: str) -> Iterator[str]:
-        """The columns that the arguments name and the source does not have."""
+        """The columns that an argument names and the source lacks."""
         named: dict[str, Sequence[str]] = {
             "id_field": self._options.id_columns,
             "route_by": () if self._route_by is None else (self._route_by,),
@@ -188,7 +188,7 @@ class _Contact:
                     yield f"it has no column {quote(column)}, which {argument} names{f' ({quote(near[0])}?)' if near else ''}"
 
     def missing(self) -> Iterator[str]:
-        """What no row can have. Whether a row has a value in a column is seen when it is read."""
+        """What every row lacks. Whether a single row has a value is checked when the row is parsed."""
         given = self._given
         key = "event_token"
         if self._options.event_tokens and "event" not in given:
@@ -202,7 +202,7 @@ class _Contact:
             if names.isdisjoint(given):
                 is_device = names <= self._endpoint.device_ids
                 yield f"missing: {'a device id, such as gps_adid, idfa, idfv or adid' if is_device else _any_of(names)}"
-        # What connection and operator set, or the endpoint itself, and what has a sentence of its own.
+        # The connection, the operator or the endpoint sets these, or an earlier sentence reports them.
         elsewhere = {*self._endpoint.defaults, *self._endpoint.constants, *_TIMES}
         for name in rules.required:
             if name not in given and name not in elsewhere:
@@ -227,7 +227,7 @@ class _Contact:
             yield f"if they are not for Adjust: ignore_columns={_list_text(ignored)}"
             yield "the docs list the names that Adjust knows, under Events"
 
-    def in_words(self, name: Any) -> str:
+    def as_text(self, name: Any) -> str:
         meaning = self._meaning(name)
         if meaning is None:
             return f"unknown{self._near(name)}"
@@ -248,7 +248,7 @@ class _Contact:
         return f" ({' or '.join(near)}?)" if near else ""
 
     def _candidates(self, name: Any, cutoff: float = 0.6) -> list[str]:
-        """What may be meant by an unknown name, the likeliest first."""
+        """The likely meanings of an unknown name, likeliest first."""
         plain = str(self._map.get(name, name)).lower().replace("_", "")
         also = [parameter for parameter, names in _ALSO_CALLED.items() if plain in names]
         known = [*self._endpoint.parameters.keys() - self._endpoint.constants.keys(), *self._options.extra_params]
@@ -256,10 +256,10 @@ class _Contact:
         return list(dict.fromkeys([*also, *near]))[:_MOST_NEAR]
 
     def _suggestions(self) -> dict[Any, str]:
-        """A parameter for each unknown column for which one is likely, none of them twice."""
+        """A likely parameter for each unknown column that has one; no parameter is suggested twice."""
         taken = set(self._given)
         found: dict[Any, str] = {}
-        # What was read is shown as far as this, and a comparison with every known name takes its time.
+        # Only this many columns are shown, and comparing with every known name is slow.
         for name in self._unknown[:_MOST_SHOWN]:
             for candidate in self._candidates(name, _ALIKE):
                 if candidate not in taken and not (candidate in _TIMES and taken & _TIMES):

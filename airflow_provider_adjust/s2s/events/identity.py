@@ -1,4 +1,4 @@
-"""The event id of a row that has one: the value of ``id_field``, or of several columns together."""
+"""The event id of a row: the value of ``id_field``, or of several columns together."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from airflow_provider_adjust.s2s.redaction import escape, quote
 
 #: What a column of the ledger holds.
 LONGEST_EVENT_ID = 255
-#: Between the values of several columns. Within a value it is escaped, so that no two sets of values make one id.
+#: Separates the values of several columns. It is escaped within a value, so that different values never give the same id.
 _SEPARATOR = "|"
-#: Characters of a row's columns that a message lists, and of one of them.
+#: The longest list of columns in a message, and the longest column name in it, in characters.
 _LONGEST_LIST = 500
 _LONGEST_NAME = 100
 
@@ -24,7 +24,7 @@ _LONGEST_NAME = 100
 class EventIds:
     """Reads the id of a row.
 
-    :raises AdjustConfigurationError: ``id_field`` names no column, one twice, or one that holds personal data.
+    :raises AdjustConfigurationError: ``id_field`` is empty, repeats a column, or names one that holds personal data.
     """
 
     def __init__(self, options: RowOptions, endpoint: Endpoint) -> None:
@@ -44,7 +44,7 @@ class EventIds:
             )
 
     def of(self, row: Row) -> str | None:
-        """The row's own id where ``id_field`` is given, or the one that a rejected line kept; None without either."""
+        """The id from ``id_field``, or the id in a rejected line; None without either."""
         if isinstance(row, ResubmittedRow):
             event_id = _id_text(row.event_id, None)
         elif not self._columns:
@@ -62,7 +62,7 @@ class EventIds:
         return event_id
 
     def lacks_column(self, row: Any) -> bool:
-        """Tell whether the row has not even a column for its id."""
+        """Whether the row lacks the column for its id."""
         return (
             isinstance(row, Mapping)
             and not isinstance(row, ResubmittedRow)
@@ -80,7 +80,7 @@ class EventIds:
 
 
 def _id_text(value: Any, column: str | None) -> str:
-    """The value of a column as text; without a column, of a rejected line."""
+    """The value of a column as text; of a rejected line if ``column`` is None."""
     if type(value) is str:
         text: str | None = value
     elif isinstance(value, bytes | bytearray | memoryview):

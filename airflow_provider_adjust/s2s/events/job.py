@@ -10,12 +10,12 @@ from airflow_provider_adjust.s2s.events.event import Event
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """An event to be sent, the row it comes from, and the row's place in the input, from 1. As events, nobody changes it.
+    """An event to send, the row it comes from, and the row's position in the input, from 1. Treat it as immutable.
 
-    ``route`` names the connection that it goes through. ``sent_before``: an earlier try may have sent it, and no answer
-    to that is known. ``lost_answers``: how many requests of earlier tries had no answer. ``after_kill``: an earlier try was
-    killed, and may have sent it without a trace. ``shares_second``: another event of the input has the same second in one
-    of its lanes, or may have; noted only where events in doubt are looked up.
+    ``route`` is the connection that it is sent through. ``sent_before``: an earlier try may have sent it, and its answer is not
+    known. ``lost_answers``: how many requests of earlier tries had no answer. ``after_kill``: an earlier try was killed, and may
+    have sent it without recording that. ``shares_second``: another event of the input has, or may have, the same second in one of
+    its lanes; set only if events in doubt are looked up.
     """
 
     event: Event
@@ -33,8 +33,8 @@ class Claim:
     """The ledger's permission to send an event.
 
     ``sent_before``: an earlier claim was never settled, or its answer was lost. ``lost_answers`` counts such requests.
-    ``instead`` is what is sent in place of an event that comes too late for its lanes. ``shares_second``: another delivery has
-    sent an event of its second in one of its lanes.
+    ``instead`` is the event to send in place of one that is too late for its lanes. ``shares_second``: another delivery has sent
+    an event with the same second in one of its lanes.
     """
 
     sent_before: bool = False

@@ -1,4 +1,4 @@
-"""Events that come too late: Adjust refuses one that is older than the last one of its device and event token."""
+"""Late events: Adjust refuses an event that is older than the last one of its device and event token."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from airflow_provider_adjust.s2s.events.event import Event, form_encoded
 
 
 class LatePolicy(NamedTuple):
-    """What is done with an event that comes too late.
+    """How to treat a late event.
 
-    :param at_lane_time: it is sent, with the time of the last one; otherwise it is refused.
-    :param late_param: the key in ``callback_params`` under which its own time is sent then.
+    :param at_lane_time: send it with the time of the last event; otherwise refuse it.
+    :param late_param: the key in ``callback_params`` for its own time.
     """
 
     at_lane_time: bool
@@ -23,21 +23,23 @@ class LatePolicy(NamedTuple):
 
 
 def whole_seconds(moment: datetime) -> datetime:
-    """The time as Adjust gets it."""
+    """The time in whole seconds, as it is sent."""
     return moment.replace(microsecond=0)
 
 
 def how_late(event: Event, last_at: datetime) -> timedelta | None:
-    """How much older the event is than the last one of its lanes; None if it is not. Those of one second may follow each
-    other."""
+    """How much older the event is than the last one of its lanes.
+
+    None if it is not older: events of one second may follow each other.
+    """
     late_by = last_at - whole_seconds(event.occurred_at)
     return late_by if late_by > timedelta(0) else None
 
 
 def at_lane_time(event: Event, last_at: datetime, late_param: str) -> Event:
-    """What is sent in place of the event: the same at that time, with its own time in ``callback_params``.
+    """The event to send instead: with ``last_at`` as its time, and its own time in ``callback_params``.
 
-    :raises InvalidEvent: it cannot take the key.
+    :raises InvalidEvent: the key cannot be added to it.
     """
     parameter = event.endpoint.parameters["callback_params"]
     sent = event.params.get("callback_params")
@@ -45,7 +47,7 @@ def at_lane_time(event: Event, last_at: datetime, late_param: str) -> Event:
     if late_param in entries:
         raise InvalidEvent(
             "invalid_callback_params",
-            f"callback_params already has the key {late_param}, which late_param is to fill with the time of a late event",
+            f"callback_params already has the key {late_param}, the late_param for the time of a late event; name another",
         )
     own_time = whole_seconds(event.occurred_at).isoformat().replace("+00:00", "Z")
     params = {

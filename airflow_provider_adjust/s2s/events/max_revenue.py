@@ -1,4 +1,4 @@
-"""The largest amount that a row may have: cents or micros taken for units cannot be taken back once they are sent."""
+"""The largest amount that is sent. It catches cents or micros sent as units, which cannot be undone at Adjust."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Turns a row into an event: normalised, validated, identified, with its lanes named.
+"""Parse a row into an event: normalise and validate its values, identify it, and name its lanes.
 
-A row is a mapping of Adjust's parameter names to values, so the aliases of the SQL query are the mapping.
+A row maps Adjust's parameter names to values, so the aliases of a SQL query define the mapping.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from airflow_provider_adjust.s2s.redaction import VALUE_ERRORS, quote
 if TYPE_CHECKING:
     from jsonschema import ValidationError
 
-#: Returns how many events with the same parameters came before: two equal purchases in one second are two events.
+#: Returns how many events with the same parameters preceded: two equal purchases in one second are two events.
 CountEqual = Callable[[str, datetime], int]
-#: Kinds of columns of which nothing is sent.
+#: Kinds of columns that are not sent.
 _NOT_SENT = frozenset({"own", "ignored"})
 
 
 class _Names(NamedTuple):
-    """Of an event's parameters, the names of its device ids and of its amount of money."""
+    """The names of an event's device ids, and of its amount of money."""
 
     device_ids: tuple[str, ...]
     amount: str | None
@@ -43,11 +43,11 @@ class EventParser:
     """Parses the rows of one delivery.
 
     :param options: how the rows are read.
-    :param endpoint: takes the place of the one that the options name.
+    :param endpoint: overrides the one in the options.
     :param ignored: columns that are not sent.
-    :param digest_keys: secrets that key every digest of what rows hold, the newest first: the event ids of rows without
-        ``id_field``, among others. The older ones recognise what they have made. Without one, digests have no key: who
-        reads them finds short values by trial.
+    :param digest_keys: secrets for every digest of row data, newest first: for example the event ids of rows without
+        ``id_field``. The older ones recognise the digests that they made. Without a secret, digests have no key, and short values
+        can be found by trial.
     :raises AdjustConfigurationError: an option is unusable, whatever the row.
     """
 
@@ -70,7 +70,7 @@ class EventParser:
         self.digest_keys = DigestKeys(digest_keys)
         self._zone: tzinfo = times.load_timezone(options.timezone)
         self._event_tokens = dict(options.event_tokens or {})
-        # Empty text is how a command line says None; an endpoint without callback_params has no place for the id.
+        # Empty text is None on a command line; an endpoint without callback_params has no place for the id.
         self._event_id_param = (options.event_id_param or None) if "callback_params" in endpoint.parameters else None
         self._revenue_limit = None if options.max_revenue is None else RevenueLimit(options.max_revenue, endpoint)
         if options.on_bad_optional not in get_args(OnBadOptional):
@@ -79,7 +79,7 @@ class EventParser:
             )
         self._leaves_out_bad = options.on_bad_optional == "leave_out"
         self._ids = EventIds(options, endpoint)
-        #: Rows have no id of their own.
+        #: Rows have no id.
         self.ids_are_digests = not self._ids.names
         #: What the rows' columns mean.
         self.columns = Columns(options, endpoint, own=ignored)
@@ -91,24 +91,24 @@ class EventParser:
         for event, token in self._event_tokens.items():
             self._default("event_token", token, f"event_tokens[{event!r}]")
         self._encoded_defaults = [encoded_name(name) + encoded(text) for name, text in self._defaults.items()]
-        #: What stands before and after an event's id, where that is the only callback parameter; as it is, and encoded.
+        #: The text around an event's id if that is the only callback parameter; plain, and encoded.
         self._around_id = self._encoded_around_id = "", ""
         self._has_plain_key = self._event_id_param is not None and bool(needs_no_encoding(self._event_id_param))
         if self._has_plain_key:
             self._around_id = f'{{"{self._event_id_param}":"', '"}'
             before, after = map(encoded, self._around_id)
             self._encoded_around_id = f"callback_params={before}", after
-        #: By the names of the parameters of events that keep all rules.
+        #: Keyed by the parameter names of events that satisfy all rules.
         self._names: dict[tuple[str, ...], _Names] = {}
 
     @property
     def defaults(self) -> Mapping[str, str]:
-        """Parameters that are the same for all rows which do not name them, such as ``environment``."""
+        """Parameters used for all rows that do not give them, such as ``environment``."""
         return self._defaults
 
     @property
     def event_tokens(self) -> Mapping[str, str]:
-        """Event tokens by the names that rows may give."""
+        """Event tokens by event name."""
         return self._event_tokens
 
     def _default(self, name: str, value: Any, argument: str | None = None) -> str:
@@ -127,8 +127,8 @@ class EventParser:
 
         :raises AdjustConfigurationError: the row is a rejected line of another endpoint.
         :param now: the time from which age is measured; the clock's by default.
-        :param count_equal: asked for an event without ``id_field``. It is a callback, since only who has read the other
-            rows can number equal events, and the event id must be known before it goes into ``callback_params``.
+        :param count_equal: called for an event without ``id_field``. It is a callback, since only the reader of all rows can
+            number equal events, and the event id must be known before it is added to ``callback_params``.
         """
         if type(row) is not dict:
             _check_is_row(row, self.endpoint)
@@ -153,12 +153,12 @@ class EventParser:
         return self.columns.left_out.keys()
 
     def lacks_id_column(self, row: Any) -> bool:
-        """Tell whether the row does not even have the columns that ``id_field`` names."""
+        """Whether the row lacks the columns that ``id_field`` names."""
         return self._ids.lacks_column(row)
 
     def _parse(self, row: Row, event_id: str | None, now: datetime, count_equal: CountEqual | None) -> Event:
         given: dict[str, str] = {}
-        #: A part of the body for each time that a parameter is given.
+        #: One part of the body for each given parameter.
         parts = [*self._encoded_defaults]
         left_out: list[str] = []
         moments: list[datetime] = []
@@ -182,7 +182,7 @@ class EventParser:
             elif token := self._event_token_of(value):
                 named["event_token"] = token
                 parts.append(f"event_token={token}")
-        # A value of the row takes precedence over the token of its event's name, and that over the defaults.
+        # A value of the row overrides the token of its event name, which overrides the defaults.
         params = {**self._defaults, **named, **given}
         occurred_at = self._check_time(moments, now)
         if moments:
@@ -195,12 +195,12 @@ class EventParser:
         unkeyed_id = self._unkeyed_id(row, event_id, params, occurred_at, count_equal)
         if unkeyed_id is not None:
             event_id = self.digest_keys.newest.event_id(unkeyed_id)
-        assert event_id is not None  # noqa: S101 - for mypy: an event without an id of its own has the other
+        assert event_id is not None  # noqa: S101 - for mypy: without an id in the row there is the digest
         own_params = None if self._event_id_param is None else params
         if self._event_id_param is not None:
             params, part = self._with_event_id(params, event_id, self._event_id_param)
             parts.append(part)
-        # One that was given twice, by the row and by an option, is sent once.
+        # A parameter given by both the row and an option is sent once.
         body = "&".join(parts) if len(parts) == len(params) else form_encoded(params)
         if len(body) > self.endpoint.max_bytes:
             raise InvalidEvent(
@@ -235,9 +235,9 @@ class EventParser:
         occurred_at: datetime,
         count_equal: CountEqual | None,
     ) -> str | None:
-        """What the id of an event is made from with a key; None where the row has an id of its own."""
+        """The input of the keyed digest that is the event's id; None if the row has an id."""
         if self.endpoint.state is not None:
-            # By the first of its ids in the order of the schema: with more of them beside it, it is the same device.
+            # By the first of its ids in the order of the schema: further ids do not make it another device.
             name = next(
                 name for name in self.endpoint.parameters if name in self.endpoint.device_ids and name in params
             )
@@ -249,11 +249,11 @@ class EventParser:
         if not isinstance(row, ResubmittedRow):
             return None
         if row.unkeyed_id is None and self.ids_are_digests and event_id == unkeyed_digest(params):
-            return event_id  # the file of an older version, which made ids without a key
+            return event_id  # a file of an older version, which made ids without a key
         return row.unkeyed_id
 
     def _event_token_of(self, event: Any) -> str:
-        """The token of an event's name; empty where the name is the word null."""
+        """The token of an event's name; empty if the name is the word null."""
         try:
             return self._event_tokens[event]
         except (KeyError, TypeError):
@@ -270,10 +270,10 @@ class EventParser:
         if not moments:
             raise InvalidEvent(
                 "missing_created_at",
-                "the row has no created_at or created_at_unix; Adjust would book the time of receipt"
+                "the row has no created_at or created_at_unix; Adjust would record the time of receipt"
                 f"{', and the order would be lost' if self.endpoint.ordered else ' instead'}",
             )
-        # Of two that name the same second, the later one has the fraction that decides the order.
+        # If both name the same second, the later one has the fraction that decides the order.
         occurred_at = max(moments)
         if len(moments) > 1 and int(min(moments).timestamp()) != int(occurred_at.timestamp()):
             raise InvalidEvent(
@@ -295,7 +295,7 @@ class EventParser:
         )
 
     def _with_event_id(self, params: dict[str, str], event_id: str, key: str) -> tuple[dict[str, str], str]:
-        """The parameters with the event's id among the callback parameters, and those as a part of the body."""
+        """The parameters with the event's id in the callback parameters, and the encoded callback parameters."""
         if self._has_plain_key and "callback_params" not in params and needs_no_encoding(event_id):
             before, after = self._around_id
             encoded_before, encoded_after = self._encoded_around_id
@@ -314,7 +314,7 @@ class EventParser:
         return {**params, "callback_params": text}, f"callback_params={encoded(text)}"
 
     def _check_names(self, params: Mapping[str, str]) -> _Names:
-        """Check the rules over several parameters, once for each set of names; return what the names are."""
+        """Check the rules between parameters, once for each set of names; return the names of ids and amount."""
         given = tuple(params)
         names = self._names.get(given)
         if names is None:
@@ -379,23 +379,23 @@ def _check_is_row(row: Any, endpoint: Endpoint) -> None:
         # With ignore_columns="*" it would be an event without its money.
         raise AdjustConfigurationError(
             f"the rejected line of {quote(row.event_id)} is of endpoint={quote(row.endpoint)}, and endpoint is "
-            f"{endpoint.name!r}; name that of the line"
+            f"{endpoint.name!r}; set endpoint to that of the line"
         )
 
 
 def _is_absent(value: Any, kind: str) -> bool:
-    """Whether there is no value. An amount that is NaN is one: without it, its event would go without revenue."""
+    """Whether the value is missing. NaN as an amount is not: the event would be sent without revenue."""
     return values.is_missing(value) and not (kind == "money" and values.is_nan(value))
 
 
 def unkeyed_digest(params: Mapping[str, str]) -> str:
-    """A digest without a key, which does not leave the process."""
+    """A digest without a key. It never leaves the process."""
     canonical = "\x1e".join(f"{name}\x1f{params[name]}" for name in sorted(params))
     return blake2b(canonical.encode(), digest_size=16).hexdigest()
 
 
 def _check_event_tokens(options: RowOptions, endpoint: Endpoint) -> None:
-    """Refuse event tokens where they would not be sent: whoever names one means another endpoint."""
+    """Refuse event tokens for an endpoint that does not take them: the caller meant another endpoint."""
     if endpoint.has_tokens:
         return
     for argument in ("event_token", "event_tokens"):
@@ -414,9 +414,9 @@ _HINTS = {"currency": ", an ISO 4217 code such as USD"}
 
 
 def check_rules(params: Mapping[str, str], endpoint: Endpoint) -> None:
-    """Raise ``InvalidEvent`` for the first rule of the endpoint's schema that the parameters break."""
+    """Raise ``InvalidEvent`` for the first rule of the endpoint's schema that the parameters violate."""
     if not endpoint.rules.accept(params):
-        # The schema library finds what to say; it is far too slow to ask about every event.
+        # The schema library explains the violation; it is far too slow to validate every event.
         errors = endpoint.validator.iter_errors(params)
         raise _explain(next(error for error in errors if error.validator in _RULES), params, endpoint)
 

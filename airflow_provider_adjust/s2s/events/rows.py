@@ -1,4 +1,4 @@
-"""Rows, and what a reader gives in place of a row."""
+"""Special rows: rows that are sent again, hidden lists of rows, and rows that cannot be read."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ Row = Mapping[str, Any]
 
 
 class ResubmittedRow(dict[str, Any]):
-    """A row from a rejected file. It keeps its event's id, whatever was corrected in it.
+    """A row from a rejected file. It keeps its event id, whatever was corrected in it.
 
-    :param unkeyed_id: what the id was made from with a key, where the row has none of its own.
-    :param as_given: the row has the names of its source, since two of its columns gave one parameter.
-    :param endpoint: the endpoint that the row was for; None where the line does not say it.
+    :param unkeyed_id: the input of the keyed digest that is the id, if the row had no id.
+    :param as_given: the row has the column names of its source, since two of its columns gave one parameter.
+    :param endpoint: the endpoint of the row; None if the line does not name it.
     """
 
     def __init__(
@@ -37,7 +37,7 @@ class ResubmittedRow(dict[str, Any]):
 
 @shows("rows")
 class RowList(list[Any]):
-    """Rows that a traceback with local variables does not show."""
+    """A list of rows that a traceback with local variables does not reveal."""
 
     @property
     def rows(self) -> int:
@@ -46,7 +46,7 @@ class RowList(list[Any]):
 
 @dataclass(frozen=True, slots=True)
 class UnreadableRow:
-    """A row that its reader could not read, or that has one name twice."""
+    """A row that could not be read, or that has one name twice."""
 
     problem: str
     reason: str = "unreadable_row"

@@ -1,7 +1,7 @@
-"""When an event happened: every form a warehouse gives, read into one aware datetime.
+"""Read the time of an event, in every form that warehouses give, as an aware datetime.
 
-Adjust's own pages spell ``created_at`` in three ways and contradict each other on milliseconds, so the provider reads
-them all and always sends ``created_at_unix`` in whole seconds (Adjust S2S events, event timestamp).
+Adjust's pages write ``created_at`` in three ways and contradict each other on milliseconds. So the provider reads all of them,
+and always sends ``created_at_unix`` in whole seconds (Adjust S2S events, event timestamp).
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from airflow_provider_adjust.s2s.events.values import real_decimal, refuse
 from airflow_provider_adjust.s2s.redaction import quote
 
 _EPOCH_TEXT = re.compile(r"[0-9]+(?:\.[0-9]+)?")
-#: What may follow a time of day: UTC, or an offset. Adjust itself writes a Z before the offset, which then counts.
+#: What may follow a time of day: UTC, or an offset. Adjust writes a Z before the offset; then the offset counts.
 _ZONE = r"(?: ?(?:[Zz]|[Uu][Tt][Cc]|Z?[+-](?:0[0-9]|1[0-4])(?::?[0-5][0-9])?))"
-#: The forms of a time that are read, and no others: a library that reads more of them also reads some of them wrong.
+#: The accepted forms of a time. A library that accepts more of them misreads some.
 _TIME = re.compile(
     r"((?:[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ](?:[01][0-9]|2[0-3]):[0-9]{2}(?::[0-9]{2}(?:[.,][0-9]+)?)?)"
     r"|(?:[0-9]{8}[Tt](?:[01][0-9]|2[0-3])[0-9]{2}(?:[0-9]{2}(?:[.,][0-9]+)?)?))"
     rf"({_ZONE})?"
 )
 _BARE_DATE = re.compile(rf"(?:[0-9]{{4}}-?[0-9]{{2}}-?[0-9]{{2}}|[0-9]{{4}}-?W[0-9]{{2}}(?:-?[0-9])?){_ZONE}?")
-#: Characters of a time, of which most may be digits of its fraction.
+#: The longest time in characters; most of them may be digits of the fraction.
 _LONGEST = 200
-#: Epoch seconds lie between 2001 and 5138; larger numbers are milliseconds or finer, smaller ones are not the time of an event.
+#: Epoch seconds lie between 2001 and 5138. Larger numbers are milliseconds or finer; smaller ones are not times of events.
 _FIRST_SECOND = Decimal(1_000_000_000)
 _FIRST_MILLISECOND = Decimal(100_000_000_000)
 _EXAMPLE = "give ISO 8601 text such as 2026-05-01T12:30:00+00:00"
 
 
 def load_timezone(name: str) -> tzinfo:
-    """The zone in which times without an offset are read, by its IANA name."""
+    """Load the time zone for times without an offset, by its IANA name."""
     try:
         return pendulum.timezone(name)
     except (ValueError, TypeError, OSError, LookupError):
@@ -46,7 +46,7 @@ def load_timezone(name: str) -> tzinfo:
 
 
 def read_time(name: str, value: Any, zone: tzinfo) -> datetime:
-    """Return the time in UTC with the precision it came with."""
+    """Return the time in UTC, with its full precision."""
     if isinstance(value, datetime):
         moment = value
     elif isinstance(value, date):
@@ -67,12 +67,12 @@ def read_time(name: str, value: Any, zone: tzinfo) -> datetime:
         raise refuse(name, "is out of the calendar's range") from None
     if type(moment) is datetime:
         return moment
-    # pandas and pendulum hand out subclasses, which are slower to compare and have other texts.
+    # pandas and pendulum return subclasses, which compare more slowly and have another str().
     return datetime.combine(moment.date(), moment.time(), UTC)
 
 
 def is_at_a_change(local: datetime, zone: tzinfo) -> bool:
-    """Whether the zone's clocks show this time twice, or never, and nobody says which moment is meant (by ``fold``)."""
+    """Whether the zone's clocks show this time twice or never, so that it is ambiguous without ``fold``."""
     plain = datetime.combine(local.date(), local.time())
     return not plain.fold and zone.utcoffset(plain) != zone.utcoffset(plain.replace(fold=1))
 
@@ -103,7 +103,7 @@ def _read_text(name: str, text: str) -> datetime:
 
 @lru_cache(maxsize=1024)
 def _offset(suffix: str) -> tzinfo:
-    """The zone of a suffix that the grammar knows."""
+    """The time zone of a suffix that the pattern has matched."""
     digits = suffix.strip(" Zz+-").replace(":", "")
     if not digits.isdecimal():
         return UTC
@@ -120,10 +120,10 @@ def _read_epoch(name: str, value: Real | Decimal) -> datetime:
             name, "is in milliseconds or finer; Adjust takes seconds: divide it by 1000 (or 1000000) in the query"
         )
     whole = int(seconds)
-    # The difference is rounded to 28 digits, so many nines would round up to a whole second.
+    # Subtraction rounds to 28 digits, so many nines would become a whole second.
     microsecond = min(999_999, int((seconds - whole) * 1_000_000))
     return datetime.fromtimestamp(whole, UTC).replace(microsecond=microsecond)
 
 
 def _bare_date(name: str) -> InvalidEvent:
-    return refuse(name, "is a date without a time of day; cast it to a timestamp, at midnight if that is what it means")
+    return refuse(name, "is a date without a time of day; cast it to a timestamp, at midnight if you mean that")

@@ -1,9 +1,9 @@
-"""How one value of a row becomes the text that goes on the wire, one function per kind of parameter.
+"""Convert one value of a row to the text that is sent, with one function per kind of parameter.
 
-A function gets the parameter and a value that is not missing and returns its text. ``""`` leaves the parameter out;
-``None`` leaves it out and has that counted (an IPv6 address, an all-zero device id). What cannot be sent raises
-``InvalidEvent`` with the remedy. Values of personal parameters are never quoted. The length of a text is checked before
-anything slower than reading it once: a user of the app may have written it.
+A function takes the parameter and a value that is not missing, and returns the text. ``""`` leaves the parameter out; ``None``
+leaves it out and counts that (an IPv6 address, an all-zero device id). A value that cannot be sent raises ``InvalidEvent`` with
+the remedy. Values of personal parameters are never quoted. The length of a text is checked before any slower check, since a user
+of the app may have written the text.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ Normalise = Callable[[Parameter, Any], str | None]
 MAX_REVENUE = Decimal(100_000_000_000)
 _PLAIN_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _LONGEST_NUMBER = 100
-#: Characters of a value that is one word: a flag, a choice, a count, an address.
+#: The longest one-word value in characters: a flag, a choice, a count, an address.
 _LONGEST_WORD = 100
 #: What a column of the ledger holds.
 LONGEST_TOKEN = 64
 _LONGEST_DEVICE_ID = 512
 _LETTERS_AND_DIGITS = re.compile(r"[A-Za-z0-9]+")
 _compact_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-#: What other tools write where there is no value, in lower case and without what some put around it.
+#: What other tools write for a missing value, in lower case and without surrounding signs.
 _NULL_WORDS = frozenset({"null", "none", "nil", "nan", "nat", "na", "n/a", "undefined", "\\n"})
 _NEVER_MISSING = frozenset({datetime, date, time, dict, list, tuple, bytes, uuid.UUID})
 _AROUND_A_NULL_WORD = "<>()[]{}\"'#"
@@ -46,7 +46,7 @@ _FLAGS = {
 
 
 def is_missing(value: Any) -> bool:
-    """Tell None, an empty text, NaN, NaT and pandas' NA, without importing pandas or numpy."""
+    """Whether the value is None, empty text, NaN, NaT or pandas' NA, without importing pandas or numpy."""
     if type(value) in _NEVER_MISSING:
         return False
     if value is None:
@@ -65,12 +65,12 @@ def is_missing(value: Any) -> bool:
 
 
 def is_nan(value: Any) -> bool:
-    """Tell NaN from a missing value."""
+    """Whether the value is NaN."""
     return isinstance(value, Real | Decimal) and not isinstance(value, Integral) and is_missing(value)
 
 
 def is_null_word(text: str) -> bool:
-    """Tell the words that other tools write for a missing value, such as NULL, ``\\N`` and ``<NA>``."""
+    """Whether the text is a word for a missing value, such as NULL, ``\\N`` and ``<NA>``."""
     return len(text) <= 20 and text.strip(_AROUND_A_NULL_WORD).lower() in _NULL_WORDS
 
 
@@ -98,7 +98,7 @@ def scalar_text(value: Any) -> str | None:
 
 
 def real_decimal(value: Real | Decimal) -> Decimal | None:
-    """A number's shortest exact spelling, so that 0.1 does not become 0.1000000000000000055…; None for a fraction."""
+    """The shortest exact decimal of a number, so that 0.1 does not become 0.1000000000000000055…; None for a fraction."""
     try:
         return Decimal(str(value))
     except InvalidOperation:
@@ -128,7 +128,7 @@ def text(parameter: Parameter, value: Any) -> str:
 
 
 def identifier(parameter: Parameter, value: Any) -> str | None:
-    """Text that names a device or an installation: the word null names none."""
+    """Text that identifies a device or an installation; None if it is a word for null."""
     result = text(parameter, value)
     return None if is_null_word(result.strip()) else result
 
@@ -140,7 +140,7 @@ def _word(value: Any) -> str:
 
 
 def _whole(number: str) -> str:
-    """The text of a whole number without the fraction that some tools write, as in ``5.0``."""
+    """The text of a whole number, without the ``.0`` that some tools add."""
     whole, _, fraction = number.partition(".")
     return number if fraction.strip("0") else whole
 
@@ -218,7 +218,7 @@ def _is_all_zero(text: str) -> bool:
 
 
 def ipv4(parameter: Parameter, value: Any) -> str | None:
-    """One IPv4 address, also as a database's own type gives it: with ``/32``, or mapped into IPv6."""
+    """One IPv4 address, also in the forms of database types: with ``/32``, or mapped into IPv6."""
     address = value.strip() if isinstance(value, str) else str(value)
     if len(address) > _LONGEST_WORD:
         raise _no_address(parameter)
@@ -247,7 +247,7 @@ def money(parameter: Parameter, value: Any) -> str:
         without = "leave it out (NULL)" if parameter.minimum else "leave the row out of the query"
         raise refuse(parameter.name, f"is {quote(str(value))}; {without} where there is no amount")
     if number < (parameter.minimum or 0):
-        # Without a smallest amount, there is no event without one either.
+        # An endpoint without a minimum requires an amount in every event.
         remedy = (
             "send free purchases, trials and refunds without revenue (NULL), or leave them out of the query"
             if parameter.minimum
@@ -330,7 +330,7 @@ def _no_object(name: str) -> InvalidEvent:
 
 
 def _is_struct_of_rest(value: Any) -> bool:
-    """Tell BigQuery's own form of nested values: fields under ``f``, each value under ``v``, and no names at all."""
+    """Whether the value has BigQuery's REST form: fields under ``f``, each value under ``v``, without names."""
     if isinstance(value, Mapping) and value.keys() == {"f"}:
         value = value["f"]
     elif isinstance(value, Mapping) and value.keys() == {"v"}:
@@ -350,7 +350,7 @@ def _of_pairs(name: str, pairs: Sequence[tuple[Any, Any]]) -> dict[Any, Any]:
 
 
 def load_object(name: str, value: str) -> Any:
-    """Read JSON text as ``json.loads`` does, but refuse repeated keys and NaN, and keep every digit."""
+    """Read JSON text like ``json.loads``, but refuse repeated keys and NaN, and keep every digit."""
 
     def no_number(literal: str) -> Any:
         raise refuse(name, f"holds {literal}, which is not JSON")
@@ -384,7 +384,7 @@ def _entry_text(name: str, key: Any, entry: Any) -> str:
 
 def _json_scalar(value: Any) -> Any:
     if isinstance(value, Decimal) and value.is_finite() and Decimal(str(float(value))) == value:
-        return float(value)  # a number stays a number where a float can hold it, else it becomes text
+        return float(value)  # a number stays a number if a float can hold it; otherwise it becomes text
     result = scalar_text(value)
     if result is None:
         raise TypeError
