@@ -121,7 +121,7 @@ screenshots.: $(VENV)/.installed-demo $(VENV)/.installed-ui
 	$(PY) scripts/screenshots.py
 	$(PY) scripts/screenshot_deliveries_page.py
 
-bench: $(VENV)/.installed-bench ## Compare speeds with hand-written senders (BENCH_ARGS=--quick), or sizes up to a million (BENCH=scale)
+bench: $(VENV)/.installed-bench ## Measure speed, and write the page of benchmarks: 15 minutes (BENCH_ARGS=--quick writes nothing; BENCH=scale for one part)
 	PYTHONPATH=scripts $(PY) -m benchmark$(if $(BENCH),.$(BENCH)) $(BENCH_ARGS)
 
 faults: $(VENV)/.installed-dev ## Send 100,000 events through every fault and outage, and show that none is lost

@@ -15,7 +15,23 @@ from airflow_provider_adjust.s2s.errors import DeliveryStopped, FinalError
 
 
 class AdjustRetryPolicy(RetryPolicy):
-    """The default policy of the sending operators. Other exceptions are treated as by Airflow."""
+    """The default retry policy of the sending operators, on Airflow 3.3 and newer.
+
+    It does not retry errors that a retry cannot help, such as a wrong token, and waits as long as Adjust asked for. For all
+    other errors it decides as Airflow does.
+
+    .. code-block:: python
+
+        from airflow.sdk import task
+
+        from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
+        from airflow_provider_adjust.retry_policy import AdjustRetryPolicy
+
+
+        @task(retries=3, retry_policy=AdjustRetryPolicy())
+        def booked(ds=None):
+            return AdjustS2SHook().booked_events(["f0ob4r"], ds)
+    """
 
     def evaluate(self, exception: BaseException, try_number: int, max_tries: int, context: Any = None) -> RetryDecision:
         if isinstance(exception, FinalError):

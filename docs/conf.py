@@ -65,7 +65,7 @@ def make_it_a_site(app: Sphinx, docname: str, source: list[str]) -> None:
 
 
 #: A picture of a light page, alone on its line.
-_LIGHT = re.compile(r"^!\[([^\]]*)\]\((\S+)-light\.png\)$", re.MULTILINE)
+_LIGHT = re.compile(r"^!\[([^\]]*)\]\((\S+)-light\.(png|svg)\)$", re.MULTILINE)
 
 
 def show_dark_pictures(app: Sphinx, docname: str, source: list[str]) -> None:
@@ -73,11 +73,11 @@ def show_dark_pictures(app: Sphinx, docname: str, source: list[str]) -> None:
     folder = Path(app.srcdir, docname).parent
 
     def both(match: re.Match[str]) -> str:
-        alt, path = match.groups()
-        if not (folder / f"{path}-dark.png").is_file():
+        alt, path, form = match.groups()
+        if not (folder / f"{path}-dark.{form}").is_file():
             return match[0]
         return "\n\n".join(
-            f"```{{image}} {path}-{theme}.png\n:alt: {alt}\n:class: only-{theme}\n```" for theme in ("light", "dark")
+            f"```{{image}} {path}-{theme}.{form}\n:alt: {alt}\n:class: only-{theme}\n```" for theme in ("light", "dark")
         )
 
     source[0] = _LIGHT.sub(both, source[0])

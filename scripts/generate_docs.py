@@ -1,4 +1,4 @@
-"""Write the tables of the docs that come from the code or the constraints: parameters, options, configuration, releases.
+"""Write the tables of the docs that come from the code, the constraints or the benchmarks' figures.
 
 `python scripts/generate_docs.py` rewrites the tables; with `--check` it writes nothing and exits with 1 when one is not
 up to date.
@@ -13,6 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from benchmark import page as benchmarks
+from benchmark import results
+from generated_sections import with_section
 from warehouses import table as warehouses_table
 
 from airflow_provider_adjust.get_provider_info import get_provider_info
@@ -153,24 +156,18 @@ TABLES = (
     ("guides/exports.md", "definition", export_columns_table),
     ("guides/exports.md", "verdicts", export_verdicts_table),
     ("guides/warehouses.md", "warehouses", warehouses_table),
+    *(
+        (benchmarks.PAGE, name, lambda text=text: text)
+        for name, text in benchmarks.sections(results.load(DOCS / benchmarks.RESULTS)).items()
+    ),
 )
-
-
-def with_table(page: str, name: str, table: str) -> str:
-    """Return the page with the table between its markers brought up to date."""
-    begin, end = f"<!-- generated: {name} -->", f"<!-- end of generated: {name} -->"
-    before, begun, rest = page.partition(begin)
-    _, ended, after = rest.partition(end)
-    if not begun or not ended:
-        raise SystemExit(f"the page has no {begin} … {end}")
-    return f"{before}{begin}\n\n{table}\n\n{end}{after}"
 
 
 def brought_up_to_date(page: str, file: str) -> str:
     """Return the page with all of its tables."""
     for where, name, table in TABLES:
         if where == file:
-            page = with_table(page, name, table())
+            page = with_section(page, name, table())
     return page
 
 

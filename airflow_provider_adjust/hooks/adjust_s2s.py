@@ -41,13 +41,23 @@ _TEST_TIMEOUT = (5.0, 10.0)
 
 
 class AdjustS2SHook(BaseHook):
-    """Sends events to Adjust's S2S API, and reads what Adjust has of them with the API token.
+    """Send events through an ``adjust`` connection, and read what Adjust has with its API token.
+
+    .. code-block:: python
+
+        from airflow_provider_adjust.hooks.adjust_s2s import AdjustS2SHook
+        from airflow_provider_adjust.s2s import RowOptions, SendOptions
+
+
+        def send(rows: list[dict[str, object]]) -> None:
+            options = RowOptions(event_token="f0ob4r", id_field="order_id")
+            for receipt in AdjustS2SHook().send_events(rows, options, SendOptions(max_events_per_second=50)):
+                print(receipt.event_id, receipt.outcome, receipt.reason)
 
     :param adjust_conn_id: the ``adjust`` connection: endpoint, S2S security token, app token, environment, timeouts.
-    :param app_token: takes the place of the connection's.
-    :param environment: ``production`` or ``sandbox``; takes the place of the connection's. Nothing is assumed: without
-        one, each row must name it.
-    :param timeout: seconds to connect and to wait for an answer; takes the place of the connection's.
+    :param app_token: the app; overrides the connection's.
+    :param environment: ``production`` or ``sandbox``; overrides the connection's. If neither names one, each row must.
+    :param timeout: seconds to connect, and seconds to wait for an answer; overrides the connection's.
 
     .. seealso:: Adjust's documentation of `S2S events <https://dev.adjust.com/en/api/s2s-api/events>`__.
     """
@@ -96,9 +106,9 @@ class AdjustS2SHook(BaseHook):
         return self._settings
 
     def get_conn(self) -> requests.Session:
-        """A session that carries the S2S security token and the defaults of this provider.
+        """A session with the S2S security token and this provider's defaults.
 
-        It stores no cookies and does not retry. Pass timeouts and forbid redirects, which could carry the token to another
+        It stores no cookies and does not retry. Pass timeouts, and forbid redirects: the token could follow one to another
         host.
         """
         session = new_session()
@@ -129,7 +139,7 @@ class AdjustS2SHook(BaseHook):
         return Route(parser, settings.target_of(parser.endpoint), lookup, sum(settings.timeout), self.adjust_conn_id)
 
     def inspect_device(self, device_id: str) -> dict[str, Any]:
-        """Return what Adjust's Device API knows about a device, such as the times of its last events.
+        """Return the Device API's answer about a device, such as the times of its last events.
 
         :param device_id: the device's advertising id or adid.
         :raises AdjustConfigurationError: the connection lacks an API token or an app token.
@@ -140,11 +150,12 @@ class AdjustS2SHook(BaseHook):
     def report(self, dimensions: Sequence[str], metrics: Sequence[str], date_period: str, **filters: str) -> Report:
         """Return a report on the connection's app in its environment.
 
-        :param dimensions: such as ``["day", "country_code"]``.
-        :param metrics: such as ``["events", "purchase_revenue"]``; ``event_slugs`` returns the name of an event in them.
-        :param date_period: ``2026-05-01:2026-05-03``, ``yesterday``, ``-10d:-3d`` ...
-        :param filters: further parameters of the Report Service: ``utc_offset="+01:00"``, ``currency="EUR"``,
-            ``country_code__in="de,fr"`` ...
+        :param dimensions: what to group by, such as ``["day", "country_code"]``.
+        :param metrics: what to count, such as ``["events", "purchase_revenue"]``. ``event_slugs`` returns the names of events.
+        :param date_period: Adjust's notation: ``2026-05-01:2026-05-03``, ``yesterday``, ``-10d:-3d``.
+        :param filters: more parameters of the Report Service, such as ``utc_offset="+01:00"``, ``currency="EUR"`` or
+            ``country_code__in="de,fr"``.
+        :returns: rows with the dimensions as text and the metrics as ``Decimal``; none for a report without data.
         :raises AdjustConfigurationError: the connection lacks API token, app token or environment.
         :raises ReportRefused: Adjust refuses the request.
         :raises ReportUnavailable: no attempt got a report, because Adjust is busy or slow.
@@ -152,7 +163,9 @@ class AdjustS2SHook(BaseHook):
         return run_blocking(self.settings.report_client().report(dimensions, metrics, date_period, filters))
 
     def event_slugs(self, app_token: str | None = None) -> dict[str, str]:
-        """Return the names of the app's events in metrics, by event token: ``{"f0ob4r": "purchase"}``.
+        """Return the names of the app's events in metrics, by event token.
+
+        ``{"f0ob4r": "purchase"}`` means that the report's metric is ``purchase_events``.
 
         :param app_token: the app; None is the connection's.
         :raises AdjustConfigurationError: the connection lacks API token, app token or environment.
@@ -164,12 +177,13 @@ class AdjustS2SHook(BaseHook):
     def booked_events(
         self, event_tokens: Iterable[str], date_period: Any, *, timezone: str = "UTC", currency: str | None = None
     ) -> list[dict[str, Any]]:
-        """Return what Adjust has recorded per event token and day. Call it before anything is sent to get a ``baseline``.
+        """Return what Adjust has per event token and day: the ``baseline``, if called before anything is sent.
 
         :param event_tokens: the events.
-        :param date_period: a day, or the first and the last day, as ``2026-05-01:2026-05-03``.
-        :param timezone: IANA name of the time zone of these days.
+        :param date_period: a day, or the first and the last (``2026-05-01:2026-05-03``).
+        :param timezone: IANA name of the time zone of the days.
         :param currency: the currency of the revenue; without it, only events are counted.
+        :returns: rows of ``period``, ``event_token``, ``events``, ``revenue`` and ``currency``.
         :raises AdjustConfigurationError: the connection lacks a field, or the app does not have the event.
         :raises ReportRefused: Adjust refuses the request.
         :raises ReportUnavailable: no attempt got a report.
@@ -209,19 +223,16 @@ class AdjustS2SHook(BaseHook):
     ) -> Iterator[Receipt]:
         """Send rows and yield a receipt for each as it settles.
 
-        A list is sorted by time; any other iterable must come in time order. Events of one device and event token are
-        sent one after another, others at the same time.
+        A list is sorted by time; any other iterable must be in time order. Events of one device and event token are sent
+        one after another, others at the same time.
 
-        .. code-block:: python
-
-            for receipt in AdjustS2SHook().send_events(rows, RowOptions(event_token="f0ob4r", id_field="order_id")):
-                print(receipt.position, receipt.outcome, receipt.reason)
-
+        :param rows: mappings of Adjust's parameter names to values.
         :param options: how the rows are read.
         :param sending: how the events are sent.
+        :returns: the receipts, in the order in which the events end.
         :raises DeliveryHalted: Adjust rejected the credentials or the app, so no event of this batch can succeed.
         :raises NotAdjust: something other than Adjust answered.
-        :raises AdjustUnreachable: no event could be settled while one used up its attempts.
+        :raises AdjustUnreachable: an event used up its attempts while no other event was settled.
         :raises StreamOutOfOrder: a stream is not in time order.
         """
         route, sending = self.route(options), sending or SendOptions()
@@ -241,8 +252,8 @@ class AdjustS2SHook(BaseHook):
     def test_connection(self) -> tuple[bool, str]:
         """Test whether the endpoint answers and accepts the tokens, including the API token if one is set.
 
-        Each of the connection's ``endpoints`` is tested, since a token has scopes, and Adjust enforces tokens per endpoint.
-        The requests have neither a device id nor an event token, so Adjust cannot record them.
+        It asks each of the connection's ``endpoints``, because a token has scopes, and Adjust enforces them per endpoint. The
+        requests have neither device id nor event token, so Adjust cannot record anything.
         """
         try:
             settings = self.settings

@@ -14,20 +14,26 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 
 class AdjustDeliverySummaryNotifier(BaseNotifier):
-    """Send the counts, the revenue, the reasons and links through the notifiers of Airflow's own providers.
+    """Report the outcome of a delivery by e-mail, in Slack, or both, through the notifiers of Airflow's own providers.
 
     Set it as ``on_success_callback``, ``on_failure_callback`` or ``on_retry_callback`` of a task that sends events, or give
-    it to a deadline alert, which Airflow runs in the triggerer.
+    it to a deadline alert. The message has counts, revenue, what is missing with what to do, and links.
 
     .. code-block:: python
 
+        from airflow_provider_adjust.notifications.adjust_delivery_summary import AdjustDeliverySummaryNotifier
+        from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
+
         SqlToAdjustOperator(
-            ...,
-            on_failure_callback=AdjustDeliverySummaryNotifier(email_to="data@example.com", slack_webhook_conn_id="slack"),
+            task_id="send_purchases",
+            sql_conn_id="warehouse",
+            sql="sql/purchases.sql",
+            event_token="f0ob4r",
+            on_failure_callback=AdjustDeliverySummaryNotifier(email_to="data@example.com"),
         )
 
-    :param email_to: addresses; needs ``apache-airflow-providers-smtp``. (templated)
-    :param email_from: the sender; the connection's by default. (templated)
+    :param email_to: one address or a list; needs ``apache-airflow-providers-smtp``. (templated)
+    :param email_from: the sender; by default that of the connection. (templated)
     :param smtp_conn_id: the mail server's connection; ``smtp_default`` by default. (templated)
     :param slack_webhook_conn_id: an incoming webhook's connection; needs ``apache-airflow-providers-slack``. (templated)
     :param slack_conn_id: a Slack API connection; needs ``slack_channel`` and the same provider. (templated)

@@ -25,12 +25,11 @@ _VERDICTS = {FAILED: "FAILED", KILLED: "KILLED", SKIPPED: "SKIPPED"}
 class DeliveryReport:
     """One ended try of a task, or the missed deadline of a DAG run, which has no numbers.
 
-    ``verdict`` is the first word of the subject: OK, INCOMPLETE (the task succeeded, and events are missing),
-    FAILED, KILLED, SKIPPED, DRY RUN or LATE (a missed deadline).
-
-    ``result`` is the task's result, which a failed try has, too; None if the try ended before it counted anything. For a
-    killed try it comes from the ledger. ``ended`` is how it ended, ``failure`` why in one line, empty for a success.
-    ``deadline`` is the missed deadline, else empty.
+    - ``verdict``: the word with which the subject begins. OK, INCOMPLETE (the task succeeded, and events are missing), FAILED,
+      KILLED, SKIPPED, DRY RUN or LATE (a missed deadline).
+    - ``result``: the task's result, also of a failed try; of a killed try, what the ledger has. None if nothing was counted.
+    - ``ended``: how the try ended. ``failure``: why it failed, in one line; empty for a success.
+    - ``deadline``: the missed deadline, else empty.
     """
 
     task: str

@@ -59,29 +59,29 @@ _DRY_RUN_SHOWS = 5
 
 
 class AdjustDeliveryOperator(BaseOperator):
-    """Base of the operators that send events; a subclass says where the rows come from.
+    """Base of the operators that send events. A subclass supplies the rows.
 
-    Beside those below, it takes every option of :class:`~airflow_provider_adjust.s2s.RowOptions` (how rows are read) and
-    of :class:`~airflow_provider_adjust.s2s.SendOptions` (how events are sent) as an argument.
+    Besides the arguments below, it takes every field of :class:`~airflow_provider_adjust.s2s.RowOptions` (how rows are read)
+    and :class:`~airflow_provider_adjust.s2s.SendOptions` (how events are sent).
 
-    :param adjust_conn_id: the ``adjust`` connection, or, with ``route_by``, connections by the value of that column.
-        (templated)
-    :param route_by: the column that names a row's connection, for several apps in one query.
-    :param max_rejected: how many events may be refused before the task fails: a count, or a share below 1.
+    :param adjust_conn_id: the ``adjust`` connection, or with ``route_by`` a mapping from that column's values to
+        connections. (templated)
+    :param route_by: the column that chooses a row's connection, to send for several apps from one query.
+    :param max_rejected: how many events may be refused before the task fails: a count, or a share as a float below 1.
     :param tolerate: outcomes or reasons that do not count as failures.
-    :param rejected_path: where to write what was not delivered, as JSON Lines; local or object storage. A name that does
-        not begin at the root is below ``[adjust] files_folder``. The try number and the map index are added to the name
-        where there is more than one. (templated)
-    :param responses_path: where to write Adjust's answers, as JSON Lines of event id and answer. (templated)
-    :param retain_for: delete rejected files and responses files in the folders of ``rejected_path`` and ``responses_path``
-        that are older, at least a day; None: as ``[adjust] retain_files_for`` says, which keeps them by default.
-    :param ledger_conn_id: a database connection in which to remember what was delivered, so that no run sends it again.
+    :param rejected_path: where to write what was not delivered, as JSON Lines, local or on object storage. A relative path is
+        below ``[adjust] files_folder``. A retry and a mapped task add the try number and the map index to the name.
         (templated)
-    :param retry_unknown_devices: how old an event may be that Adjust refused as ``device_not_found`` and that is offered
-        again; it needs the ledger.
-    :param durable: keep a checkpoint in Airflow's task state store (Airflow 3.3), so that a retry resumes where the last
-        try stopped.
-    :param dry_run: parse and order the events, log the first of them with ids masked, send nothing.
+    :param responses_path: where to write Adjust's answers, as JSON Lines of event id and answer. (templated)
+    :param retain_for: delete rejected files and responses files older than this, at least a day, in the folders of
+        ``rejected_path`` and ``responses_path``. None uses ``[adjust] retain_files_for``, which by default keeps them.
+    :param ledger_conn_id: the database connection of the ledger, which remembers what was delivered, so that no run sends it
+        again. (templated)
+    :param retry_unknown_devices: with a ledger, later runs send events refused as ``device_not_found`` again until they are
+        this old.
+    :param durable: keep a checkpoint in Airflow's task state store (Airflow 3.3), so that a retry resumes where the last try
+        stopped.
+    :param dry_run: check and order the rows, log the first events with ids masked, and send nothing.
     """
 
     template_fields: Sequence[str] = (
@@ -263,9 +263,10 @@ class AdjustDeliveryOperator(BaseOperator):
             self.log.info("%s", destination_line(route, self._memory))
         ti = context.get("ti")
         rejected = stack.enter_context(ReceiptFile.of_try(self.rejected_path, ti))
-        responses = stack.enter_context(ReceiptFile.of_try(self.responses_path, ti))
+        # Without a path there is no file, so that no line is made for it.
+        responses = stack.enter_context(ReceiptFile.of_try(self.responses_path, ti)) if self.responses_path else None
         if not self.send_nothing:
-            stack.callback(self._prune_files, rejected, responses)
+            stack.callback(self._prune_files, *filter(None, (rejected, responses)))
         # A ledger is better than a checkpoint: it recognises each event, even after the input has changed.
         needs_checkpoint = self.durable and ledger is None and not self.send_nothing
         return stack.enter_context(

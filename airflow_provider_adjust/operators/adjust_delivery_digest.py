@@ -21,28 +21,32 @@ _DAY = timedelta(days=1)
 
 
 class AdjustDeliveryDigestOperator(BaseOperator):
-    """Send one message on the deliveries of several DAGs, from the ledger; the XCom is its content as a dict.
+    """Send one message on the deliveries of several DAGs, from the ledger.
 
-    It has a line for each DAG and environment: the verdict, what was delivered, what is missing, and the largest reasons with
-    what to do. A DAG that was expected to send and did not even begin is ``MISSING``, and comes first.
+    The message has a line for each DAG and environment: the verdict, what was delivered, what is missing, and the largest
+    reasons with what to do. A DAG that was expected to send and did not begin is ``MISSING``, and comes first. The task
+    succeeds whatever the verdict is. Its XCom is the message as a dict. Without a recipient, it only logs the message.
 
     .. code-block:: python
 
+        from airflow_provider_adjust.operators.adjust_delivery_digest import AdjustDeliveryDigestOperator
+
         AdjustDeliveryDigestOperator(
-            task_id="digest", ledger_conn_id="adjust_ledger", email_to="data@example.com", slack_webhook_conn_id="slack"
+            task_id="digest",
+            ledger_conn_id="adjust_ledger",
+            email_to="data@example.com",
+            slack_webhook_conn_id="slack_webhook",
         )
 
-    The task succeeds whatever the verdict is. Without a recipient it only logs the digest.
-
-    :param ledger_conn_id: the database connection that the sending tasks have as ``ledger_conn_id``. (templated)
-    :param dag_ids: the DAGs that are expected to send; by default each that the ledger knows from the last 7 days. (templated)
-    :param window: how long before the end of the run's data interval a try may have begun. By default the data interval itself,
-        or a day where the run has none.
-    :param email_to: as in :class:`AdjustDeliverySummaryNotifier`, like the following. (templated)
-    :param email_from: the sender. (templated)
-    :param smtp_conn_id: the mail server's connection. (templated)
-    :param slack_webhook_conn_id: an incoming webhook's connection. (templated)
-    :param slack_conn_id: a Slack API connection; needs ``slack_channel``. (templated)
+    :param ledger_conn_id: the database connection of the sending tasks' ledger. (templated)
+    :param dag_ids: the DAGs that are expected to send; by default every DAG in the ledger of the last 7 days. (templated)
+    :param window: how long before the end of the run's data interval a try may have begun; by default the data interval
+        itself, or a day if the run has none.
+    :param email_to: one address or a list; needs ``apache-airflow-providers-smtp``. (templated)
+    :param email_from: the sender; by default that of the connection. (templated)
+    :param smtp_conn_id: the mail server's connection; ``smtp_default`` by default. (templated)
+    :param slack_webhook_conn_id: an incoming webhook's connection; needs ``apache-airflow-providers-slack``. (templated)
+    :param slack_conn_id: a Slack API connection; needs ``slack_channel`` and the same provider. (templated)
     :param slack_channel: the channel to write to through ``slack_conn_id``. (templated)
     :raises AdjustConfigurationError: ``window`` is not above 0.
     """

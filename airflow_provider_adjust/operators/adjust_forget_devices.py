@@ -34,38 +34,41 @@ _SAID_EVERY = 60.0
 
 
 class AdjustForgetDevicesOperator(HidesRenderedFields, BaseOperator):
-    """Have Adjust erase devices (GDPR): permanently, each once, at most ten a minute.
+    """Have Adjust erase devices (GDPR): permanently, each once, at most ten per minute.
+
+    It reads the columns ``gps_adid``, ``idfa``, ``idfv``, ``fire_adid``, ``win_adid`` and ``adid``, and no others. Each id of
+    a row is one request. The ledger keeps who requested it, when, and the answer, with a keyed digest instead of the id.
+    Events of the device are refused from then on. The XCom is a dict of counts.
 
     .. code-block:: python
 
+        from airflow_provider_adjust.operators.adjust_forget_devices import AdjustForgetDevicesOperator
+
         AdjustForgetDevicesOperator(
-            task_id="forget",
+            task_id="forget_devices",
             sql_conn_id="warehouse",
             sql="SELECT gps_adid, idfa, adid FROM erasure_requests WHERE requested_at >= '{{ data_interval_start }}'",
             ledger_conn_id="adjust_ledger",
-            dry_run=True,  # when its log is as it should be, confirm="permanently" takes its place
+            dry_run=True,  # read its log, then replace this line by confirm="permanently"
         )
 
-    The columns ``gps_adid``, ``idfa``, ``idfv``, ``fire_adid``, ``win_adid`` and ``adid`` are read, and no others. Each id
-    of a row is asked for by a request of its own. The ledger keeps who asked for each, when, and the answer, with a keyed
-    digest in place of the id, and events of the device are refused from then on.
-
-    :param sql: one SELECT, inline or the path of a ``.sql`` file. (templated)
-    :param sql_conn_id: any connection with a ``DbApiHook``. (templated)
+    :param ledger_conn_id: the database connection of the ledger, which paces all tasks and remembers which devices were
+        erased. (templated)
+    :param sql: one SELECT of device ids, inline or the path of a ``.sql`` file. (templated)
+    :param sql_conn_id: the database connection; its hook must be a ``DbApiHook``. (templated)
     :param parameters: values for the query's placeholders. (templated)
     :param hook_params: arguments for the connection's hook.
-    :param devices: in place of a query, a list of rows such as ``{"gps_adid": "..."}``, a template or JSON text of one, or
-        the output of an upstream task. Airflow's database then holds the ids, as the other task's XCom. (templated)
-    :param ledger_conn_id: the database with the ledger, which paces all tasks and knows who was erased. (templated)
-    :param adjust_conn_id: the ``adjust`` connection, with the S2S token and ``gdpr_url``. (templated)
-    :param app_token: the app; takes the place of the connection's. (templated)
-    :param environment: ``production`` or ``sandbox``; takes the place of the connection's. (templated)
-    :param asked_by: on whose behalf, such as the number of a ticket; kept in the ledger. Name no person. (templated)
-    :param confirm: ``"permanently"``: without it, nothing but a dry run is possible.
-    :param limit: how many devices are asked for in one run; the others are left for the next one.
-    :param max_minutes: how long a run may take; what has no turn until then is left for the next run.
-    :param dry_run: read the rows, say how many devices would be erased and how long it takes, and ask for nothing.
-    :raises AdjustConfigurationError: ``confirm`` is missing, or an argument is of no use.
+    :param devices: instead of a query, a list of rows such as ``{"gps_adid": "..."}``, a template or JSON text of one, or the
+        output of an upstream task. The XCom of that task then keeps the ids in Airflow's database. (templated)
+    :param adjust_conn_id: the ``adjust`` connection, with an S2S token that has the GDPR scope, and ``gdpr_url``. (templated)
+    :param app_token: the app; overrides the connection's. (templated)
+    :param environment: ``production`` or ``sandbox``; overrides the connection's. (templated)
+    :param asked_by: who requested the erasure, such as a ticket number. The ledger keeps it: name no person. (templated)
+    :param confirm: ``"permanently"``. Without it, only a dry run is possible.
+    :param limit: the most devices of one run, each id counted. The next run continues with the others.
+    :param max_minutes: the longest duration of one run, in minutes. The next run continues with the others.
+    :param dry_run: log how many devices would be erased and how long that takes, and erase nothing.
+    :raises AdjustConfigurationError: ``confirm`` is missing, or an argument cannot be used.
     """
 
     template_fields: Sequence[str] = (

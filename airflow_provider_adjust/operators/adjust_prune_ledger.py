@@ -16,16 +16,21 @@ from airflow_provider_adjust.s2s.ledger.prune import prune
 
 
 class AdjustPruneLedgerOperator(BaseOperator):
-    """Delete old events from the ledger; the XCom is how many.
+    """Delete settled events from the ledger when they are too old for Adjust to accept; the XCom is their number.
 
-    Only settled events go. What is in doubt, or was being sent when its worker was lost, stays until somebody has checked
-    it. They go in small transactions, so tasks that send meanwhile do not wait, and a task that is killed keeps what
-    it has deleted.
+    Events in doubt stay, and so do events that were being sent when their worker was lost. Transactions are small: sending
+    tasks do not wait, and a killed task keeps what it has deleted.
 
-    :param ledger_conn_id: the database connection that the sending tasks have as ``ledger_conn_id``. (templated)
-    :param older_than: how long ago an event must have happened. At least 58 days: Adjust takes younger events, so one
-        that the ledger has forgotten could be sent again.
-    :raises AdjustConfigurationError: ``older_than`` is less than that.
+    .. code-block:: python
+
+        from airflow_provider_adjust.operators.adjust_prune_ledger import AdjustPruneLedgerOperator
+
+        AdjustPruneLedgerOperator(task_id="prune_ledger", ledger_conn_id="adjust_ledger")
+
+    :param ledger_conn_id: the database connection of the sending tasks' ledger. (templated)
+    :param older_than: how long ago an event must have happened, at least 58 days. Adjust accepts younger events, so one that
+        the ledger has forgotten could be sent again.
+    :raises AdjustConfigurationError: ``older_than`` is less than 58 days.
     """
 
     template_fields: Sequence[str] = ("ledger_conn_id",)

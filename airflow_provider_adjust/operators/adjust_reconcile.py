@@ -46,34 +46,42 @@ _FETCH_SIZE = 1000
 
 
 class AdjustReconcileOperator(BaseOperator):
-    """Compare the warehouse with Adjust's report per event token and day; fail when they differ.
+    """Compare the warehouse with Adjust's report per event token and day; fail if they differ.
+
+    The XCom is a dict of what was compared and both totals. ``RevenueDiffers`` is raised if a line differs by more than the
+    tolerances; Airflow retries it, since a report may be late.
 
     .. code-block:: python
 
+        from airflow_provider_adjust.operators.adjust_reconcile import AdjustReconcileOperator
+
         AdjustReconcileOperator(
-            task_id="reconcile", sql_conn_id="warehouse", sql="sql/totals_per_day.sql", ledger_conn_id="adjust_ledger"
+            task_id="reconcile",
+            sql_conn_id="warehouse",
+            sql="sql/totals_per_day.sql",
+            ledger_conn_id="adjust_ledger",
         )
 
-    :param sql: one SELECT of the columns ``day``, ``event_token``, ``events``, ``revenue`` and ``currency``, inline or the
-        path of a ``.sql`` file. Without ``revenue``, events alone are compared. Ad revenue has no ``event_token``, and its
-        ``events`` are compared with the ledger alone, since Adjust's report does not count them. (templated)
-    :param sql_conn_id: any connection with a ``DbApiHook``. (templated)
+    :param sql: one SELECT of ``day``, ``event_token``, ``events``, ``revenue`` and ``currency``, inline or the path of a
+        ``.sql`` file. Without ``revenue``, only events are compared. Ad revenue has no ``event_token``, and its ``events``
+        are compared with the ledger only, because Adjust's report does not count them. (templated)
+    :param sql_conn_id: the database connection; its hook must be a ``DbApiHook``. (templated)
     :param parameters: values for the query's placeholders. (templated)
     :param hook_params: arguments for the connection's hook.
     :param adjust_conn_id: the ``adjust`` connection, with an API token. (templated)
-    :param endpoint: what is compared: ``event``, or ``ad_revenue``.
-    :param app_token: takes the place of the connection's. (templated)
-    :param environment: ``production`` or ``sandbox``; takes the place of the connection's. (templated)
-    :param date_period: the days, ``2026-05-01`` or ``2026-05-01:2026-05-03``; a day that the query leaves out
-        counts as a day without events. None means from the query's first day to its last. (templated)
-    :param timezone: IANA name of the time zone of the query's days; the report uses the same.
-    :param baseline: what Adjust had before, for an event that the app reports as well: what
-        ``AdjustS2SHook.booked_events`` returned before anything was sent. (templated)
-    :param tolerance: how many events the two may differ by: a count, or a share as a float below 1.
-    :param revenue_tolerance: how much revenue the two may differ by: an amount, or a share as a float below 1.
-    :param ledger_conn_id: the ledger of the sending tasks. With it, the result separates a gap between warehouse and
-        ledger (not sent, refused, in doubt) from a gap between ledger and Adjust (not booked), and revenue in several
-        currencies is compared with it. The verdict of each day is kept there for the page. (templated)
+    :param endpoint: ``event`` or ``ad_revenue``.
+    :param app_token: the app; overrides the connection's. (templated)
+    :param environment: ``production`` or ``sandbox``; overrides the connection's. (templated)
+    :param date_period: a day, or the first and the last (``2026-05-01:2026-05-03``). A day that the query leaves out counts
+        as a day without events. None means from the query's first day to its last. (templated)
+    :param timezone: IANA name of the time zone of the days, in the query and in the report.
+    :param baseline: what Adjust had before, for events that the app reports as well: the result of
+        ``AdjustS2SHook.booked_events`` before anything was sent. (templated)
+    :param tolerance: by how many events a line may differ: a count, or a share as a float below 1.
+    :param revenue_tolerance: by how much revenue a line may differ: an amount, or a share as a float below 1.
+    :param ledger_conn_id: the database connection of the sending tasks' ledger. With it, the table separates what was not
+        sent (missing, refused, in doubt) from what Adjust did not book, and compares revenue in several currencies. The page
+        *Adjust deliveries* shows the verdict of each day. (templated)
     """
 
     template_fields: Sequence[str] = (

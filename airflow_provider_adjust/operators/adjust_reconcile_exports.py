@@ -45,7 +45,11 @@ class ExportsUnreadable(AdjustError):
 class AdjustReconcileExportsOperator(BaseOperator):
     """Compare Adjust's raw data exports with what was sent, event by event; settle what was in doubt.
 
+    The XCom is a dict of counts and amounts. ``ExportsDiffer`` is raised if more events differ than ``tolerance`` allows.
+
     .. code-block:: python
+
+        from airflow_provider_adjust.operators.adjust_reconcile_exports import AdjustReconcileExportsOperator
 
         AdjustReconcileExportsOperator(
             task_id="prove",
@@ -55,33 +59,33 @@ class AdjustReconcileExportsOperator(BaseOperator):
             differences_path="exports/{{ ds }}.csv",
         )
 
-    The XCom is a small dict of counts and amounts.
-
-    :param exports: where Adjust uploads to: a URL such as ``s3://conn@bucket/adjust``, or a path from the root. (templated)
-    :param window: when the events happened: a day, days (``2026-05-01:2026-05-03``), or two times with a slash between
-        them. (templated)
-    :param ledger_conn_id: the ledger of the sending tasks: it says what was sent. (templated)
-    :param sql: without a ledger, one SELECT of the events: ``event_id``, ``created_at``, and ``revenue``, ``currency`` and
-        ``event_token`` if they are to be compared, inline or the path of a ``.sql`` file. (templated)
-    :param sql_conn_id: any connection with a ``DbApiHook``. (templated)
+    :param exports: where Adjust uploads its exports: a URL such as ``s3://conn@bucket/adjust``, or an absolute path.
+        (templated)
+    :param window: when the events happened: a day, days (``2026-05-01:2026-05-03``), or two times separated by a slash.
+        (templated)
+    :param ledger_conn_id: the database connection of the sending tasks' ledger, which knows what was sent. (templated)
+    :param sql: without a ledger, one SELECT of ``event_id`` and ``created_at``, inline or the path of a ``.sql`` file. Add
+        ``revenue``, ``currency`` and ``event_token`` to compare them. (templated)
+    :param sql_conn_id: the database connection of the query; its hook must be a ``DbApiHook``. (templated)
     :param parameters: values for the query's placeholders. (templated)
     :param hook_params: arguments for the connection's hook.
-    :param event_token: with ``sql``, the event token of its events, or several with commas. (templated)
-    :param adjust_conn_id: the ``adjust`` connection: app, environment and host. It needs no API token. (templated)
-    :param app_token: takes the place of the connection's. (templated)
-    :param environment: ``production`` or ``sandbox``; takes the place of the connection's. (templated)
-    :param columns: the column of your CSV definition by what is read, where it differs from the documented ones:
+    :param event_token: with ``sql``, the event token of its events, or several separated by commas. (templated)
+    :param adjust_conn_id: the ``adjust`` connection, for app, environment and host. It needs no API token. (templated)
+    :param app_token: the app; overrides the connection's. (templated)
+    :param environment: ``production`` or ``sandbox``; overrides the connection's. (templated)
+    :param columns: the columns of your CSV definition that have other names than the documented ones:
         ``{"event_id": "[order_id]"}``.
     :param timezone: IANA name of the time zone of days, and of times without an offset.
-    :param settle_for: how long ago an event in doubt must have been sent before it may be sent again because no file has
-        it, and any event before it is called missing. None changes nothing in the ledger.
-    :param read_for: how long after the window's end files are read; None reads all later ones.
+    :param settle_for: how long ago an event must have been sent before it counts as missing, and one in doubt may be sent
+        again. None changes nothing in the ledger.
+    :param read_for: how long after the window's end files are read. None reads all later files.
     :param every_hour_has_files: False if Adjust uploads no file for an hour without events.
     :param tolerance: how many events may differ: a count, or a share as a float below 1.
-    :param tolerate: kinds of differences that are counted and do not fail the task, such as ``unknown``.
-    :param amount_tolerance: how far an amount may be off.
-    :param time_tolerance: how far a time may be off.
-    :param differences_path: where to list what differs and what was in doubt, as CSV, local or object storage. (templated)
+    :param tolerate: verdicts that are counted and do not fail the task, such as ``unknown``.
+    :param amount_tolerance: by how much an amount may differ, in units of its currency.
+    :param time_tolerance: by how much a time may differ.
+    :param differences_path: where to list, as CSV, what differs and what was in doubt, local or on object storage.
+        (templated)
     """
 
     template_fields: Sequence[str] = (

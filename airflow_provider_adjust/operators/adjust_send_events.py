@@ -25,20 +25,28 @@ if TYPE_CHECKING:
 
 
 class AdjustSendEventsOperator(HidesRenderedFields, AdjustDeliveryOperator):
-    """Send a batch of events to Adjust in chronological order per device and event token.
+    """Send a list, an upstream task's output, a data frame or a file to Adjust, in time order per device and event token.
+
+    The XCom is a dict of counts and revenue by outcome.
 
     .. code-block:: python
 
-        AdjustSendEventsOperator(task_id="send", events=load_purchases(), event_token="f0ob4r")
+        from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 
-    :param events: a list of rows; a data frame of pandas or polars; a template or JSON text of a list
-        (``"{{ ti.xcom_pull('load') | tojson }}"``); the output of an upstream task; or the path of a ``.jsonl``, ``.json``,
-        ``.csv`` or ``.parquet`` file or of a folder of such files, local or on object storage, ``.gz`` included; a name
-        that does not begin at the root is below ``[adjust] files_folder``. A list and a ``.json`` file are sorted by time;
-        the other files must come in time order. A rejected file of an earlier run is read whole and sorted, and its events
-        keep their ids. (templated)
+        AdjustSendEventsOperator(
+            task_id="send_purchases",
+            events="s3://aws_default@bucket/purchases/{{ ds }}.jsonl.gz",
+            event_token="f0ob4r",
+            id_field="order_id",
+        )
 
-    The other arguments are those of
+    :param events: the rows, or the path of a file of rows. Rows are a list, a data frame of pandas or polars, the output of
+        an upstream task, or JSON text of a list (``"{{ ti.xcom_pull('load') | tojson }}"``). A path names a ``.jsonl``,
+        ``.json``, ``.csv`` or ``.parquet`` file, or a folder of them, local or on object storage, ``.gz`` included; a
+        relative path is below ``[adjust] files_folder``. Lists, data frames, ``.json`` files and rejected files of earlier
+        runs are sorted by time; all other files must be in time order. (templated)
+
+    All other arguments are those of
     :class:`~airflow_provider_adjust.operators.adjust_delivery.AdjustDeliveryOperator`.
     """
 

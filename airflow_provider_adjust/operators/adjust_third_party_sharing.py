@@ -16,34 +16,39 @@ from airflow_provider_adjust.sql_rows import Parameters, known_names, sql_hook, 
 
 
 class AdjustThirdPartySharingOperator(AdjustSendEventsOperator):
-    """Tell Adjust which devices' data it may share with third parties: rows of device ids with ``sharing``, enable or disable.
+    """Tell Adjust which devices' data it may share with third parties.
+
+    A row has device ids and ``sharing``, ``enable`` or ``disable``. The rows of a device are sent one after another, and the
+    last one counts. With a ledger, a choice that Adjust already has is not sent again. The XCom is a dict of counts.
 
     .. code-block:: python
+
+        from airflow_provider_adjust.operators.adjust_third_party_sharing import AdjustThirdPartySharingOperator
 
         AdjustThirdPartySharingOperator(
             task_id="opt_outs",
             sql_conn_id="warehouse",
-            sql="SELECT gps_adid, idfa, CASE WHEN opted_out THEN 'disable' ELSE 'enable' END AS sharing FROM consents "
-            "ORDER BY changed_at",
+            sql='''
+                SELECT gps_adid, idfa, CASE WHEN opted_out THEN 'disable' ELSE 'enable' END AS sharing
+                FROM consents
+                ORDER BY changed_at
+            ''',
             ledger_conn_id="adjust_ledger",
         )
 
-    The rows of a device are sent one after another in the order of the input, and the last one counts. With a ledger, a row
-    that says what Adjust was told last of the device is not sent again.
-
     :param sql: one SELECT, inline or the path of a ``.sql`` file. (templated)
-    :param sql_conn_id: any connection with a ``DbApiHook``. (templated)
+    :param sql_conn_id: the database connection; its hook must be a ``DbApiHook``. (templated)
     :param parameters: values for the query's placeholders. (templated)
     :param hook_params: arguments for the connection's hook.
     :param fetch_size: rows fetched at a time.
-    :param events: in place of a query, the rows as those of
+    :param events: instead of a query, the rows, as in
         :class:`~airflow_provider_adjust.operators.adjust_send_events.AdjustSendEventsOperator`. (templated)
 
-    The other arguments are those of
-    :class:`~airflow_provider_adjust.operators.adjust_delivery.AdjustDeliveryOperator`, of which event tokens, ``id_field`` and
-    ``on_in_doubt="verify"`` make no sense here and are refused.
+    All other arguments are those of
+    :class:`~airflow_provider_adjust.operators.adjust_delivery.AdjustDeliveryOperator`. Event tokens, ``id_field`` and
+    ``on_in_doubt="verify"`` are refused: they make no sense here.
 
-    :raises AdjustConfigurationError: there are a query and rows, or neither.
+    :raises AdjustConfigurationError: there are both a query and rows, or neither.
     """
 
     template_fields: Sequence[str] = ("sql", "sql_conn_id", "parameters", *AdjustSendEventsOperator.template_fields)

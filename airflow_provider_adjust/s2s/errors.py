@@ -1,4 +1,4 @@
-"""The provider's exceptions.
+"""Every exception that a user of the provider can see.
 
 .. code-block:: text
 
@@ -22,8 +22,8 @@
     ├── PruningStopped              the next run deletes the rest
     └── InvalidEvent                a row is refused; the rest of the batch is sent
 
-Each message says what happened, to which row if one caused it, and what to do. No message contains a device id, an IP address
-or a token, since messages appear in task logs.
+Each message says what happened, to which row if one is the cause, and what to do. None has a device id, an IP address or a
+token, because messages end up in task logs.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ class FinalError(AdjustError):
 
 
 class AdjustConfigurationError(FinalError, ValueError):
-    """A connection, an operator's argument or a default is wrong; nothing was sent."""
+    """A connection, an argument or a configured default is wrong. Nothing was sent."""
 
 
 class InvalidEvent(AdjustError, ValueError):
-    """The row is not an event that Adjust accepts, so it is never sent.
+    """Adjust would not accept the row as an event, so it is not sent.
 
-    ``reason`` is a short code for grouping, ``detail`` a sentence with the remedy. ``event_id`` is the row's id if
-    ``id_field`` names one, ``occurred_at`` the event's time if that is the reason.
+    ``reason`` is a short code, ``detail`` a sentence with the remedy. ``event_id`` is the row's id if ``id_field`` names one,
+    and ``occurred_at`` the event's time if the time is the cause.
     """
 
     def __init__(
@@ -65,13 +65,13 @@ class StreamOutOfOrder(FinalError):
 
 
 class InputUnreadable(FinalError):
-    """From a certain line, a file cannot be divided into rows reliably. The rows before that line were sent."""
+    """From some line on, the end of a file's rows is uncertain. The rows before that line were sent."""
 
 
 class DeliveryStopped(AdjustError):
-    """Sending ended before the input did; events that were not sent are counted as held.
+    """Sending ended before the input did. What was not sent is counted as held.
 
-    ``retry_after`` is the wait that Adjust asked for, in seconds, if any.
+    ``retry_after`` is how many seconds Adjust asked to wait, or None.
     """
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
@@ -84,11 +84,11 @@ class DeliveryHalted(DeliveryStopped, FinalError):
 
 
 class AdjustUnreachable(DeliveryStopped):
-    """Adjust gave no answer that settles an event within the retries. A later try may succeed."""
+    """No event could be settled within its attempts, or Adjust asked for a long wait. A later retry may succeed."""
 
 
 class NotAdjust(DeliveryStopped):
-    """A firewall, a gateway or a captive portal answered in Adjust's place. A later try may reach Adjust."""
+    """A firewall, a gateway or a captive portal answered instead of Adjust. A later retry may reach Adjust."""
 
 
 class LedgerUnavailable(DeliveryStopped):
@@ -108,7 +108,7 @@ class PruningStopped(AdjustError):
 
 
 class DeliveryIncomplete(AdjustError):
-    """All events that could be sent were sent, but more than allowed did not arrive."""
+    """Everything that could be sent was sent, and more events than allowed did not arrive."""
 
 
 class RejectedBudgetExceeded(DeliveryIncomplete, FinalError):
@@ -124,11 +124,11 @@ class EventsUnresolved(DeliveryIncomplete):
 
 
 class ErasureIncomplete(FinalError):
-    """Devices were not erased, since Adjust refused them or their rows name no device. All others were requested."""
+    """Adjust refused to erase some devices, or their rows name none. All others were requested."""
 
 
 class CountsMismatch(FinalError):
-    """The outcomes do not add up to the rows that were read. This is a defect of the provider; do not ignore it."""
+    """The outcomes do not add up to the rows that were read: a defect of this provider. Report it."""
 
 
 class CheckpointMismatch(FinalError):

@@ -29,18 +29,32 @@ class SandboxServer:
 
     .. code-block:: python
 
+        import time
+
+        import requests
+
+        from airflow_provider_adjust.sandbox import SandboxServer
+
+        event = {
+            "s2s": 1,
+            "app_token": "4w565xzmb54d",
+            "event_token": "f0ob4r",
+            "environment": "sandbox",
+            "gps_adid": "38400000-8cf0-11bd-b23e-10b96e40000d",
+            "created_at_unix": int(time.time()),
+        }
         with SandboxServer(tokens=["T"], latency=0.05) as sandbox:
-            requests.post(f"{sandbox.url}/event", data=..., headers={"Authorization": "Bearer T"})
+            requests.post(f"{sandbox.url}/event", data=event, headers={"Authorization": "Bearer T"})
             assert sandbox.stats()["recorded"] == 1
 
     It has no transport security and trusts every client, so it listens on loopback addresses only.
 
-    :param config: the settings to begin with.
+    :param config: the settings to start with.
     :param host: a loopback address.
     :param port: 0 lets the system choose a free one.
-    :param settings: single settings of `SandboxConfig`, on top of `config`.
-    :raises ValueError: for a host that is not a loopback address, or a value out of its range.
-    :raises TypeError: for an unknown setting.
+    :param settings: single settings of `SandboxConfig`, which override those of `config`.
+    :raises ValueError: the host is not a loopback address, or a value is out of its range.
+    :raises TypeError: there is no such setting.
     """
 
     def __init__(
@@ -104,20 +118,20 @@ class SandboxServer:
         return self._call(self._sandbox.stats)
 
     def events(self, offset: int = 0, limit: int | None = None) -> list[dict[str, Any]]:
-        """Return recorded events in order of receipt, each `{"received_at": seconds, "params": {name: value}}`."""
+        """Return the recorded events in the order of receipt, each `{"received_at": seconds, "params": {name: value}}`."""
         return self._call(lambda: self._sandbox.state.events(offset, limit))
 
     def write_exports(self, folder: str | Path, **plan: Any) -> list[str]:
         """Write raw data exports of what was recorded since the last call with the same folder; return the files' names.
 
-        :param folder: takes the place of the bucket.
+        :param folder: stands for the bucket.
         :param plan: settings of `ExportPlan`.
         """
         chosen = ExportPlan(**plan)
         return self._call(lambda: self._sandbox.write_exports(Path(folder), chosen))
 
     def erasures(self) -> list[dict[str, str]]:
-        """Return the parameters of each erasure that was asked for, in order of receipt."""
+        """Return the parameters of each requested erasure, in the order of receipt."""
         return self._call(lambda: [params for _, params in self._sandbox.state.erasure_requests])
 
     def reset(self) -> None:

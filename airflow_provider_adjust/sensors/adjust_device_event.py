@@ -15,21 +15,26 @@ from airflow_provider_adjust.triggers.adjust_device_event import AdjustDeviceEve
 
 
 class AdjustDeviceEventSensor(HidesRenderedFields, AdjustWaitingSensor):
-    """Wait until Adjust's last event of a device is at or after a time; the XCom is that event's time.
+    """Wait until Adjust has an event of one device at or after a given time; the XCom is the event's time.
 
     .. code-block:: python
 
+        from airflow_provider_adjust.sensors.adjust_device_event import AdjustDeviceEventSensor
+
         AdjustDeviceEventSensor(
-            task_id="probe", device_id="{{ var.value.adjust_test_device }}", event_token="f0ob4r", since="{{ ts }}"
+            task_id="probe",
+            device_id="{{ var.value.adjust_test_device }}",
+            event_token="f0ob4r",
+            since="{{ ts }}",
         )
 
-    :param device_id: the device's advertising id or adid. Take it from a variable or a secrets backend, because
-        Airflow's UI shows the DAG's file. Logs and rendered fields do not show it. (templated)
-    :param event_token: the event. (templated)
-    :param since: the time, as a timestamp or ISO 8601 text. (templated)
+    :param device_id: the device's advertising id or adid. Read it from a variable or a secrets backend, because Airflow's UI
+        shows the DAG's file. Logs and rendered fields do not show it. (templated)
+    :param event_token: the event token. (templated)
+    :param since: the earliest time that counts, as a timestamp or ISO 8601 text. Adjust keeps whole seconds. (templated)
     :param timezone: IANA name of the time zone of a ``since`` without an offset.
 
-    The other arguments are those of :class:`~airflow_provider_adjust.sensors.adjust_waiting.AdjustWaitingSensor`.
+    All other arguments are those of :class:`~airflow_provider_adjust.sensors.adjust_waiting.AdjustWaitingSensor`.
     """
 
     template_fields: Sequence[str] = ("device_id", "event_token", "since", *AdjustWaitingSensor.template_fields)

@@ -21,12 +21,25 @@ from airflow_provider_adjust.triggers.adjust_events_ready import AdjustEventsRea
 class AdjustEventsReadySensor(BaseSensorOperator):
     """Wait until the warehouse has the events to send; the XCom is their count.
 
-    The default mode is ``reschedule``: the sensor keeps no state between two polls, so it takes no worker slot while it
-    waits.
+    The default mode is ``reschedule``, so the sensor takes no worker slot while it waits.
 
-    :param sql: a query of one row: the count of the interval's events and, with ``settle_for``, the time at which the
-        last of them was loaded. (templated)
-    :param sql_conn_id: any connection with a ``DbApiHook``. (templated)
+    .. code-block:: python
+
+        from datetime import timedelta
+
+        from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
+
+        AdjustEventsReadySensor(
+            task_id="wait_for_purchases",
+            sql_conn_id="warehouse",
+            sql="SELECT COUNT(*), MAX(loaded_at) FROM purchases WHERE purchased_at >= '{{ data_interval_start }}'",
+            settle_for=timedelta(minutes=10),
+            timeout=timedelta(hours=6).total_seconds(),
+        )
+
+    :param sql: a query that returns one row: the count of the interval's events and, with ``settle_for``, the time of the
+        last load. Inline or the path of a ``.sql`` file. (templated)
+    :param sql_conn_id: the database connection; its hook must be a ``DbApiHook``. (templated)
     :param parameters: values for the query's placeholders. (templated)
     :param hook_params: arguments for the connection's hook.
     :param min_events: the smallest count that ends the wait; 0 accepts an empty interval.

@@ -23,29 +23,32 @@ class AdjustEventsReportedSensor(AdjustWaitingSensor):
 
     .. code-block:: python
 
+        from airflow_provider_adjust.sensors.adjust_events_reported import AdjustEventsReportedSensor
+
         AdjustEventsReportedSensor(
-            task_id="wait_for_adjust", expected=send_purchases.output, event_token="f0ob4r", deferrable=True
+            task_id="wait_for_adjust",
+            expected=[{"day": "{{ ds }}", "event_token": "f0ob4r", "events": 120, "revenue": "1480.50", "currency": "EUR"}],
+            deferrable=True,
         )
 
     :param expected: a row, or a list of rows, of ``day`` (or ``period``), ``event_token``, ``events``, ``revenue`` and
-        ``currency``; or the result of a sending task, or of several. A template may render to the JSON text of it.
-        (templated)
-    :param endpoint: what is waited for: ``event``, or ``ad_revenue``, which has no event token and is compared by its
-        revenue alone, since Adjust's report does not count it.
-    :param event_token: used where a row has none. The result of a sending task needs it, because
-        the result counts all events of the task together. (templated)
-    :param date_period: the days, ``2026-05-01`` or ``2026-05-01:2026-05-03``, used where a row has none. For a result,
+        ``currency``; the result of a sending task, or a list of results; or JSON text of any of these. (templated)
+    :param endpoint: ``event``, or ``ad_revenue``, which has no event token and is compared by revenue only, because Adjust's
+        report does not count it.
+    :param event_token: for rows that name none. Required for the result of a sending task, which counts all of its events
+        together. (templated)
+    :param date_period: a day, or the first and the last (``2026-05-01:2026-05-03``), for rows that name none. For a result,
         None means from the day of its first event to the day of its last. (templated)
     :param environment: ``production`` or ``sandbox``; overrides the connection's. (templated)
-    :param timezone: IANA name of the time zone of these days.
-    :param baseline: rows of what Adjust had before, for an event that the app reports as well: the result of
+    :param timezone: IANA name of the time zone of the days.
+    :param baseline: what Adjust had before, for events that the app reports as well: the result of
         ``AdjustS2SHook.booked_events`` before anything was sent. (templated)
     :param tolerance: how many events may be missing: a count, or a share as a float below 1.
     :param revenue_tolerance: how much revenue may be missing: an amount, or a share as a float below 1.
-    :param with_revenue: compare revenue, not only events. Adjust's report has one currency, so revenue in several is
-        not compared; its events are.
+    :param with_revenue: compare the revenue, too. Adjust's report has one currency: if the expected revenue has several, only
+        events are compared.
 
-    The other arguments are those of :class:`~airflow_provider_adjust.sensors.adjust_waiting.AdjustWaitingSensor`.
+    All other arguments are those of :class:`~airflow_provider_adjust.sensors.adjust_waiting.AdjustWaitingSensor`.
     """
 
     template_fields: Sequence[str] = (

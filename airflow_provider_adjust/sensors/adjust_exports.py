@@ -16,11 +16,13 @@ from airflow_provider_adjust.triggers.adjust_exports import AdjustExportsTrigger
 
 
 class AdjustExportsSensor(AdjustWaitingSensor):
-    """Wait until Adjust has uploaded a file for each hour of a window; the XCom is how many hours and files there are.
+    """Wait until Adjust has uploaded an export file for each hour of a window; the XCom is ``{"hours": 3, "files": 9}``.
 
-    A file holds what Adjust processed in its hour, so the window is that of the sending, and not of the events' own times.
+    A file holds what Adjust received in its hour, so the window is about when events were sent, not when they happened.
 
     .. code-block:: python
+
+        from airflow_provider_adjust.sensors.adjust_exports import AdjustExportsSensor
 
         AdjustExportsSensor(
             task_id="wait_for_exports",
@@ -29,12 +31,13 @@ class AdjustExportsSensor(AdjustWaitingSensor):
             deferrable=True,
         )
 
-    :param exports: where Adjust uploads to: a URL such as ``s3://conn@bucket/adjust``, or a path from the root. (templated)
-    :param window: a day, days (``2026-05-01:2026-05-03``), or two times with a slash between them. (templated)
+    :param exports: where Adjust uploads its exports: a URL such as ``s3://conn@bucket/adjust``, or an absolute path.
+        (templated)
+    :param window: a day, days (``2026-05-01:2026-05-03``), or two times separated by a slash. (templated)
     :param timezone: IANA name of the time zone of days, and of times without an offset.
-    :param every_hour_has_files: False takes an hour for empty that has no file, once a later hour has one.
+    :param every_hour_has_files: False accepts an hour without a file once a later hour has one.
 
-    The other arguments are those of :class:`~airflow_provider_adjust.sensors.adjust_waiting.AdjustWaitingSensor`; the
+    All other arguments are those of :class:`~airflow_provider_adjust.sensors.adjust_waiting.AdjustWaitingSensor`; the
     connection needs no API token.
     """
 

@@ -27,8 +27,10 @@ GRACE = timedelta(hours=1)
 class AdjustWaitingSensor(BaseSensorOperator):
     """Base of the sensors that poll Adjust. A subclass defines the poll.
 
+    The default mode is ``reschedule``, and ``poke_interval`` is five minutes.
+
     :param adjust_conn_id: the ``adjust`` connection, with an API token. (templated)
-    :param app_token: overrides the connection's. (templated)
+    :param app_token: the app; overrides the connection's. (templated)
     :param deferrable: wait in the triggerer, which takes neither a worker slot nor a process.
     """
 

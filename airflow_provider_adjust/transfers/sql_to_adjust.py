@@ -18,24 +18,31 @@ if TYPE_CHECKING:
 
 
 class SqlToAdjustOperator(AdjustDeliveryOperator):
-    """Send the rows of a query to Adjust in chronological order per device and event token.
+    """Send the rows of a query to Adjust, in time order per device and event token.
 
-    The aliases of the query are the mapping: ``SELECT gaid AS gps_adid, total AS revenue, ...``. Rows are streamed, so
-    the query must have ``ORDER BY`` on the column that is sent as ``created_at``.
+    The column aliases are the mapping: ``SELECT gaid AS gps_adid, total AS revenue, ...``. Rows are streamed, so the query
+    needs ``ORDER BY`` on the column that is sent as ``created_at``. The XCom is a dict of counts and revenue by outcome.
 
     .. code-block:: python
 
+        from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
+
         SqlToAdjustOperator(
-            task_id="send", sql_conn_id="warehouse", sql="sql/purchases.sql", event_token="f0ob4r", id_field="order_id"
+            task_id="send_purchases",
+            sql_conn_id="warehouse",
+            sql="sql/purchases.sql",
+            event_token="f0ob4r",
+            id_field="order_id",
+            ledger_conn_id="adjust_ledger",
         )
 
     :param sql: one SELECT, inline or the path of a ``.sql`` file. (templated)
-    :param sql_conn_id: any connection with a ``DbApiHook``. (templated)
-    :param parameters: values for the query's placeholders. (templated)
+    :param sql_conn_id: the database connection; its hook must be a ``DbApiHook``. (templated)
+    :param parameters: values for the query's placeholders, in the driver's own style. (templated)
     :param hook_params: arguments for the connection's hook.
-    :param fetch_size: rows fetched at a time; what is held in memory does not depend on the query's size.
+    :param fetch_size: rows fetched at a time. Memory depends on it, and not on the size of the result.
 
-    The other arguments are those of
+    All other arguments are those of
     :class:`~airflow_provider_adjust.operators.adjust_delivery.AdjustDeliveryOperator`.
     """
 

@@ -18,7 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from stop_on_signals import stop_on_signals
+from benchmark import part
+from benchmark.results import Figure, Run, run_of
 
 _ROOT = Path(__file__).resolve().parents[2]
 #: The last commit before rows of one shape were read in one pass.
@@ -51,33 +52,34 @@ def cost(python: Path, tree: Path) -> float:
     return float(found[1])
 
 
-def compare(commit: str = COMMIT, rounds: int = 7) -> None:
-    """Print a table of both, where the clone has the commit."""
+def measure(arguments: argparse.Namespace) -> Run:
+    """Both costs, where the clone has the commit; else only this tree's."""
+    commit, rounds = arguments.commit, 1 if arguments.quick else arguments.rounds
+    here = Path(sys.executable), _ROOT
     known = subprocess.run(["git", "-C", _ROOT, "cat-file", "-e", f"{commit}^{{commit}}"], stderr=subprocess.DEVNULL)  # noqa: S603, S607
+    figures: list[Figure] = []
     if known.returncode:
-        print(f"\nThis clone has no commit {commit}, so the pipeline was not compared with an earlier one.")
-        return
-    with earlier_python(commit) as (tree, python):
-        costs = [(cost(python, tree), cost(Path(sys.executable), _ROOT)) for _ in range(rounds)]
-    before, now = (min(each) for each in zip(*costs, strict=True))
-    print(f"\n### The pipeline alone, the best of {rounds} rounds\n")
-    print("| provider | CPU, us an event | of the earlier |\n|---|---:|---:|")
-    print(f"| at {commit}, with its extra `curl` | {before:.1f} | 100% |")
-    print(f"| now, default installation | {now:.1f} | {now / before:.0%} |", flush=True)
+        part.progress(f"This clone has no commit {commit}, so there is nothing to compare with.")
+        now = min(cost(*here) for _ in range(rounds))
+    else:
+        with earlier_python(commit) as (tree, python):
+            costs = [(cost(python, tree), cost(*here)) for _ in range(rounds)]
+        before, now = (min(each) for each in zip(*costs, strict=True))
+        figures.append({"provider": f"at {commit}, with its extra `curl`", "cpu_us": before})
+    figures.append({"provider": "now, default installation", "cpu_us": now})
+    return run_of("earlier", figures, rounds=rounds)
 
 
 def _run(*command: str | Path) -> None:
     subprocess.run(command, check=True)  # noqa: S603 - git and uv
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--commit", default=COMMIT)
-    parser.add_argument("--rounds", type=int, default=7)
-    arguments = parser.parse_args()
-    stop_on_signals()
-    compare(arguments.commit, arguments.rounds)
+def parser() -> argparse.ArgumentParser:
+    found = part.parser(__doc__)
+    found.add_argument("--commit", default=COMMIT)
+    found.add_argument("--rounds", type=int, default=7)
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    part.main(parser(), measure)

@@ -2,10 +2,10 @@
 
     python -m benchmark.scale                                  # 10,000, 100,000 and 1,000,000 from Postgres
     python -m benchmark.scale --events 100000 --devices one-device one-each
-    python -m benchmark.scale --events 20000 --max-events-per-second 500
+    python -m benchmark.scale --events 20000 --max-events-per-second 500 --server stand-in
 
-The events go to the provider's own stand-in for Adjust, which keeps lanes and counts events out of order. With
-``--answer-only`` they go to the answering server, which is faster and checks nothing.
+The events go to the answering server, which is fast and checks nothing. With ``--server stand-in`` they go to the provider's
+own stand-in for Adjust, which keeps lanes and counts events out of order.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ import json
 import resource
 import time
 from contextlib import ExitStack
+from itertools import product
 from typing import Any
 
-from benchmark import stage
+from benchmark import part, stage
+from benchmark.results import Figure, Run, run_of
 
 
 def send(arguments: argparse.Namespace) -> None:
@@ -45,9 +47,9 @@ def send(arguments: argparse.Namespace) -> None:
     print(json.dumps({"result": result, "seconds": seconds, "cpu": cpu, "peak_mb": after.ru_maxrss / 1024}))
 
 
-def measure(arguments: argparse.Namespace, postgres: str) -> dict[str, Any]:
+def deliver(arguments: argparse.Namespace, postgres: str) -> dict[str, Any]:
     with ExitStack() as stack:
-        if arguments.answer_only:
+        if arguments.server == "answering":
             url = stack.enter_context(stage.server("benchmark.answering_server"))
         else:
             sandbox = ("--port", "0", "--token", "measured-token", "--faults", arguments.faults, "--seed", "1")
@@ -59,7 +61,7 @@ def measure(arguments: argparse.Namespace, postgres: str) -> dict[str, Any]:
         ]
         if arguments.max_events_per_second:
             options += ["--max-events-per-second", str(arguments.max_events_per_second)]
-        found = stage.run(
+        found: dict[str, Any] = stage.run(
             "benchmark.scale",
             *options,
             AIRFLOW_CONN_ADJUST_DEFAULT=stage.adjust_connection(url),
@@ -67,41 +69,42 @@ def measure(arguments: argparse.Namespace, postgres: str) -> dict[str, Any]:
             AIRFLOW_CONN_LEDGER=stage.postgres_connection(postgres),
             AIRFLOW__LOGGING__LOGGING_LEVEL="ERROR",
         )
-        return {**found, "sandbox": {} if arguments.answer_only else stage.get_json(f"{url}/_sandbox/stats")}
+        if arguments.server == "stand-in":
+            out_of_order = stage.get_json(f"{url}/_sandbox/stats")["order_violations"]
+            part.progress(f"{out_of_order} events out of order")
+        return found
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--events", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
-    parser.add_argument("--devices", choices=stage.DEVICES, nargs="+", default=["two"])
-    parser.add_argument("--faults", default="503=0.0", help="as the sandbox takes them, such as 503=0.02")
-    parser.add_argument("--in-flight", type=int, default=64)
-    parser.add_argument("--max-events-per-second", type=float)
-    parser.add_argument("--transport", choices=["auto", "curl", "requests"], default="auto")
-    parser.add_argument("--ledger", action="store_true")
-    parser.add_argument("--answer-only", action="store_true")
-    parser.add_argument("--send", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.send:
-        send(arguments)
-        return
-    print("| events | devices | events a second | us CPU an event | us an event | peak MB | delivered | out of order |")
-    print("|---:|---|---:|---:|---:|---:|---:|---:|")
+def measure(arguments: argparse.Namespace) -> Run:
+    sizes = [1_000, 10_000] if arguments.quick else arguments.events
+    figures: list[Figure] = []
     with stage.place() as postgres:
-        for devices in arguments.devices:
-            for events in arguments.events:
-                stage.load_purchases(postgres, events, devices)
-                print_found(events, devices, measure(arguments, postgres))
+        for devices, events in product(arguments.devices, sizes):
+            stage.load_purchases(postgres, events, devices)
+            found = deliver(arguments, postgres)
+            delivered = found["result"]["delivered"]
+            part.progress(f"{events:,} events, {devices}: {delivered:,} delivered in {found['seconds']:,.1f} s")
+            figure = {"seconds": round(found["seconds"], 2), "cpu_us": round(found["cpu"] / events * 1e6)}
+            figures.append({"events": events, "devices": devices, **figure, "peak_mb": round(found["peak_mb"])})
+    return run_of("scale", figures, in_flight=arguments.in_flight, server=arguments.server)
 
 
-def print_found(events: int, devices: str, found: dict[str, Any]) -> None:
-    print(
-        f"| {events:,} | {devices} | {events / found['seconds']:,.0f} | {found['cpu'] / events * 1e6:,.0f} "
-        f"| {found['seconds'] / events * 1e6:,.0f} | {found['peak_mb']:,.0f} | {found['result']['delivered']:,} "
-        f"| {found['sandbox'].get('order_violations', '')} |",
-        flush=True,
-    )
+def parser() -> argparse.ArgumentParser:
+    found = part.parser(__doc__)
+    found.add_argument("--events", type=int, nargs="+", default=[10_000, 100_000, 1_000_000])
+    found.add_argument("--devices", choices=stage.DEVICES, nargs="+", default=["two"])
+    found.add_argument("--server", choices=["answering", "stand-in"], default="answering")
+    found.add_argument("--faults", default="503=0.0", help="of the stand-in, such as 503=0.02")
+    found.add_argument("--in-flight", type=int, default=64)
+    found.add_argument("--max-events-per-second", type=float)
+    found.add_argument("--transport", choices=["auto", "curl", "requests"], default="auto")
+    found.add_argument("--ledger", action="store_true")
+    found.add_argument("--send", action="store_true", help=argparse.SUPPRESS)
+    return found
 
 
 if __name__ == "__main__":
-    main()
+    if (of_sender := parser().parse_args()).send:
+        send(of_sender)
+    else:
+        part.main(parser(), measure)

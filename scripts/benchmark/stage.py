@@ -78,12 +78,11 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent), **more}
 
 
-def run(module: str, *arguments: str, **more: str) -> dict[str, Any]:
+def run(module: str, *arguments: str, **more: str) -> Any:
     """Run a module that prints JSON on its last line."""
     command = [sys.executable, "-m", module, *arguments]
     done = subprocess.run(command, env=environment(**more), stdout=subprocess.PIPE, text=True, check=True)  # noqa: S603
-    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def postgres_connection(url: str) -> str:

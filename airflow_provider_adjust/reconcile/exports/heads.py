@@ -29,20 +29,33 @@ class Field:
 
 
 FIELDS = (
-    Field("app_token", "{app_token}", ("app_token",), "the app; without it, the file's name says which"),
-    Field("environment", "{environment}", ("environment",), "keeps test events apart; without it, all lines count"),
-    Field("activity_kind", "{activity_kind}", ("activity_kind",), "lines that are no events are left out"),
+    Field(
+        "app_token", "{app_token}", ("app_token",), "the app; without it, the app token is taken from the file's name"
+    ),
+    Field(
+        "environment",
+        "{environment}",
+        ("environment",),
+        "separates sandbox from production; without it, every line counts",
+    ),
+    Field("activity_kind", "{activity_kind}", ("activity_kind",), "lines that are not events are ignored"),
     Field("event_token", "{event}", ("{event_token}", "event", "event_token"), "the event token", is_needed=True),
-    Field("event_id", "[event_id]", ("event_id", "{event_id}"), "the event id that was sent along", is_needed=True),
+    Field(
+        "event_id",
+        "[event_id]",
+        ("event_id", "{event_id}"),
+        "the event id that was sent with the event",
+        is_needed=True,
+    ),
     Field("created_at", "{created_at}", ("created_at", "{created_at_unix}"), "the event's time"),
-    Field("revenue_float", "{revenue_float}", ("revenue_float",), "the amount, in units"),
-    Field("revenue", "{revenue}", ("revenue",), "the amount in cents, read where there is no {revenue_float}"),
+    Field("revenue_float", "{revenue_float}", ("revenue_float",), "the amount, in currency units"),
+    Field("revenue", "{revenue}", ("revenue",), "the amount in cents, read if there is no {revenue_float}"),
     Field("currency", "{currency}", ("currency",), "the amount's currency"),
     Field(
         "callback_parameters",
         "{callback_parameters}",
         ("callback_parameters", "{publisher_parameters}", "publisher_parameters"),
-        "all callback parameters as JSON, read where the event id has no column of its own",
+        "all callback parameters as JSON, read if the event id has no column",
     ),
 )
 _BY_NAME = {field.name: field for field in FIELDS}

@@ -26,13 +26,13 @@ MEANINGS: Mapping[str, str] = {
     Verdict.MISSING: "sent, not in the exports",
     Verdict.OTHER_AMOUNT: "booked with another amount or currency",
     Verdict.OTHER_TIME: "booked with another time",
-    Verdict.UNKNOWN: "booked, unknown here",
-    Verdict.REFUSED_YET_BOOKED: "refused, and booked all the same",
+    Verdict.UNKNOWN: "booked, but not known as sent",
+    Verdict.REFUSED_YET_BOOKED: "refused by Adjust, and yet booked",
     Verdict.IN_DOUBT: "in doubt, not in the exports",
-    Verdict.TOO_RECENT: "sent too recently to be exported",
-    Verdict.DUPLICATE: "duplicate: Adjust had it from another sender",
-    Verdict.REFUSED: "refused, and not booked",
-    Verdict.UNDER_WAY: "being sent now",
+    Verdict.TOO_RECENT: "sent too recently to be in the exports",
+    Verdict.DUPLICATE: "a duplicate: Adjust already had it from another sender",
+    Verdict.REFUSED: "refused by Adjust, and not booked",
+    Verdict.UNDER_WAY: "being sent right now",
 }
 #: Verdicts that do not count as sent on that day.
 _NOT_SENT = frozenset({Verdict.UNKNOWN, Verdict.REFUSED, Verdict.UNDER_WAY})

@@ -98,12 +98,19 @@ def classify(
     content_type: str | None = None,
     now: Callable[[], datetime] | None = None,
 ) -> Verdict:
-    """Return what the answer means.
+    """Return what Adjust's answer to an event means.
+
+    .. code-block:: python
+
+        from airflow_provider_adjust.s2s import Outcome, classify
+
+        verdict = classify(404, '{"error": "Event request failed (Device not found)"}')
+        assert (verdict.outcome, verdict.reason) == (Outcome.REJECTED, "device_not_found")
 
     :param status: the HTTP status.
-    :param body: the body as received.
-    :param retry_after: the ``Retry-After`` header, seconds or a date.
-    :param content_type: the ``Content-Type`` header. It is quoted if Adjust did not answer, and not trusted.
+    :param body: the unchanged body.
+    :param retry_after: the ``Retry-After`` header: seconds, or a date.
+    :param content_type: the ``Content-Type`` header. It is quoted if something other than Adjust answered, and not trusted.
     :param now: the clock, for a date in ``retry_after``.
     """
     if retry_after is None and len(body) <= _LONGEST_REMEMBERED:

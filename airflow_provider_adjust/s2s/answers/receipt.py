@@ -16,12 +16,15 @@ from airflow_provider_adjust.s2s.redaction import shows
 class Receipt(NamedTuple):
     """How one event ended.
 
-    ``position`` is its row's position in the input, from 1. ``reason`` is a short code, empty for a delivery; ``detail`` a
-    sentence. ``answer`` is Adjust's last answer as received. ``attempts`` counts requests, ``lost_answers`` those without a
-    known answer, over all tries. ``route`` is the connection that it was sent through, if there are several. ``claimed_by`` is
-    the other DAG that recorded the event in the ledger, so that it was not sent; empty for a sender outside Airflow.
-    ``sent_at`` is the time that was sent for a late event in place of its own. ``event`` and ``row`` hold the user's data,
-    device ids included; ``repr`` does not show them.
+    - ``outcome``, ``reason`` and ``detail``: the outcome, a short code (empty for a delivery), and a sentence.
+    - ``event_id`` and ``position``: the event's id, and the place of its row in the input, from 1.
+    - ``http_status`` and ``answer``: those of Adjust's last answer, unchanged.
+    - ``attempts`` and ``lost_answers``: how many requests were made, and how many got no known answer, over all tries.
+    - ``route``: the name of the connection, if there are several.
+    - ``claimed_by``: the other DAG that has the event in the ledger, so that it was not sent; empty for a sender outside
+      Airflow.
+    - ``sent_at``: the time that was sent instead of the event's own, if it was too late for its lanes.
+    - ``event`` and ``row``: the user's data, including device ids. ``repr`` does not show them.
     """
 
     outcome: Outcome
@@ -41,25 +44,25 @@ class Receipt(NamedTuple):
 
     @property
     def settled_before(self) -> bool:
-        """Whether an earlier try or run settled it, so that it was neither sent nor looked up now."""
+        """Whether an earlier try or run settled it, so that this one neither sent it nor looked it up."""
         asked = self.attempts or self.lost_answers or self.is_refused_here
         return not asked and self.outcome in _NEED_A_REQUEST and self.reason != DIFFERS
 
     @property
     def is_refused_here(self) -> bool:
-        """Whether the ledger has the device as opted out or erased, so that nothing was sent to Adjust."""
+        """Whether the ledger refused it because the device opted out or was erased, without a request to Adjust."""
         return self.reason == OPTED_OUT and self.http_status is None
 
     @property
     def is_undelivered(self) -> bool:
-        """Whether the row did not reach Adjust."""
+        """Whether Adjust lacks what the row says."""
         return is_undelivered(self.outcome, self.reason)
 
     @property
     def response(self) -> Any:
-        """Adjust's complete answer, parsed if it is JSON; None without an answer.
+        """Adjust's whole answer, parsed if it is JSON; None without an answer.
 
-        For iOS 14+ it holds the SKAdNetwork conversion values that the app's server must apply.
+        For iOS 14 and newer it holds the SKAdNetwork conversion values that the app's server must apply.
         """
         return None if self.answer is None else read_answer(self.answer)
 

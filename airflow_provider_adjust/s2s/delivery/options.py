@@ -50,59 +50,61 @@ class LookupPolicy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendOptions:
-    """How the events of one delivery are sent.
+    """How the events of one delivery are sent. The operators take each field as an argument.
 
     .. code-block:: python
+
+        from airflow_provider_adjust.s2s import SendOptions
 
         SendOptions(max_in_flight=64, max_events_per_second=100, on_in_doubt="hold")
     """
 
-    max_in_flight: int = option(32, help="requests that may wait for an answer at once", metavar="NUMBER")
+    max_in_flight: int = option(32, help="how many requests may wait for an answer at the same time", metavar="NUMBER")
     max_events_per_second: float | None = option(
-        None, help="upper limit of the rate; without one there is no limit", metavar="NUMBER"
+        None, help="the highest rate, in events per second; unlimited by default", metavar="NUMBER"
     )
     on_in_doubt: OnInDoubt = option(
         "resend",
-        help="what to do with an event if its answer was lost: resend it, at the risk of counting it twice; hold it and "
-        "what follows in its lanes; or verify in Adjust's Device API whether it was recorded",
+        help="what to do with an event if its answer was lost: resend it, which may count it twice; hold it and the later "
+        "events of its lanes; or verify in Adjust's Device API whether it was recorded",
     )
     max_resends: int = option(
         1,
-        help='with on_in_doubt="resend", how often an event is sent again after a lost answer; then it stays in doubt',
+        help='with on_in_doubt="resend", how often an event is sent again after a lost answer before it stays in doubt',
         metavar="NUMBER",
     )
     id_scope: IdScope = option(
         "event",
-        help="with a ledger, whether an event id names one event of an event token, or one of the whole app",
+        help="with a ledger, where an event id is unique: within its event token (event), or within the whole app (app)",
     )
     on_foreign_claim: OnForeignClaim | None = option(
         None,
         help="what to do at the end if events were not sent because the ledger has them from another DAG: warn in the log, "
-        "error to fail the task, or allow it; no event is sent twice for it. Where it is not set, [adjust] "
-        "on_foreign_claim in Airflow's configuration decides, which is warn by default",
+        "error to fail the task, or allow it. None of these sends an event twice. By default, [adjust] on_foreign_claim in "
+        "Airflow's configuration decides, which is warn unless set",
     )
     remember_lanes: bool = option(
         False,
-        help="with a ledger, remember the last time that was sent for each device and event token, so that an event that is "
-        "older, which Adjust would refuse, is known before it is sent",
+        help="with a ledger, remember the last time sent for each device and event token. An older event, which Adjust would "
+        "refuse, is then found before it is sent",
     )
     late: Late = option(
         "refuse",
-        help="with remember_lanes, what to do with such an event: refuse the row, or send_at_lane_time, with the time of the "
-        "last one, and its own under late_param in callback_params; such rows count under adjusted",
+        help="with remember_lanes, what to do with such an older event: refuse the row, or send_at_lane_time, which sends it "
+        "with the last time of its lane, its own time under late_param, and counts it under adjusted",
     )
     late_param: str = option(
         "true_time",
-        help="the key in callback_params under which the time of an event is sent that goes at the time of another one",
+        help="the callback_params key for the own time of an event that is sent with the last time of its lane",
         metavar="KEY",
     )
     rate_group: str | None = option(
         None,
-        help="with a ledger, the name under which running tasks share max_events_per_second: each takes an equal part",
+        help="with a ledger, the name of a group of running tasks that share max_events_per_second in equal parts",
         metavar="NAME",
     )
     transport: TransportName = option(
-        "auto", help="curl (fast, needs pycurl), requests, or auto: curl where pycurl is, as on Linux and macOS"
+        "auto", help="curl (fast, needs pycurl), requests, or auto: curl if pycurl is installed, as on Linux and macOS"
     )
     retries: Retries = option(Retries(), help="attempts per event and the waits between them", argument=False)
     lookups: LookupPolicy = option(

@@ -31,20 +31,35 @@ from airflow_provider_adjust.s2s.transports import Transport
 
 
 class Sender:
-    """Sends the rows of one run; ``send`` may be called once.
+    """Sends the rows of one run. Call ``send`` once.
 
     .. code-block:: python
 
-        route = Route(EventParser(RowOptions(app_token="...", event_token="...", environment="sandbox")), target)
-        sender = Sender({None: route}, transport)
-        for receipt in sender.send(rows):
-            print(receipt.position, receipt.outcome, receipt.reason)
-        sender.save()
+        from contextlib import closing
 
-    :param routes: by the value of ``route_by``; a single route is named None.
+        from airflow_provider_adjust.s2s import EventParser, Route, RowOptions, Sender
+        from airflow_provider_adjust.s2s.transports import Target
+        from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
+
+
+        def send(rows: list[dict[str, object]], token: str) -> None:
+            options = RowOptions(app_token="4w565xzmb54d", event_token="f0ob4r", environment="sandbox")
+            route = Route(EventParser(options), Target("https://s2s.adjust.com/event", token))
+            with closing(RequestsTransport(max_in_flight=32, timeout=(5, 30))) as transport:
+                sender = Sender({None: route}, transport)
+                for receipt in sender.send(rows):
+                    print(receipt.position, receipt.outcome, receipt.reason)
+                sender.save()
+
+    :param routes: the routes by the value of ``route_by``; a single route is named None.
+    :param transport: what makes the requests.
+    :param options: how the events are sent.
     :param route_by: the column that names a row's route.
-    :param rejected: lists what Adjust does not have.
-    :param responses: lists Adjust's answers.
+    :param rejected: receives what Adjust does not have.
+    :param responses: receives Adjust's answers.
+    :param checkpoint: remembers progress between the tries of one task.
+    :param ledger: remembers events across runs.
+    :param now: the clock.
     """
 
     def __init__(
@@ -110,17 +125,17 @@ class Sender:
 
     @property
     def slowed_to(self) -> str | None:
-        """The limit that the delivery keeps to, as text, where Adjust has asked to slow down."""
+        """The present limit as text, if Adjust has asked to slow down; None otherwise."""
         return self._delivery.slowed_to
 
     @property
     def waiting_for(self) -> str:
-        """What the delivery waits for, in words; empty while it sends."""
+        """What the delivery waits for, as text; empty while it sends."""
         return self._delivery.waiting_for
 
     @property
     def clock_difference(self) -> timedelta | None:
-        """How far the worker's clock is behind the server's, negative where it is ahead; None up to two minutes."""
+        """How far the worker's clock is behind the server's, negative if it is ahead; None below two minutes."""
         return self._delivery.server_clock.difference
 
     @property
@@ -129,7 +144,7 @@ class Sender:
         return self._intake.left_out_columns
 
     def send(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Receipt]:
-        """Send a list, sorted by time first, or a stream in time order; yield each receipt once the sink has taken it.
+        """Send a list, which is sorted by time, or a stream in time order; yield each receipt once it is recorded.
 
         :raises ClaimedByAnotherDag: the ledger has events from another DAG, and ``on_foreign_claim`` is ``error``.
         """
@@ -138,7 +153,7 @@ class Sender:
         check_foreign_claims(self.sink.summary, self._on_foreign_claim)
 
     def rounds(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[list[Receipt]]:
-        """``send``, by the receipts that are new: at least twice a second, also while there are none.
+        """Like ``send``, but yield the new receipts as lists, at least twice a second, also if there are none.
 
         :raises AdjustConfigurationError: an option needs a ledger, or another option.
         """
@@ -147,7 +162,7 @@ class Sender:
         yield from self._delivery.rounds(self._checkpoint.resume(jobs) if self._checkpoint else jobs)
 
     def save(self) -> None:
-        """Have the sink take what is known, and write the files, the ledger and the checkpoint.
+        """Record what is known: write the files, the ledger and the checkpoint.
 
         :raises LedgerUnavailable: the ledger's database failed.
         :raises DeliveryStopped: the checkpoint could not be saved for too long.
@@ -156,13 +171,13 @@ class Sender:
         self.sink.save(ended=not self._delivery.in_flight)
 
     def jobs(self, rows: Sequence[Row] | Iterable[Row]) -> Iterator[Job | Receipt]:
-        """What would be sent, in order, and receipts for what would not; sends nothing."""
+        """Yield what would be sent, in order, and receipts for what would not. Sends nothing."""
         return self._intake.sorted(rows) if isinstance(rows, Sequence) else self._intake.stream(rows)
 
     def stop(self, message: str) -> None:
-        """Send nothing more. The receipts of what is in flight still come, then ``DeliveryStopped`` is raised.
+        """Send nothing more. ``send`` still yields the receipts of what is in flight, then raises ``DeliveryStopped``.
 
-        May be called from a signal handler. A database or store that is away is waited for a few seconds only.
+        Safe in a signal handler. From then on, an unavailable database or store is waited for a few seconds only.
         """
         self._delivery.stop(DeliveryStopped(message))
         self.sink.hurry()

@@ -35,69 +35,67 @@ def option(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowOptions:
-    """How the rows of one delivery are read.
+    """How the rows of one delivery are read. The operators take each field as an argument.
 
     .. code-block:: python
+
+        from airflow_provider_adjust.s2s import RowOptions
 
         RowOptions(event_token="f0ob4r", id_field="order_id", column_map={"gaid": "gps_adid"})
     """
 
     endpoint: str = option(
         "event",
-        help="which of Adjust's endpoints the rows are for: event, ad_revenue for what ads have earned, or "
-        "third_party_sharing for opt-outs",
+        help="the Adjust endpoint to send to: event, ad_revenue (revenue from ads) or third_party_sharing (opt-outs)",
         metavar="NAME",
     )
-    event_token: str | None = option(help="the event token used where a row has none", metavar="TOKEN", templated=True)
+    event_token: str | None = option(help="the event token for rows that name none", metavar="TOKEN", templated=True)
     event_tokens: Mapping[str, str] | None = option(
-        help="event tokens by the name that a row's event column holds", metavar="NAME=TOKEN", templated=True
+        help="event tokens by name; the event column of a row holds the name", metavar="NAME=TOKEN", templated=True
     )
     app_token: str | None = option(
-        help="the app token used where a row has none; it replaces the connection's", metavar="TOKEN", templated=True
+        help="the app token for rows that name none; overrides the connection's", metavar="TOKEN", templated=True
     )
     environment: str | None = option(
-        help="production or sandbox, used where a row names none; it replaces the connection's",
+        help="production or sandbox, for rows that name none; overrides the connection's",
         metavar="NAME",
         templated=True,
     )
     column_map: Mapping[str, str] | None = option(
-        help="Adjust's parameter by the row's column, such as gaid=gps_adid", metavar="COLUMN=PARAMETER"
+        help="Adjust's parameter name for a column, such as gaid=gps_adid", metavar="COLUMN=PARAMETER"
     )
     id_field: str | Sequence[str] | None = option(
-        help="the column that identifies a row, such as the order's number, or several columns that do so together; they "
-        "are not sent. Without one, the event id is a digest of what is sent",
+        help="the column that identifies a row, such as the order number, or several columns that do so together; they "
+        "are not sent. Without it, the event id is a digest of the parameters that are sent",
         metavar="COLUMN",
     )
     event_id_param: str | None = option(
         "event_id",
-        help="the key in callback_params under which the event id is sent, so that Adjust's raw data exports name each "
-        "event; None sends it nowhere",
+        help="the callback_params key for the event id, so that Adjust's raw data exports identify each event; None does "
+        "not send it",
         metavar="KEY",
     )
-    timezone: str = option(
-        "UTC", help="IANA name of the time zone in which times without an offset are read", metavar="ZONE"
-    )
+    timezone: str = option("UTC", help="IANA name of the time zone of times without an offset", metavar="ZONE")
     extra_params: Sequence[str] = option(
-        (), help="parameter names to send although the provider does not know them", metavar="NAME"
+        (), help="parameters to send although the provider does not know them", metavar="NAME"
     )
     ignore_columns: str | Sequence[str] = option(
         (),
-        help="columns that are not sent, by name, or * for all that neither Adjust nor another option knows",
+        help="columns to leave out, by name; * leaves out every column that neither Adjust nor another option knows",
         metavar="COLUMN",
     )
     max_revenue: MaxRevenue | None = option(
-        help="the largest amount that is sent, such as 500, or amounts by currency, such as EUR=500; a row above it is "
-        "refused",
+        help="the largest amount to send, such as 500, or one for each currency, such as EUR=500; a row above it is refused",
         metavar="AMOUNT",
     )
     on_bad_optional: OnBadOptional = option(
         "refuse",
-        help="a value that Adjust would not take in a parameter that an event can do without: refuse the row, or "
-        "leave_out the parameter and count the row under adjusted. Times, tokens and money are always refused",
+        help="what to do if an optional parameter has an invalid value: refuse the row, or leave_out the parameter and "
+        "count the row under adjusted. An invalid time, token or amount always refuses the row",
     )
     escape_char: str | None = option(
-        help="the character before a quote or a comma in a CSV file that escapes them so, such as a backslash; a quote "
-        "states that quotes are doubled and a backslash has no meaning",
+        help="the escape character of a CSV file, such as a backslash; a quote states that quotes are doubled and that a "
+        "backslash is text",
         metavar="CHARACTER",
     )
 

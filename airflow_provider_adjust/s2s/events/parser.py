@@ -349,17 +349,23 @@ def parse_event(
 
     .. code-block:: python
 
-        parse_event(
-            {"gps_adid": "...", "created_at": "2026-05-01T12:00:00Z", "revenue": "9.90", "currency": "USD"},
-            RowOptions(app_token="4w565xzmb54d", event_token="f0ob4r", environment="sandbox"),
-        )
+        from datetime import UTC, datetime
 
-    :param row: a mapping of Adjust's parameter names to values; None, NaN and empty text leave a parameter out.
+        from airflow_provider_adjust.s2s import RowOptions, parse_event
+
+        event = parse_event(
+            {"gps_adid": "38400000-8cf0-11bd-b23e-10b96e40000d", "created_at": "2026-05-01T12:00:00Z"},
+            RowOptions(app_token="4w565xzmb54d", event_token="f0ob4r", environment="sandbox"),
+            now=datetime(2026, 5, 2, tzinfo=UTC),
+        )
+        print(event.event_id, event.params)
+
+    :param row: a mapping of Adjust's parameter names to values. None, NaN and empty text leave a parameter out.
     :param options: how the row is read.
-    :param now: the time from which age is measured; the clock's by default.
-    :param digest_keys: as for ``EventParser``.
-    :raises InvalidEvent: the row is not an event that Adjust would take.
-    :raises AdjustConfigurationError: an option is unusable, whatever the row.
+    :param now: the time from which the event's age is measured; the current time by default.
+    :param digest_keys: secrets for the ids of rows without ``id_field``, the newest first, as in ``EventParser``.
+    :raises InvalidEvent: Adjust would not accept the row as an event.
+    :raises AdjustConfigurationError: an option cannot be used, whatever the row.
     """
     return EventParser(options, digest_keys=digest_keys).parse(row, now=now)
 

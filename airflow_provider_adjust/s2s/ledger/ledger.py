@@ -49,6 +49,7 @@ from airflow_provider_adjust.s2s.ledger.statements import (
     move,
     retry_on_conflict,
     retry_while_away,
+    settle_events,
     siblings,
     update,
 )
@@ -402,7 +403,7 @@ class Ledger:
                     "http_status": http_status,
                     "lost_answers": min(lost_answers, _MOST_COUNTED),
                 }
-                if update(connection, scope_id, keys, values, mine) < len(keys):
+                if settle_events(connection, scope_id, keys, self._try_id, values) < len(keys):
                     # Taken over by another try; or lost, as by a database that fell back to a copy: then written anew.
                     rows = [self._row(key, each, each.sent_at) for key, each in ended.items()]
                     insert_new(connection, scope_id, rows, {"try_id": self._try_id, **values})

@@ -202,16 +202,34 @@ def by_weight(records: Iterable[Any]) -> list[Any]:
     return sorted(records, key=lambda record: _BY_WEIGHT.index(STATUSES[record.status]))
 
 
-def update(
-    connection: sa.Connection,
-    scope_id: int,
-    ids: list[str],
-    values: Mapping[str, Any],
-    *conditions: sa.ColumnElement[bool],
-) -> int:
-    """Write the same values to all of the events for which the conditions hold; return how many they were."""
-    where = (*_are(connection, scope_id, ids), *conditions)
-    return connection.execute(sa.update(events).where(*where).values(values)).rowcount
+def update(connection: sa.Connection, scope_id: int, ids: list[str], values: Mapping[str, Any]) -> None:
+    """Write the same values to all of the events."""
+    connection.execute(sa.update(events).where(*_are(connection, scope_id, ids)).values(values))
+
+
+def settle_events(connection: sa.Connection, scope_id: int, ids: list[str], try_id: int, end: Mapping[str, Any]) -> int:
+    """Write the same end to those of the events that are the try's; return how many they were.
+
+    :param end: ``status``, ``reason``, ``http_status`` and ``lost_answers``.
+    """
+    bound = {"of_scope": scope_id, "of_try": try_id, **{f"new_{name}": value for name, value in end.items()}}
+    is_postgres = connection.dialect.name == "postgresql"
+    return connection.execute(_SETTLE_ARRAY if is_postgres else _SETTLE, {**bound, "ids": ids}).rowcount
+
+
+def _settle(is_one_of_them: sa.ColumnElement[bool]) -> Any:
+    end: dict[str, Any] = {
+        name: sa.bindparam(f"new_{name}") for name in ("status", "reason", "http_status", "lost_answers")
+    }
+    where = (_columns.scope_id == sa.bindparam("of_scope"), is_one_of_them, _columns.try_id == sa.bindparam("of_try"))
+    return sa.update(events).where(*where).values(end)
+
+
+#: Made once, since each batch needs it.
+_SETTLE = _settle(_columns.event_id.in_(sa.bindparam("ids", expanding=True)))
+_SETTLE_ARRAY = _settle(
+    _columns.event_id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(_columns.event_id.type)))
+)
 
 
 class Moved(NamedTuple):
