@@ -1,7 +1,7 @@
 """How events are sent, as one value.
 
-Each option is written once, here: its type, its default and its help. The operators, the command line and the tables in
-the docs read it from the fields. This module imports next to nothing, since Airflow loads it with its command line.
+Each option is written once, here: its type, its default and its help. The operators, the command line, the tables in the docs
+and the class's docstring read it from the fields. This module imports almost nothing, because Airflow's command line loads it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from airflow_provider_adjust.s2s.answers.outcome import IdScope, Late, OnForeignClaim, OnInDoubt
-from airflow_provider_adjust.s2s.events.options import option
+from airflow_provider_adjust.s2s.events.options import documented, option
 from airflow_provider_adjust.s2s.transports.base import TransportName
 
 
@@ -48,6 +48,7 @@ class LookupPolicy:
     at_once: int = 8
 
 
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendOptions:
     """How the events of one delivery are sent. The operators take each field as an argument.

@@ -1,15 +1,16 @@
 """How rows are read, as one value.
 
-Each option is written once, here: its type, its default and its help. The operators, the command line and the tables in
-the docs read it from the fields. This module imports next to nothing, since Airflow loads it with its command line.
+Each option is written once, here: its type, its default and its help. The operators, the command line, the tables in the docs
+and the class's docstring read it from the fields. This module imports almost nothing, because Airflow's command line loads it.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 OnBadOptional = Literal["refuse", "leave_out"]
 Amount = Decimal | float | str
@@ -17,22 +18,32 @@ Amount = Decimal | float | str
 EVERY_UNKNOWN = "*"
 MaxRevenue = Amount | Mapping[str, Amount]
 
+_Options = TypeVar("_Options", bound=type[Any])
+
 
 def option(
     default: Any = None, *, help: str, metavar: str | None = None, templated: bool = False, argument: bool = True
 ) -> Any:
     """A field of an options class.
 
-    :param default: the value where none is given.
-    :param help: what it means; a sentence for the docs and the command line.
-    :param metavar: what stands for the value in the command line's help.
-    :param templated: an operator renders templates in it.
-    :param argument: operators and the command line take it as an argument. Others are for Python code only.
+    :param default: the default value.
+    :param help: its meaning; a sentence for the docs and the command line.
+    :param metavar: the name of the value in the command line's help.
+    :param templated: whether an operator renders templates in it.
+    :param argument: whether operators and the command line take it as an argument. Other fields are for Python code only.
     """
     facts = {"help": help, "metavar": metavar, "templated": templated, "argument": argument}
     return field(default=default, metadata=facts)
 
 
+def documented(options: _Options) -> _Options:
+    """Add the help of each field to the docstring of an options class. An asterisk would be markup there."""
+    params = [f":param {each.name}: {each.metadata['help']}.".replace("*", r"\*") for each in fields(options)]
+    options.__doc__ = "\n".join([inspect.cleandoc(options.__doc__ or ""), "", *params])
+    return options
+
+
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowOptions:
     """How the rows of one delivery are read. The operators take each field as an argument.
