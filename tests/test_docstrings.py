@@ -50,7 +50,7 @@ def test_the_example_of_a_docstring_runs(
 @table("options", [RowOptions, SendOptions])
 def test_the_docstring_of_an_options_class_has_each_field_with_its_help(options: Any) -> None:
     documented = dict(re.findall(r"^:param (\w+): (.+)\.$", inspect.getdoc(options) or "", re.MULTILINE))
-    assert documented == {each.name: each.metadata["help"].replace("*", r"\*") for each in fields(options)}
+    assert documented == {each.name: each.metadata["help"].replace("`", "``") for each in fields(options)}
 
 
 @table("path", [path for path in CLASSES if "operators" in path or "sensors" in path or "transfers" in path])
