@@ -96,7 +96,7 @@ def test_connections_of_the_metadata_database_are_found(
     assert S2S_TOKEN not in extra
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(file_of: FileOf, airflow_db: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(file_of: FileOf, airflow_db: Path) -> None:
     path = file_of(*map(purchase, range(3000)))
     preview = f"{' '.join(OURS)} preview {path} {' '.join(EVENT)} -n 3000"
     command = ["bash", "-o", "pipefail", "-c", f"{preview} | head -n 1"]
