@@ -42,6 +42,9 @@ RETIRED = {
     r"installed apart": "installed separately",
     r"the whole (?:files|table) (?:are|of)": "the complete",
     r"besides?: ": "also",
+    r"that which": "what",
+    r"begins? low": "start low",
+    r"worth its price": "worth it, use",
 }
 _WORDS = re.compile("|".join(rf"(?P<w{number}>\b{words}\b)" for number, words in enumerate(RETIRED)), re.IGNORECASE)
 _INSTEAD = list(RETIRED.values())
