@@ -123,7 +123,7 @@ def test_one_event_is_found_on_any_day_and_in_any_environment(visit: Visit) -> N
 def test_the_page_says_whether_anybody_has_compared(shown_ledger: sa.Engine, visit: Visit) -> None:
     from deliveries_page.made_nights import NOW
 
-    said = "Not compared with Adjust's own figures"
+    said = "have not been compared with Adjust's own figures"
     assert said in text_of(visit("ada", "/").text).replace("&#39;", "'")
     assert said not in text_of(visit("ada", "/?environment=rehearsal").text).replace("&#39;", "'")
     record_verdict(shown_ledger, NOW, "equal", 10, 10, DAG)
