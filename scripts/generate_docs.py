@@ -115,7 +115,7 @@ def export_verdicts_table() -> str:
     return "\n".join(["| Word | Meaning | Counts as a difference |", "|---|---|---|", *rows])
 
 
-#: The outcomes of reasons that leave open what becomes of the event.
+#: The outcomes of reasons that leave the event's end open.
 OUTCOMES = {Kind.IN_DOUBT: "`in_doubt`", Kind.HELD: "`held`"}
 
 

@@ -1,4 +1,4 @@
-"""An Airflow that is too old is refused where a DAG is imported, in words that say what to do."""
+"""An Airflow that is too old is refused when a DAG is imported, with a message that says what to do."""
 
 from __future__ import annotations
 

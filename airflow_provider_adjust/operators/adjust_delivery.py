@@ -273,7 +273,7 @@ class AdjustDeliveryOperator(BaseOperator):
         responses = stack.enter_context(ReceiptFile.of_try(self.responses_path, ti)) if self.responses_path else None
         if not self.send_nothing:
             stack.callback(self._prune_files, *filter(None, (rejected, responses)))
-        # A ledger knows more than a checkpoint: it tells events apart, also after the input has changed.
+        # A ledger is better than a checkpoint: it recognises each event, even after the input has changed.
         needs_checkpoint = self.durable and ledger is None and not self.send_nothing
         return stack.enter_context(
             DeliveryRun.open(

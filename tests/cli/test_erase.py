@@ -194,7 +194,7 @@ def test_a_link_is_left_alone_and_said(cli: Cli, folder: Path) -> None:
     assert ids_in(folder / "night.jsonl") == ["o-2", "o-3"]
 
 
-def test_a_file_that_cannot_be_written_anew_stays_as_it_was(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_cannot_be_rewritten_is_unchanged(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = (folder / "night.jsonl").read_bytes()
 
     def fail(*_: Any) -> None:
@@ -207,7 +207,7 @@ def test_a_file_that_cannot_be_written_anew_stays_as_it_was(folder: Path, monkey
     assert sorted(each.name for each in folder.iterdir()) == ["may", "night.jsonl", "other.txt"]
 
 
-def test_a_file_on_object_storage_is_written_anew() -> None:
+def test_a_file_on_object_storage_is_rewritten() -> None:
     attach("memory", fs=fsspec.filesystem("memory"))
     path = ObjectStoragePath("memory://erase/night.jsonl")
     with path.open("wb") as file:

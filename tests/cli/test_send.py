@@ -149,7 +149,7 @@ def test_each_command_claims_events_as_a_task_of_its_own(
 
 
 @pytest.mark.parametrize("rows", [1, 500], ids=["at the end", "on the way"])
-def test_a_ledger_that_fails_while_it_is_written_is_named_and_is_no_defect(
+def test_a_ledger_that_fails_during_a_write_is_named_without_a_traceback(
     adjust: SandboxServer, cli: Cli, file_of: FileOf, ledger: sa.Engine, rows: int
 ) -> None:
     with ledger.begin() as connection:

@@ -1,4 +1,4 @@
-"""A busy page answers 503 in words, and takes none of Airflow's threads."""
+"""A busy page answers 503 with a text, and takes none of Airflow's threads."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from airflow_provider_adjust.s2s.ledger.schema import drop_all
 pytestmark = pytest.mark.airflow
 
 PURCHASES = DAGS[0]
-#: Of how many events each DAG is, so that the page's sums tell whose they are.
+#: The number of events of each DAG, so that the page's sums identify the DAG.
 SENT = {PURCHASES: 1, TWINS[0]: 10, TWINS[1]: 100, TWINS[2]: 1000}
 READERS = {"ada": {PURCHASES}, "una": {TWINS[0]}, "bob": set[str](), "root": set(SENT)}
 

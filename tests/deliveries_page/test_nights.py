@@ -1,4 +1,4 @@
-"""The first view: what became of each DAG's last night."""
+"""The first view: the result of each DAG's last night."""
 
 from __future__ import annotations
 

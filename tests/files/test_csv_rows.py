@@ -66,7 +66,7 @@ REFUSED_BY_LINE = [
 
 
 @pytest.mark.parametrize(("line", "words"), REFUSED_BY_LINE)
-def test_a_line_that_is_no_csv_is_one_unreadable_row_with_its_number(tmp_path: Path, line: str, words: str) -> None:
+def test_a_line_that_is_not_csv_is_one_unreadable_row_with_its_number(tmp_path: Path, line: str, words: str) -> None:
     rows, error = read_csv(tmp_path, f'{HEAD}{GOOD}{line}\n{GOOD}o-8,"x, y",1,EUR\n')
     assert error == ""
     first, refused, second, third = rows

@@ -44,7 +44,7 @@ def after_a_delivery(task_id: str = "send", **arguments: Any) -> dict[str, Any]:
     return context
 
 
-def test_an_email_tells_of_a_delivery(adjust: SandboxServer, inbox: Inbox) -> None:
+def test_an_email_reports_a_delivery(adjust: SandboxServer, inbox: Inbox) -> None:
     AdjustDeliverySummaryNotifier(email_to=["data@example.com", "ops@example.com"])(after_a_delivery())
     [message] = inbox.messages
     assert message["Subject"] == "[Adjust] OK (rehearsal): 2 of 2 events delivered, 2.50 EUR (revenue.send)"

@@ -252,7 +252,7 @@ def ledger_of(delivered: int, refused: int = 0, in_doubt: int = 0) -> LedgerTota
 
 def test_the_first_gap_on_the_way_from_the_warehouse_to_adjust_is_named() -> None:
     cases: list[tuple[int, LedgerTotals | None, int, str]] = [
-        # expected, ledger, booked by Adjust, whose gap
+        # expected, ledger, booked by Adjust, place of the gap
         (3, ledger_of(3), 3, "equal"),
         (3, None, 2, "different"),
         (3, None, 3, "equal"),

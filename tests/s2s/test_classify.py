@@ -18,7 +18,7 @@ NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 DELIVERED, DUPLICATE, REJECTED = Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED
 RETRY, HALT, IN_DOUBT = Outcome.RETRY, Outcome.HALT, Outcome.IN_DOUBT
 
-#: Adjust's tables of response codes: status, message, and what becomes of the event.
+#: Adjust's tables of response codes: status, message, and the outcome of the event.
 DOCUMENTED = [
     (400, "Bad event state", REJECTED, "bad_event_state"),
     (400, "Invalid app token", HALT, "invalid_app_token"),
@@ -184,7 +184,7 @@ def test_200_in_adjusts_own_words_is_a_delivery(body: str | bytes) -> None:
         pytest.param("9" * 5000, HALT, "not_adjust", id="a number of 5000 digits"),
     ],
 )
-def test_200_with_anything_else_is_no_delivery(body: str | bytes, outcome: Outcome, reason: str) -> None:
+def test_200_with_anything_else_is_not_a_delivery(body: str | bytes, outcome: Outcome, reason: str) -> None:
     verdict = classify(200, body)
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
 
@@ -285,7 +285,7 @@ def test_a_503_that_settles_the_event_slows_nothing_down() -> None:
 @table(
     ("header", "body", "seconds"),
     [
-        pytest.param(None, "", None, id="no wish"),
+        pytest.param(None, "", None, id="no wait"),
         pytest.param("30", "", 30.0, id="seconds"),
         pytest.param(" 0 ", "", 0.0, id="now"),
         pytest.param("Fri, 01 May 2026 12:01:30 GMT", "", 90.0, id="a date"),
@@ -321,7 +321,7 @@ def test_a_date_is_measured_by_the_clock_where_no_time_is_given() -> None:
 
 
 @table("status", [502, 504])
-def test_a_gateways_wish_to_wait_is_kept(status: int) -> None:
+def test_a_gateways_retry_after_is_respected(status: int) -> None:
     assert classify(status, "", retry_after="30").retry_after == 30
 
 
@@ -472,7 +472,7 @@ def test_any_answer_has_a_verdict_and_only_200_delivers(status: int, body: bytes
     assert bool(verdict.remedy) == (verdict.outcome is HALT)
 
 
-#: No letters, lest another message stands there by chance.
+#: Without letters, so that no other message appears by chance.
 AROUND = st.text(alphabet="()[]{}:;,.-_'\"\\ 0123ü👍", max_size=30)
 
 

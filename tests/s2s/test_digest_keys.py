@@ -123,7 +123,7 @@ def test_without_a_key_digests_are_those_of_older_versions() -> None:
     assert row_digest(row(created_at="x")) == "3ff684b5b6736c5f393a4044cbbde3c3"
 
 
-def test_the_event_id_that_is_sent_along_is_no_content() -> None:
+def test_the_event_id_that_is_sent_along_does_not_count_as_content() -> None:
     """The default of event_id_param was none; a digest of then, or one made with another key, is the same event's."""
     keys = DigestKeys(NEW)
     changes: dict[str, Any] = {"revenue": "9.90", "currency": "USD", "callback_params": {"a": "b"}}

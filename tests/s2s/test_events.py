@@ -45,7 +45,7 @@ class Other:
 
 
 class Float32:
-    """Stands for numpy's float32: a real number that is no float, and whose text is shorter than its double's."""
+    """Stands for numpy's float32: a real number that is not a float, with a shorter text than its double."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -716,7 +716,7 @@ def test_an_ipv6_address_is_left_out_and_counted(value: Any) -> None:
         *("localhost", 1, True, "  ", "192.0.2.1" + " " * 100 + "x"),
     ],
 )
-def test_anything_else_is_no_address(value: Any) -> None:
+def test_anything_else_is_refused_as_an_address(value: Any) -> None:
     refused = refusal(ip_address=value)
     assert refused.reason == "invalid_ip_address"
     assert "no port, no list" in refused.detail
@@ -863,7 +863,7 @@ def test_a_flag_becomes_0_or_1(name: str, value: Any, sent: str) -> None:
 
 
 @table("value", [2, "perhaps", "tt", -1, 0.5, "  ", b"\x02", b"\x00\x01", b"", "1" * 200, Other()], ids=repr)
-def test_anything_else_is_no_flag(value: Any) -> None:
+def test_anything_else_is_refused_as_a_flag(value: Any) -> None:
     assert refusal(tracking_enabled=value).reason == "invalid_tracking_enabled"
 
 
@@ -1020,7 +1020,7 @@ def test_two_columns_for_one_parameter_are_refused(column_map: dict[str, str], c
         pytest.param({}, "missing_created_at", id="empty"),
     ],
 )
-def test_what_is_no_row_is_refused(given: Any, reason: str) -> None:
+def test_anything_but_a_row_is_refused(given: Any, reason: str) -> None:
     with pytest.raises(InvalidEvent) as caught:
         parse_event(given, now=NOW)
     assert caught.value.reason == reason
@@ -1070,7 +1070,7 @@ def test_an_id_does_not_depend_on_how_a_value_was_spelled() -> None:
     assert spelled.event_id == parse(callback_params='{"a": "1"}').event_id
 
 
-def test_equal_events_are_told_apart_by_their_number() -> None:
+def test_equal_events_are_distinguished_by_their_number() -> None:
     parser = EventParser()
     ids = [parser.parse(row(), now=NOW, count_equal=lambda *_, number=number: number).event_id for number in range(3)]
     # They are in ledgers, so they do not change between versions.
@@ -1115,9 +1115,9 @@ def test_an_id_of_ones_own_is_not_numbered() -> None:
     assert parser.parse(row(order_no="A-1"), now=NOW, count_equal=lambda *_: 7).event_id == "A-1"
 
 
-def test_a_mended_row_keeps_the_id_that_it_had() -> None:
-    mended = ResubmittedRow(row(revenue="2.00", currency="USD"), "first-id")
-    assert EventParser(RowOptions(id_field="order_no")).parse(mended, now=NOW).event_id == "first-id"
+def test_a_corrected_row_keeps_its_id() -> None:
+    corrected = ResubmittedRow(row(revenue="2.00", currency="USD"), "first-id")
+    assert EventParser(RowOptions(id_field="order_no")).parse(corrected, now=NOW).event_id == "first-id"
 
 
 @table(

@@ -1,4 +1,4 @@
-"""Rows become jobs in the order in which they are to be sent, and what is no event becomes a receipt."""
+"""Rows become jobs in the order of sending; a row that is not an event becomes a receipt."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _intake(**options: Any) -> Intake:
 
 
 def _at(seconds: float, **changes: Any) -> dict[str, Any]:
-    """A row whose event happened so many seconds before now."""
+    """A row with an event that happened this many seconds before now."""
     return row(created_at=NOW - timedelta(seconds=seconds), **changes)
 
 
@@ -148,7 +148,7 @@ def test_a_refused_row_keeps_its_own_id() -> None:
 
 
 @table("given_row", [UnreadableRow("the line is not JSON"), "text", None, 5, ["\ud800"]], ids=repr)
-def test_what_is_no_row_has_a_receipt_too(given_row: Any) -> None:
+def test_anything_but_a_row_has_a_receipt_too(given_row: Any) -> None:
     (receipt,) = _intake().sorted([given_row])
     assert receipt.outcome is Outcome.INVALID
     assert receipt.event_id
@@ -257,7 +257,7 @@ def test_a_stream_remembers_one_second_only() -> None:
     assert [type(item) for item in items] == [Job, Job]
 
 
-def test_mended_rows_of_one_second_keep_their_ids() -> None:
+def test_corrected_rows_of_one_second_keep_their_ids() -> None:
     rows = [ResubmittedRow(row(), "first"), ResubmittedRow(row(), "second"), ResubmittedRow(row(), "first")]
     items = list(_intake().sorted(rows))
     assert [item.event.event_id for item in items if isinstance(item, Job)] == ["first", "second"]
@@ -313,7 +313,7 @@ def test_where_no_row_has_the_column_of_the_route_it_is_a_mistake_of_the_configu
         next(Intake(ROUTES, route_by="os_name", now=lambda: NOW).sorted([row()]))
 
 
-def test_what_is_no_row_has_no_route_either() -> None:
+def test_anything_but_a_row_has_no_route_either() -> None:
     (receipt,) = Intake(ROUTES, route_by="os_name", now=lambda: NOW).sorted([UnreadableRow("not JSON")])
     assert receipt.outcome is Outcome.INVALID
 

@@ -210,7 +210,9 @@ def test_a_retry_after_a_kill_sees_its_own_events_as_the_try_before(
     assert len({each["created_at_unix"] for each in recorded(adjust_sandbox)}) == 40
 
 
-def test_an_event_in_doubt_is_sent_again_although_the_lane_went_on(night: Night, adjust_sandbox: SandboxServer) -> None:
+def test_an_event_in_doubt_is_sent_again_although_its_lane_has_later_events(
+    night: Night, adjust_sandbox: SandboxServer
+) -> None:
     """Whether Adjust has it, only Adjust can tell: a refusal would say that it has not."""
     adjust_sandbox.configure(fault_plan=[None, "reset_before"])
     rows = [order("0", "another", ago=2 * DAY), order("1", "a", ago=DAY)]

@@ -125,7 +125,7 @@ def test_the_claim_of_a_commit_with_a_lost_answer_is_not_a_repeated_id(ledgers: 
 
 
 @pytest.mark.parametrize("run", ["mine", "another"])
-def test_a_delivered_event_with_other_content_is_told_apart(ledgers: Any, run: str) -> None:
+def test_a_delivered_event_with_other_content_is_recognised(ledgers: Any, run: str) -> None:
     first = ledgers()
     deliver(first, event(1, "order-1", revenue="10.00", currency="EUR"))
     first.end()
@@ -673,7 +673,7 @@ def test_a_try_that_only_an_undone_transaction_ended_lives_on(ledgers: Any, ledg
     assert slow.may_send()
 
 
-def test_an_answered_event_that_the_database_has_lost_is_written_anew(ledgers: Any, ledger_engine: sa.Engine) -> None:
+def test_an_answered_event_that_the_database_has_lost_is_written_again(ledgers: Any, ledger_engine: sa.Engine) -> None:
     """An asynchronous copy that took over lacks the last commits."""
     ledger, jobs = ledgers(), [event(place, f"order-{place}") for place in (1, 2)]
     claim(ledger, *jobs)

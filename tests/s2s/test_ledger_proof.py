@@ -141,7 +141,7 @@ def test_what_lives_was_erased_or_has_changed_is_left_alone(ledger_engine: sa.En
     assert statuses(ledger_engine) == {event_id: each for event_id, each in before.items() if event_id != "unchanged"}
 
 
-def test_a_try_whose_lease_ran_out_cannot_settle_what_was_settled_here(ledger_engine: sa.Engine) -> None:
+def test_a_try_with_an_expired_lease_cannot_settle_what_was_settled_here(ledger_engine: sa.Engine) -> None:
     """A worker that was suspended wakes up: its try was ended, and its claim is not its own any more."""
     doubts = fill(ledger_engine, delivery("a", "sending", run_id="suspended"))
     assert ids(settle_seen(ledger_engine, doubts)) == ["a"]

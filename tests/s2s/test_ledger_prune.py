@@ -73,7 +73,7 @@ def test_every_old_event_goes_however_many_fill_a_batch(ledger: sa.Engine, event
 
 
 def test_each_batch_is_kept_before_the_next_begins(ledger: sa.Engine) -> None:
-    """A look from another connection between two batches sees all that was deleted, and no lock stays."""
+    """Another connection sees between two batches all that was deleted, and no lock remains."""
     remember(ledger, old_events(25))
     seen: list[int] = []
 

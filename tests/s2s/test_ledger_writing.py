@@ -168,7 +168,7 @@ def test_a_failed_write_is_raised_by_the_next_one(ledger_engine: sa.Engine) -> N
     assert statuses(ledger_engine) == {"delivered": 4}
 
 
-# -- lost races: a Postgres whose transactions see nothing of what others write meanwhile -----------------------------
+# -- lost races: Postgres transactions that do not see what others write meanwhile -------------------------------------
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def test_a_route_without_a_device_api_tells_nothing() -> None:
     assert _results(device_lookup, calls) == [LookupResult(Recorded.UNKNOWN)]
 
 
-def test_a_defect_is_no_answer() -> None:
+def test_a_defect_is_not_an_answer() -> None:
     calls = Calls()
     device_lookup = _device_lookup(_always(KeyError("created_at_unix")), calls)
     device_lookup.begin(_event(), BEGIN)

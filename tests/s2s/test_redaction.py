@@ -99,7 +99,7 @@ def test_the_text_of_a_row_for_a_digest_has_no_address(made: Any) -> None:
     assert row_repr({"a": first}) == row_repr({"a": second})
     assert row_repr(first) == row_repr(second)
     assert row_digest({"a": first}) == row_digest({"a": second})
-    # An object whose text another column spoils.
+    # An object with a text that another column changes.
     assert row_repr({"a": first, "b": Unspeakable()}) == row_repr({"a": second, "b": Unspeakable()})
 
 

@@ -157,7 +157,7 @@ def test_the_ledger_has_no_id_and_no_digest_that_another_key_would_make(run: Run
 
 
 def test_what_earlier_runs_know_of_an_event_comes_first(run: Runs) -> None:
-    """A delivered event stays so; one in doubt is sent no more; one that was refused here may be sent once it is lifted."""
+    """A delivered event stays delivered; one in doubt is not sent again; one that was refused here may be sent after a lift."""
     run(purchase("delivered"), purchase("doubt", 1, gps_adid=OTHER))
     with pytest.raises(AdjustUnreachable):
         run(purchase("doubt", 2, event_token="other1"), answers=LOST)

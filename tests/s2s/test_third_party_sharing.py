@@ -182,7 +182,7 @@ def test_what_may_not_have_arrived_is_sent_again(run: Runs) -> None:
     assert run([choice("enable")], keys=(b"a newer key", KEY)) == [KNOWN]
 
 
-def test_what_was_told_of_a_device_under_another_of_its_ids_counts_too(run: Runs) -> None:
+def test_what_adjust_knows_of_a_device_under_another_id_counts_too(run: Runs) -> None:
     """A column that is NULL on some nights gives a device another name, and its last choice must not be skipped."""
     both = {"adid": "a1"}
     for row, end in (
@@ -201,7 +201,7 @@ def test_what_was_told_of_a_device_under_another_of_its_ids_counts_too(run: Runs
     rows = [choice("enable", **both), choice("disable"), choice("enable", **both)]
     assert run(rows) == [DELIVERED] * 3
     assert [sharing for _, sharing in run.said] == ["enable", "disable", "enable"]
-    # Under an older key, too; and what was erased from the ledger stays so.
+    # Under an older key, too; and what was erased from the ledger stays erased.
     assert run([choice("disable")]) == [DELIVERED]
     keys = (b"a newer key", KEY)
     assert run([choice("enable", **both)], keys=keys) == [DELIVERED]

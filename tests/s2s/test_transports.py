@@ -475,7 +475,7 @@ def test_a_server_that_closes_after_each_answer_leaves_no_doubt_with_many_in_fli
 
 
 def test_a_kept_connection_that_has_ended_is_not_used(client: Client) -> None:
-    """The server keeps connections, until it is started anew, say."""
+    """The server keeps connections until, for example, it is restarted."""
     leaves = threading.Event()
 
     def script(connection: Connection) -> None:
@@ -773,7 +773,7 @@ def test_every_parameter_that_is_sent_arrives_as_it_was(adjust_sandbox: SandboxS
     assert recorded == [event.params for event in events]
 
 
-def test_an_empty_answer_without_a_length_is_no_answer(client: Client) -> None:
+def test_an_empty_answer_without_a_length_is_not_an_answer(client: Client) -> None:
     """A connection that broke right after the headers looks the same."""
 
     def answer_and_close(connection: Connection) -> None:

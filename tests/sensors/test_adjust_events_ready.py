@@ -152,7 +152,7 @@ def test_parameters_and_a_sql_file_are_rendered(warehouse: Path, tmp_path: Path)
     assert task.poke({}).xcom_value == 2
 
 
-def test_a_connection_that_is_no_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_is_not_a_database_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(CONNECTION, json.dumps({"conn_type": "adjust"}))
     with pytest.raises(AirflowFailException, match="is a AdjustS2SHook; it must be a database connection"):
         poll()

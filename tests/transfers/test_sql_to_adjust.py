@@ -214,7 +214,7 @@ def test_a_database_error_on_the_way_delivers_what_was_read_then_fails(
     sql, words = BREAKS[warehouse]
     with pytest.raises(Exception, match=words if durable else "Some events were sent") as failure:
         operator(sql, fetch_size=5).execute({"task_state_store": TaskStateStore()} if durable else {})
-    # With a checkpoint a retry may go on from there, and find the database well.
+    # With a checkpoint, a retry may continue from there, and the database may work again.
     assert isinstance(failure.value, AirflowFailException) is not durable
     assert words in str(failure.value if durable else failure.value.__cause__)
     assert adjust.stats()["recorded"] == 50  # ten times five; the fetch that failed gave nothing
