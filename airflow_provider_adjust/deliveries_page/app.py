@@ -34,7 +34,7 @@ from airflow_provider_adjust.deliveries_page.rendering import render, root_of
 from airflow_provider_adjust.deliveries_page.resend import resend_dag
 from airflow_provider_adjust.deliveries_page.run_list import runs
 from airflow_provider_adjust.deliveries_page.schedule import schedules
-from airflow_provider_adjust.deliveries_page.summary import Summary, summarise, with_empty_days
+from airflow_provider_adjust.deliveries_page.summary import Summary, streaks, summarise, with_empty_days
 from airflow_provider_adjust.deliveries_page.trend import trend
 from airflow_provider_adjust.s2s.ledger.rehearsals import REHEARSAL
 
@@ -150,6 +150,7 @@ def _summary(view: _View, chosen: list[str]) -> Summary:
     with_unsent = not any(each is not None for each in (*is_of_dags, filters.status, filters.reason))
     summary = summarise(counts, comparisons(connection, view.dag_ids, filters), with_unsent=with_unsent)
     summary.is_cut = len(counts) >= queries.MAX_COUNTS
+    summary.streaks = streaks(counts)
     if filters.first_day is None or filters.last_day is None or not chosen:
         return summary
     known_since = queries.first_day(connection, view.dag_ids, filters)

@@ -68,6 +68,18 @@ def test_events_by_outcome_and_reason_and_revenue_by_currency(adjust: SandboxSer
     assert not reveals(backend.mock_calls)
 
 
+def test_the_tag_of_several_environments_has_no_comma(backend: Any) -> None:
+    tagged = {
+        "sandbox": {"environment": "sandbox"},
+        "": {},
+        "production,sandbox": {"environment": "production+sandbox"},
+    }
+    for given, tags in tagged.items():
+        reported = DeliveryMetrics.of(DeliverySummary(), SimpleNamespace(), environment=given)
+        reported.ended(DeliverySummary(), seconds=1, failed=False)
+        assert backend.gauge.call_args.kwargs["tags"] == tags
+
+
 def test_a_failure_is_reported_as_one(adjust: SandboxServer, backend: Any) -> None:
     with pytest.raises(AirflowFailException):
         operator([purchase(1, revenue="x")]).execute({"ti": TI})
