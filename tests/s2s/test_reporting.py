@@ -552,7 +552,7 @@ def test_an_event_that_adjust_has_with_another_content_is_a_refusal_unless_toler
     budget = FailureBudget(tolerate=frozenset(tolerate))
     if fails:
         with pytest.raises(
-            RejectedBudgetExceeded, match="1 differs_from_delivered, 3 USD: a retry cannot help; book the"
+            RejectedBudgetExceeded, match="1 differs_from_delivered, 3 USD: a retry cannot help; send the difference"
         ):
             budget.check(summary, rejected_path=None)
     else:
