@@ -266,7 +266,7 @@ def test_the_first_gap_on_the_way_from_the_warehouse_to_adjust_is_named() -> Non
         (3, ledger_of(2, in_doubt=0, refused=0), 9, "not_sent"),
     ]
     found = [
-        Comparison(total(expected, str(expected)), total(booked, str(booked)), ledger).whose_gap(Tolerance())
+        Comparison(total(expected, str(expected)), total(booked, str(booked)), ledger).first_gap(Tolerance())
         for expected, ledger, booked, _ in cases
     ]
     assert [each.value for each in found] == [verdict for *_, verdict in cases]

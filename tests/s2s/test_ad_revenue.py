@@ -192,7 +192,7 @@ def test_a_stream_without_ids_says_why_it_needs_an_order() -> None:
     options = replace(OPTIONS, id_field=None, ignore_columns=["impression_id"])
     route = Route(EventParser(options), Target("https://s2s.adjust.test/ad_revenue"))
     rows = [_row(), _row(created_at=NOW - timedelta(hours=2))]
-    with pytest.raises(StreamOutOfOrder, match=r"equal rows without an id are told apart .* or name id_field"):
+    with pytest.raises(StreamOutOfOrder, match=r"equal rows without an id are numbered .* or name id_field"):
         list(Sender({None: route}, FakeTransport(), now=lambda: NOW).send(iter(rows)))
 
 
