@@ -231,7 +231,7 @@ def test_the_message_is_sent_as_the_notifier_sends_it(engine: sa.Engine, inbox: 
         assert "https://airflow.example.com/adjust/?ledger=adjust_ledger" in text
 
 
-def test_real_deliveries_are_told_and_reveal_nothing(
+def test_real_deliveries_are_reported_without_personal_data(
     adjust: SandboxServer, engine: sa.Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     metadata.drop_all(engine)

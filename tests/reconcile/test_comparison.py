@@ -165,7 +165,7 @@ def test_revenue_in_several_currencies_is_compared_in_each_where_the_ledger_has_
     assert (one.differs(tolerance), one.verdict(tolerance)) == (differs, verdict)
 
 
-def test_it_is_said_which_revenue_is_compared() -> None:
+def test_the_log_says_which_revenue_is_compared() -> None:
     euro = Comparison(total(3, "3.75", "EUR"), total(3, "3.75", "EUR"))
     both = Comparison(mixed(4, EUR="3.75", USD="1"), total(4))
     known = replace(both, ledger=of_currencies(mixed(4, EUR="3.75", USD="1")))

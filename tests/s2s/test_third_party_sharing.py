@@ -235,7 +235,7 @@ def test_what_another_task_is_sending_is_held(run: Runs) -> None:
     assert run([choice("enable")]) == [DELIVERED]
 
 
-def test_what_was_erased_from_the_ledger_is_not_told_again(run: Runs) -> None:
+def test_an_erased_choice_is_not_sent_again(run: Runs) -> None:
     run([choice("disable")])
     erase(run.engine, [parse_event(choice("disable"), OPTIONS, now=NOW, digest_keys=KEY).event_id])
     assert run([choice("enable")]) == [("skipped", "erased")]
