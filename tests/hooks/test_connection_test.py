@@ -103,7 +103,7 @@ def test_the_connection_test_recognises_what_is_not_adjust(connect: Connect, sta
     assert words in message
 
 
-def test_the_connection_test_says_when_nobody_listens(connect: Connect) -> None:
+def test_the_connection_test_reports_an_endpoint_that_cannot_be_reached(connect: Connect) -> None:
     with web_server(200) as url:
         connect(url)
     works, message = AdjustS2SHook().test_connection()
