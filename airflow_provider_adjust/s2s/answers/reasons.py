@@ -1,7 +1,7 @@
-"""Every reason that a receipt can have: what it means, what to do about it, and whether a retry can help.
+"""Every reason that a receipt can have: what happened, what to do, and whether a retry can help.
 
-Log, failures, command line, rejected file, page and docs take their sentences from here. A reason is a short code to
-count by; the receipt's detail says more about the one row.
+The log, the failures, the command line, the rejected file, the page and the docs take their sentences from here. A reason
+is a short code to count by; the receipt's detail says more about the one row.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Kind(Enum):
     ADJUST = "refused by Adjust"
     HALT = "a refusal of the whole batch"
     NOT_ADJUST = "something other than Adjust answered"
-    IN_DOUBT = "sent, and its answer does not tell"
+    IN_DOUBT = "sent, but the answer does not show whether it was recorded"
     HELD = "not delivered yet"
     SKIPPED = "not sent, and nothing to send"
 
@@ -62,120 +62,153 @@ class Reason:
 #: A later try may find that the time has come, or that the worker's clock was put right.
 _EARLY = (
     IN_FUTURE,
-    "The time lies more than 5 minutes ahead.",
-    "Check the time zone of the column, the argument timezone, and the worker's clock.",
+    "The time is more than 5 minutes in the future.",
+    "Check the column's time zone, the timezone argument, and the worker's clock.",
 )
+_KEEP_ONE = "Keep one of the two columns."
 _ROW = (
     (
         "above_max_revenue",
         "The amount is above max_revenue.",
-        "Check the unit: revenue is in units, not in cents or micros. Else raise the limit.",
+        "Check that the amount is in units, not in cents or micros. If it is right, raise max_revenue.",
     ),
-    ("conflicting_att_status", "Both att_status and tracking_enabled are given.", "Give one."),
-    ("conflicting_created_at", "created_at and created_at_unix name different seconds.", "Give one."),
+    ("conflicting_att_status", "The row has both att_status and tracking_enabled.", _KEEP_ONE),
+    ("conflicting_created_at", "created_at and created_at_unix are different seconds.", _KEEP_ONE),
     (
         "event_id_too_long",
-        "The event id has more than 255 characters.",
-        "Name a shorter column in id_field, or a digest of it.",
+        "The event id is longer than 255 characters.",
+        "Name a shorter column in id_field, or a hash of this one.",
     ),
-    ("conflicting_revenue", "Both revenue and amount are given.", "Give one."),
+    ("conflicting_revenue", "The row has both revenue and amount.", _KEEP_ONE),
     (
         "expired",
-        "It is older than Adjust takes: an event more than 58 days, ad revenue more than 28.",
-        "Send sooner: Adjust no longer takes it.",
+        "The event is older than Adjust accepts: 58 days, or 28 days for ad revenue.",
+        "Leave the event out: Adjust no longer accepts it. Send such events sooner.",
     ),
     (
         "invalid_<parameter>",
-        "The value breaks the parameter's rule, as in invalid_revenue.",
-        "Read the detail; correct the query.",
+        "The value breaks the rule of the parameter in the code: revenue in invalid_revenue, for example.",
+        "Read the detail, then correct the query.",
     ),
     (
         "late_in_lane",
-        "It is older than the last event that was sent of its device and event token, which Adjust refuses.",
-        "Send rows in the order of their times, or set late='send_at_lane_time'.",
+        "A later event of the same device and event token was sent before, so Adjust would refuse this one.",
+        "Send rows in time order, or set late='send_at_lane_time'.",
     ),
     (
         "missing_ad_impressions_count",
-        "A row of ad revenue does not say for how many impressions.",
-        "Select it, or 1 AS ad_impressions_count where a row is one impression.",
+        "The ad revenue row has no number of impressions.",
+        "Select ad_impressions_count, or 1 AS ad_impressions_count if each row is one impression.",
     ),
-    ("missing_app_token", "Row, operator and connection have no app token.", "Set it in the connection."),
+    (
+        "missing_app_token",
+        "The row, the operator and the connection have no app token.",
+        "Set the app token in the connection.",
+    ),
     ("missing_created_at", "The row has no time.", "Select the time as created_at."),
-    ("missing_currency", "There is revenue without currency.", "Select a currency, or a constant: 'USD' AS currency."),
+    (
+        "missing_currency",
+        "The row has revenue but no currency.",
+        "Select a currency, or a constant: 'USD' AS currency.",
+    ),
     (
         "missing_device_id",
         "The row has no usable device id: it has none, or only zeros or words for null.",
-        "Join the device ids, or leave such rows out.",
+        "Join the device ids, or filter such rows out.",
     ),
-    ("missing_environment", "Row, operator and connection have no environment.", "Set it in the connection."),
+    (
+        "missing_environment",
+        "The row, the operator and the connection have no environment.",
+        "Set the environment in the connection.",
+    ),
     (
         "missing_event_id",
-        "A column of id_field is empty or not there, or holds bytes or several values.",
-        "Fill it, cast it, or name another column.",
+        "A column of id_field is missing or empty, or holds bytes or several values.",
+        "Fill the column, cast it to text, or name another one in id_field.",
     ),
-    ("missing_event_token", "Row and operator have no event token.", "Set event_token or event_tokens."),
-    ("missing_revenue", "A row of ad revenue has no amount.", "Select it as revenue, or leave such rows out."),
-    ("missing_sharing", "The row does not say enable or disable.", "Select it as sharing."),
-    ("not_a_row", "The row is not a mapping.", "Give mappings of names to values."),
-    ("repeated_event_id", "Another row has this event id.", "Remove the duplicate; a join may have doubled it."),
-    ("repeated_parameter", "Two columns give one parameter, or a JSON object has a name twice.", "Keep one."),
-    ("unknown_event", "The name in the column event is not in event_tokens.", "Add it."),
-    ("unknown_parameter", "Adjust knows no such name.", "Rename or drop the column, or name it in extra_params."),
-    ("unknown_route", "The value of route_by has no connection.", "Add it to adjust_conn_id."),
+    ("missing_event_token", "The row and the operator have no event token.", "Set event_token or event_tokens."),
+    ("missing_revenue", "The ad revenue row has no amount.", "Select the amount as revenue, or filter such rows out."),
+    ("missing_sharing", "The row does not say enable or disable.", "Select enable or disable as sharing."),
+    ("not_a_row", "The row is not a mapping.", "Pass each row as a mapping of column names to values, such as a dict."),
+    (
+        "repeated_event_id",
+        "Another row has the same event id.",
+        "Remove the duplicate; check whether a join doubled the row.",
+    ),
+    (
+        "repeated_parameter",
+        "Two columns set the same parameter, or a JSON object repeats a name.",
+        "Keep one of the two.",
+    ),
+    ("unknown_event", "The name in the event column is not in event_tokens.", "Add the name to event_tokens."),
+    (
+        "unknown_parameter",
+        "Adjust has no parameter of this name.",
+        "Rename or drop the column, or list it in extra_params.",
+    ),
+    (
+        "unknown_route",
+        "The row's value of route_by has no connection.",
+        "Add the value and its connection to adjust_conn_id.",
+    ),
     (
         "unreadable_row",
-        "A line of the file is not JSON or CSV or has too many or too few fields, or a value has no text.",
+        "The line is not valid JSON or CSV or has too many or too few fields, or a value cannot be written as text.",
         "Correct the line that the detail names, or cast the column to text.",
     ),
 )
 _ADJUST = (
-    ("earlier_unique_event", "The event counts once per device, and has been counted.", "Nothing to do."),
+    ("earlier_unique_event", "Adjust counts this event once per device, and already has one.", "Nothing to do."),
     (
         "device_not_found",
-        "Adjust knows no install of this device in this app.",
-        "Check environment and app token; if the install was reported later, send the event again.",
+        "Adjust knows no install of this device in this app and environment.",
+        "Check the environment and the app token; if Adjust learned of the install later, send the event again.",
     ),
     (
         "device_opted_out",
-        "The device has opted out, or was erased; a ledger remembers it, and asks no more.",
-        "Send nothing of this device.",
+        "The device opted out or was erased. With a ledger, later events of it are not sent.",
+        "Stop sending events of this device.",
     ),
     (
         "bad_event_state",
-        "The event does not meet Adjust's expectations: its time is before the install, for example.",
+        "The event does not fit what Adjust knows: for example, its time is before the install.",
         "Compare its time with the install and with the device's last event.",
     ),
-    ("invalid_revenue", "The amount is not one that Adjust takes.", "Correct the amount."),
-    ("invalid_callback_params", "The callback parameters cannot be read.", "Correct callback_params."),
-    ("event_token_blocklisted", "The event token is blocked in Adjust.", "Unblock it, or use another."),
-    ("too_large", "The request is larger than 1,000,000 bytes.", "Shorten the parameters."),
-    ("unknown_error", "Status 200 with an error that is in no table of Adjust's.", "Read the detail."),
+    ("invalid_revenue", "Adjust does not accept the amount.", "Correct the amount."),
+    ("invalid_callback_params", "Adjust cannot read the callback parameters.", "Correct callback_params."),
+    (
+        "event_token_blocklisted",
+        "The event token is blocked in Adjust.",
+        "Unblock the event token in Adjust, or use another one.",
+    ),
+    ("too_large", "The request is larger than 1,000,000 bytes.", "Shorten the event's parameters."),
+    ("unknown_error", "Adjust answered 200 with an error that it does not document.", "Read the detail."),
 )
 _FIX_AUTHORIZATION = (
     "Put the app's S2S security token into the connection "
     "(Adjust: AppView > All apps > app > Protection > S2S Security)."
 )
-_FIX_APP = "Check app_token in the connection or the operator against the app's page in Adjust."
+_FIX_APP = "Compare app_token in the connection or the operator with the app's page in Adjust."
 _HALT = (
-    ("missing_s2s_token", "S2S authentication is on, and no token was sent.", _FIX_AUTHORIZATION),
+    ("missing_s2s_token", "The app requires an S2S security token, and none was sent.", _FIX_AUTHORIZATION),
     ("wrong_s2s_token", "Adjust does not know the S2S security token, or it is not active.", _FIX_AUTHORIZATION),
-    ("not_authorized", "Adjust refuses the S2S security token with 401.", _FIX_AUTHORIZATION),
+    ("not_authorized", "Adjust refused the S2S security token with 401.", _FIX_AUTHORIZATION),
     (
         "insufficient_scope",
-        "The S2S security token lacks the scope of what is sent.",
-        "Give the S2S token the scope in Adjust: Events, or Ad revenue.",
+        "The S2S security token lacks the scope for what you send.",
+        "Give the S2S security token the scope in Adjust: Events, or Ad revenue.",
     ),
     (
         "accepted_not_recorded",
-        "202 without a message that Adjust documents.",
-        "Check the S2S security token in the connection: Adjust answers 202 to one that it refuses.",
+        "Adjust answered 202 without a message that it documents.",
+        "Check the S2S security token in the connection: Adjust answers 202 to a token that it refuses.",
     ),
-    ("invalid_app_token", "Adjust does not know the app.", _FIX_APP),
-    ("app_token_not_found", "Adjust does not know the app.", _FIX_APP),
+    ("invalid_app_token", "Adjust does not know the app token.", _FIX_APP),
+    ("app_token_not_found", "Adjust does not know the app token.", _FIX_APP),
     (
         "invalid_event_token",
-        "The event does not exist, or belongs to another app.",
-        "Check event_token; it must belong to the app of app_token.",
+        "The event token does not exist, or belongs to another app.",
+        "Check event_token: it must belong to the app of app_token.",
     ),
     ("app_inactive", "The app is deactivated.", "Activate the app in Adjust's dashboard."),
     (
@@ -185,100 +218,117 @@ _HALT = (
     ),
     (
         "tls_refused",
-        "The endpoint's certificate was refused.",
+        "The endpoint's certificate is not trusted.",
         "Check the connection's endpoint and the certificates that the worker trusts.",
     ),
 )
 _NOT_ADJUST = (
     (
         "not_adjust",
-        "A 2xx or 4xx that is not in Adjust's words: a web page, for example, or nothing at all.",
-        "Check the firewall or proxy on the way; check the connection's endpoint; Adjust's is https://s2s.adjust.com.",
+        "A 2xx or 4xx answer that is not in Adjust's format: a web page or an empty body, for example.",
+        "Check the proxy or firewall in between; check the connection's endpoint; Adjust's is https://s2s.adjust.com.",
     ),
     (
         "redirected",
-        "The endpoint redirects, or a network does that wants a login.",
+        "The endpoint redirects, or a network asks for a login.",
         "Check the connection's endpoint; Adjust's is https://s2s.adjust.com, and redirects are not followed.",
     ),
     (
         "proxy_not_authorized",
-        "The proxy wants credentials (407).",
-        "Give the proxy's credentials in the worker's proxy settings.",
+        "The proxy asks for credentials (407).",
+        "Add the credentials to the worker's proxy settings.",
     ),
 )
-_LOOK_UP = "Look it up in Adjust; if it is missing, send it as a row of its own."
+_LOOK_UP = "Look the event up in Adjust; if it is missing, send it as a separate row."
 #: What the next try takes up again.
 _RETRY_OR_LOOK_UP = (
-    "Retry the task; with on_in_doubt='hold', look it up in Adjust and send it as a row of its own if it is missing."
+    "Retry the task; with on_in_doubt='hold', look the event up in Adjust and send it as a separate row if Adjust "
+    "does not have it."
 )
 #: The next try sends it again, unless ``on_in_doubt`` says otherwise.
 _IN_DOUBT = (
     (
         "no_answer",
-        "The request was sent, and no whole answer came: a timeout, a reset, or a cut answer.",
+        "The request was sent, and no complete answer arrived: a timeout, a reset, or a truncated answer.",
         _RETRY_OR_LOOK_UP,
     ),
-    ("unreadable_answer", "Status 200 with JSON that is broken or cut.", _RETRY_OR_LOOK_UP),
-    ("not_verified", "The Device API could not tell whether Adjust has the event.", _RETRY_OR_LOOK_UP),
+    ("unreadable_answer", "A 200 answer with JSON that is broken or truncated.", _RETRY_OR_LOOK_UP),
+    ("not_verified", "The Device API could not confirm whether Adjust has the event.", _RETRY_OR_LOOK_UP),
 )
 _LEFT_IN_DOUBT = (
     (
         "answer_too_long",
-        "Status 200 with more than 1 MB, which is not read. It is not sent again.",
+        "A 200 answer of more than 1 MB, which is not read. The event is not sent again.",
         f"Check the endpoint. {_LOOK_UP}",
     ),
     (
         "shared_second",
-        "Adjust has an event of this second, perhaps another row's of the same device and event token.",
-        "Look both up in Adjust.",
+        "Adjust has an event of this second, perhaps that of another row with the same device and event token.",
+        "Look up both events in Adjust.",
     ),
-    ("too_many_resends", "No answer came to any of the requests that max_resends allows.", _LOOK_UP),
+    ("too_many_resends", "None of the requests that max_resends allows was answered.", _LOOK_UP),
     (
         "refused_after_resend",
-        "Adjust refuses its order, and an earlier request may have recorded it.",
-        "Look it up in Adjust; if it is there, tolerate the reason. A ledger (ledger_conn_id) would know.",
+        "Adjust refused the event as out of order, and an earlier request may have recorded it.",
+        "Look the event up in Adjust; if it is there, tolerate this reason. A ledger (ledger_conn_id) remembers what was sent.",
     ),
 )
 _HELD = (
-    ("connection_failed", "No attempt had a connection; the request was never sent.", "Check endpoint and network."),
+    (
+        "connection_failed",
+        "No attempt could connect; the request was never sent.",
+        "Check the endpoint and the network, then retry the task.",
+    ),
     ("internal_error", "Adjust answered Internal error to the last attempt.", "Retry the task later."),
-    ("lane_held", "An earlier event of its device and event token is unresolved.", "Resolve that one first."),
+    (
+        "lane_held",
+        "An earlier event of the same device and event token is unresolved.",
+        "Resolve the earlier event first.",
+    ),
     (
         MISSING_IN_EXPORT,
-        "No answer came, and Adjust's raw data exports do not have it: it did not arrive.",
-        "Send its row again; the ledger lets it pass.",
+        "No answer arrived, and Adjust's raw data exports do not have the event: it was not recorded.",
+        "Send its row again; the ledger allows it.",
     ),
-    ("sent_elsewhere", "Another task is sending it just now.", "Retry the task later."),
+    ("sent_elsewhere", "Another task is sending the event right now.", "Retry the task later."),
     (
         "stopped",
-        "The delivery stopped before its turn, or while it waited to be sent again.",
-        "See why the delivery stopped.",
+        "The delivery stopped before the event was sent, or before it was sent again.",
+        "Fix what stopped the delivery; the task's error names it.",
     ),
 )
 _SKIPPED = (
-    ("delivered_before", "The ledger knows that another run delivered it.", "Nothing to do."),
+    ("delivered_before", "The ledger shows that another run delivered the event.", "Nothing to do."),
     (
         "differs_from_delivered",
-        "It was delivered with another time or amount: its row was corrected since, or id_field names two events alike.",
-        "Book the difference as an event of its own, or name more columns in id_field. Adjust cannot change an event.",
+        "The event was delivered with another time or amount: the row was corrected since, or two events share an id.",
+        "Send the difference as a new event, or name more columns in id_field. Adjust cannot change an event.",
     ),
-    (SEEN_IN_EXPORT, "No answer came, and Adjust's raw data exports have it: it is delivered.", "Nothing to do."),
-    ("refused_before", "The ledger knows that Adjust refused it in another run.", "Change the row to send it again."),
+    (
+        SEEN_IN_EXPORT,
+        "No answer arrived, but Adjust's raw data exports have the event: it is delivered.",
+        "Nothing to do.",
+    ),
+    (
+        "refused_before",
+        "The ledger shows that Adjust refused the event in another run.",
+        "Change the row to send it again.",
+    ),
     (
         "erased",
-        "It was erased from the ledger, which keeps its id so that it is never sent again.",
+        "The event was erased from the ledger, which keeps its id so that it is never sent again.",
         "Remove its row from the source.",
     ),
-    ("dry_run", "It would be sent; a dry run sends nothing.", "Set dry_run=False to send."),
+    ("dry_run", "The event would be sent; a dry run sends nothing.", "Set dry_run=False to send it."),
 )
 _ANY_STATUS = "http_<status>"
-_REFUSED_STATUS = (_ANY_STATUS, "A 4xx of Adjust's with a message that is in no table.", "Read the detail.")
+_REFUSED_STATUS = (_ANY_STATUS, "Adjust answered 4xx with a message that it does not document.", "Read the detail.")
 _GATEWAY_STATUS = (
     _ANY_STATUS,
-    "A gateway had no answer from Adjust (502, 504, 520, 524), which may have the event.",
+    "A gateway got no answer from Adjust (502, 504, 520, 524). Adjust may have the event.",
     _RETRY_OR_LOOK_UP,
 )
-_STRANGE_STATUS = (_ANY_STATUS, "A status that Adjust never gives: 201, for example.", _LOOK_UP)
+_STRANGE_STATUS = (_ANY_STATUS, "Adjust never answers with this status: 201, for example.", _LOOK_UP)
 _BUSY_STATUS = (_ANY_STATUS, "The last attempt was answered 408, 425, 429 or another 5xx.", "Retry the task later.")
 
 
