@@ -236,7 +236,7 @@ _LEFT_IN_DOUBT = (
     (
         "refused_after_resend",
         "Adjust refuses its order, and an earlier request may have recorded it.",
-        "Look it up in Adjust; if it is there, tolerate the reason. A ledger (ledger_conn_id) would know.",
+        "Look it up in Adjust; if it is there, tolerate the reason.",
     ),
 )
 _HELD = (
