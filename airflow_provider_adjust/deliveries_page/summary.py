@@ -1,4 +1,4 @@
-"""The sums that the page shows: in total, by day, and by kind of event within a day."""
+"""The sums on the page: in total, by day, and by kind of event within a day."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Totals:
 
 @dataclass(slots=True)
 class Kind:
-    """One kind of event on one day, and what Adjust showed of it."""
+    """One kind of event on one day, and Adjust's figures for it."""
 
     app_token: str
     environment: str
@@ -93,7 +93,7 @@ class Kind:
 
 @dataclass(slots=True)
 class Day:
-    """The events of one day, in UTC. One without events that is over, while earlier ones had some, is missing."""
+    """The events of one day, in UTC. A past day without events is missing, if earlier days had some."""
 
     day: date
     totals: Totals = field(default_factory=Totals)
@@ -107,7 +107,7 @@ class Summary:
 
     days: list[Day]
     totals: Totals
-    #: There are more counts than one page sums up.
+    #: Whether there are more counts than one page sums up.
     is_cut: bool = False
     streaks: Mapping[StreakKey, Streak] = field(default_factory=dict)
 
@@ -119,14 +119,14 @@ class Summary:
 
     @property
     def is_compared(self) -> bool:
-        """Whether anything of it was compared with Adjust."""
+        """Whether anything was compared with Adjust."""
         return any(kind.seen for day in self.days for kind in day.kinds)
 
 
 def summarise(counts: Iterable[Count], seen: Mapping[Key, Seen] | None = None, *, with_unsent: bool = False) -> Summary:
     """Sum up the counts.
 
-    :param with_unsent: also show the gaps that were found on days on which nothing of the kind was sent.
+    :param with_unsent: also show gaps on days without a delivery of the kind.
     """
     days: dict[date, Day] = {}
     kinds: dict[tuple[date, str, str, str], Kind] = {}

@@ -1,4 +1,4 @@
-"""What was sent to a stand-in is no revenue, also with ``environment: production`` in the same ledger."""
+"""Events that were sent to a stand-in never count as revenue, even with ``environment: production`` in the same ledger."""
 
 from __future__ import annotations
 

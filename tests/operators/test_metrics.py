@@ -146,7 +146,7 @@ def test_while_it_runs_it_reports_the_backlog(backend: Any) -> None:
     ]
 
 
-def test_a_backend_that_fails_keeps_no_event_from_adjust(adjust: SandboxServer, backend: Any, said: Said) -> None:
+def test_a_failing_backend_does_not_affect_the_delivery(adjust: SandboxServer, backend: Any, said: Said) -> None:
     backend.incr.side_effect = backend.timing.side_effect = OSError("no route to 10.1.2.3")
     assert operator([purchase(1)]).execute({"ti": TI})["delivered"] == 1
     assert str(said).count("metrics of this delivery could not be reported (OSError)") >= 1
