@@ -118,4 +118,7 @@ def test_an_event_is_found_by_its_id_with_what_its_reason_means(shown_ledger: sa
     assert "Events 1 to 1 of 1" in " ".join(found.split())
     assert ">order-7<" in found
     assert "shop_purchases" not in visit("bob", "/events?event_id=order-7").text
-    assert "No event with the id order-77 was sent by a DAG that you may see" in visit("ada", "/events?event_id=order-77").text
+    assert (
+        "No event with the id order-77 was sent by a DAG that you may see"
+        in visit("ada", "/events?event_id=order-77").text
+    )
