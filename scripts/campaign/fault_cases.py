@@ -28,12 +28,13 @@ class Case:
     host: Callable[[Surroundings], str] | None = None
     #: Done to the running first try, once a third of the events are recorded.
     strike: Callable[[Surroundings, BaseProcess], None] | None = None
-    rejected: str | None = None
+    #: The rejected file of the first try is on a full disk.
+    full_disk: bool = False
     clock_jumps: bool = False
 
     @property
     def breaks_once(self) -> bool:
-        return self.strike is not None or self.rejected is not None
+        return self.strike is not None or self.full_disk
 
 
 def all_cases() -> list[Case]:
@@ -64,7 +65,7 @@ def _outages() -> Iterator[Case]:
         yield Case("never accepted", memory, host=Surroundings.full)
         yield Case("no such host name", memory, host=Surroundings.nameless)
         yield Case("source database lost", memory, source="postgres", strike=Surroundings.end_the_source)
-        yield Case("disk full at the rejected file", memory, rejected="/dev/full")
+        yield Case("disk full at the rejected file", memory, full_disk=True)
         yield Case("wall clock jumps", memory, clock_jumps=True)
         yield Case("SIGTERM, killed 0.3 s later", memory, strike=Surroundings.stop)
     yield Case("ledger database restarted", "postgres", strike=Surroundings.restart_the_database)

@@ -17,10 +17,11 @@ import random
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from campaign.disks import Disk, small_disk
 from campaign.fault_cases import Case, all_cases
 from campaign.home import campaign_arguments, campaign_home
 from campaign.ledgers import claimed, ledger_connection
@@ -113,8 +114,15 @@ class Campaign:
 
     def _try_until_green(self, story: FaultStory, folder: Path, name: str, rows: int) -> None:
         case = story.case
-        if case.rejected:
-            (folder / "rejected.jsonl").symlink_to(case.rejected)
+        if case.full_disk:
+            with small_disk(folder / "disk", "rejected.jsonl") as disk:
+                disk.fill()
+                self._try_on(disk, story, folder, name, rows)
+        else:
+            self._try_on(None, story, folder, name, rows)
+
+    def _try_on(self, disk: Disk | None, story: FaultStory, folder: Path, name: str, rows: int) -> None:
+        case = story.case
         ledger = ledger_connection(case.memory, folder, {"postgres": self._shared.connection})
         is_broken = True
         for number in range(1, _RETRIES + _LAST_TRIES + 1):
@@ -126,8 +134,12 @@ class Campaign:
             }
             options = {"max_rejected": rows, "transport": case.transport, **RESENDS}
             this = Try(folder, name, number, options, environment, case.source, case.clock_jumps)
+            if disk:
+                this = replace(this, rejected_folder=folder / "disk")
             end = self._run(this, case.strike if number == 1 else None, rows)
             self._see(story, this, end)
+            if disk:
+                disk.free()
             if end == "success":
                 return
             if ledger:
