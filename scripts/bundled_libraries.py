@@ -115,7 +115,7 @@ def bundled(site_packages: Path) -> list[Bundled]:
 
 
 def unknown(found: list[Bundled]) -> list[str]:
-    """Return a sentence for each library whose licence nobody has looked at."""
+    """Return a sentence for each library without a checked licence."""
     return [
         f"{one.path} of {one.package} {one.package_version} is a library that scripts/bundled_libraries.py does not have: "
         "find out its project and licence, and add it to LIBRARIES if it may be passed on"

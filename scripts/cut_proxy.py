@@ -1,4 +1,4 @@
-"""A proxy on this machine between a driver and its database, whose lines can be cut."""
+"""A proxy on this machine between a driver and its database, with connections that can be cut."""
 
 from __future__ import annotations
 

@@ -183,7 +183,7 @@ def _hook(
 
 
 def _forget_peak() -> None:
-    """Let Linux count the peak anew: importing Airflow takes more than it keeps."""
+    """Let Linux restart its count of the peak: importing Airflow takes more than it keeps."""
     Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 

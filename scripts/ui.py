@@ -1,7 +1,7 @@
 """`make ui`: an Airflow with the demo's purchases, a ledger and a local stand-in for Adjust.
 
 It starts `airflow standalone`, saves the connections, has the last seven nights delivered, and runs until Ctrl-C.
-All files are in `.ui/`, which each start makes anew.
+All files are in `.ui/`, which each start recreates.
 """
 
 from __future__ import annotations

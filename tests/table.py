@@ -1,7 +1,7 @@
 """A test that is one rule over a table of values: one case, which names every row that breaks the rule.
 
-`pytest.mark.parametrize` is for cases that need a fixture anew. Where a row is one assertion about a pure function, a
-thousand cases would say nothing that a table does not.
+`pytest.mark.parametrize` is for cases that each need a new fixture. If a row is one assertion about a pure function, a
+thousand cases say no more than a table.
 """
 
 from __future__ import annotations

@@ -309,7 +309,7 @@ def test_every_outcome_and_error_is_in_the_failures_page() -> None:
             assert f"| `{name}` |" in page
 
 
-def test_troubleshooting_has_every_message_that_is_told_apart_with_its_outcome() -> None:
+def test_troubleshooting_has_every_distinguished_message_with_its_outcome() -> None:
     rows = read(DOCS / "guides" / "troubleshooting.md").lower().splitlines()
     words = {"halt": "stops the delivery", "retry": "sends the event again"}
     for message, outcome, reason in responses._BY_MESSAGE:

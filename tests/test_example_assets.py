@@ -278,7 +278,7 @@ def ended(demo: Demo, dag_id: str, logical_date: datetime | None = None) -> list
 
 @pytest.mark.slow
 @has_partitions
-def test_a_load_sets_off_its_delivery(scheduler: Standalone, demo: Demo) -> None:
+def test_a_load_triggers_its_delivery(scheduler: Standalone, demo: Demo) -> None:
     for dag_id in ("adjust_asset_scheduled", "adjust_load_purchases"):
         scheduler("dags", "unpause", "-y", dag_id)  # the last night is due at once
     wait_for("the delivery", lambda: ended(demo, "adjust_asset_scheduled"))
@@ -302,7 +302,7 @@ def test_a_partition_that_is_loaded_is_delivered(scheduler: Standalone, demo: De
 
 
 @pytest.mark.slow
-def test_a_backfill_goes_on_after_the_days_that_it_refuses(scheduler: Standalone, demo: Demo) -> None:
+def test_a_backfill_continues_after_the_days_that_it_refuses(scheduler: Standalone, demo: Demo) -> None:
     scheduler("dags", "unpause", "-y", "adjust_guarded_backfill")
     span = ("--from-date", f"{demo.day(59):%F}", "--to-date", f"{demo.day(57):%F}", "--max-active-runs", "1")
     scheduler("backfill", "create", "--dag-id", "adjust_guarded_backfill", *span, "--reprocess-behavior", "failed")
@@ -312,9 +312,7 @@ def test_a_backfill_goes_on_after_the_days_that_it_refuses(scheduler: Standalone
 
 
 @pytest.mark.slow
-def test_a_backfill_that_was_made_while_the_dag_was_paused_goes_before_the_nights(
-    scheduler: Standalone, demo: Demo
-) -> None:
+def test_a_backfill_of_a_paused_dag_runs_before_the_nights(scheduler: Standalone, demo: Demo) -> None:
     span = ("--from-date", f"{demo.day(3):%F}", "--to-date", f"{demo.day(1):%F}", "--max-active-runs", "1")
     scheduler("backfill", "create", "--dag-id", "adjust_guarded_backfill", *span, "--reprocess-behavior", "failed")
     scheduler("dags", "unpause", "-y", "adjust_guarded_backfill")

@@ -146,7 +146,7 @@ def test_a_file_that_an_editor_has_been_at_is_counted(corrected: Path) -> None:
         (json.dumps([purchase(1)]), "line 1 is not a line of a rejected file"),
     ],
 )
-def test_what_is_no_rejected_file_is_refused_without_showing_it(tmp_path: Path, text: str, words: str) -> None:
+def test_anything_but_a_rejected_file_is_refused_without_showing_it(tmp_path: Path, text: str, words: str) -> None:
     path = tmp_path / "corrected.jsonl"
     path.write_text(text)
     with pytest.raises(ValueError, match=words) as caught:

@@ -200,7 +200,7 @@ def test_the_fields_are_those_that_the_hook_reads() -> None:
     ]
 
 
-def test_environment_is_a_choice_that_nobody_makes_for_the_user() -> None:
+def test_environment_has_no_default() -> None:
     assert CONNECTION_TYPE["conn-fields"]["environment"]["schema"] == {
         "type": ["string", "null"],
         "enum": ["production", "sandbox"],
@@ -213,7 +213,7 @@ def test_an_app_token_of_any_length_passes(token: str) -> None:
 
 
 @table("token", ["", "4w565xzmb54d ", "4w565-xzmb54d", "{your_app_token}"])
-def test_what_is_no_app_token_is_refused(token: str) -> None:
+def test_an_invalid_app_token_is_refused(token: str) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(token, CONNECTION_TYPE["conn-fields"]["app_token"]["schema"])
 
@@ -308,7 +308,7 @@ def test_the_hook_hands_out_this_form(form_libraries: type[Any]) -> None:
 # --- The registry's file ----------------------------------------------------------------------------------------------
 
 
-def test_the_registry_is_told_of_every_class_that_a_dag_takes() -> None:
+def test_the_registry_lists_every_class_for_dags() -> None:
     registry = yaml.safe_load((REPOSITORY / ".airflow-registry.yaml").read_text(encoding="utf-8"))
     assert registry["package-name"] == INFO["package-name"]
     assert registry["display-name"] == INFO["name"]

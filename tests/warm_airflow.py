@@ -150,7 +150,7 @@ async def _answer_once(app: Any) -> None:
 def main() -> None:
     gc.disable()
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # what Airflow prints while it is imported is no answer
+    os.dup2(2, 1)  # Airflow's output during import is not an answer
     for module in _WARM:
         with suppress(ImportError):  # the oldest Airflow lacks some, and imports them when it needs them
             importlib.import_module(module)

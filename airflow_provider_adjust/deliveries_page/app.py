@@ -25,7 +25,7 @@ from airflow_provider_adjust.deliveries_page.access import CurrentReader, Reader
 from airflow_provider_adjust.deliveries_page.budget import RETRY_AFTER_S, Budget, PageFull
 from airflow_provider_adjust.deliveries_page.comparisons import comparisons
 from airflow_provider_adjust.deliveries_page.configuration import PREFIX, ledger_conn_ids
-from airflow_provider_adjust.deliveries_page.csv_file import PIECE, pieces
+from airflow_provider_adjust.deliveries_page.csv_file import PIECE, days_file, pieces
 from airflow_provider_adjust.deliveries_page.event_list import EventRow, events
 from airflow_provider_adjust.deliveries_page.filters import Filters, InvalidCursor, Name
 from airflow_provider_adjust.deliveries_page.ledgers import LedgerReadError, LedgerSession, open_session
@@ -34,14 +34,15 @@ from airflow_provider_adjust.deliveries_page.rendering import render, root_of
 from airflow_provider_adjust.deliveries_page.resend import resend_dag
 from airflow_provider_adjust.deliveries_page.run_list import runs
 from airflow_provider_adjust.deliveries_page.schedule import schedules
-from airflow_provider_adjust.deliveries_page.summary import Summary, summarise, with_empty_days
+from airflow_provider_adjust.deliveries_page.summary import Summary, streaks, summarise, with_empty_days
 from airflow_provider_adjust.deliveries_page.trend import trend
+from airflow_provider_adjust.s2s.ledger.rehearsals import REHEARSAL
 
 budget = Budget()
 
 
 async def _refuse_if_full() -> None:
-    """The first of all dependencies: to find out who asks costs more than to refuse."""
+    """The first dependency, since authentication costs more than a refusal."""
     budget.refuse_if_full()
 
 
@@ -55,7 +56,7 @@ app = FastAPI(
 
 
 class _Files(StaticFiles):
-    """Scripts and styles. A browser keeps them, and asks whether they are the same after an update."""
+    """Scripts and styles. Browsers cache them, and revalidate them after an update."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
@@ -71,30 +72,39 @@ PathName = Annotated[Name, InPath()]
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What each view starts from: the DAGs that the user may read, and the filters with their defaults."""
+    """The common data of the views: the DAGs that the user may read, and the filters with their defaults."""
 
     ledger: LedgerSession
     dag_ids: list[str]
     filters: Filters
     environments: list[str]
     now: datetime
+    #: The hosts that are shown as a rehearsal.
+    rehearsed_at: list[str]
 
     @property
     def shown(self) -> dict[str, Any]:
         """What every template needs of it."""
-        return {"dag_ids": self.dag_ids, "environments": self.environments, "now": self.now}
+        names = ("dag_ids", "environments", "now", "rehearsed_at")
+        return {name: getattr(self, name) for name in names}
 
 
 def _view(ledger: LedgerSession, reader: Reader, given: Filters) -> _View:
     # As the ledger stores it: in UTC, without a zone.
     now = datetime.now(UTC).replace(tzinfo=None)
+    if given.event_id is not None:
+        # The form always has days and an environment, and whoever looks for one event may not know them.
+        given = given.model_copy(update={"first_day": None, "last_day": None, "environment": None})
     filters = given.with_default_days(now.date())
     dag_ids = _readable(ledger, reader)
     environments = queries.environments(ledger.connection, _chosen(dag_ids, filters))
-    if filters.environment is None and environments:
+    if filters.environment is None and filters.event_id is None and environments:
         # One at a time: test events are no revenue.
         filters = filters.model_copy(update={"environment": environments[0]})
-    return _View(ledger, dag_ids, filters, environments, now)
+    rehearsed_at: list[str] = []
+    if filters.environment == REHEARSAL:
+        rehearsed_at = queries.hosts_of_rehearsals(ledger.connection, _chosen(dag_ids, filters))
+    return _View(ledger, dag_ids, filters, environments, now, rehearsed_at)
 
 
 @app.get("/", response_class=HTMLResponse)
@@ -135,11 +145,12 @@ def _nights(view: _View, chosen: list[str]) -> list[Any]:
 def _summary(view: _View, chosen: list[str]) -> Summary:
     connection, filters = view.ledger.connection, view.filters
     counts = queries.counts(connection, view.dag_ids, filters, view.now)
-    # Which DAG should have sent what was not sent, nobody knows.
+    # It is not known which DAG should have sent the missing events.
     is_of_dags = (filters.dag_id, filters.run_id, filters.task_id, filters.map_index)
     with_unsent = not any(each is not None for each in (*is_of_dags, filters.status, filters.reason))
     summary = summarise(counts, comparisons(connection, view.dag_ids, filters), with_unsent=with_unsent)
     summary.is_cut = len(counts) >= queries.MAX_COUNTS
+    summary.streaks = streaks(counts)
     if filters.first_day is None or filters.last_day is None or not chosen:
         return summary
     known_since = queries.first_day(connection, view.dag_ids, filters)
@@ -148,9 +159,24 @@ def _summary(view: _View, chosen: list[str]) -> Summary:
     return with_empty_days(summary, filters.first_day, filters.last_day, known_since, view.now.date())
 
 
+@app.get("/days.csv")
+async def download_days(reader: CurrentReader, given: QueryFilters) -> Response:
+    """The figures of the days as a file: a line for each DAG, kind of event, outcome, reason and currency."""
+
+    def answer() -> Response:
+        with open_session(_ledger(given)) as ledger:
+            view = _view(ledger, reader, given)
+            counts = queries.counts(ledger.connection, view.dag_ids, view.filters, view.now)
+        if len(counts) >= queries.MAX_COUNTS:
+            raise HTTPException(422, "The file would be cut off; choose fewer days, one DAG or one event token")
+        return Response(days_file(counts), media_type=_CSV, headers=_as_file("adjust_days.csv"))
+
+    return await budget.run(reader.user_id, answer)
+
+
 @app.get("/runs", response_class=HTMLResponse)
 async def show_runs(request: Request, reader: CurrentReader, given: QueryFilters) -> Response:
-    """Task instances, and how many events of each ended how."""
+    """Task instances, with their events by outcome."""
 
     def answer() -> Response:
         with open_session(_ledger(given)) as ledger:
@@ -176,7 +202,7 @@ async def show_events(request: Request, reader: CurrentReader, given: QueryFilte
 
 @app.get("/events.csv")
 async def download_events(reader: CurrentReader, given: QueryFilters) -> Response:
-    """The same events as a file. Each piece of it asks again which DAGs the user may read."""
+    """The same events as a file. Each piece checks again which DAGs the user may read."""
 
     async def piece(after: str | None) -> queries.Page[EventRow]:
         def read() -> queries.Page[EventRow]:
@@ -188,9 +214,14 @@ async def download_events(reader: CurrentReader, given: QueryFilters) -> Respons
         return await budget.run(reader.user_id, read)
 
     # The first piece is read before the answer begins, so that whatever keeps it from being read is said by a page.
-    file = pieces(await piece(None), piece)
-    name = {"Content-Disposition": 'attachment; filename="adjust_events.csv"'}
-    return StreamingResponse(file, media_type="text/csv; charset=utf-8", headers=name)
+    return StreamingResponse(pieces(await piece(None), piece), media_type=_CSV, headers=_as_file("adjust_events.csv"))
+
+
+_CSV = "text/csv; charset=utf-8"
+
+
+def _as_file(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
 @app.get("/dags/{dag_id}", response_class=HTMLResponse)
@@ -235,7 +266,7 @@ def _ledger(filters: Filters) -> str:
 def _readable(ledger: LedgerSession, reader: Reader) -> list[str]:
     """The DAGs in the ledger that the user may read.
 
-    What was sent from the command line has no DAG: its name is empty. Whoever may read all DAGs sees it.
+    Events sent from the command line have no DAG: its name is empty. Users who may read all DAGs see them.
     """
     readable = reader.readable(queries.dags_in(ledger.connection))
     sees_all = queries.has_senders_outside_dags(ledger.connection) and reader.reads_all()
@@ -264,7 +295,7 @@ async def _show_full(request: Request, error: Exception) -> Response:
     return response
 
 
-# Handlers that are not asynchronous would need one of the threads that Airflow's own requests need.
+# Synchronous handlers would occupy threads that Airflow's own requests need.
 @app.exception_handler(InvalidCursor)
 async def _refuse_cursor(request: Request, error: Exception) -> Response:
     return _notice(request, 422, "The address is not valid", str(error))
@@ -281,7 +312,7 @@ async def _show_mistakes(request: Request, error: RequestValidationError) -> Res
 
 @app.exception_handler(AnyHTTPException)
 async def _show_http_error(request: Request, error: AnyHTTPException) -> Response:
-    # Within a frame, Airflow's page around it asks for the login. Only a page outside a frame is redirected.
+    # In a frame, Airflow's page around it handles the login. Only a page outside a frame is redirected.
     if error.status_code == 401 and request.headers.get("sec-fetch-dest") == "document":
         airflow = root_of(request).removesuffix(PREFIX)
         here = quote(f"{request.url.path}?{request.url.query}", safe="")

@@ -1,23 +1,25 @@
-"""The list of events as a CSV file, made piece by piece, so that no answer is held in memory whole."""
+"""The list of events as a CSV file, built piece by piece, so that it is never in memory as a whole."""
 
 from __future__ import annotations
 
 import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from airflow_provider_adjust.deliveries_page.budget import RETRY_AFTER_S, PageFull
 from airflow_provider_adjust.deliveries_page.event_list import EventRow
-from airflow_provider_adjust.deliveries_page.queries import Page
+from airflow_provider_adjust.deliveries_page.queries import Count, Page
+from airflow_provider_adjust.s2s.answers.reasons import reason_of
 
 #: Events that one query reads.
 PIECE = 2_000
-#: How often a piece is asked for again while the page is busy.
+#: How often a piece is requested again while the page is busy.
 _TRIES = 12
-#: A spreadsheet takes a text that begins with one of these for a formula.
+#: A spreadsheet treats text that begins with one of these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS = (
     *("event_id", "occurred_at", "event_name", "event_token", "app_token", "connection", "environment", "status"),
@@ -36,11 +38,41 @@ COLUMNS = (
 )
 
 
+DAY_COLUMNS = (
+    *("day", "dag_id", "event_name", "event_token", "app_token", "connection", "environment", "status", "reason"),
+    *("meaning", "events", "revenue", "currency"),
+)
+
+
+def days_file(counts: Sequence[Count]) -> str:
+    """The file of the days: their counts as they are, so that a spreadsheet can sum them up in any way."""
+    return _lines([DAY_COLUMNS]) + _lines(_day_row(count) for count in counts)
+
+
+def _day_row(count: Count) -> list[Any]:
+    code = count.reason or ("no_answer" if count.status == "in_doubt" else "")
+    return [
+        count.day.isoformat(),
+        count.dag_id,
+        count.event_name,
+        count.event_token,
+        count.app_token,
+        count.conn_id,
+        count.environment,
+        count.status,
+        code,
+        reason_of(code).meaning if code else "",
+        count.events,
+        _amount(count.revenue),
+        count.currency or "",
+    ]
+
+
 async def pieces(first: Page[EventRow], following: Callable[[str], Awaitable[Page[EventRow]]]) -> AsyncIterator[str]:
-    """The file's text: the head with the first events, then piece by piece.
+    """The file's text: the header with the first events, then piece by piece.
 
     :param following: the page of events at a cursor.
-    :raises PageFull: the page stayed busy, so the file is cut off, and the browser says so.
+    :raises PageFull: the page stayed busy, so the file is cut off, and the browser reports that.
     """
     yield _lines([COLUMNS]) + _lines(_row(event) for event in first.items)
     after = first.after
@@ -73,7 +105,7 @@ def _row(event: EventRow) -> list[Any]:
         reason.code if reason else "",
         reason.meaning if reason else "",
         "" if event.http_status is None else event.http_status,
-        "" if event.revenue is None else format(event.revenue.normalize(), "f"),
+        _amount(event.revenue),
         event.currency or "",
         event.dag_id,
         event.run_id,
@@ -81,6 +113,10 @@ def _row(event: EventRow) -> list[Any]:
         event.map_index,
         event.try_number,
     ]
+
+
+def _amount(value: Decimal | None) -> str:
+    return "" if value is None else format(value.normalize(), "f")
 
 
 def _moment(value: datetime) -> str:
@@ -94,7 +130,7 @@ def _lines(rows: Iterable[Iterable[Any]]) -> str:
 
 
 def _no_formula(value: Any) -> Any:
-    """A text that no spreadsheet runs. An apostrophe in front is how they mark a text."""
+    """A text that no spreadsheet evaluates: a leading apostrophe marks it as text."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value) else value
 
 

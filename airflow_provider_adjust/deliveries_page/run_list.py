@@ -1,4 +1,4 @@
-"""Task instances that tried to send, the latest first, over all DAGs."""
+"""Task instances that tried to send, latest first, over all DAGs."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from airflow_provider_adjust.deliveries_page.queries import (
     as_amount,
     conditions,
     days,
+    environment_of_total,
     is_alive,
     is_in,
     moments,
@@ -28,6 +29,7 @@ from airflow_provider_adjust.deliveries_page.queries import (
     of_dags,
     of_kind,
     of_tasks,
+    set_up_environment,
     state,
     tasks_in,
     unsettled,
@@ -63,7 +65,7 @@ class Run:
 
     @property
     def missing(self) -> list[tuple[str, int]]:
-        """What was not delivered, by status."""
+        """The undelivered events, by status."""
         return [(status, count) for status, count in self.events.items() if status not in {*_DELIVERED, "sending"}]
 
     def add(self, status: str, count: int, currency: str | None, revenue: Decimal | None) -> None:
@@ -74,7 +76,7 @@ class Run:
 
 
 def runs(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, now: datetime) -> Page[Run]:
-    """One page of the task instances. One that sent nothing is there, too."""
+    """One page of the task instances, including those that sent nothing."""
     rows = sa.select(_try.id).where(_try.is_latest, *of_tasks(dag_ids, filters), *_that_match(filters, now))
     query = rows.add_columns(
         *TASK,
@@ -120,7 +122,7 @@ def _run(found: Any) -> Run:
 
 
 def _that_match(filters: Filters, now: datetime) -> Iterable[sa.ColumnElement[bool]]:
-    """Whether any try of the task instance has counted something that the filters select, or the last one nothing at all."""
+    """Whether any try of the task instance has counts that the filters select, or the last one has none at all."""
     other = tries.alias("other")
     same = [other.c[column.name] == column for column in TASK]
     counted = (
@@ -163,7 +165,7 @@ def _of_total(filters: Filters, other: sa.FromClause) -> Iterable[sa.ColumnEleme
     if filters.event_token is not None:
         yield shown_key == filters.event_token
     if filters.environment is not None:
-        yield is_in(sa.func.coalesce(scopes.c.environment, other.c.environment, ""), filters.environment)
+        yield is_in(environment_of_total(other), filters.environment)
     if filters.status is not None:
         yield totals.c.outcome == filters.status
     if filters.reason is not None:
@@ -175,13 +177,13 @@ def _of_total(filters: Filters, other: sa.FromClause) -> Iterable[sa.ColumnEleme
 
 def _set_up_for(filters: Filters) -> Iterable[sa.ColumnElement[bool]]:
     if filters.environment is not None:
-        yield is_in(_try.environment, filters.environment)
+        yield is_in(set_up_environment(), filters.environment)
 
 
 def _add_counts(
     connection: sa.Connection, dag_ids: Collection[str], found: Sequence[Run], filters: Filters, now: datetime
 ) -> None:
-    """Add what the filters select of the task instances' events."""
+    """Add the events of the task instances that the filters select."""
     by_key = {run.key: run for run in found}
     if not by_key:
         return

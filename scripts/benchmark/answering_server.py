@@ -28,8 +28,8 @@ class Refusing:
     """Which requests are refused, and how."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
-        wish = f"Retry-After: {arguments.retry_after}\r\n" if arguments.retry_after else ""
-        self._refusal = _REFUSAL.format(arguments.status, wish).encode()
+        header = f"Retry-After: {arguments.retry_after}\r\n" if arguments.retry_after else ""
+        self._refusal = _REFUSAL.format(arguments.status, header).encode()
         self._share = arguments.share
         self._limit = arguments.limit
         self._second = self._taken = 0

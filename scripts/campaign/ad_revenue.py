@@ -71,7 +71,7 @@ _AS_AD_REVENUE = (
 
 @dataclass
 class AdRevenueStory(Story):
-    """What became of the rows of one run of the task."""
+    """The outcomes of the rows of one run of the task."""
 
     def see_recorded(self, sandbox: SandboxServer) -> None:
         sent = [each["params"] for each in sandbox.events() if each["endpoint"] == "ad_revenue"]
@@ -164,7 +164,7 @@ def load(postgres: dict[str, Any], rows: int) -> dict[Key, int]:
 
 
 def report(on_in_doubt: str, story: AdRevenueStory, killed: int) -> list[str]:
-    """Print what became of the rows; what was broken."""
+    """Print the outcomes of the rows; return the broken promises."""
     twice = story.recorded_twice() if on_in_doubt == "hold" else story.twice_without_doubt()
     broken = {"lost": story.lost(), "unexpected": story.unexpected(), "twice": twice}
     print(

@@ -23,7 +23,7 @@ def faketime_library() -> Path | None:
     return next((path for folder in _FOLDERS for each in patterns for path in Path(folder).glob(each)), None)
 
 
-def go_on_with_another_clock(offset: str, pickled: Path) -> None:
+def continue_with_another_clock(offset: str, pickled: Path) -> None:
     """Replace this process's program by the same try at another time. Returns only in a process that has that time."""
     if os.environ.get(_MARK) == offset:
         return

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from airflow_provider_adjust.s2s import LookupPolicy
-from campaign.clocks import go_on_with_another_clock
+from campaign.clocks import continue_with_another_clock
 from campaign.journal import keep_journal
 from campaign.leases import shorten_leases
 from campaign.pymysql_hook import use_pymysql
@@ -177,7 +177,7 @@ def run_try(this: Try) -> None:
     if this.clock:
         pickled = this.folder / f"try-{this.number}"
         pickled.write_bytes(pickle.dumps(this))
-        go_on_with_another_clock(this.clock, pickled)
+        continue_with_another_clock(this.clock, pickled)
     output = os.open(this.folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(output, 1)
     os.dup2(output, 2)

@@ -1,6 +1,6 @@
-"""Tasks of a real scheduler and executor are killed with -9, and go on in their retries.
+"""Tasks of a real scheduler and executor are killed with -9, and continue in their retries.
 
-The campaign beside this file kills hundreds of times, in processes of its own; this one shows that Airflow's own
+The campaign beside this file kills hundreds of times, in its own processes; this one shows that Airflow's own
 retries and its task state store behave as the campaign assumes.
 """
 

@@ -44,7 +44,7 @@ def test_of_many_refused_rows_the_first_are_listed_and_all_are_counted(cli: Cli,
     assert "... and 30 more refused rows\n" in done.out
 
 
-def test_a_file_without_rows_is_no_silent_success(cli: Cli, file_of: FileOf, tmp_path: Path) -> None:
+def test_a_file_without_rows_is_reported(cli: Cli, file_of: FileOf, tmp_path: Path) -> None:
     (tmp_path / "head.csv").write_text("order_id,gps_adid,created_at\n")
     for file in (file_of(), tmp_path / "head.csv"):
         for command in ("validate", "preview"):
@@ -135,7 +135,7 @@ def test_a_bad_optional_value_is_left_out_on_request(cli: Cli, file_of: FileOf) 
         (("rows.jsonl", *EVENT, "--adjust-conn-id", "nowhere"), "there is no connection 'nowhere'"),
     ],
 )
-def test_what_cannot_be_used_is_said_in_a_line(
+def test_an_unusable_argument_is_reported_in_one_line(
     cli: Cli,
     file_of: FileOf,
     tmp_path: Path,
@@ -197,7 +197,7 @@ def test_the_preview_of_a_stream_reads_no_further_than_it_shows(cli: Cli, file_o
     assert cli("preview", path, *EVENT, "-n", "5").err.startswith("Error: ")
 
 
-def test_a_csv_file_that_cannot_be_told_apart_is_refused_and_escape_char_reads_it(cli: Cli, tmp_path: Path) -> None:
+def test_an_ambiguous_csv_file_is_refused_and_escape_char_reads_it(cli: Cli, tmp_path: Path) -> None:
     path = tmp_path / "night.csv"
     row = purchase(1)
     values = ",".join(str(value) for value in row.values())

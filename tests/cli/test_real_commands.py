@@ -96,7 +96,7 @@ def test_connections_of_the_metadata_database_are_found(
     assert S2S_TOKEN not in extra
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(file_of: FileOf, airflow_db: Path) -> None:
+def test_a_closed_pipe_is_not_an_error(file_of: FileOf, airflow_db: Path) -> None:
     path = file_of(*map(purchase, range(3000)))
     preview = f"{' '.join(OURS)} preview {path} {' '.join(EVENT)} -n 3000"
     command = ["bash", "-o", "pipefail", "-c", f"{preview} | head -n 1"]
@@ -106,7 +106,7 @@ def test_a_reader_that_has_seen_enough_is_no_error(file_of: FileOf, airflow_db: 
     assert "BrokenPipe" not in done.stderr
 
 
-def test_a_reader_that_ends_early_makes_no_success_of_a_delivery(
+def test_a_closed_pipe_does_not_turn_a_failed_delivery_into_a_success(
     adjust: SandboxServer, file_of: FileOf, airflow_db: Path
 ) -> None:
     """Not even its first line is read: the file is sent all the same, and the exit code says how that went."""
@@ -171,7 +171,7 @@ def test_a_terminal_gets_a_progress_bar_while_events_are_sent(
     assert adjust.stats()["recorded"] == 200
 
 
-def test_ctrl_c_lets_what_is_in_flight_end_and_sends_nothing_more(
+def test_ctrl_c_waits_for_requests_in_flight_and_sends_nothing_more(
     adjust: SandboxServer, file_of: FileOf, airflow_db: Path
 ) -> None:
     adjust.configure(latency=0.2)
@@ -202,7 +202,7 @@ def test_help_breaks_between_words(launcher: list[str], airflow_db: Path) -> Non
     assert max(map(len, told)) <= 60, max(told, key=len)
     shown = " ".join(" ".join(lines).split())
     assert "the connection (default: adjust_default)" in shown
-    assert "refused events that are allowed: 5 or 0.02 (default: 0)" in shown
+    assert "how many events may be refused: a count such as 5, or a share such as 0.02 (default: 0)" in shown
 
 
 def test_what_airflow_imports_at_every_start_is_light() -> None:

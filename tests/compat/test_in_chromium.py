@@ -36,7 +36,7 @@ APP_TOKEN, S2S_TOKEN, API_TOKEN = "4w565xzmb54d", "s2sTokenThatNobodyMaySee", "a
 RUN_ID = "manual__2026-05-01T00:00:00+00:00"
 EVENTS = 20
 
-#: The second task stands for one whose file is in a bucket, where this machine has none.
+#: The second task replaces one with its file in a bucket, since this machine has none.
 DAG = """
 import os
 

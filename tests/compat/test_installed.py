@@ -87,7 +87,7 @@ def test_the_connection_form_has_its_fields_and_hides_its_secrets() -> None:
     assert form["extra_fields"]["api_token"]["schema"]["format"] == "password"
 
 
-def test_every_trigger_is_made_anew_from_what_it_wrote_down() -> None:
+def test_every_trigger_is_restored_from_what_it_serialized() -> None:
     from airflow_provider_adjust.triggers.adjust_device_event import AdjustDeviceEventTrigger
     from airflow_provider_adjust.triggers.adjust_events_reported import AdjustEventsReportedTrigger
 

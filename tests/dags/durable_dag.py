@@ -1,4 +1,4 @@
-"""A DAG whose first try breaks in the middle of its input, and one that Adjust refuses; run by test_durable."""
+"""A DAG with a first try that breaks in the middle of its input, and one that Adjust refuses; run by test_durable."""
 
 from __future__ import annotations
 

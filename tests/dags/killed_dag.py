@@ -1,4 +1,4 @@
-"""A DAG whose sending task tells its process id, so that test_real_airflow can kill it; run by a real scheduler."""
+"""A DAG with a sending task that publishes its process id, so that test_real_airflow can kill it; run by a real scheduler."""
 
 from __future__ import annotations
 

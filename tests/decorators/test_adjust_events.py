@@ -83,7 +83,9 @@ NO_ROWS: list[tuple[Callable[[], Any], str]] = [
 
 
 @pytest.mark.parametrize(("function", "kind"), NO_ROWS)
-def test_what_is_no_rows_is_refused_by_its_kind(adjust: SandboxServer, function: Callable[[], Any], kind: str) -> None:
+def test_a_result_that_is_not_rows_is_refused_by_its_type(
+    adjust: SandboxServer, function: Callable[[], Any], kind: str
+) -> None:
     with pytest.raises(
         AirflowException, match=rf"must return a list of rows or yield rows, not return a {kind};"
     ) as caught:
@@ -98,18 +100,18 @@ def test_an_async_function_is_refused(adjust: SandboxServer) -> None:
         decorated(is_async).execute({})
 
 
-def test_rejected_lines_that_are_returned_are_mended_rows(adjust: SandboxServer, tmp_path: Path) -> None:
-    """A function may mend what an earlier run wrote; the events keep their ids."""
+def test_returned_rejected_lines_are_corrected_rows(adjust: SandboxServer, tmp_path: Path) -> None:
+    """A function may correct the rejected lines of an earlier run; the events keep their ids."""
     path = tmp_path / "rejected.jsonl"
     decorated(lambda: [purchase(1, revenue="1,25")], max_rejected=1, rejected_path=path.as_uri()).execute({})
 
-    def mended() -> list[dict[str, Any]]:
+    def corrected() -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in path.read_text().splitlines()]
         for line in lines:
             line["row"]["revenue"] = "1.25"
         return lines
 
-    assert decorated(mended, event_id_param="event_id").execute({})["delivered"] == 1
+    assert decorated(corrected, event_id_param="event_id").execute({})["delivered"] == 1
     [sent] = recorded(adjust, "callback_params")
     assert json.loads(sent or "{}") == {"event_id": "o-1"}
 
@@ -307,6 +309,6 @@ def test_rows_are_in_no_log_no_xcom_and_no_rendered_field(run: DagRun) -> None:
 
 
 @airflow_run
-def test_arguments_that_are_no_rows_are_shown(run: DagRun) -> None:
+def test_arguments_that_cannot_be_rows_are_shown(run: DagRun) -> None:
     assert '"note": "send_from_python"' in rendered(run, "yielded")
     assert "0, 2" in rendered(run, "returned")

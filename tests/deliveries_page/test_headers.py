@@ -70,6 +70,6 @@ def test_a_failure_within_the_answer_is_the_servers_to_end() -> None:
         assert isinstance(answer(*steps, RuntimeError("unexpected"))[-1], RuntimeError)
 
 
-def test_what_is_no_request_is_passed_on() -> None:
+def test_other_than_http_requests_are_passed_on() -> None:
     assert answer({"type": "websocket.close"}, kind="websocket") == [{"type": "websocket.close"}]
     assert isinstance(answer(RuntimeError("unexpected"), kind="websocket")[0], RuntimeError)

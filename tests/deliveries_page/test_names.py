@@ -18,7 +18,7 @@ from airflow_provider_adjust.s2s.ledger.schema import drop_all
 pytestmark = pytest.mark.airflow
 
 PURCHASES = DAGS[0]
-#: Of how many events each DAG is, so that the page's sums tell whose they are.
+#: The number of events of each DAG, so that the page's sums identify the DAG.
 SENT = {PURCHASES: 1, TWINS[0]: 10, TWINS[1]: 100, TWINS[2]: 1000}
 READERS = {"ada": {PURCHASES}, "una": {TWINS[0]}, "bob": set[str](), "root": set(SENT)}
 
@@ -68,5 +68,5 @@ def test_a_ledger_that_takes_names_for_equal_ones_is_not_shown(visit: Visit, sho
         for view in VIEWS:
             response = visit("root", view)
             assert response.status_code == 503
-            assert "adjust_try.dag_id does not tell all texts apart" in response.text
+            assert "adjust_try.dag_id treats different texts as equal" in response.text
         assert "ledger=" not in visit("root", f"/dags/{PURCHASES}").headers["location"]

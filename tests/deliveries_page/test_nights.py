@@ -1,4 +1,4 @@
-"""The first view: what became of each DAG's last night."""
+"""The first view: the result of each DAG's last night."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_the_page_opens_with_the_last_night_of_production(shown_ledger: sa.Engin
     assert "Delivered 438 15,139.86 USD" in told
     assert "Not delivered 7 1,120.50 USD" in told
     assert "7 rejected , 1,120.50 USD : device_not_found" in told
-    assert "Check the environment and the app token" in told
+    assert "Check environment and app token" in told
     assert re.search("[45] h ago", told)
     assert "s3://bucket/&lt;night&gt;.jsonl" in section
     # Sandbox and production are never added up.
@@ -174,7 +174,7 @@ def test_a_ledger_without_environments_of_tries_takes_them_from_the_events(shown
     assert verdicts(shown_ledger, "old") == [("old", "production", "arrived")]
 
 
-def test_a_run_of_airflows_that_never_began_to_send_is_said(shown_ledger: sa.Engine) -> None:
+def test_an_airflow_run_that_never_began_to_send_is_reported(shown_ledger: sa.Engine) -> None:
     record_try(shown_ledger, "shop", [("delivered", "", 9, "9.00")], run_id=BEFORE, hours_ago=29)
     next_run = NOW + timedelta(hours=19)
 

@@ -71,7 +71,7 @@ def test_on_call_after_a_bad_night_sees_what_failed_what_is_missing_and_what_to_
     see(second, "rejected/shop_purchases/20261128T000000.jsonl")
     assert second.get_by_role("link", name="Resend").get_attribute("href") == f"/dags/{RESEND}"
     second.get_by_role("link", name="device_not_found").click()
-    see(visitor.page.locator("main"), "Events 1 to 50 of 64", "Check the environment and the app token", "order-112")
+    see(visitor.page.locator("main"), "Events 1 to 50 of 64", "Check environment and app token", "order-112")
     visitor.page.get_by_label("Event id").fill("order-150")
     visitor.page.get_by_role("button", name="Show").click()
     see(visitor.page.locator("main"), "order-150", "Events 1 to 1 of 1")
@@ -94,7 +94,7 @@ def test_a_manager_sees_what_arrived_since_when_and_which_day_is_missing(visitor
     see(page.locator("li.night"), "Arrived", "424,242.00 USD", "sandbox")
 
 
-def test_an_engineer_who_sets_up_is_told_each_next_step(
+def test_an_engineer_who_sets_up_sees_each_next_step(
     visitor: Visitor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     visitor.complaints.clear()
@@ -109,7 +109,7 @@ def test_an_engineer_who_sets_up_is_told_each_next_step(
     see(visitor.go(PAGE).locator("main"), "Nothing has been sent yet with this ledger, or by no DAG that you may see.")
 
 
-def test_a_mistake_in_the_form_is_said_at_its_field_and_the_rest_stays(visitor: Visitor) -> None:
+def test_a_mistake_in_the_form_is_shown_at_its_field_and_the_rest_stays(visitor: Visitor) -> None:
     page = visitor.go(f"{PAGE}?dag_id=shop_purchases")
     page.get_by_label("From (UTC)").fill("2026-01-01")
     page.get_by_role("button", name="Show").click()

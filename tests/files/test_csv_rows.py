@@ -44,7 +44,7 @@ READ_AS_MEANT = [
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
-def test_what_follows_the_rules_of_csv_is_read_as_it_is_meant(tmp_path: Path, ending: str) -> None:
+def test_valid_csv_is_read_as_it_is_meant(tmp_path: Path, ending: str) -> None:
     for line, values in READ_AS_MEANT:
         text = f"{HEAD.strip()}{ending}{ending}{line}{ending}{GOOD.strip()}"
         assert read_csv(tmp_path, text) == ([values, ["o-9", "a phone", "1.25", "EUR"]], ""), line
@@ -66,7 +66,7 @@ REFUSED_BY_LINE = [
 
 
 @pytest.mark.parametrize(("line", "words"), REFUSED_BY_LINE)
-def test_a_line_that_is_no_csv_is_one_unreadable_row_with_its_number(tmp_path: Path, line: str, words: str) -> None:
+def test_a_line_that_is_not_csv_is_one_unreadable_row_with_its_number(tmp_path: Path, line: str, words: str) -> None:
     rows, error = read_csv(tmp_path, f'{HEAD}{GOOD}{line}\n{GOOD}o-8,"x, y",1,EUR\n')
     assert error == ""
     first, refused, second, third = rows
@@ -161,7 +161,7 @@ WRONG_HEADS: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("head", "options", "words"), WRONG_HEADS)
-def test_a_head_that_is_none_is_one_configuration_error_before_the_first_row(
+def test_an_invalid_header_is_one_configuration_error_before_the_first_row(
     tmp_path: Path, head: str, options: dict[str, Any], words: str
 ) -> None:
     rows, error = read_csv(tmp_path, head + GOOD * 3, **options)

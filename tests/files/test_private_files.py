@@ -56,8 +56,8 @@ def rows_of_a_task(path: Path) -> None:
 WRITERS: list[Callable[[Path], None]] = [receipt_file, carried_over, rows_of_a_task]
 
 
-def test_there_are_no_other_writers() -> None:
-    """A new one belongs into WRITERS, or has a test of its own, and is named here."""
+def test_every_module_that_writes_files_is_known() -> None:
+    """Add a new writer to WRITERS, or give it its own test, and name it here."""
     known = {"files/private.py", "files/erasing.py", "s2s/ledger/sqlite_file.py", "sandbox/exports.py"}
     writing = re.compile(r"""O_CREAT|mkstemp|\.touch\(|\.mkdir\(|write_text|write_bytes|open\([^)\n]*["'][wax]""")
     package = Path(airflow_provider_adjust.__path__[0])
@@ -114,7 +114,7 @@ def test_a_folder_is_not_made_behind_a_link_that_leads_nowhere(tmp_path: Path) -
     assert not (tmp_path / "not there").exists()
 
 
-def test_a_file_that_is_written_again_begins_anew_and_is_closed_to_others(tmp_path: Path) -> None:
+def test_a_file_that_is_written_again_is_truncated_and_private(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     path.write_text("old and longer than what is new" * 9)
     assert mode(path) == 0o666
@@ -135,7 +135,7 @@ def test_another_users_file_is_neither_written_nor_taken_over(tmp_path: Path, ca
         file.carry_over(str(path), 1)
     assert path.read_text() == LINE + "\n"
     assert file.written_to is None
-    assert "is not taken over" in caplog.text
+    assert "is not used" in caplog.text
 
 
 def test_lines_of_an_earlier_try_are_not_read_through_a_link_nor_from_a_pipe(
@@ -149,7 +149,7 @@ def test_lines_of_an_earlier_try_are_not_read_through_a_link_nor_from_a_pipe(
         with ReceiptFile.of_try(str(tmp_path / "night.jsonl"), SimpleNamespace(try_number=2)) as file:
             file.carry_over(str(tmp_path / name), 1)
         assert file.written_to is None
-        assert "is not taken over" in caplog.text, name
+        assert "is not used" in caplog.text, name
 
 
 def test_object_storage_keeps_its_own_rules(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -79,7 +79,7 @@ def test_a_connection_is_read_however_it_is_written(monkeypatch: pytest.MonkeyPa
     assert [settings.endpoint, settings.s2s_token, settings.app_token, settings.environment] == expected
 
 
-def test_arguments_take_the_place_of_what_the_connection_says(connect: Connect) -> None:
+def test_arguments_override_the_connection(connect: Connect) -> None:
     connect(None, "adjust_ios", read_timeout=7)
     hook = AdjustS2SHook("adjust_ios", app_token="other", environment="sandbox", timeout=(1, 2))
     settings = hook.settings
@@ -148,7 +148,7 @@ BAD_PORT = "has a port that is not a number"
         ("https://s2s.adjust.com", -1, BAD_PORT),
     ],
 )
-def test_any_other_endpoint_is_refused_in_words(
+def test_any_other_endpoint_is_refused_with_a_message(
     monkeypatch: pytest.MonkeyPatch, host: str, port: int | None, problem: str
 ) -> None:
     monkeypatch.setenv(CONNECTION, connection(host=host, port=port))
@@ -176,7 +176,7 @@ def test_timeouts_are_seconds(connect: Connect, extra: dict[str, Any], timeout: 
 
 @pytest.mark.parametrize("value", [0, -1, 601, "soon", "nan", "inf", [5], {"seconds": 5}])
 @pytest.mark.parametrize("name", ["connect_timeout", "read_timeout"])
-def test_what_is_no_timeout_is_refused(connect: Connect, name: str, value: Any) -> None:
+def test_a_value_that_is_not_a_timeout_is_refused(connect: Connect, name: str, value: Any) -> None:
     connect(None, **{name: value})
     with pytest.raises(AdjustConfigurationError, match=f"{name} must be a number of seconds, above 0 and at most 600"):
         _ = AdjustS2SHook().settings

@@ -42,7 +42,7 @@ def test_one_event_is_sent_and_its_receipt_returned(adjust: SandboxServer) -> No
     assert not reveals(receipt)
 
 
-def test_one_row_that_is_no_event_gets_a_receipt_too(adjust: SandboxServer) -> None:
+def test_one_row_that_is_not_an_event_gets_a_receipt_too(adjust: SandboxServer) -> None:
     receipt = AdjustS2SHook().send_event(purchase(1, revenue="-1"), RowOptions(**EVENT))
     assert (receipt.outcome, receipt.reason, receipt.attempts) == (Outcome.INVALID, "invalid_revenue", 0)
     assert adjust.stats()["requests"] == 0
@@ -63,11 +63,11 @@ def test_a_redirect_is_not_followed(adjust: SandboxServer) -> None:
     assert adjust.stats()["redirects_followed"] == 0
 
 
-def test_a_wish_to_wait_long_is_handed_to_whoever_retries(adjust: SandboxServer) -> None:
+def test_a_long_retry_after_is_passed_to_the_retry(adjust: SandboxServer) -> None:
     adjust.configure(fault_plan=["503"], retry_after=900)
-    with pytest.raises(AdjustUnreachable, match="Adjust asks to wait 900 s") as wish:
+    with pytest.raises(AdjustUnreachable, match="Adjust asks to wait 900 s") as failure:
         AdjustS2SHook().send_event(purchase(1), RowOptions(**EVENT))
-    assert wish.value.retry_after == 900
+    assert failure.value.retry_after == 900
 
 
 def test_a_list_is_sorted_by_time_in_each_lane(adjust: SandboxServer) -> None:

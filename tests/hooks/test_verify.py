@@ -1,4 +1,4 @@
-"""An event whose answer was lost is looked up in the Device API, and ends in Adjust exactly once."""
+"""An event with a lost answer is looked up in the Device API, and is in Adjust exactly once."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ def test_the_connection_may_be_a_template(ledger: sa.Engine) -> None:
     assert operator.execute({}) == 1
 
 
-def test_a_connection_that_is_no_database_fails_without_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_is_not_a_database_fails_without_a_retry(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AIRFLOW_CONN_ADJUST_LEDGER", json.dumps({"conn_type": "adjust"}))
     with pytest.raises(AirflowFailException, match=r"AdjustConfigurationError.*must be a database connection"):
         prune()

@@ -1,4 +1,4 @@
-"""Retries on a real Airflow: one goes on where the first try stopped, one is not made because it could change nothing."""
+"""Retries on a real Airflow: one continues where the first try stopped, one is not made because it could change nothing."""
 
 from __future__ import annotations
 

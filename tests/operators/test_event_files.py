@@ -157,7 +157,7 @@ def test_a_broken_line_is_one_invalid_row_and_the_others_are_sent(
     assert (result["delivered"], result["invalid"], result["by_reason"]) == (2, 1, {reason: 1})
     [refused] = lines(rejected)
     assert (refused["position"], refused["reason"]) == (2, reason)
-    # Not mended, it is refused again in words.
+    # Without a correction it is refused again, with a reason.
     assert send(str(rejected), max_rejected=1)["invalid"] == 1
 
 
@@ -201,9 +201,7 @@ def test_a_row_that_cannot_be_read_is_rejected_with_its_line_and_the_others_are_
     assert refused["detail"].startswith("line 3 has a quote that is not closed")
 
 
-def test_a_file_ends_at_rows_that_cannot_be_told_apart_and_what_came_before_is_delivered(
-    adjust: SandboxServer, tmp_path: Path
-) -> None:
+def test_a_file_ends_at_ambiguous_rows_and_the_rows_before_are_delivered(adjust: SandboxServer, tmp_path: Path) -> None:
     path = tmp_path / "night.csv"
     rows = as_csv([purchase(number, device_name="-") for number in range(6)])
     records = rows.split(b"\r\n")

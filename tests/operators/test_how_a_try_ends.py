@@ -56,7 +56,7 @@ def test_a_batch_that_adjust_rejects_costs_one_request_and_fails_for_good(
         operator([purchase(number) for number in range(20)], rejected_path=str(rejected)).execute({})
     assert adjust.stats()["requests"] == 1
     assert adjust.stats()["recorded"] == 0
-    # Every event that was read is listed, to be sent once the cause is mended.
+    # Every event that was read is listed, to be sent once the cause is fixed.
     assert sorted(line["position"] for line in lines(rejected)) == list(range(1, 21))
     assert {line["outcome"] for line in lines(rejected)} <= {"held", "in_doubt"}
     assert "Delivery stopped early" in str(said)
@@ -126,7 +126,7 @@ def test_an_event_in_doubt_can_be_held_with_all_that_follows_it(
     assert adjust.stats()["repeated"] == 0
 
 
-def test_an_adjust_that_never_settles_anything_ends_the_delivery_and_a_retry_may_go_on(
+def test_an_adjust_that_never_settles_anything_ends_the_delivery_and_a_retry_may_continue(
     adjust: SandboxServer, said: Said
 ) -> None:
     adjust.configure(faults="503=1", retry_after=0)
@@ -232,7 +232,7 @@ def test_a_progress_line_is_logged_while_nothing_is_answered_and_has_the_rate_of
     assert " left" not in str(said)
 
 
-def test_a_worker_whose_clock_differs_from_the_servers_is_warned_once(connect: Connect, said: Said) -> None:
+def test_a_wrong_clock_of_the_worker_is_warned_about_once(connect: Connect, said: Said) -> None:
     for minutes in (11, -7, 0):
         moment = datetime.now(UTC) + timedelta(minutes=minutes)
         answer = OK.replace(b"\r\n\r\n", f"\r\nDate: {format_datetime(moment, usegmt=True)}\r\n\r\n".encode())
@@ -303,7 +303,7 @@ def untraced() -> Iterator[None]:
 def test_a_timeout_is_retried_only_where_the_retry_would_not_send_everything_again(
     adjust: SandboxServer, tmp_path: Path, said: Said, remembered: bool
 ) -> None:
-    """Airflow's timeout comes as a signal, at any place, and is no Exception."""
+    """Airflow's timeout arrives as a signal, at any place, and is not an Exception."""
     store = TaskStateStore()
     rejected = tmp_path / "rejected.jsonl"
     task = operator(purchases_without_end())
@@ -342,7 +342,7 @@ def test_a_checkpoint_knows_each_line_of_the_rejected_file_or_none_that_a_retry_
     assert all(settled == listed for settled, listed in written), written
 
 
-def test_what_closing_meets_after_a_failure_hides_neither_its_cause_nor_what_was_sent(
+def test_an_error_while_closing_hides_neither_the_failure_nor_the_counts(
     adjust: SandboxServer, connect: Connect, said: Said
 ) -> None:
     def rows() -> Iterator[dict[str, Any]]:

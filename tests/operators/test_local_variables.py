@@ -132,7 +132,7 @@ def test_an_erasure(
 
 
 @pytest.mark.parametrize("path", ["", "/nowhere"], ids=["no server", "no answer of Adjust's"])
-def test_a_look_up_of_a_device_and_a_report(adjust: SandboxServer, path: str) -> None:
+def test_a_device_lookup_and_a_report(adjust: SandboxServer, path: str) -> None:
     url = f"{adjust.url}{path}" if path else "http://127.0.0.1:9"
     device_api = DeviceApi(url, S2S_TOKEN, (2, 2))
     event = parse_event(purchase(1, order_id=..., app_token=APP_TOKEN, event_token="abc", environment="sandbox"))

@@ -1,4 +1,4 @@
-"""The rejected file and the file of answers: what is in them, whose they are, and how a reject is sent again."""
+"""The rejected file and the file of answers: their content, their tries, and how a reject is sent again."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 from airflow_provider_adjust.sandbox import SandboxServer
 
 
-def test_what_was_rejected_can_be_mended_and_sent_again_and_nothing_else_is(
-    adjust: SandboxServer, tmp_path: Path
-) -> None:
+def test_only_rejected_events_are_sent_again_after_their_correction(adjust: SandboxServer, tmp_path: Path) -> None:
     rejected, again = tmp_path / "rejected.jsonl", tmp_path / "again.jsonl"
     adjust.configure(unknown_devices=[device(2)])
     rows = [
@@ -83,7 +81,7 @@ def test_an_event_without_an_id_of_its_own_keeps_the_one_it_was_given(adjust: Sa
     assert adjust.stats()["revenue"] == {"EUR": "7"}
 
 
-def test_a_line_of_another_endpoint_is_no_event(adjust: SandboxServer, tmp_path: Path) -> None:
+def test_a_line_of_another_endpoint_is_refused(adjust: SandboxServer, tmp_path: Path) -> None:
     """With event_token and ignore_columns="*" it would be one without its money."""
     rejected = tmp_path / "rejected.jsonl"
     row = purchase(1, order_id="i-1") | {"amount": "0.0001", "ad_impressions_count": 1}

@@ -1,4 +1,4 @@
-"""A transport without a network whose clock stands still until somebody waits."""
+"""A transport without a network. Its clock only moves when somebody waits."""
 
 from __future__ import annotations
 

@@ -136,7 +136,7 @@ def test_what_only_resembles_an_entry_is_not_allowed(url: str, entry: str) -> No
         "[10.1.2.3]:",
     ],
 )
-def test_an_entry_that_is_no_host_is_refused_and_not_ignored(entry: str) -> None:
+def test_an_entry_that_is_not_a_host_is_refused_rather_than_ignored(entry: str) -> None:
     with pytest.raises(AdjustConfigurationError, match=r"is not a host; write s2s\.adjust\.com") as refused:
         AllowedHosts.parse(["*.adjust.com", entry], option="[adjust] allowed_hosts")
     assert str(refused.value).startswith(f"[adjust] allowed_hosts: {entry!r} ")

@@ -1,4 +1,4 @@
-"""A retry goes on where the last try stopped: whatever is killed, nothing is lost and the counts add up."""
+"""A retry continues where the last try stopped: whatever is killed, nothing is lost and the counts add up."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Killed(BaseException):
 
 
 def make_rows(devices: list[int]) -> list[dict[str, Any]]:
-    """A row for each number: below 0 the device is unknown to Adjust, 99 is a row that is no event."""
+    """A row for each number: below 0 the device is unknown to Adjust, 99 is a row that is not an event."""
     return [
         {
             "order_id": f"order-{place}",
@@ -164,7 +164,7 @@ def test_any_kills_end_in_the_state_of_an_undisturbed_run(
 
 
 @given(devices=st.lists(st.sampled_from([0, 1, 2]), min_size=1, max_size=40), kill_after=st.integers(1, 40))
-def test_at_most_what_was_under_way_is_sent_again(devices: list[int], kill_after: int) -> None:
+def test_at_most_the_requests_in_flight_are_sent_again(devices: list[int], kill_after: int) -> None:
     rows, store, adjust = make_rows(devices), MemoryStore(), Adjust()
     for kill in (kill_after, None):
         try:
@@ -506,7 +506,7 @@ def test_the_last_save_waits_between_its_tries() -> None:
     assert Checkpoint(store).resumes == 1
 
 
-def test_while_the_checkpoint_cannot_be_saved_nothing_more_is_sent_and_then_all_goes_on() -> None:
+def test_nothing_more_is_sent_until_the_checkpoint_can_be_saved_again() -> None:
     """Else what is settled meanwhile is sent again by a retry."""
     clock, store, transport = Clock(), Failing(6), FakeTransport()
     checkpoint = Checkpoint(store, clock=transport.clock, sleep=transport.pass_time)
@@ -580,7 +580,7 @@ def test_reading_ends_before_the_list_of_open_events_no_longer_fits() -> None:
     st.lists(st.sampled_from([Outcome.DELIVERED, Outcome.HELD, Outcome.IN_DOUBT, None]), max_size=300),
     st.integers(300, 3000),
 )
-def test_whatever_becomes_of_what_was_read_the_list_fits(ends: list[Outcome | None], limit: int) -> None:
+def test_the_list_of_open_events_fits_however_they_end(ends: list[Outcome | None], limit: int) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(checkpoint_module, "MAX_BYTES", limit + checkpoint_module._BYTES_FOR_COUNTS)
         patch.setattr(checkpoint_module, "_MEASURE_EVERY", 4)

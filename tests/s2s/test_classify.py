@@ -18,7 +18,7 @@ NOW = datetime(2026, 5, 1, 12, 0, 0, tzinfo=UTC)
 DELIVERED, DUPLICATE, REJECTED = Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED
 RETRY, HALT, IN_DOUBT = Outcome.RETRY, Outcome.HALT, Outcome.IN_DOUBT
 
-#: Adjust's tables of response codes: status, message, and what becomes of the event.
+#: Adjust's tables of response codes: status, message, and the outcome of the event.
 DOCUMENTED = [
     (400, "Bad event state", REJECTED, "bad_event_state"),
     (400, "Invalid app token", HALT, "invalid_app_token"),
@@ -67,7 +67,7 @@ def test_the_documented_table(status: int, message: str, outcome: Outcome, reaso
 
 @table("status", [200, 202, 400, 401, 403, 404, 418, 451, 500, 503, 301, 204])
 @table(("message", "outcome", "reason"), [row[1:] for row in DOCUMENTED], ids=[row[1] for row in DOCUMENTED])
-def test_the_message_goes_before_the_status(status: int, message: str, outcome: Outcome, reason: str) -> None:
+def test_the_message_has_priority_over_the_status(status: int, message: str, outcome: Outcome, reason: str) -> None:
     verdict = classify(status, json.dumps({"error": f"Event request failed ({message})"}))
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
 
@@ -184,7 +184,7 @@ def test_200_in_adjusts_own_words_is_a_delivery(body: str | bytes) -> None:
         pytest.param("9" * 5000, HALT, "not_adjust", id="a number of 5000 digits"),
     ],
 )
-def test_200_with_anything_else_is_no_delivery(body: str | bytes, outcome: Outcome, reason: str) -> None:
+def test_200_with_anything_else_is_not_a_delivery(body: str | bytes, outcome: Outcome, reason: str) -> None:
     verdict = classify(200, body)
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
 
@@ -285,7 +285,7 @@ def test_a_503_that_settles_the_event_slows_nothing_down() -> None:
 @table(
     ("header", "body", "seconds"),
     [
-        pytest.param(None, "", None, id="no wish"),
+        pytest.param(None, "", None, id="no wait"),
         pytest.param("30", "", 30.0, id="seconds"),
         pytest.param(" 0 ", "", 0.0, id="now"),
         pytest.param("Fri, 01 May 2026 12:01:30 GMT", "", 90.0, id="a date"),
@@ -321,7 +321,7 @@ def test_a_date_is_measured_by_the_clock_where_no_time_is_given() -> None:
 
 
 @table("status", [502, 504])
-def test_a_gateways_wish_to_wait_is_kept(status: int) -> None:
+def test_a_gateways_retry_after_is_respected(status: int) -> None:
     assert classify(status, "", retry_after="30").retry_after == 30
 
 
@@ -423,7 +423,7 @@ def test_only_a_2xx_that_is_not_adjusts_leaves_open_whether_the_event_is_recorde
     assert classify(status, body).leaves_in_doubt is doubt
 
 
-def test_a_web_page_and_a_long_text_are_no_message() -> None:
+def test_a_web_page_and_a_long_text_are_not_messages() -> None:
     assert classify(502, "<html>Bad gateway</html>").message == ""
     assert classify(502, "word " * 300).message == ""
     assert classify(403, "denied " * 300).message.startswith("denied denied")
@@ -472,12 +472,12 @@ def test_any_answer_has_a_verdict_and_only_200_delivers(status: int, body: bytes
     assert bool(verdict.remedy) == (verdict.outcome is HALT)
 
 
-#: No letters, lest another message stands there by chance.
+#: Without letters, so that no other message appears by chance.
 AROUND = st.text(alphabet="()[]{}:;,.-_'\"\\ 0123ü👍", max_size=30)
 
 
 @given(st.integers(100, 599), st.sampled_from([row[1] for row in DOCUMENTED]), AROUND, AROUND)
-def test_a_message_is_found_wherever_it_stands(status: int, message: str, before: str, after: str) -> None:
+def test_a_message_is_found_anywhere_in_the_answer(status: int, message: str, before: str, after: str) -> None:
     alone = classify(status, json.dumps({"error": message}))
     verdict = classify(status, json.dumps({"error": f"{before} {message} {after}"}))
     assert (verdict.outcome, verdict.reason) == (alone.outcome, alone.reason)

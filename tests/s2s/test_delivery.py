@@ -1,4 +1,4 @@
-"""The loop, against a transport whose clock only moves when the loop waits."""
+"""The loop, against a transport with a clock that only moves when the loop waits."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def test_without_events_there_are_no_receipts() -> None:
 
 ENDLESS = Answer(200, '{"status": "OK", "x": "' + "x" * MAX_ANSWER_BYTES)
 ENDLESS_PAGE = Answer(200, "<html>" + "x" * MAX_ANSWER_BYTES)
-#: Answers to one event until it has a receipt: how often it is sent, what becomes of it, and what stops the run.
+#: Answers to one event until it has a receipt: how often it is sent, its outcome, and what stops the run.
 ENDINGS = [
     pytest.param([OK], 1, "delivered", "", None, id="200"),
     pytest.param([DUPLICATE], 1, "duplicate", "earlier_unique_event", None, id="duplicate"),
@@ -270,7 +270,7 @@ def test_hold_survives_the_loss_of_all_connections_at_once() -> None:
     assert len(by_outcome(receipts)["delivered"]) == 24
 
 
-def test_what_is_not_adjusts_stops_the_delivery_and_a_retry_may_go_on() -> None:
+def test_an_answer_that_is_not_adjusts_stops_the_delivery_and_a_retry_may_continue() -> None:
     page = Answer(
         403, "<html><h1>Blocked</h1> by Device-Of-One-Person's firewall, " + "word " * 60, content_type="text/html"
     )
@@ -373,7 +373,7 @@ def test_retry_after_replaces_the_backoff(answer: Answer) -> None:
 @pytest.mark.parametrize(
     ("answer", "pause"),
     [
-        pytest.param(Answer(429, retry_after="7"), 7.0, id="429 with a wish"),
+        pytest.param(Answer(429, retry_after="7"), 7.0, id="429 with a Retry-After"),
         pytest.param(Answer(429), 0.5, id="429 without"),
         pytest.param(Answer(503, retry_after="7"), 0.0, id="a lone 503 concerns its event only"),
         pytest.param(Answer(503), 0.0, id="503 without"),
@@ -397,17 +397,17 @@ def test_many_503s_pause_every_lane_for_as_long_as_they_say() -> None:
     assert transport.times_of(6)[0] > transport.times_of(5)[0] + 7
 
 
-@pytest.mark.parametrize("wish", ["1", "30"])
-def test_one_503_in_a_hundred_costs_no_throughput(wish: str) -> None:
+@pytest.mark.parametrize("retry_after", ["1", "30"])
+def test_one_503_in_a_hundred_costs_no_throughput(retry_after: str) -> None:
     """Each of them holds up its own lane, and no other."""
     refused = range(100, 3001, 100)
-    transport = FakeTransport({position: [Answer(503, retry_after=wish)] for position in refused})
+    transport = FakeTransport({position: [Answer(503, retry_after=retry_after)] for position in refused})
     _run(transport, _devices(3000), max_in_flight=10)
     first_sends = {position: at - 1000 for at, position in reversed(transport.sent)}
     assert max(first_sends.values()) < 1.02 * 300 * ANSWER_SECONDS
     for position in refused:
         first, second = transport.times_of(position)
-        assert second - first >= ANSWER_SECONDS + float(wish)
+        assert second - first >= ANSWER_SECONDS + float(retry_after)
 
 
 def test_the_lane_of_a_lone_503_waits_as_long_as_it_says() -> None:
@@ -417,7 +417,7 @@ def test_the_lane_of_a_lone_503_waits_as_long_as_it_says() -> None:
     assert transport.times_of(2)[1] == 2 * ANSWER_SECONDS + 7
 
 
-def test_a_lane_waits_while_its_event_waits_and_others_go_on() -> None:
+def test_a_lane_waits_with_its_event_while_other_lanes_continue() -> None:
     transport = FakeTransport({2: [BROKEN, BROKEN]})
     _run(transport, [job(1, "x"), job(2, "a"), job(3, "a"), job(4, "b"), job(5, "b")], max_in_flight=2)
     assert transport.positions == [1, 2, 4, 5, 2, 2, 3]
@@ -457,7 +457,7 @@ def test_no_more_requests_are_in_flight_than_allowed(most: int) -> None:
     assert transport.most_in_flight == most
 
 
-def test_the_first_event_goes_alone_and_then_the_window_opens() -> None:
+def test_the_first_event_is_sent_alone_and_then_the_window_opens() -> None:
     transport = FakeTransport()
     _run(transport, _devices(9), max_in_flight=4)
     assert [at - 1000 for at, _ in transport.sent] == [0.0] + [ANSWER_SECONDS] * 4 + [2 * ANSWER_SECONDS] * 4
@@ -482,7 +482,7 @@ def test_no_more_events_a_second_than_allowed(rate: float) -> None:
         assert last - first <= rate * (starts[last] - starts[first]) + max(1, 0.05 * rate) + 1 + 1e-6
 
 
-def test_a_part_of_the_rate_is_kept_to_as_it_changes() -> None:
+def test_a_changing_share_of_the_rate_is_respected() -> None:
     """As tasks that share a limit come and go; a part of nothing sends nothing."""
     transport = FakeTransport()
 
@@ -542,7 +542,7 @@ def test_the_window_of_requests_in_flight(statuses: list[int], window: int) -> N
 @pytest.mark.parametrize("rate", [1, 7, 100, 1000])
 @settings(max_examples=examples(20))
 @given(data=st.data())
-def test_the_rate_holds_although_each_look_is_late(rate: int, data: st.DataObject) -> None:
+def test_the_rate_is_kept_although_each_poll_is_late(rate: int, data: st.DataObject) -> None:
     """The loop looks when it has time to, up to 40 ms late; after half a minute the count is right to 5 %, or one event."""
     pace = Pace(10_000, max_events_per_second=rate)
     late = data.draw(st.lists(st.floats(0.0, 0.04), min_size=1, max_size=20))
@@ -640,7 +640,7 @@ def test_a_wrong_second_token_costs_one_request_too() -> None:
     assert sorted(delivered) == [position for position in sorted(transport.positions) if position not in wrong]
 
 
-def test_each_pair_of_tokens_goes_alone_once() -> None:
+def test_each_pair_of_tokens_sends_its_first_event_alone() -> None:
     jobs = [job(position, f"d{position}", token=f"token{position % 3}") for position in range(1, 31)]
     transport = FakeTransport()
     receipts, _ = _run(transport, jobs)
@@ -652,7 +652,7 @@ def test_each_pair_of_tokens_goes_alone_once() -> None:
         assert times[1] >= times[0] + ANSWER_SECONDS
 
 
-def test_a_pair_whose_first_event_must_be_retried_does_not_wait_for_it() -> None:
+def test_a_pair_does_not_wait_while_its_first_event_is_retried() -> None:
     jobs = [job(1, "a"), *[job(position, f"d{position}", token="other1") for position in range(2, 6)]]
     transport = FakeTransport({2: [BROKEN]})
     receipts, _ = _run(transport, jobs)
@@ -709,7 +709,7 @@ def test_a_stop_is_raised_rather_than_an_error_of_the_source() -> None:
     assert len(receipts) == 3
 
 
-def test_receipts_of_rows_that_are_no_events_pass_through() -> None:
+def test_receipts_of_rows_that_are_not_events_pass_through() -> None:
     refused = Receipt(Outcome.INVALID, "missing_device_id", "x", 1)
     receipts, _ = _run(FakeTransport(), [refused, job(2, "a")])
     assert receipts[0] is refused
@@ -728,7 +728,7 @@ def test_a_stop_from_outside_waits_for_what_is_in_flight_and_holds_the_rest() ->
     assert {receipt.reason for receipt in receipts if receipt.outcome is Outcome.HELD} == {"stopped"}
 
 
-def test_the_first_reason_to_stop_stands() -> None:
+def test_the_first_reason_to_stop_is_kept() -> None:
     delivery = _delivery(FakeTransport())
     delivery.stop(DeliveryStopped("first"))
     delivery.stop(DeliveryStopped("second"))
@@ -814,7 +814,7 @@ def test_a_refusal_for_the_order_tells_nothing_of_an_event_that_may_have_been_se
         assert "ledger_conn_id" in first.detail
 
 
-def test_what_an_earlier_try_left_in_doubt_stays_so_and_holds_its_lanes() -> None:
+def test_an_event_left_in_doubt_by_an_earlier_try_stays_in_doubt_and_holds_its_lanes() -> None:
     transport = FakeTransport()
     jobs = [job(1, "b"), _doubtful(2, "a", "b"), job(3, "a"), job(4, "b"), job(5, "c")]
     receipts, _ = _run(transport, jobs, on_in_doubt="hold")
@@ -975,7 +975,7 @@ def test_a_stop_ends_the_lookups_at_once() -> None:
     assert transport.clock() < 1005
 
 
-def test_what_cannot_be_told_for_its_second_says_so() -> None:
+def test_an_event_that_shares_its_second_gets_an_inconclusive_result() -> None:
     transport = FakeTransport({2: [LOST]})
     device_api = DeviceAnswers({2: [Recorded.YES]}, transport.clock)
     jobs = [_at(1, "a"), replace(_at(2, "a"), shares_second=True)]
@@ -986,7 +986,7 @@ def test_what_cannot_be_told_for_its_second_says_so() -> None:
     ]
 
 
-def test_to_look_up_without_a_device_api_is_refused() -> None:
+def test_verify_without_a_device_api_is_refused() -> None:
     with pytest.raises(AdjustConfigurationError, match="needs the API token in the connection"):
         _delivery(FakeTransport(), on_in_doubt="verify")
 
@@ -1110,7 +1110,7 @@ def test_a_claim_that_is_on_its_way_when_the_delivery_stops_has_its_events_held(
     assert by_outcome(receipts) == {"delivered": [1], "held": list(range(2, 10))}
 
 
-def test_what_a_look_up_settled_is_known_before_the_next_of_its_lane_is_claimed() -> None:
+def test_what_a_lookup_settled_is_known_before_the_next_of_its_lane_is_claimed() -> None:
     """Else a kill leaves both as sending, and once the next one is in Adjust, the first can never be looked up again."""
     doubtful, following = replace(_at(1, "a"), sent_before=True), _at(2, "a")
     settled: list[int] = []

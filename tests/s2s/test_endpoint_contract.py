@@ -186,7 +186,7 @@ def test_order(endpoint: Endpoint) -> None:
 
 
 def test_a_stream_is_refused_out_of_order_where_order_matters(endpoint: Endpoint) -> None:
-    """Where Adjust demands none, a stream needs none either, unless equal rows are told apart by counting."""
+    """If Adjust requires no order, a stream needs none either, unless equal rows are distinguished by counting."""
     has_time = endpoint.time != "none"
     for options, matters in (
         (options_of(endpoint), endpoint.ordered and has_time),
@@ -250,7 +250,7 @@ def test_masking(endpoint: Endpoint) -> None:
 
 
 def test_resume(endpoint: Endpoint) -> None:
-    """A retry goes on where a killed try stopped, by its checkpoint."""
+    """A retry continues where a killed try stopped, by its checkpoint."""
     rows, store, adjust = rows_of(endpoint, 12), MemoryStore(), Adjust()
     adjust.kill_before = 5
     sender = sender_of(endpoint, adjust, at_once=1, checkpoint=Checkpoint(store))

@@ -45,7 +45,7 @@ class Other:
 
 
 class Float32:
-    """Stands for numpy's float32: a real number that is no float, and whose text is shorter than its double's."""
+    """Stands for numpy's float32: a real number that is not a float, with a shorter text than its double."""
 
     def __init__(self, text: str) -> None:
         self.text = text
@@ -226,7 +226,7 @@ def test_refused_tokens_and_environments(options: dict[str, Any], changes: dict[
     assert refusal(options, **changes).reason == reason
 
 
-def test_an_unknown_event_is_told_which_are_known() -> None:
+def test_an_unknown_event_is_refused_with_the_known_ones() -> None:
     detail = refusal({"event_tokens": {"purchase": "aaa", "level_up": "bbb"}}, event="Purchase").detail
     assert detail == "event 'Purchase' has no token in event_tokens; known: level_up, purchase"
 
@@ -307,7 +307,7 @@ def test_an_all_zero_id_is_left_out_and_counted(zero: str) -> None:
     assert [lane.id_name for lane in event.lanes] == ["gps_adid"]
 
 
-def test_hyphens_alone_are_no_zeros() -> None:
+def test_hyphens_alone_do_not_count_as_zeros() -> None:
     assert parse(external_device_id="--").params["external_device_id"] == "--"
 
 
@@ -716,7 +716,7 @@ def test_an_ipv6_address_is_left_out_and_counted(value: Any) -> None:
         *("localhost", 1, True, "  ", "192.0.2.1" + " " * 100 + "x"),
     ],
 )
-def test_anything_else_is_no_address(value: Any) -> None:
+def test_anything_else_is_refused_as_an_address(value: Any) -> None:
     refused = refusal(ip_address=value)
     assert refused.reason == "invalid_ip_address"
     assert "no port, no list" in refused.detail
@@ -863,7 +863,7 @@ def test_a_flag_becomes_0_or_1(name: str, value: Any, sent: str) -> None:
 
 
 @table("value", [2, "perhaps", "tt", -1, 0.5, "  ", b"\x02", b"\x00\x01", b"", "1" * 200, Other()], ids=repr)
-def test_anything_else_is_no_flag(value: Any) -> None:
+def test_anything_else_is_refused_as_a_flag(value: Any) -> None:
     assert refusal(tracking_enabled=value).reason == "invalid_tracking_enabled"
 
 
@@ -1020,7 +1020,7 @@ def test_two_columns_for_one_parameter_are_refused(column_map: dict[str, str], c
         pytest.param({}, "missing_created_at", id="empty"),
     ],
 )
-def test_what_is_no_row_is_refused(given: Any, reason: str) -> None:
+def test_anything_but_a_row_is_refused(given: Any, reason: str) -> None:
     with pytest.raises(InvalidEvent) as caught:
         parse_event(given, now=NOW)
     assert caught.value.reason == reason
@@ -1070,7 +1070,7 @@ def test_an_id_does_not_depend_on_how_a_value_was_spelled() -> None:
     assert spelled.event_id == parse(callback_params='{"a": "1"}').event_id
 
 
-def test_equal_events_are_told_apart_by_their_number() -> None:
+def test_equal_events_are_distinguished_by_their_number() -> None:
     parser = EventParser()
     ids = [parser.parse(row(), now=NOW, count_equal=lambda *_, number=number: number).event_id for number in range(3)]
     # They are in ledgers, so they do not change between versions.
@@ -1115,9 +1115,9 @@ def test_an_id_of_ones_own_is_not_numbered() -> None:
     assert parser.parse(row(order_no="A-1"), now=NOW, count_equal=lambda *_: 7).event_id == "A-1"
 
 
-def test_a_mended_row_keeps_the_id_that_it_had() -> None:
-    mended = ResubmittedRow(row(revenue="2.00", currency="USD"), "first-id")
-    assert EventParser(RowOptions(id_field="order_no")).parse(mended, now=NOW).event_id == "first-id"
+def test_a_corrected_row_keeps_its_id() -> None:
+    corrected = ResubmittedRow(row(revenue="2.00", currency="USD"), "first-id")
+    assert EventParser(RowOptions(id_field="order_no")).parse(corrected, now=NOW).event_id == "first-id"
 
 
 @table(
@@ -1207,7 +1207,7 @@ PERSONAL = sorted(EVENT.personal)
 
 @table("value", SECRETS.values(), ids=SECRETS.keys())
 @table("name", [*PERSONAL, "sku"])
-def test_no_refusal_tells_what_is_personal(name: str, value: Any) -> None:
+def test_no_refusal_reveals_personal_data(name: str, value: Any) -> None:
     assert SECRET not in _detail({**ROW, name: value})
 
 
@@ -1223,7 +1223,7 @@ def test_no_refusal_tells_what_is_personal(name: str, value: Any) -> None:
         },
     ),
 )
-def test_no_refusal_tells_a_device_an_address_or_a_token(values: dict[str, Any], others: dict[str, Any]) -> None:
+def test_no_refusal_reveals_a_device_an_address_or_a_token(values: dict[str, Any], others: dict[str, Any]) -> None:
     detail = _detail({**ROW, **values, **others})
     for secret in (SECRET, GPS_ADID, APP):
         assert secret not in detail

@@ -275,7 +275,7 @@ def test_a_device_that_several_rows_name_is_one(engine: sa.Engine, clock: Clock)
 
 
 def test_the_rows_are_read_before_the_first_turn(engine: sa.Engine, clock: Clock) -> None:
-    """A database ends a query whose rows nobody takes for an hour."""
+    """A database ends a query if its rows are not read for an hour."""
     read = 0
 
     def query() -> Iterator[dict[str, str]]:

@@ -92,11 +92,13 @@ def _send_for(transport: LimitedTransport, seconds: int, max_in_flight: int = 64
 
 
 @pytest.mark.parametrize("kind", [fixed_windows, sliding_window, token_bucket])
-@pytest.mark.parametrize("wish", [None, "1"])
+@pytest.mark.parametrize("retry_after", [None, "1"])
 @pytest.mark.parametrize("limit", [40, 200])
-def test_the_limit_of_the_server_is_found_and_kept(kind: Callable[[int], Takes], wish: str | None, limit: int) -> None:
+def test_the_limit_of_the_server_is_found_and_kept(
+    kind: Callable[[int], Takes], retry_after: str | None, limit: int
+) -> None:
     random.seed(1)
-    transport = LimitedTransport(kind(limit), Answer(429, retry_after=wish, seconds=0.02))
+    transport = LimitedTransport(kind(limit), Answer(429, retry_after=retry_after, seconds=0.02))
     said = _send_for(transport, 50)
     by_second = [transport.taken[second] for second in range(20, 50)]
     assert 0.9 * limit <= min(by_second)

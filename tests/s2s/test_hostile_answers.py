@@ -123,7 +123,7 @@ NO_ANSWER: dict[str, Script] = {
 
 
 @pytest.mark.parametrize("script", NO_ANSWER.values(), ids=NO_ANSWER)
-def test_what_is_no_answer_is_given_up_in_time_and_leaves_the_event_in_doubt(
+def test_an_endless_answer_is_given_up_in_time_and_leaves_the_event_in_doubt(
     transport: Transport, script: Script
 ) -> None:
     with RawServer(script) as server:

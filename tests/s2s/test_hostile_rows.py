@@ -110,7 +110,7 @@ OPTIONS: dict[str, Any] = {"id_field": "order_id", "extra_params": ["extra"], "e
 
 
 def take(rows: list[Any], *, route_by: str | None = None) -> list[Job | Receipt]:
-    """What becomes of rows on their way in, the checkpoint included, and each of them as a rejected line."""
+    """The items that rows become, checkpoint included, each also as a rejected line."""
     parser = EventParser(RowOptions(**OPTIONS), ignored=() if route_by is None else (route_by,))
     intake = Intake({None if route_by is None else "android": parser}, route_by=route_by, now=lambda: NOW)
     checkpoint = Checkpoint(MemoryStore())
@@ -155,7 +155,7 @@ NO_ROWS += ["5,000 digits", "no zone", "bytes", "set", "lone surrogate", "contro
 
 
 @table("value", [VALUES[name] for name in NO_ROWS], ids=NO_ROWS)
-def test_what_stands_in_a_rows_place_spoils_only_itself(value: Any) -> None:
+def test_a_value_in_place_of_a_row_affects_only_itself(value: Any) -> None:
     items = take([row(order_id="o-1"), value, row(order_id="o-3")])
     assert [isinstance(item, Job) for item in items] == [True, False, True]
     assert items[1].reason == "not_a_row"
@@ -176,13 +176,13 @@ def test_a_name_smuggles_nothing(name: str) -> None:
 
 
 @table("event_id", [None, "", ["o-1"], Unspeakable()], ids=lambda value: type(value).__name__)
-def test_an_event_id_that_was_mended_away_refuses_its_line(event_id: Any) -> None:
+def test_a_line_without_its_event_id_is_refused(event_id: Any) -> None:
     with pytest.raises(InvalidEvent) as refused:
         EventParser().parse(ResubmittedRow(row(), event_id), now=NOW)
     assert refused.value.reason in {"missing_event_id", "unreadable_row"}
 
 
-def test_an_event_id_that_was_mended_into_a_number_is_its_text() -> None:
+def test_an_event_id_that_became_a_number_is_read_as_text() -> None:
     assert EventParser().parse(ResubmittedRow(row(), 5), now=NOW).event_id == "5"  # type: ignore[arg-type]
 
 

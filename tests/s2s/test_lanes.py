@@ -150,7 +150,7 @@ def test_an_event_that_is_not_to_be_sent_closes_the_lanes_behind_it() -> None:
     assert len(schedule) == 0
 
 
-def test_what_stood_before_a_held_event_in_its_other_lane_goes_on() -> None:
+def test_the_events_before_a_held_event_in_its_other_lane_continue() -> None:
     earlier, first, both = job(1, "b"), job(2, "a"), job(3, "a", "b")
     schedule = _filled(earlier, first, both)
     assert _ready(schedule) == [1, 2]

@@ -292,7 +292,7 @@ def test_a_lookup_never_takes_the_second_of_another_event_for_its_own(
     assert set(called) <= set(adjust.received)
 
 
-def test_items_of_one_cart_are_not_told_apart_by_a_lookup(engine: sa.Engine) -> None:
+def test_items_of_one_cart_are_not_distinguished_by_a_lookup(engine: sa.Engine) -> None:
     """The first item is delivered, the second one's answer is lost, the task is killed and tried again."""
     adjust, rows = Adjust(), make_rows(2, gps_adid=DEVICE, created_at=NOW - timedelta(hours=1))
     adjust.lost.add("order-1")

@@ -125,7 +125,7 @@ def test_the_claim_of_a_commit_with_a_lost_answer_is_not_a_repeated_id(ledgers: 
 
 
 @pytest.mark.parametrize("run", ["mine", "another"])
-def test_a_delivered_event_with_other_content_is_told_apart(ledgers: Any, run: str) -> None:
+def test_a_delivered_event_with_other_content_is_recognised(ledgers: Any, run: str) -> None:
     first = ledgers()
     deliver(first, event(1, "order-1", revenue="10.00", currency="EUR"))
     first.end()
@@ -502,7 +502,7 @@ def test_times_are_kept_with_their_microseconds(ledgers: Any, ledger_engine: sa.
     ],
     ids=["only reads", "no table", "operational", "statement", "lost race", "no database error"],
 )
-def test_what_may_be_gone_in_a_minute_is_waited_for(error: Exception, goes_away: bool) -> None:
+def test_temporary_database_errors_are_waited_for(error: Exception, goes_away: bool) -> None:
     failures = iter([error])
 
     def work() -> str:
@@ -673,7 +673,7 @@ def test_a_try_that_only_an_undone_transaction_ended_lives_on(ledgers: Any, ledg
     assert slow.may_send()
 
 
-def test_an_answered_event_that_the_database_has_lost_is_written_anew(ledgers: Any, ledger_engine: sa.Engine) -> None:
+def test_an_answered_event_that_the_database_has_lost_is_written_again(ledgers: Any, ledger_engine: sa.Engine) -> None:
     """An asynchronous copy that took over lacks the last commits."""
     ledger, jobs = ledgers(), [event(place, f"order-{place}") for place in (1, 2)]
     claim(ledger, *jobs)
@@ -686,7 +686,7 @@ def test_an_answered_event_that_the_database_has_lost_is_written_anew(ledgers: A
     assert reasons_of(claim(ledgers("another"), *jobs)) == ["delivered_before"] * 2
 
 
-def test_an_earlier_try_that_is_waited_for_is_told_before(ledgers: Any) -> None:
+def test_the_wait_for_an_earlier_try_is_reported_before(ledgers: Any) -> None:
     ledgers(lease=SHORT).close()
     waits: list[float] = []
     assert ledgers(try_number=2, lease=SHORT, on_wait=waits.append).waited > 0
@@ -694,7 +694,7 @@ def test_an_earlier_try_that_is_waited_for_is_told_before(ledgers: Any) -> None:
     assert 0 < waits[0] <= SHORT
 
 
-def test_an_earlier_try_that_is_still_renewed_is_waited_for_and_told_once(
+def test_the_wait_for_an_earlier_try_that_is_still_renewed_is_reported_once(
     ledgers: Any, ledger_engine: sa.Engine
 ) -> None:
     ledgers().close()  # its lease has not run out

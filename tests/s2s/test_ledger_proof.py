@@ -80,7 +80,7 @@ def ids(doubts: Iterable[Doubt]) -> list[str]:
     return sorted(each.event_id for each in doubts)
 
 
-def test_what_is_seen_is_delivered_and_what_is_missing_is_forgotten(ledger_engine: sa.Engine) -> None:
+def test_events_seen_are_delivered_and_missing_ones_are_released(ledger_engine: sa.Engine) -> None:
     first, second, third, fourth = fill(
         ledger_engine,
         delivery("a", "in_doubt"),
@@ -141,7 +141,7 @@ def test_what_lives_was_erased_or_has_changed_is_left_alone(ledger_engine: sa.En
     assert statuses(ledger_engine) == {event_id: each for event_id, each in before.items() if event_id != "unchanged"}
 
 
-def test_a_try_whose_lease_ran_out_cannot_settle_what_was_settled_here(ledger_engine: sa.Engine) -> None:
+def test_a_try_with_an_expired_lease_cannot_settle_what_was_settled_here(ledger_engine: sa.Engine) -> None:
     """A worker that was suspended wakes up: its try was ended, and its claim is not its own any more."""
     doubts = fill(ledger_engine, delivery("a", "sending", run_id="suspended"))
     assert ids(settle_seen(ledger_engine, doubts)) == ["a"]

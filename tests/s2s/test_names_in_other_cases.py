@@ -36,7 +36,7 @@ def test_what_id_field_or_route_by_names_in_another_case_is_sent_all_the_same() 
         assert event.params.items() >= sent.items(), options
 
 
-def test_a_devices_id_is_no_event_id_in_any_case() -> None:
+def test_a_devices_id_is_refused_as_event_id_in_any_letter_case() -> None:
     for name in ("gps_adid", "GPS_ADID", "Gps_Adid", "IP_ADDRESS"):
         for id_field in (name, (name, "PERIOD")):
             with pytest.raises(AdjustConfigurationError, match="personal data"):

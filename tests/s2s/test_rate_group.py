@@ -196,7 +196,7 @@ def test_a_task_of_a_group_sends_when_its_turn_comes(tmp_path: Path, adjust_sand
         ({"late_param": ""}, "late_param must be"),
     ],
 )
-def test_a_value_that_is_no_limit_or_no_name_is_refused(options: dict[str, Any], message: str) -> None:
+def test_an_invalid_limit_or_name_is_refused(options: dict[str, Any], message: str) -> None:
     """Such as a limit that a division of whole numbers has made 0: it would be none at all."""
     routes = {None: Route(EventParser(), Target("https://x/event", "T"))}
     with pytest.raises(AdjustConfigurationError, match=message):

@@ -1,4 +1,4 @@
-"""The rejected file gives back what was put in: a mended line becomes the event, with the id, that it would have been."""
+"""The rejected file preserves rows: a corrected line becomes the event that it would have been, with the same id."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_a_line_says_what_happened_and_holds_the_row() -> None:
         "event_id": "an-id",
         "outcome": "rejected",
         "reason": "device_not_found",
-        "remedy": "Check the environment and the app token; if Adjust learned of the install later, send the event again.",
+        "remedy": "Check environment and app token; if the install was reported later, send the event again.",
         "detail": "Device not found",
         "http_status": 404,
         "attempts": 2,
@@ -105,7 +105,7 @@ def test_a_line_given_back_needs_no_names_and_with_the_same_ones_it_is_the_same_
         assert json.loads(rejected_line(_receipt(resubmitted, event.event_id), again.columns)) == line
 
 
-def test_a_row_that_could_not_be_renamed_is_mended_under_its_own_names() -> None:
+def test_a_row_that_could_not_be_renamed_is_corrected_under_its_own_names() -> None:
     options = RowOptions(column_map={"total": "revenue", "country": "language", "language": "country"})
     parser = EventParser(options)
     given_row = row(total="9.90", revenue=1000, currency="USD", country="de", language="en")
@@ -180,8 +180,8 @@ def _outcome(given_row: Any, parser: EventParser) -> Event | str:
 def test_a_line_given_back_is_the_same_event_with_the_same_id(columns: dict[str, Any]) -> None:
     parser = EventParser()
     original = parser.parse(row(**columns), now=NOW)
-    mended = ResubmittedRow(_back(row(**columns), original.event_id), original.event_id)
-    again = parser.parse(mended, now=NOW)
+    corrected = ResubmittedRow(_back(row(**columns), original.event_id), original.event_id)
+    again = parser.parse(corrected, now=NOW)
     assert again == original
 
 
@@ -208,8 +208,8 @@ def test_a_rejected_line_sent_again_uncorrected_is_refused_again(columns: dict[s
 def test_a_corrected_line_keeps_its_id() -> None:
     parser = EventParser()
     broken = row(revenue=Decimal("12.50"), gps_adid=None, currency="USD")
-    mended = {**_back(broken), "gps_adid": "now-known"}
-    event = parser.parse(ResubmittedRow(mended, "an-id"), now=NOW)
+    corrected = {**_back(broken), "gps_adid": "now-known"}
+    event = parser.parse(ResubmittedRow(corrected, "an-id"), now=NOW)
     assert event.event_id == "an-id"
     assert event.params["revenue"] == "12.50"
 

@@ -121,6 +121,7 @@ def test_the_result_is_small_and_of_jsons_types() -> None:
         "last_event_at": "2026-05-01T12:00:00+00:00",
         "seconds": 1.235,
         "rejected_path": "s3://bucket/rejected.jsonl",
+        "environment": None,
     }
 
 
@@ -286,7 +287,7 @@ def test_the_error_says_what_is_missing_and_what_to_do() -> None:
         FailureBudget(0.25).check(summary, rejected_path="s3://bucket/rejected.jsonl")
     message = str(caught.value)
     assert message.startswith("3 of 4 events were refused; max_rejected allows 1.\n")
-    assert "3 device_not_found, 22.50 USD: a retry cannot help; check the environment and the app token" in message
+    assert "3 device_not_found, 22.50 USD: a retry cannot help; check environment and app token" in message
     assert "first: row 1 (event an-id): Device not found" in message
     assert "send the rejected file again" in message
     assert "they are in s3://bucket/rejected.jsonl" in message
@@ -367,7 +368,7 @@ def test_advice_is_on_six_reasons_at_most(reasons: int, last: str) -> None:
     assert lines[-1].startswith(last)
 
 
-def test_the_advice_goes_without_the_first_row_where_a_checkpoint_had_no_room_for_it() -> None:
+def test_the_advice_omits_the_first_row_if_a_checkpoint_had_no_room_for_it() -> None:
     summary = _summary(_receipt("expired", "expired"))
     summary.first_details.clear()
     assert advice_lines(summary) == [f"1 expired: {reason_of('expired').advice}"]
@@ -551,7 +552,7 @@ def test_an_event_that_adjust_has_with_another_content_is_a_refusal_unless_toler
     budget = FailureBudget(tolerate=frozenset(tolerate))
     if fails:
         with pytest.raises(
-            RejectedBudgetExceeded, match="1 differs_from_delivered, 3 USD: a retry cannot help; send the"
+            RejectedBudgetExceeded, match="1 differs_from_delivered, 3 USD: a retry cannot help; send the difference"
         ):
             budget.check(summary, rejected_path=None)
     else:

@@ -1,4 +1,4 @@
-"""What a signal's handler raises while a row is read ends the task: it is no fault of the row."""
+"""An error of a signal handler while a row is read ends the task: the row is not at fault."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_parameters_come_from_the_url_or_a_form_body(sandbox: SandboxServer) -> 
 def test_a_lane_must_be_in_order_and_other_lanes_do_not_matter(sandbox: SandboxServer, send: Send) -> None:
     cases = [
         ({"created_at_unix": str(NOW - 50)}, 200),
-        ({"created_at_unix": str(NOW - 50)}, 200),  # the same second is no violation
+        ({"created_at_unix": str(NOW - 50)}, 200),  # the same second is allowed
         ({"created_at_unix": str(NOW - 51)}, 400),
         ({"created_at_unix": str(NOW - 51), "event_token": "other"}, 200),
         ({"created_at_unix": str(NOW - 51), "gps_adid": "device-2"}, 200),

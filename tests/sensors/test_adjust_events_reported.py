@@ -134,7 +134,7 @@ def test_a_sensor_that_may_skip_skips_in_every_mode(connect_reader: Connect, fla
         sensor(timeout=3600, deferrable=deferrable, **{flag: True}).execute({})
 
 
-def test_a_busy_report_service_is_no_failure(adjust: SandboxServer) -> None:
+def test_a_busy_report_service_is_not_a_failure(adjust: SandboxServer) -> None:
     adjust.configure(report_fault_plan=["429"] * 5, retry_after=0)
     receive(adjust, 3)
     waiting = sensor()

@@ -122,7 +122,7 @@ def test_a_value_that_the_driver_cannot_read_ends_with_the_place_and_without_the
         with pytest.raises(AdjustConfigurationError, match=f"after row 2 .{type(error).__name__}.; cast") as failure:
             rows_of(["a"], [(1,), (2,), error])
         assert "person" not in str(failure.value)
-    with pytest.raises(json.JSONDecodeError):  # a ValueError, from what is no answer of the database's
+    with pytest.raises(json.JSONDecodeError):  # a ValueError, but not from an answer of the database
         rows_of(["a"], [(1,), json.JSONDecodeError("no JSON", "<html>", 0)])
 
 
@@ -139,7 +139,7 @@ def test_a_struct_of_bigquery_is_refused_before_its_first_row_where_it_is_used()
         ) as failure:
             rows_of(columns, [("o-1", {"f": []}, {})], [{"callback_params"}], bigquery)
         assert len(str(failure.value)) < 200
-    # A column that nobody sends is no reason.
+    # A column that is not sent is not a reason.
     assert rows_of([("order_id", "STRING"), ("other", "RECORD")], [("o-1", {})], [{"order_id"}], bigquery)
 
 

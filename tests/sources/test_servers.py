@@ -241,7 +241,7 @@ _BERLIN = {
 
 
 def _load_zone_tables(warehouse: Warehouse) -> None:
-    """As `mysql_tzinfo_to_sql` does, which is no part of every server's package."""
+    """Like `mysql_tzinfo_to_sql`, which not every server's package contains."""
     tables = ("time_zone", "time_zone_name", "time_zone_transition", "time_zone_transition_type")
     changes = ", ".join(f"(1, {at.timestamp():.0f}, {offset // 3600 - 1})" for at, offset in _BERLIN.items())
     warehouse.run(
@@ -358,7 +358,7 @@ def test_the_sensor_reads_rows_whatever_cursor_the_connection_asks_for(warehouse
 
 
 @postgres
-def test_a_time_without_end_is_no_reason_to_stop(warehouse: Warehouse) -> None:
+def test_a_time_without_end_does_not_stop_the_delivery(warehouse: Warehouse) -> None:
     """psycopg 2 gives Python's last moment for it."""
     sql = "SELECT 'infinity'::timestamptz AS a, '-infinity'::timestamp AS b, 'infinity'::date AS c, now() AS d"
     with stream_rows(warehouse.hook(), sql, None, 10) as rows:

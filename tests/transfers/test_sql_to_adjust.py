@@ -49,7 +49,7 @@ def test_the_fetch_size_does_not_matter_to_the_result(adjust: SandboxServer, war
 
 
 @both
-def test_no_rows_are_no_failure(adjust: SandboxServer, warehouse: str) -> None:
+def test_an_empty_input_is_not_a_failure(adjust: SandboxServer, warehouse: str) -> None:
     result = operator(SQL.replace("ORDER", "WHERE number < 0 ORDER")).execute({})
     assert (result["read"], result["delivered"], result["revenue"]) == (0, 0, {})
 
@@ -100,7 +100,7 @@ def test_the_types_of_postgres_need_no_casts(adjust: SandboxServer, warehouse: s
 
 
 @postgres
-def test_what_adjust_refused_comes_back_from_the_rejected_file_as_it_was(
+def test_the_rejected_file_returns_refused_rows_unchanged(
     adjust: SandboxServer, warehouse: str, tmp_path: Path
 ) -> None:
     """A decimal and a timestamp are text in the file, and the same event afterwards."""
@@ -214,7 +214,7 @@ def test_a_database_error_on_the_way_delivers_what_was_read_then_fails(
     sql, words = BREAKS[warehouse]
     with pytest.raises(Exception, match=words if durable else "Some events were sent") as failure:
         operator(sql, fetch_size=5).execute({"task_state_store": TaskStateStore()} if durable else {})
-    # With a checkpoint a retry may go on from there, and find the database well.
+    # With a checkpoint, a retry may continue from there, and the database may work again.
     assert isinstance(failure.value, AirflowFailException) is not durable
     assert words in str(failure.value if durable else failure.value.__cause__)
     assert adjust.stats()["recorded"] == 50  # ten times five; the fetch that failed gave nothing

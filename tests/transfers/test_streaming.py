@@ -73,7 +73,7 @@ def test_the_hooks_arguments_reach_it(adjust: SandboxServer, warehouse: str, mon
         ("google_cloud_platform", "gcp_conn_id", "airflow.providers.google.cloud.hooks.bigquery", "BigQueryHook"),
     ],
 )
-def test_a_connection_whose_own_hook_calls_an_api_is_queried_by_the_hook_that_can(
+def test_a_connection_with_an_api_hook_is_queried_by_its_sql_hook(
     monkeypatch: pytest.MonkeyPatch, conn_type: str, conn_name_attr: str, module: str, name: str
 ) -> None:
     """The providers themselves are too large to install for this: a hook of SQLite's has the place of theirs."""

@@ -159,7 +159,7 @@ def test_airflow_keeps_httpx_from_logging_urls() -> None:
 
 
 def test_nothing_that_sends_is_loaded_with_the_triggers() -> None:
-    """A triggerer that is started again runs its triggers anew: what they had sent would be sent twice."""
+    """A restarted triggerer runs its triggers again: what they had sent would be sent twice."""
     modules = [f"{airflow_provider_adjust.triggers.__name__}.{path.stem}" for path in FOLDER.glob("*.py")]
     code = (
         "import importlib, json, sys\n"

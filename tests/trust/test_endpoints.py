@@ -122,7 +122,7 @@ def test_a_gateway_of_ones_own_is_taken(host: str) -> None:
 
 
 @given(st.text(max_size=60) | st.from_regex(r"\Ahttps?://[^/]{0,30}(/.{0,10})?\Z"))
-def test_any_text_is_a_base_url_or_is_refused_in_words(text: str) -> None:
+def test_any_text_is_a_base_url_or_is_refused_with_a_message(text: str) -> None:
     try:
         url, refusal = base_url(text, None, WHERE), None
     except AdjustConfigurationError as error:

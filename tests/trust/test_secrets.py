@@ -1,6 +1,6 @@
 """Every way to fail, with marked secrets: none of them is in anything that a real Airflow writes, down to DEBUG.
 
-Not looked into are the rejected file, which is the user's own data to mend, and what a DAG's author puts into XCom.
+Not searched are the rejected file, which holds the user's own data, and what a DAG's author puts into XCom.
 """
 
 from __future__ import annotations

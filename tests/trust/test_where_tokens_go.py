@@ -94,7 +94,7 @@ def test_a_deployment_without_loopback_reads_no_service_of_its_own_machines(
     assert adjust.stats()["requests"] == 0
 
 
-def test_an_entry_that_is_no_host_stops_every_connection_and_not_only_those_that_it_was_for(
+def test_an_entry_that_is_not_a_host_stops_every_connection(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(OPTION, "*.adjust.com, https://gateway.example.com/")

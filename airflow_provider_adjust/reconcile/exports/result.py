@@ -1,4 +1,4 @@
-"""The result of a comparison of exports: counts and money by verdict, the table, and the lines of the differences."""
+"""The result of a comparison of exports: counts and money by verdict, the table, and the file of differences."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The way of one app's rows to Adjust."""
+"""The route of one app's rows to Adjust."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from airflow_provider_adjust.s2s.answers.outcome import Recorded
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.parser import EventParser
+from airflow_provider_adjust.s2s.ledger.rehearsals import environment_at
 from airflow_provider_adjust.s2s.transports import Target
 
 #: Tells whether Adjust has recorded an event.
@@ -16,12 +17,17 @@ Lookup = Callable[[Event], Recorded]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How one app's rows are read, where its events go, and how an event in doubt is looked up there."""
+    """How the rows of one app are read, where its events are sent, and how an event in doubt is looked up."""
 
     parser: EventParser
     target: Target
     lookup: Lookup | None = None
-    #: Seconds that a request may take at most.
+    #: The longest time of a request, in seconds.
     longest_request: float = 0.0
     #: The name of the connection, for messages.
     connection: str = ""
+
+    @property
+    def shown_environment(self) -> str:
+        """The environment as people are shown it; empty where each row names its own."""
+        return environment_at(self.target.host, self.parser.defaults.get("environment", ""))
