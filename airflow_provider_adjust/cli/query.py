@@ -110,7 +110,14 @@ def _database_errors(conn_id: str) -> Iterator[None]:
 
 def _driver_type(column: Sequence[Any]) -> str:
     """The type as the driver names it: some give a number, some nothing."""
+    if name := getattr(column, "type_display", None):  # psycopg 3
+        return escape(name, 60)
     kind = column[1]
+    if type(column).__module__ == "psycopg2.extensions":
+        from psycopg2.extensions import string_types
+
+        # Its description has the type's number alone, and this is the list by which it reads values.
+        kind = getattr(string_types.get(kind), "name", kind)
     return "" if kind is None else escape(getattr(kind, "__name__", None) or str(kind), 60)
 
 

@@ -63,12 +63,12 @@ class FailureBudget:
             refused += summary.differing
         if unresolved:
             raise EventsUnresolved(
-                f"{unresolved:,} of {summary.new:,} events are held or in doubt, {refused:,} were refused.\n"
+                f"{unresolved:,} of {_considered(summary)} are held or in doubt, {refused:,} were refused.\n"
                 + self._report(summary, where, self._retry_or_look_up(summary))
             )
         if refused > (allowed := self.allowed(summary.new)):
             raise RejectedBudgetExceeded(
-                f"{refused:,} of {summary.new:,} events were refused; max_rejected allows {allowed:,}.\n"
+                f"{refused:,} of {_considered(summary)} were refused; max_rejected allows {allowed:,}.\n"
                 + self._report(summary, where, "see each reason; send the rejected file again with its rows corrected")
             )
 
@@ -88,3 +88,10 @@ class FailureBudget:
         # Without the tables, which the log has just above.
         advice = "\n".join(advice_lines(summary, self.tolerate))
         return f"{advice}\nWhat to do: {remedy}; {where}."
+
+
+def _considered(summary: DeliverySummary) -> str:
+    """The events that the budget is a share of, and why they are fewer than were read."""
+    if not summary.known:
+        return f"{summary.new:,} events"
+    return f"{summary.new:,} new events ({summary.known:,} of {summary.read:,} were settled by earlier runs)"

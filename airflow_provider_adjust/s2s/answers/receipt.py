@@ -143,8 +143,8 @@ TOO_MANY_RESENDS = Ending(
 REFUSED_AFTER_RESEND = Ending(
     Outcome.IN_DOUBT,
     "refused_after_resend",
-    "an earlier request may have recorded it, and Adjust now has a later event of the device; check in Adjust; a ledger "
-    "(ledger_conn_id) remembers what was sent",
+    "an earlier request may have recorded it, and Adjust now has a later event of the device; check in Adjust whether it "
+    "was recorded",
 )
 
 
