@@ -120,13 +120,13 @@ def get_provider_info() -> dict[str, Any]:
         # to, and would then report a plugin in both places as loaded twice.
         "config": {
             "adjust": {
-                "description": "Where tokens may go, files of events, and the page `Adjust deliveries` in Airflow's UI.",
+                "description": "Allowed hosts, files of events, and the page `Adjust deliveries` in Airflow's UI.",
                 "options": {
                     "allowed_hosts": {
                         "description": (
                             "The hosts to which a connection may send tokens and device ids, separated by commas: names, "
                             "addresses, `*.` and a domain for every name below it, `loopback` for the sandbox on the same "
-                            "machine. With `:port`, that port alone. Set it wherever connections are read: on workers, "
+                            "machine. With `:port`, only that port. Set it wherever connections are read: on workers, "
                             "triggerers and API servers."
                         ),
                         "version_added": "0.2.0",
@@ -137,7 +137,7 @@ def get_provider_info() -> dict[str, Any]:
                     "on_foreign_claim": {
                         "description": (
                             "What a sending task does at its end if events were not sent because the ledger has them from "
-                            "another DAG: `warn` in its log, `error` to fail, or `allow`. A task's own `on_foreign_claim` "
+                            "another DAG: `warn` in its log, `error` to fail, or `allow`. The task's `on_foreign_claim` "
                             "overrides it. Set it on workers."
                         ),
                         "version_added": "0.2.0",
@@ -147,8 +147,8 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "ledger_conn_ids": {
                         "description": (
-                            "Connections to the ledgers that the page shows, separated by commas: the `ledger_conn_id` "
-                            "of the sending tasks."
+                            "The ledgers that the page shows, separated by commas: the `ledger_conn_id` of the sending tasks. "
+                            "Set it on API servers and, for the button of a task, on workers."
                         ),
                         "version_added": "0.1.0",
                         "type": "string",
@@ -157,9 +157,9 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "resend_dag_id": {
                         "description": (
-                            "The DAG to which the page leads from a rejected file, to have it sent again. It takes the file's "
-                            "name as the parameter `rejected_file`, as the example `adjust_resend_rejected` does. Where Airflow "
-                            "has no such DAG, the page shows no link. Set it on API servers."
+                            "The DAG that resends a rejected file, to which the page links. It takes the file's name as the "
+                            "parameter `rejected_file`, like the example `adjust_resend_rejected`. Without such a DAG, the page "
+                            "shows no link. Set it on API servers."
                         ),
                         "version_added": "0.2.0",
                         "type": "string",
@@ -168,9 +168,9 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "files_folder": {
                         "description": (
-                            "The folder for rejected files, responses files and other files of events: a path or a URL, such "
-                            "as `s3://aws_default@bucket/adjust`. A path that a task or a DAG's parameter gives without a "
-                            "root is below it. `{AIRFLOW_HOME}` is replaced."
+                            "The folder for relative paths of rejected files, responses files and files of events, in a "
+                            "task's arguments or a DAG's parameters: a path, or a URL such as "
+                            "`s3://aws_default@bucket/adjust`. `{AIRFLOW_HOME}` is replaced. Set it on workers and API servers."
                         ),
                         "version_added": "0.2.0",
                         "type": "string",
@@ -179,8 +179,8 @@ def get_provider_info() -> dict[str, Any]:
                     },
                     "retain_files_for": {
                         "description": (
-                            "How many days rejected files and responses files are kept. A task that sends deletes older ones "
-                            "in the folders that it writes to, unless it has a `retain_for` of its own. Empty: for ever."
+                            "How many days to keep rejected files and responses files. A sending task deletes older ones in "
+                            "the folders that it writes to; its `retain_for` overrides this. Empty: forever. Set it on workers."
                         ),
                         "version_added": "0.2.0",
                         "type": "string",

@@ -23,7 +23,7 @@ class DeliveryMetrics:
     """The metrics of one try.
 
     :param before: the summary of earlier tries; with a ledger it grows as their events are read again.
-    :param tags: tags that identify the task, such as ``dag_id`` and ``task_id``.
+    :param tags: tags that identify the task and the environment, such as ``dag_id``, ``task_id`` and ``environment``.
     """
 
     def __init__(self, before: DeliverySummary, tags: Mapping[str, str]) -> None:
@@ -32,14 +32,17 @@ class DeliveryMetrics:
         self._works = True
 
     @classmethod
-    def of(cls, before: DeliverySummary, ti: Any) -> DeliveryMetrics:
-        """The metrics of a running task instance, with Airflow's own tags."""
+    def of(cls, before: DeliverySummary, ti: Any, *, environment: str = "") -> DeliveryMetrics:
+        """The metrics of a running task instance, with Airflow's own tags.
+
+        :param environment: as people are shown it, since a rehearsal is not revenue.
+        """
         known = getattr(ti, "stats_tags", None)
         names = ("dag_id", "task_id")
         tags = (
             known if isinstance(known, dict) else {name: str(getattr(ti, name)) for name in names if hasattr(ti, name)}
         )
-        return cls(before, tags)
+        return cls(before, {**tags, **({"environment": environment} if environment else {})})
 
     def running(self, *, in_flight: int, last_event_at: datetime | None, now: datetime) -> None:
         """Report the number of requests in flight and the age of the newest delivered event, which show a backlog."""

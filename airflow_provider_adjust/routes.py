@@ -18,6 +18,7 @@ from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, AdjustError, LedgerUnavailable
 from airflow_provider_adjust.s2s.events.options import RowOptions
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
+from airflow_provider_adjust.s2s.ledger.rehearsals import REHEARSAL
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 from airflow_provider_adjust.sql_rows import sql_hook
 
@@ -85,6 +86,8 @@ def destination(route: Route, memory: str) -> str:
     environment = given.get("environment")
     if "environment" in parser.endpoint.parameters:
         parts.append(f"environment {environment}" if environment else "the environment that each row names")
+    if route.shown_environment == REHEARSAL:
+        parts.append("a rehearsal: this host is not Adjust's")
     return f"{route.target.url}: {', '.join(parts)}; connection {route.connection}, {memory}"
 
 

@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
-from benchmark import aims, page, results
+from benchmark import aims, page, part, results, scale
 from benchmark.results import Run
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
@@ -125,9 +125,9 @@ def test_the_sections_say_what_the_figures_say() -> None:
         ],
         "startup": ["| Airflow | 900 | 800 |", "the first request** | 50 | 15 |", "the best of 2 processes"],
     }
-    for part, texts in expected.items():
-        section = page.section(RUNS[part])
-        assert [text for text in texts if text not in section] == [], part
+    for name, texts in expected.items():
+        section = page.section(RUNS[name])
+        assert [text for text in texts if text not in section] == [], name
 
 
 def test_a_target_is_met_up_to_its_bound_and_no_further() -> None:
@@ -175,6 +175,20 @@ def test_a_run_renews_its_own_section_and_leaves_the_others_alone(docs: Path) ->
     assert page.section(RUNS["scale"]) in text
     assert page.section(RUNS["ledger"]) in text
     assert set(results.load(docs / page.RESULTS)) == {"scale", "ledger"}
+
+
+def test_a_run_with_options_of_its_own_writes_only_when_told() -> None:
+    """Its figures are not those of the page."""
+    parser = scale.parser()
+    for options, is_written in (
+        ("", True),
+        ("--write", True),
+        ("--quick", False),
+        ("--quick --write", True),
+        ("--events 5", False),
+        ("--events 5 --write", True),
+    ):
+        assert part.is_for_the_page(parser, parser.parse_args(options.split())) is is_written, options
 
 
 def test_what_is_written_twice_is_the_same(docs: Path) -> None:

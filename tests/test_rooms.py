@@ -201,7 +201,7 @@ def test_imports_are_absolute() -> None:
 def test_the_page_names_every_room_and_no_other() -> None:
     """Every folder, and every file beside them."""
     text = PAGE.read_text(encoding="utf-8")
-    table = text.partition("## The rooms")[2].partition("## ")[0]
+    table = text.partition("## Packages")[2].partition("## ")[0]
     named = set(re.findall(r"`([\w./]+)`", "\n".join(line.split("|")[1] for line in re.findall(r"^\|.*", table, re.M))))
     folders = {f"{path.name}/" for path in FOLDER.iterdir() if (path / "__init__.py").is_file()}
     files = {path.name for path in FOLDER.glob("*.py")} - {"__init__.py", "__main__.py"}

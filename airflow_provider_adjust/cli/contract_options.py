@@ -10,7 +10,7 @@ CONTRACT_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
         {
             "nargs": "*",
             "metavar": "COLUMN",
-            "help": "the model's columns (default: those of --id-field, and of a purchase, or of what --endpoint names)",
+            "help": "the model's columns (default: those of a purchase, or of --endpoint, and --id-field)",
         },
     ),
     (("--format",), {"choices": ("dbt",), "default": "dbt", "help": "the tool that reads the contract (default: dbt)"}),

@@ -70,7 +70,7 @@ _CHECKING = (
     option(
         "--adjust-conn-id",
         metavar="CONNECTION",
-        help="check with this connection's app token and environment; without one, both are taken as given",
+        help="check with this connection's app token and environment; without it, both are assumed to be set",
     ),
     *_PARSING,
 )
@@ -84,14 +84,18 @@ _SENDING = (
     ),
     *_PARSING,
     option("--dry-run", action="store_true", help="read the connection, check and order the rows, send nothing"),
-    option("--ledger-conn-id", metavar="CONNECTION", help="the ledger's database: what it has is not sent again"),
-    option("--rejected-path", metavar="FILE", help="where to list what was not delivered, a .jsonl file"),
+    option(
+        "--ledger-conn-id",
+        metavar="CONNECTION",
+        help="the ledger's database connection; events in it are not sent again",
+    ),
+    option("--rejected-path", metavar="FILE", help="a new .jsonl file that lists what was not delivered"),
     option(
         "--max-rejected",
         type=float,
         default=0,
         metavar="NUMBER",
-        help="refused events that are allowed: 5 or 0.02 (default: 0)",
+        help="how many events may be refused: a count such as 5, or a share such as 0.02 (default: 0)",
     ),
     option(
         "--tolerate",
@@ -111,7 +115,7 @@ ADJUST = Group(
     (
         Command(
             "validate",
-            "Check a file's rows by Adjust's rules, and name the rows that are refused",
+            "Check a file's rows against Adjust's rules, and list the refused ones",
             "airflow_provider_adjust.cli.check.validate",
             (_FILE, *_CHECKING),
             audited=False,
@@ -126,14 +130,14 @@ ADJUST = Group(
         ),
         Command(
             "check-query",
-            "Show a query's columns and its first events as they would be sent, masked, and what would be refused",
+            "Show a query's columns, its first events as they would be sent, masked, and the refusals",
             "airflow_provider_adjust.cli.query.check_query",
             (*_QUERY, *_CHECKING, _SHOWN),
             audited=False,
         ),
         Command(
             "contract",
-            "Write what is expected of a model's columns, as a contract that dbt enforces",
+            "Write the columns that the provider expects of a model, as a contract that dbt enforces",
             "airflow_provider_adjust.cli.contract.contract",
             (*(option(*flags, **settings) for flags, settings in CONTRACT_OPTIONS), *_PARSING),
             audited=False,
@@ -153,7 +157,7 @@ ADJUST = Group(
         ),
         Command(
             "erase",
-            "Erase what the provider keeps of an event or a device; without --yes, say what that is",
+            "Erase what the provider keeps of an event or a device; without --yes, only show it",
             "airflow_provider_adjust.cli.erase.erase",
             tuple(option(*flags, **settings) for flags, settings in ERASE_OPTIONS),
         ),
@@ -163,7 +167,7 @@ ADJUST = Group(
             (
                 Command(
                     "prune",
-                    "Delete settled events that Adjust would not take any more",
+                    "Delete settled events that are too old for Adjust to accept",
                     "airflow_provider_adjust.cli.ledger.prune_ledger",
                     tuple(option(*flags, **settings) for flags, settings in PRUNE_OPTIONS),
                 ),
@@ -171,7 +175,7 @@ ADJUST = Group(
         ),
         Group(
             "suppression",
-            "Devices for which nothing is sent any more: they opted out, or were erased",
+            "Manage suppressed devices, which opted out or were erased: nothing is sent for them",
             tuple(
                 Command(
                     name,

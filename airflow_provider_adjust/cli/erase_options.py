@@ -10,13 +10,13 @@ ERASE_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
         ("--device",),
         {
             "metavar": "FILE",
-            "help": "a file of lines PARAMETER=VALUE, such as gps_adid=..., or - for stdin: the device's lines in --files, "
-            "and the events that they name",
+            "help": "a file of lines PARAMETER=VALUE, such as gps_adid=..., or - for stdin; erases the device's lines in "
+            "--files, and the events that they name",
         },
     ),
-    (("--app-token",), {"metavar": "TOKEN", "help": "events of this app only"}),
-    (("--event-token",), {"metavar": "TOKEN", "help": "events of this event token only"}),
-    (("--ledger-conn-id",), {"metavar": "CONNECTION", "help": "the ledger's database"}),
+    (("--app-token",), {"metavar": "TOKEN", "help": "only events of this app"}),
+    (("--event-token",), {"metavar": "TOKEN", "help": "only events of this event token"}),
+    (("--ledger-conn-id",), {"metavar": "CONNECTION", "help": "the ledger's database connection"}),
     (
         ("--adjust-conn-id", "--connection"),
         {
@@ -29,25 +29,25 @@ ERASE_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
         {
             "action": "append",
             "metavar": "PATH",
-            "help": "a folder of rejected files and responses files, or one such file; local or s3://...; may be repeated",
+            "help": "a folder of rejected and responses files, or one such file; local or s3://...; may be repeated",
         },
     ),
-    (("--yes",), {"action": "store_true", "help": "erase; without it, nothing is changed"}),
+    (("--yes",), {"action": "store_true", "help": "erase; without it, nothing changes"}),
     (
         ("--output",),
-        {"choices": ("table", "json"), "default": "table", "help": "how the report is written (default: table)"},
+        {"choices": ("table", "json"), "default": "table", "help": "the format of the report (default: table)"},
     ),
 )
 
 PRUNE_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
-    (("--ledger-conn-id",), {"required": True, "metavar": "CONNECTION", "help": "the ledger's database"}),
+    (("--ledger-conn-id",), {"required": True, "metavar": "CONNECTION", "help": "the ledger's database connection"}),
     (
         ("--older-than-days",),
         {
             "type": int,
             "default": 90,
             "metavar": "DAYS",
-            "help": "how long ago an event must have happened, at least 58 days (default: 90)",
+            "help": "days since the event happened, at least 58 (default: 90)",
         },
     ),
 )
@@ -62,7 +62,7 @@ FILES_PRUNE_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] =
         {
             "type": int,
             "metavar": "DAYS",
-            "help": "how long ago a file must have been changed, at least a day (default: [adjust] retain_files_for)",
+            "help": "days since the last change of a file, at least 1 (default: [adjust] retain_files_for)",
         },
     ),
 )

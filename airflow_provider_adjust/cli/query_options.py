@@ -12,7 +12,7 @@ QUERY_OPTIONS: Final[tuple[tuple[tuple[str, ...], dict[str, Any]], ...]] = (
     ),
     (
         ("--file",),
-        {"metavar": "FILE", "help": "a .sql file instead of SQL; Jinja templates in it are not rendered"},
+        {"metavar": "FILE", "help": "a .sql file with the query; Jinja templates in it are not rendered"},
     ),
     (
         ("--parameters",),

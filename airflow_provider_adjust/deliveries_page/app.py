@@ -25,7 +25,7 @@ from airflow_provider_adjust.deliveries_page.access import CurrentReader, Reader
 from airflow_provider_adjust.deliveries_page.budget import RETRY_AFTER_S, Budget, PageFull
 from airflow_provider_adjust.deliveries_page.comparisons import comparisons
 from airflow_provider_adjust.deliveries_page.configuration import PREFIX, ledger_conn_ids
-from airflow_provider_adjust.deliveries_page.csv_file import PIECE, pieces
+from airflow_provider_adjust.deliveries_page.csv_file import PIECE, days_file, pieces
 from airflow_provider_adjust.deliveries_page.event_list import EventRow, events
 from airflow_provider_adjust.deliveries_page.filters import Filters, InvalidCursor, Name
 from airflow_provider_adjust.deliveries_page.ledgers import LedgerReadError, LedgerSession, open_session
@@ -36,6 +36,7 @@ from airflow_provider_adjust.deliveries_page.run_list import runs
 from airflow_provider_adjust.deliveries_page.schedule import schedules
 from airflow_provider_adjust.deliveries_page.summary import Summary, summarise, with_empty_days
 from airflow_provider_adjust.deliveries_page.trend import trend
+from airflow_provider_adjust.s2s.ledger.rehearsals import REHEARSAL
 
 budget = Budget()
 
@@ -78,23 +79,32 @@ class _View:
     filters: Filters
     environments: list[str]
     now: datetime
+    #: The hosts that are shown as a rehearsal.
+    rehearsed_at: list[str]
 
     @property
     def shown(self) -> dict[str, Any]:
         """The values for every template."""
-        return {"dag_ids": self.dag_ids, "environments": self.environments, "now": self.now}
+        names = ("dag_ids", "environments", "now", "rehearsed_at")
+        return {name: getattr(self, name) for name in names}
 
 
 def _view(ledger: LedgerSession, reader: Reader, given: Filters) -> _View:
     # As the ledger stores it: in UTC, without a zone.
     now = datetime.now(UTC).replace(tzinfo=None)
+    if given.event_id is not None:
+        # The form always has days and an environment, and whoever looks for one event may not know them.
+        given = given.model_copy(update={"first_day": None, "last_day": None, "environment": None})
     filters = given.with_default_days(now.date())
     dag_ids = _readable(ledger, reader)
     environments = queries.environments(ledger.connection, _chosen(dag_ids, filters))
-    if filters.environment is None and environments:
+    if filters.environment is None and filters.event_id is None and environments:
         # One at a time, since test events are not revenue.
         filters = filters.model_copy(update={"environment": environments[0]})
-    return _View(ledger, dag_ids, filters, environments, now)
+    rehearsed_at: list[str] = []
+    if filters.environment == REHEARSAL:
+        rehearsed_at = queries.hosts_of_rehearsals(ledger.connection, _chosen(dag_ids, filters))
+    return _View(ledger, dag_ids, filters, environments, now, rehearsed_at)
 
 
 @app.get("/", response_class=HTMLResponse)
@@ -148,6 +158,21 @@ def _summary(view: _View, chosen: list[str]) -> Summary:
     return with_empty_days(summary, filters.first_day, filters.last_day, known_since, view.now.date())
 
 
+@app.get("/days.csv")
+async def download_days(reader: CurrentReader, given: QueryFilters) -> Response:
+    """The figures of the days as a file: a line for each DAG, kind of event, outcome, reason and currency."""
+
+    def answer() -> Response:
+        with open_session(_ledger(given)) as ledger:
+            view = _view(ledger, reader, given)
+            counts = queries.counts(ledger.connection, view.dag_ids, view.filters, view.now)
+        if len(counts) >= queries.MAX_COUNTS:
+            raise HTTPException(422, "The file would be cut off; choose fewer days, one DAG or one event token")
+        return Response(days_file(counts), media_type=_CSV, headers=_as_file("adjust_days.csv"))
+
+    return await budget.run(reader.user_id, answer)
+
+
 @app.get("/runs", response_class=HTMLResponse)
 async def show_runs(request: Request, reader: CurrentReader, given: QueryFilters) -> Response:
     """Task instances, with their events by outcome."""
@@ -188,9 +213,14 @@ async def download_events(reader: CurrentReader, given: QueryFilters) -> Respons
         return await budget.run(reader.user_id, read)
 
     # The first piece is read before the answer begins, so that an error is shown as a page.
-    file = pieces(await piece(None), piece)
-    name = {"Content-Disposition": 'attachment; filename="adjust_events.csv"'}
-    return StreamingResponse(file, media_type="text/csv; charset=utf-8", headers=name)
+    return StreamingResponse(pieces(await piece(None), piece), media_type=_CSV, headers=_as_file("adjust_events.csv"))
+
+
+_CSV = "text/csv; charset=utf-8"
+
+
+def _as_file(name: str) -> dict[str, str]:
+    return {"Content-Disposition": f'attachment; filename="{name}"'}
 
 
 @app.get("/dags/{dag_id}", response_class=HTMLResponse)

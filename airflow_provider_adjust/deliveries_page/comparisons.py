@@ -10,7 +10,14 @@ from decimal import Decimal
 import sqlalchemy as sa
 
 from airflow_provider_adjust.deliveries_page.filters import Filters
-from airflow_provider_adjust.deliveries_page.queries import MAX_COUNTS, as_amount, days, of_dags, of_scope
+from airflow_provider_adjust.deliveries_page.queries import (
+    MAX_COUNTS,
+    as_amount,
+    days,
+    of_dags,
+    of_scope,
+    shown_environment,
+)
 from airflow_provider_adjust.s2s.ledger.schema import scopes, shown_key, verdicts
 from airflow_provider_adjust.s2s.ledger.verdicts import Verdict
 
@@ -66,7 +73,8 @@ def comparisons(connection: sa.Connection, dag_ids: Collection[str], filters: Fi
     query = (
         sa.select(
             *v,
-            *(scopes.c[name] for name in ("app_token", "environment", "event_name", "conn_id")),
+            *(scopes.c[name] for name in ("app_token", "event_name", "conn_id")),
+            shown_environment().label("shown_environment"),
             shown_key.label("shown_key"),
         )
         .join(scopes, scopes.c.id == v.scope_id)
@@ -76,7 +84,7 @@ def comparisons(connection: sa.Connection, dag_ids: Collection[str], filters: Fi
     )
     found: dict[Key, Seen] = {}
     for each in of_dags(dag_ids, connection.execute(query)):
-        key = (each.day, each.app_token, each.shown_key, each.environment)
+        key = (each.day, each.app_token, each.shown_key, each.shown_environment)
         seen = Seen(
             verdict=each.verdict,
             source=each.source,

@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from airflow_provider_adjust.deliveries_page.budget import RETRY_AFTER_S, PageFull
 from airflow_provider_adjust.deliveries_page.event_list import EventRow
-from airflow_provider_adjust.deliveries_page.queries import Page
+from airflow_provider_adjust.deliveries_page.queries import Count, Page
+from airflow_provider_adjust.s2s.answers.reasons import reason_of
 
 #: Events that one query reads.
 PIECE = 2_000
@@ -34,6 +36,36 @@ COLUMNS = (
         "try_number",
     ),
 )
+
+
+DAY_COLUMNS = (
+    *("day", "dag_id", "event_name", "event_token", "app_token", "connection", "environment", "status", "reason"),
+    *("meaning", "events", "revenue", "currency"),
+)
+
+
+def days_file(counts: Sequence[Count]) -> str:
+    """The file of the days: their counts as they are, so that a spreadsheet can sum them up in any way."""
+    return _lines([DAY_COLUMNS]) + _lines(_day_row(count) for count in counts)
+
+
+def _day_row(count: Count) -> list[Any]:
+    code = count.reason or ("no_answer" if count.status == "in_doubt" else "")
+    return [
+        count.day.isoformat(),
+        count.dag_id,
+        count.event_name,
+        count.event_token,
+        count.app_token,
+        count.conn_id,
+        count.environment,
+        count.status,
+        code,
+        reason_of(code).meaning if code else "",
+        count.events,
+        _amount(count.revenue),
+        count.currency or "",
+    ]
 
 
 async def pieces(first: Page[EventRow], following: Callable[[str], Awaitable[Page[EventRow]]]) -> AsyncIterator[str]:
@@ -73,7 +105,7 @@ def _row(event: EventRow) -> list[Any]:
         reason.code if reason else "",
         reason.meaning if reason else "",
         "" if event.http_status is None else event.http_status,
-        "" if event.revenue is None else format(event.revenue.normalize(), "f"),
+        _amount(event.revenue),
         event.currency or "",
         event.dag_id,
         event.run_id,
@@ -81,6 +113,10 @@ def _row(event: EventRow) -> list[Any]:
         event.map_index,
         event.try_number,
     ]
+
+
+def _amount(value: Decimal | None) -> str:
+    return "" if value is None else format(value.normalize(), "f")
 
 
 def _moment(value: datetime) -> str:

@@ -22,6 +22,7 @@ from airflow_provider_adjust.deliveries_page.queries import (
     of_dags,
     of_scope,
     of_tasks,
+    shown_environment,
 )
 from airflow_provider_adjust.s2s.answers.reasons import Reason, reason_of
 from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, STATUSES, reasons, scopes, shown_key, tries
@@ -79,7 +80,7 @@ def events(
         scopes.c.conn_id,
         shown_key.label("shown_key"),
         scopes.c.event_name,
-        scopes.c.environment,
+        shown_environment().label("shown_environment"),
         _event.event_id,
         _shown_status(now).label("shown_status"),
         reasons.c.code,
@@ -106,7 +107,7 @@ def events(
             conn_id=each.conn_id,
             event_token=each.shown_key,
             event_name=each.event_name,
-            environment=each.environment,
+            environment=each.shown_environment,
             event_id=each.event_id,
             status=STATUSES[each.shown_status],
             reason=_reason(each.code, STATUSES[each.shown_status]),

@@ -23,7 +23,10 @@ Name = Annotated[str, StringConstraints(max_length=250, pattern=r"^[^\x00]*$")]
 _Name = Annotated[Name | None, _empty_as_none]
 _Token = Annotated[Annotated[str, StringConstraints(max_length=64, pattern="^[A-Za-z0-9_]+$")] | None, _empty_as_none]
 #: An event's id, as long as the ledger keeps one.
-_EventId = Annotated[Annotated[str, StringConstraints(max_length=255, pattern=r"^[^\x00]*$")] | None, _empty_as_none]
+_EventId = Annotated[
+    Annotated[str, StringConstraints(strip_whitespace=True, max_length=255, pattern=r"^[^\x00]*$")] | None,
+    BeforeValidator(lambda value: None if isinstance(value, str) and not value.strip() else value),
+]
 _Unit = Annotated[Annotated[str, StringConstraints(pattern="^(events|[A-Z]{3})$")] | None, _empty_as_none]
 _Day = Annotated[Annotated[date, Field(ge=date(2000, 1, 1), le=date(2199, 12, 31))] | None, _empty_as_none]
 #: The sort key of the last row of a page, after which the next page begins. Without event ids, since request logs contain it.

@@ -16,7 +16,16 @@ from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 
-from airflow_provider_adjust.deliveries_page.queries import COUNTED, ENVIRONMENT, is_alive, may_be_shown, of_dags, state
+from airflow_provider_adjust.deliveries_page.queries import (
+    COUNTED,
+    environment_of_total,
+    is_alive,
+    may_be_shown,
+    of_dags,
+    set_up_environment,
+    shown_environment,
+    state,
+)
 from airflow_provider_adjust.deliveries_page.schedule import AirflowRun, Schedule
 from airflow_provider_adjust.s2s.answers.reasons import Reason, reason_of
 from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, events, scopes, totals, tries
@@ -175,13 +184,13 @@ def _runs(connection: sa.Connection, dag_ids: Collection[str], now: datetime, ru
         sa.select(
             _try.dag_id,
             _try.run_id,
-            _try.environment,
+            set_up_environment().label("shown_environment"),
             began.label("began"),
             sa.func.max(_try.ended_at).label("ended"),
             is_well.label("is_well"),
         )
         .where(*where)
-        .group_by(_try.dag_id, _try.run_id, _try.environment)
+        .group_by(_try.dag_id, _try.run_id, "shown_environment")
         .order_by(sa.desc("began"))
         .limit(MOST_RUNS)
     )
@@ -190,10 +199,10 @@ def _runs(connection: sa.Connection, dag_ids: Collection[str], now: datetime, ru
         run = runs.setdefault((each.dag_id, each.run_id), _Run(each.dag_id, each.run_id, each.ended, True, set()))
         run.succeeded &= bool(each.is_well)
         run.ended_at = max(filter(None, (run.ended_at, each.ended)), default=None)
-        run.environments.update(each.environment.split(","))
+        run.environments.update(each.shown_environment.split(","))
     # If each row names its environment, or in a ledger of an older provider, only the events have it.
     unnamed = (
-        sa.select(_try.dag_id, _try.run_id, scopes.c.environment)
+        sa.select(_try.dag_id, _try.run_id, shown_environment().label("environment"))
         .join(totals, totals.c.try_id == _try.id)
         .join(scopes, scopes.c.id == totals.c.scope_id)
         .where(_try.environment == "", *where)
@@ -220,7 +229,7 @@ def _tries(
         _try.read,
         _try.error,
         _try.rejected_path,
-        _try.environment,
+        set_up_environment().label("environment"),
     ).where(sa.tuple_(_try.dag_id, _try.run_id).in_(sorted(runs)))
     found: dict[tuple[str, str], list[Any]] = defaultdict(list)
     for each in connection.execute(query.order_by(_try.id)):
@@ -233,7 +242,7 @@ def _counts(connection: sa.Connection, try_ids: Collection[int], now: datetime) 
     """The counts of the tries, by environment, outcome, reason and currency."""
     keys = (
         totals.c.try_id,
-        ENVIRONMENT.label("shown_environment"),
+        environment_of_total().label("shown_environment"),
         totals.c.outcome,
         totals.c.reason,
         totals.c.currency,
@@ -253,7 +262,7 @@ def _counts(connection: sa.Connection, try_ids: Collection[int], now: datetime) 
 
 def _left_in_doubt(try_ids: Collection[int], now: datetime) -> sa.Select[Any]:
     """The events that tries were sending when they were killed."""
-    environment = scopes.c.environment.label("shown_environment")
+    environment = shown_environment().label("shown_environment")
     return (
         sa.select(
             events.c.try_id,
@@ -272,7 +281,7 @@ def _left_in_doubt(try_ids: Collection[int], now: datetime) -> sa.Select[Any]:
             _try.state.in_((RUNNING, LOST)),
             ~is_alive(now),
         )
-        .group_by(events.c.try_id, scopes.c.environment, events.c.currency)
+        .group_by(events.c.try_id, "shown_environment", events.c.currency)
     )
 
 

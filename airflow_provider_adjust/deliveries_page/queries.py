@@ -14,7 +14,10 @@ from typing import Any, Generic, TypeVar
 
 import sqlalchemy as sa
 
+from airflow_provider_adjust.allowed_hosts import adjust_hosts
 from airflow_provider_adjust.deliveries_page.filters import Filters
+from airflow_provider_adjust.s2s.ledger import rehearsals
+from airflow_provider_adjust.s2s.ledger.rehearsals import PRODUCTION, REHEARSAL
 from airflow_provider_adjust.s2s.ledger.schema import (
     STATUS_NUMBERS,
     booked_at,
@@ -32,6 +35,7 @@ PAGE_SIZE = 50
 MAX_COUNTS = 10_000
 #: Longer lists are not counted completely.
 MOST_COUNTED = 1_000
+MOST_HOSTS = 5
 
 _try = tries.c
 TASK = (_try.dag_id, _try.run_id, _try.task_id, _try.map_index)
@@ -42,8 +46,6 @@ COUNTED = sa.and_(
     totals.c.events > 0,
     sa.or_(totals.c.outcome.in_(("delivered", "duplicate")), sa.and_(_try.is_latest, totals.c.outcome != "skipped")),
 )
-#: A row that could not be read has no scope, so it counts in the environment of its try.
-ENVIRONMENT = sa.func.coalesce(scopes.c.environment, _try.environment, "")
 #: A row that could not be read has no day, so it counts on the day on which its try began.
 DAY = sa.func.coalesce(totals.c.day, sa.func.date(_try.started_at, type_=sa.Date), type_=sa.Date)
 
@@ -80,6 +82,21 @@ class Page(Generic[T]):
     total: int = 0
 
 
+def shown_environment() -> sa.ColumnElement[str]:
+    """The environment of a scope as people are shown it: what did not go to Adjust is a rehearsal."""
+    return rehearsals.shown_environment(adjust_hosts())
+
+
+def environment_of_total(of_try: sa.FromClause = tries) -> sa.ColumnElement[str]:
+    """The same of a total: a row that could not be read is of no scope, and has the environment that its try was set up for."""
+    return sa.func.coalesce(shown_environment(), set_up_environment(of_try), "")
+
+
+def set_up_environment(of_try: sa.FromClause = tries) -> sa.ColumnElement[str]:
+    """Where a try was set up to send, as people are shown it."""
+    return rehearsals.set_up_environment(adjust_hosts(), of_try)
+
+
 def dags_in(connection: sa.Connection) -> list[str]:
     """Every DAG that has tried to send something or has compared it with Adjust, by name."""
     asked = sa.union(sa.select(_try.dag_id), sa.select(verdicts.c.dag_id))
@@ -94,18 +111,32 @@ def has_senders_outside_dags(connection: sa.Connection) -> bool:
 def environments(connection: sa.Connection, dag_ids: Collection[str]) -> list[str]:
     """The environments that these DAGs have sent to, or were set up for; production first."""
     found: set[str] = set()
-    for known in connection.scalars(sa.select(scopes.c.environment).distinct()).all():
+    shown = shown_environment()
+    for known in connection.scalars(sa.select(shown).distinct()).all():
         of_it = (
             sa.select(totals.c.try_id)
             .join(tries, _try.id == totals.c.try_id)
             .join(scopes, scopes.c.id == totals.c.scope_id)
-            .where(scopes.c.environment == known, may_be_shown(dag_ids))
+            .where(shown == known, may_be_shown(dag_ids))
         )
         if connection.scalar(of_it.limit(1)) is not None:
             found.add(known)
-    for known in connection.scalars(sa.select(_try.environment).distinct().where(may_be_shown(dag_ids))):
+    for known in connection.scalars(sa.select(set_up_environment()).distinct().where(may_be_shown(dag_ids))):
         found.update(known.split(","))
-    return sorted(found - {""}, key=lambda name: (name != "production", name))
+    return sorted(found - {""}, key=lambda name: (name != PRODUCTION, name))
+
+
+def hosts_of_rehearsals(connection: sa.Connection, dag_ids: Collection[str]) -> list[str]:
+    """Where the DAGs have sent what is shown as a rehearsal; a few of the hosts."""
+    host = scopes.c.destination
+    hosts = (
+        sa.select(host)
+        .distinct()
+        .join(totals, totals.c.scope_id == scopes.c.id)
+        .join(tries, _try.id == totals.c.try_id)
+        .where(shown_environment() == REHEARSAL, may_be_shown(dag_ids))
+    )
+    return [*connection.scalars(hosts.order_by(host).limit(MOST_HOSTS))]
 
 
 def first_day(connection: sa.Connection, dag_ids: Collection[str], filters: Filters) -> date | None:
@@ -125,7 +156,7 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
     """Events and revenue per day, kind of event, status and reason, the latest first; at most ``MAX_COUNTS``."""
     kind = (
         sa.func.coalesce(scopes.c.app_token, "").label("app_token"),
-        ENVIRONMENT.label("shown_environment"),
+        environment_of_total().label("shown_environment"),
         sa.func.coalesce(shown_key, "").label("shown_key"),
     )
     names = [sa.func.coalesce(sa.func.max(scopes.c[name]), "").label(name) for name in ("event_name", "conn_id")]
@@ -194,7 +225,7 @@ def unsettled(connection: sa.Connection, dag_ids: Collection[str], filters: Filt
             day.label("shown_day"),
             *kind,
             shown_key.label("shown_key"),
-            scopes.c.environment.label("shown_environment"),
+            shown_environment().label("shown_environment"),
             status.label("shown_status"),
             sa.literal_column("''").label("reason"),
             e.currency,
@@ -210,7 +241,7 @@ def unsettled(connection: sa.Connection, dag_ids: Collection[str], filters: Filt
             e.status == STATUS_NUMBERS["sending"],
             *conditions(dag_ids, filters, day),
         )
-        .group_by("shown_day", "shown_key", *kind, scopes.c.environment, "shown_status", e.currency, *TASK)
+        .group_by("shown_day", "shown_key", *kind, "shown_environment", "shown_status", e.currency, *TASK)
     )
     return [each for each in of_dags(dag_ids, connection.execute(query)) if filters.status in {None, each.shown_status}]
 
@@ -276,12 +307,12 @@ def of_tasks(dag_ids: Collection[str], filters: Filters) -> Iterable[sa.ColumnEl
 
 def of_kind(filters: Filters) -> Iterable[sa.ColumnElement[bool]]:
     """The filters on the kind of event; a row that could not be read has no kind."""
-    yield from _of_scope(filters, ENVIRONMENT)
+    yield from _of_scope(filters, environment_of_total())
 
 
 def of_scope(filters: Filters) -> Iterable[sa.ColumnElement[bool]]:
     """The same on a scope alone."""
-    return _of_scope(filters, scopes.c.environment)
+    return _of_scope(filters, shown_environment())
 
 
 def _of_scope(filters: Filters, environment: sa.ColumnElement[Any]) -> Iterable[sa.ColumnElement[bool]]:

@@ -21,6 +21,7 @@ from airflow_provider_adjust.deliveries_page.queries import (
     as_amount,
     conditions,
     days,
+    environment_of_total,
     is_alive,
     is_in,
     moments,
@@ -28,6 +29,7 @@ from airflow_provider_adjust.deliveries_page.queries import (
     of_dags,
     of_kind,
     of_tasks,
+    set_up_environment,
     state,
     tasks_in,
     unsettled,
@@ -163,7 +165,7 @@ def _of_total(filters: Filters, other: sa.FromClause) -> Iterable[sa.ColumnEleme
     if filters.event_token is not None:
         yield shown_key == filters.event_token
     if filters.environment is not None:
-        yield is_in(sa.func.coalesce(scopes.c.environment, other.c.environment, ""), filters.environment)
+        yield is_in(environment_of_total(other), filters.environment)
     if filters.status is not None:
         yield totals.c.outcome == filters.status
     if filters.reason is not None:
@@ -175,7 +177,7 @@ def _of_total(filters: Filters, other: sa.FromClause) -> Iterable[sa.ColumnEleme
 
 def _set_up_for(filters: Filters) -> Iterable[sa.ColumnElement[bool]]:
     if filters.environment is not None:
-        yield is_in(_try.environment, filters.environment)
+        yield is_in(set_up_environment(), filters.environment)
 
 
 def _add_counts(

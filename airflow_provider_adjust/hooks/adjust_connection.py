@@ -17,7 +17,7 @@ from airflow.sdk.log import mask_secret
 from airflow_provider_adjust import connection_form
 from airflow_provider_adjust.adjust_api.device import DeviceApi
 from airflow_provider_adjust.adjust_api.reports import ReportService
-from airflow_provider_adjust.airflow_versions import conf
+from airflow_provider_adjust.allowed_hosts import configured_hosts
 from airflow_provider_adjust.hooks.base_url import base_url
 from airflow_provider_adjust.reconcile.report_client import ReportClient
 from airflow_provider_adjust.s2s.endpoints.allowed_hosts import AllowedHosts
@@ -262,15 +262,6 @@ def _token(given: str | None, name: str, where: str) -> str | None:
     if not (token.isascii() and token.isprintable()) or " " in token:
         raise AdjustConfigurationError(f"{where}: the {name} holds characters that no token has")
     return token or None
-
-
-def configured_hosts() -> AllowedHosts:
-    """The hosts to which the deployment allows tokens and device ids to be sent.
-
-    :raises AdjustConfigurationError: an entry of the option is not a host.
-    """
-    written = conf.get("adjust", "allowed_hosts", fallback=connection_form.DEFAULT_ALLOWED_HOSTS)
-    return AllowedHosts.parse(written.split(","), option="[adjust] allowed_hosts")
 
 
 def _region(host: str) -> str | None:

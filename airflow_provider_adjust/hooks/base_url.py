@@ -7,7 +7,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import SplitResult, urlsplit
 
 from airflow_provider_adjust import connection_form
-from airflow_provider_adjust.s2s.endpoints.allowed_hosts import AllowedHosts, parse_address
+from airflow_provider_adjust.s2s.endpoints.allowed_hosts import AllowedHosts, is_this_machine, parse_address
 from airflow_provider_adjust.s2s.endpoints.endpoint import ENDPOINTS
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
@@ -86,7 +86,7 @@ def _problem(text: str, url: SplitResult) -> str | None:
         return "must be in ASCII; write a host with other letters in its xn-- form"
     if not url.hostname or not _PATH.fullmatch(url.path) or ("[" in url.netloc and parse_address(url.hostname) is None):
         return _NO_URL
-    if url.scheme == "http" and not _is_loopback(url.hostname):
+    if url.scheme == "http" and not is_this_machine(url.hostname):
         return "must begin with https://; http:// is allowed to 127.0.0.1 and localhost only"
     if (path := url.path.rstrip("/")) in {each.path for each in ENDPOINTS.values()}:
         return f"must not end in {path}; give the base, such as https://s2s.adjust.com"
@@ -127,8 +127,3 @@ def _innermost(host: str) -> IPv4Address | IPv6Address | None:
     if embedded is None and packed >> 32 in {0, 0x64FF9B << 64} and packed >> 32 << 32 != packed and packed > 1:
         embedded = IPv4Address(packed & 0xFFFFFFFF)  # ::a.b.c.d, and NAT64's 64:ff9b::a.b.c.d
     return embedded or address
-
-
-def _is_loopback(host: str) -> bool:
-    address = parse_address(host)
-    return host == "localhost" or (address is not None and address.is_loopback)

@@ -18,6 +18,7 @@ from airflow_provider_adjust.notifications.digest_lines import VERDICTS, DigestL
 from airflow_provider_adjust.s2s.account.amounts import plain
 from airflow_provider_adjust.s2s.account.tables import money
 from airflow_provider_adjust.s2s.answers.reasons import reason_of
+from airflow_provider_adjust.s2s.ledger.rehearsals import PRODUCTION
 
 #: The most reasons of one line that are listed with advice.
 _MOST_REASONS = 3
@@ -57,7 +58,7 @@ class DeliveryDigest:
 
     @property
     def subject(self) -> str:
-        """The result in one line, verdicts first. Sandbox and production are counted separately."""
+        """The result in one line, the verdicts first. Each environment is counted separately."""
         worst_of: dict[str, str] = {}
         for line in self.lines:
             worst_of.setdefault(line.dag_id, line.verdict)
@@ -161,8 +162,8 @@ class DeliveryDigest:
                 told[where] = _with(f"{count:,} events delivered", money(amounts))
             elif count:
                 told[where] = f"{money(amounts) or f'{count:,} events'} missing"
-        if set(told) <= {"production"}:
-            return told.get("production", "")
+        if set(told) <= {PRODUCTION}:
+            return told.get(PRODUCTION, "")
         return ", ".join(f"{text} ({where or 'environment unknown'})" for where, text in told.items())
 
 

@@ -17,6 +17,7 @@ from airflow_provider_adjust.notifications.killed_try import ledger_of, result_i
 from airflow_provider_adjust.s2s.answers.outcome import FINAL_OUTCOMES, SETTLED_BEFORE
 from airflow_provider_adjust.s2s.answers.reasons import reason_of
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
+from airflow_provider_adjust.s2s.ledger.rehearsals import PRODUCTION
 
 _VERDICTS = {FAILED: "FAILED", KILLED: "KILLED", SKIPPED: "SKIPPED"}
 
@@ -90,7 +91,7 @@ class DeliveryReport:
     @property
     def subject(self) -> str:
         """The result in one line, verdict first, since a phone shows only the first words."""
-        return f"[Adjust] {self.verdict}: {self._share()} ({self.task})"
+        return f"[Adjust] {self.verdict}{self._kind()}: {self._share()} ({self.task})"
 
     @property
     def text(self) -> str:
@@ -143,6 +144,11 @@ class DeliveryReport:
         """Events that earlier runs settled, which are not news."""
         by_reason = self.result["by_reason"] if self.result else {}
         return sum(by_reason.get(reason, 0) for reason in SETTLED_BEFORE)
+
+    def _kind(self) -> str:
+        """The environment in brackets where it is not production: whoever reads the amount must not take it for revenue."""
+        environment = (self.result or {}).get("environment") or PRODUCTION
+        return "" if environment == PRODUCTION else f" ({environment.replace(',', ', ')})"
 
     def where(self) -> str:
         """The run and the try."""

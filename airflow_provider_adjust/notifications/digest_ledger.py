@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,9 +11,11 @@ from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 
+from airflow_provider_adjust.allowed_hosts import adjust_hosts
 from airflow_provider_adjust.notifications.digest_counts import Counts, Key, folded
 from airflow_provider_adjust.s2s.account.amounts import from_database
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
+from airflow_provider_adjust.s2s.ledger.rehearsals import set_up_environment, shown_environment
 from airflow_provider_adjust.s2s.ledger.schema import (
     SENDING,
     STATUS_NUMBERS,
@@ -67,7 +69,7 @@ def read_window(
         return [], sorted(dag_ids or ())  # nothing was sent yet
     # A ledger with an older schema lacks this column until the next sending task.
     has_environment = "environment" in {column["name"] for column in inspector.get_columns(tries.name)}
-    set_up_for = tries.c.environment if has_environment else _EMPTY
+    set_up_for = set_up_environment(adjust_hosts()) if has_environment else _EMPTY
     found = list(_tries(connection, start, end, dag_ids, set_up_for))
     counted = _counts(connection, [each.id for each in found], set_up_for)
     by_task: dict[tuple[str, str, str, int], list[_Try]] = defaultdict(list)
@@ -123,7 +125,8 @@ def _counts(connection: sa.Connection, ids: Sequence[int], set_up_for: sa.Column
     """The counts of each try. Events that it was sending when it ended are in doubt."""
     found: dict[int, Counts] = defaultdict(Counts)
     # A row that could not be read has no scope, so it counts in the environment of its try.
-    environment = sa.func.coalesce(scopes.c.environment, set_up_for, _EMPTY)
+    # Grouped by its label: Postgres does not recognise a repeated expression with parameters.
+    environment = sa.func.coalesce(shown_environment(adjust_hosts()), set_up_for, _EMPTY).label("shown_environment")
     for start in range(0, len(ids), 500):
         some = ids[start : start + 500]
         keys = (
@@ -139,7 +142,7 @@ def _counts(connection: sa.Connection, ids: Sequence[int], set_up_for: sa.Column
             .join(scopes, scopes.c.id == totals.c.scope_id, isouter=True)
             .where(totals.c.try_id.in_(some), totals.c.events > 0)
         )
-        for try_id, *key, count, amount in connection.execute(sums.group_by(*keys)):
+        for try_id, *key, count, amount in connection.execute(sums.group_by(*_by_name(keys))):
             found[try_id].add(Key(*key), int(count), _amount(amount))
         open_keys = (events.c.try_id, environment, sa.func.coalesce(events.c.currency, _EMPTY))
         open_sums = sa.select(*open_keys, sa.func.count(), sa.func.sum(events.c.revenue))
@@ -147,11 +150,15 @@ def _counts(connection: sa.Connection, ids: Sequence[int], set_up_for: sa.Column
         is_left = (tries.c.ended_at.is_not(None)) | (tries.c.lease_until <= database_now(connection))
         is_open = (events.c.status == STATUS_NUMBERS[SENDING], events.c.try_id.in_(some), is_left)
         for try_id, where, currency, count, amount in connection.execute(
-            open_sums.where(*is_open).group_by(*open_keys)
+            open_sums.where(*is_open).group_by(*_by_name(open_keys))
         ):
             lost = Key(where, Outcome.IN_DOUBT.value, _LOST_ANSWER, currency)
             found[try_id].add(lost, int(count), _amount(amount))
     return found
+
+
+def _by_name(keys: Iterable[Any]) -> list[Any]:
+    return [key.name if isinstance(key, sa.Label) else key for key in keys]
 
 
 def _amount(found: Any) -> Decimal | None:

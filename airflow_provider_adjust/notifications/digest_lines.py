@@ -10,6 +10,7 @@ from typing import Any
 from airflow_provider_adjust.notifications.digest_counts import Counts, Key
 from airflow_provider_adjust.notifications.digest_ledger import DagCounts
 from airflow_provider_adjust.s2s.answers.outcome import Outcome, is_undelivered
+from airflow_provider_adjust.s2s.ledger.rehearsals import PRODUCTION
 from airflow_provider_adjust.s2s.ledger.tries import FAILED, LOST, RUNNING
 
 #: Worst first.
@@ -82,7 +83,7 @@ def _placed(counts: Counts) -> tuple[Counts, list[str]]:
 def weight_of(line: DigestLine) -> tuple[Any, ...]:
     return (
         VERDICTS.index(line.verdict),
-        line.environment == "sandbox",
+        line.environment not in {PRODUCTION, ""},
         -max(line.missing_revenue.values(), default=Decimal(0)),
         -line.missing_events,
         line.name,

@@ -97,4 +97,4 @@ def _as_result(counts: TryCounts) -> dict[str, Any]:
     # It is not known whether they were sent.
     summary.outcomes[Outcome.IN_DOUBT.value] += counts.sending
     summary.read = summary.settled
-    return summary.as_result(seconds=counts.seconds, rejected_path=None)
+    return summary.as_result(seconds=counts.seconds, rejected_path=None, environment=counts.environment)

@@ -213,12 +213,16 @@ class AdjustDeliveryOperator(BaseOperator):
                 if self.send_nothing:
                     self._show_dry_run(run, rows)
                     seconds = time.monotonic() - started
-                    self.delivery_result = run.summary.as_result(seconds=seconds, rejected_path=None)
+                    self.delivery_result = run.summary.as_result(
+                        seconds=seconds, rejected_path=None, environment=run.sender.environment
+                    )
                     return self.delivery_result
                 self._run = run
                 if self._killed:
                     self.on_kill()
-                metrics = DeliveryMetrics.of(run.sender.sink.earlier, context.get("ti"))
+                metrics = DeliveryMetrics.of(
+                    run.sender.sink.earlier, context.get("ti"), environment=run.sender.environment
+                )
                 run.deliver(rows, self.log, metrics)
         except BaseException as error:
             if self._run is None:
@@ -239,7 +243,9 @@ class AdjustDeliveryOperator(BaseOperator):
     ) -> dict[str, Any]:
         """Log how the delivery ended; return its result, or raise its failure."""
         rejected_path = run.rejected.written_to
-        self.delivery_result = result = run.summary.as_result(seconds=seconds, rejected_path=rejected_path)
+        self.delivery_result = result = run.summary.as_result(
+            seconds=seconds, rejected_path=rejected_path, environment=run.sender.environment
+        )
         ended = f"Delivery stopped early, after {run.summary.read:,} rows were read" if failure else "Delivery ended"
         self.log.info("%s\n%s", ended, summary_report(run.summary))
         if rejected_path:

@@ -23,19 +23,19 @@ def _options() -> Iterator[tuple[str, dict[str, Any]]]:
         (
             "--token",
             "tokens",
-            f"an S2S security token that is accepted; without one, authentication is off. Made-up ones only: all users of the "
+            f"an S2S security token to accept; without one, authentication is off. Made-up ones only, because all users of the "
             f"machine see it. {TOKEN_VARIABLES['tokens']} in the environment takes others, separated by commas",
         ),
-        ("--app-token", "app_tokens", "an app that exists; without one, any does"),
-        ("--event-token", "event_tokens", "an event that exists; without one, any does"),
+        ("--app-token", "app_tokens", "an app that exists; without one, every app does"),
+        ("--event-token", "event_tokens", "an event that exists; without one, every event does"),
         ("--unique-event-token", "unique_event_tokens", "an event that counts once per device"),
-        ("--unknown-device", "unknown_devices", "a device id value that is answered 404"),
-        ("--opted-out-device", "opted_out_devices", "a device id value that is answered 451"),
-        ("--inactive-app-token", "inactive_app_tokens", "an app that is answered 403"),
+        ("--unknown-device", "unknown_devices", "a device id that gets a 404"),
+        ("--opted-out-device", "opted_out_devices", "a device id that gets a 451"),
+        ("--inactive-app-token", "inactive_app_tokens", "an app that gets a 403"),
         (
             "--api-token",
             "api_tokens",
-            "a token of the Device API and the reports; without one, any or none will do. Made-up ones only, as --token; "
+            "a token of the Device API and the reports; without one, any or none is accepted. Made-up ones only, as for --token; "
             f"others in {TOKEN_VARIABLES['api_tokens']}",
         ),
     ):
@@ -47,7 +47,7 @@ def _options() -> Iterator[tuple[str, dict[str, Any]]]:
         ("--stall-seconds", "how long a stalled connection stays open without an answer"),
         ("--slow-seconds", "how long a slow answer takes"),
         ("--report-delay", "seconds until a report shows an event"),
-        ("--erasures-per-minute", "erasures that are answered in a minute, 10 as Adjust has it; the others get 429"),
+        ("--erasures-per-minute", "erasures per minute, like Adjust's 10; the others get a 429"),
     ):
         yield option, {"type": float, "metavar": "NUMBER", "help": what}
     yield (

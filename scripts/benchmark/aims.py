@@ -117,7 +117,7 @@ _OF_PART: dict[str, Callable[[Run], Iterator[Aim]]] = {
 
 def aims_table(runs: dict[str, Run]) -> str:
     """The aims of the parts that have figures."""
-    lines = ["| Aim | Seen | |", "|---|---|---|"]
+    lines = ["| Aim | Seen | Result |", "|---|---|---|"]
     for part, aims in _OF_PART.items():
         if part in runs:
             lines += [

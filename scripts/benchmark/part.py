@@ -37,8 +37,13 @@ def hand_in(run: Run, *, write: bool) -> None:
         writer.write(run)
 
 
+def is_for_the_page(of_part: argparse.ArgumentParser, arguments: argparse.Namespace) -> bool:
+    """With options, the figures are not those of the page, unless ``--write`` says that they are."""
+    return bool(arguments.write) or arguments == of_part.parse_args([])
+
+
 def main(of_part: argparse.ArgumentParser, measure: Callable[[argparse.Namespace], Run]) -> None:
-    """Measure one part. With options, its figures are not those of the page, unless it is told that they are."""
+    """Measure one part."""
     arguments = of_part.parse_args()
     stop_on_signals()
-    hand_in(measure(arguments), write=arguments.write or arguments == of_part.parse_args([]))
+    hand_in(measure(arguments), write=is_for_the_page(of_part, arguments))

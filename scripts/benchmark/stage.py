@@ -26,8 +26,14 @@ def place() -> Iterator[str]:
     """An Airflow home and a Postgres for this measurement only; yields the URL of the Postgres."""
     stop_on_signals()
     with tempfile.TemporaryDirectory(prefix="adjust-benchmark-") as home, own_postgres() as server:
+        before = os.environ.get("AIRFLOW_HOME")
         os.environ["AIRFLOW_HOME"] = home
-        yield server.get_uri()
+        try:
+            yield server.get_uri()
+        finally:
+            del os.environ["AIRFLOW_HOME"]
+            if before is not None:  # the home is gone, and another part may follow
+                os.environ["AIRFLOW_HOME"] = before
 
 
 def load_purchases(url: str, events: int, devices: str = "two") -> None:

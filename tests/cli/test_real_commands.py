@@ -202,7 +202,7 @@ def test_help_breaks_between_words(launcher: list[str], airflow_db: Path) -> Non
     assert max(map(len, told)) <= 60, max(told, key=len)
     shown = " ".join(" ".join(lines).split())
     assert "the connection (default: adjust_default)" in shown
-    assert "refused events that are allowed: 5 or 0.02 (default: 0)" in shown
+    assert "how many events may be refused: a count such as 5, or a share such as 0.02 (default: 0)" in shown
 
 
 def test_what_airflow_imports_at_every_start_is_light() -> None:

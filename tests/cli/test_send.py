@@ -27,6 +27,7 @@ def test_a_file_is_sent(adjust: SandboxServer, cli: Cli, file_of: FileOf) -> Non
     assert (done.code, done.err) == (0, "")
     assert "delivered       2  2.50 EUR\n" in done.out
     where = f"{adjust.url}/event: app {APP_TOKEN[:4]}..., event token {EVENT_TOKEN}, environment production"
+    where += ", a rehearsal: this host is not Adjust's"
     assert done.out.startswith(f"Sending to {where}; connection adjust_default, no ledger\n")
     assert re.search(rf"^Sent from \S+ to {re.escape(where)};", done.out, re.MULTILINE)
     assert sorted(filter(None, recorded(adjust))) == [device(1), device(2)]

@@ -47,7 +47,7 @@ def after_a_delivery(task_id: str = "send", **arguments: Any) -> dict[str, Any]:
 def test_an_email_reports_a_delivery(adjust: SandboxServer, inbox: Inbox) -> None:
     AdjustDeliverySummaryNotifier(email_to=["data@example.com", "ops@example.com"])(after_a_delivery())
     [message] = inbox.messages
-    assert message["Subject"] == "[Adjust] OK: 2 of 2 events delivered, 2.50 EUR (revenue.send)"
+    assert message["Subject"] == "[Adjust] OK (rehearsal): 2 of 2 events delivered, 2.50 EUR (revenue.send)"
     assert message["To"] == "data@example.com, ops@example.com"
     assert message["From"] == "airflow@example.com"
     [html] = [part.get_content() for part in message.walk() if part.get_content_type() == "text/html"]
@@ -66,7 +66,9 @@ def test_slack_is_notified_through_a_webhook_and_through_the_api(adjust: Sandbox
     assert by_webhook["text"] == by_api["text"]
     assert by_api["channel"] == "#revenue"
     text = by_api["text"]
-    assert text.startswith("*[Adjust] FAILED: 1 of 2 events not delivered, 1.25 EUR missing (revenue.send)*\n")
+    assert text.startswith(
+        "*[Adjust] FAILED (rehearsal): 1 of 2 events not delivered, 1.25 EUR missing (revenue.send)*\n"
+    )
     assert "RejectedBudgetExceeded: 1 of 2 events were refused" in text
     assert "*1 rejected: device_not_found, 1.25 EUR*" in text
     assert not reveals(text)
@@ -102,7 +104,7 @@ def test_a_message_is_not_rendered_as_a_template(adjust: SandboxServer, inbox: I
     context["ti"].dag_id = "{{ 6 * 7 }}"
     AdjustDeliverySummaryNotifier(email_to="data@example.com")(context)
     [message] = inbox.messages
-    assert message["Subject"] == "[Adjust] OK: 2 of 2 events delivered, 2.50 EUR ({{ 6 * 7 }}.send)"
+    assert message["Subject"] == "[Adjust] OK (rehearsal): 2 of 2 events delivered, 2.50 EUR ({{ 6 * 7 }}.send)"
 
 
 def test_a_channel_that_fails_does_not_stop_the_other(
@@ -248,8 +250,8 @@ def test_airflow_calls_it_when_a_task_has_ended(
     log = done.stdout + done.stderr
     assert "Failed to run task callback" not in log, log[-5000:]
     assert sorted(str(message["Subject"]) for message in inbox.messages) == [
-        "[Adjust] FAILED: 1 of 1 events not delivered (told.send [1])",
-        "[Adjust] OK: 1 of 1 events delivered, 1.25 EUR (told.send [0])",
+        "[Adjust] FAILED (rehearsal): 1 of 1 events not delivered (told.send [1])",
+        "[Adjust] OK (rehearsal): 1 of 1 events delivered, 1.25 EUR (told.send [0])",
     ]
     texts = sorted(post["text"] for _, post in slack.posts)
     assert len(texts) == 2

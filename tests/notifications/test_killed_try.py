@@ -103,7 +103,7 @@ def test_the_ledger_says_what_it_had_delivered(
     ran(ledger)
     kill(ledger, sending=1)
     text = called_by_the_dag_processor(slack, mapped=mapped, ledger_conn_id=conn_id)
-    assert text.startswith("*[Adjust] KILLED: 3 events delivered before that, 3.75 EUR (revenue.send)*\n")
+    assert text.startswith("*[Adjust] KILLED (rehearsal): 3 events delivered before that, 3.75 EUR (revenue.send)*\n")
     words = " ".join(text.split())
     assert "counted 5 delivered 3 3.75 EUR in_doubt 1 rejected 1" in words or (
         "counted 5 delivered 3 3.75 EUR rejected 1 in_doubt 1" in words
@@ -175,4 +175,4 @@ def test_a_dry_run_is_called_one(adjust: SandboxServer) -> None:
     task.execute({})
     ti = SimpleNamespace(dag_id="revenue", task_id="send", run_id="night", map_index=-1, try_number=1, log_url="")
     subject = DeliveryReport.of({"ti": ti, "task": task}).subject
-    assert subject == "[Adjust] DRY RUN: would have sent 5 of 6 events (revenue.send)"
+    assert subject == "[Adjust] DRY RUN (rehearsal): would have sent 5 of 6 events (revenue.send)"

@@ -231,6 +231,22 @@ def test_the_message_is_sent_as_the_notifier_sends_it(engine: sa.Engine, inbox: 
         assert "https://airflow.example.com/adjust/?ledger=adjust_ledger" in text
 
 
+def test_a_rehearsal_in_production_is_not_added_to_revenue(engine: sa.Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in = {"destination": "127.0.0.1"}
+    add_try(engine, "fine", [good(10, "99.5")])
+    add_try(engine, "fine", [good(70, "7000", **stand_in), bad("x", 1, "5", **stand_in)], task_id="rehearse")
+    add_try(engine, "gate", [good(4, "40", destination="gateway.example.com")])
+    result = digest()
+    assert result["subject"] == "[Adjust] 1 of 2 DAGs INCOMPLETE, 5.00 USD missing (rehearsal)"
+    assert lines(result) == [
+        ("INCOMPLETE", "fine", "rehearsal", 70, 1),
+        ("OK", "fine", "production", 10, 0),
+        ("OK", "gate", "rehearsal", 4, 0),
+    ]
+    monkeypatch.setenv("AIRFLOW__ADJUST__ALLOWED_HOSTS", "*.adjust.com, gateway.example.com")
+    assert lines(digest())[1:] == [("OK", "fine", "production", 10, 0), ("OK", "gate", "production", 4, 0)]
+
+
 def test_real_deliveries_are_reported_without_personal_data(
     adjust: SandboxServer, engine: sa.Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -248,8 +264,8 @@ def test_real_deliveries_are_reported_without_personal_data(
         with pytest.raises(AirflowFailException):
             task.execute({"ti": ti})  # type: ignore[typeddict-item]
     result = digest(context)
-    assert result["subject"] == "[Adjust] 1 of 1 DAG FAILED, 1.25 EUR missing"
-    assert lines(result) == [("FAILED", "revenue", "production", 1, 2)]
+    assert result["subject"] == "[Adjust] 1 of 1 DAG FAILED, 1.25 EUR missing (rehearsal)"
+    assert lines(result) == [("FAILED", "revenue", "rehearsal", 1, 2)]
     assert not reveals(json.dumps(result) + caplog.text)
 
 

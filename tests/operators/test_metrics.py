@@ -53,7 +53,14 @@ def test_events_by_outcome_and_reason_and_revenue_by_currency(adjust: SandboxSer
         ("adjust.revenue.not_delivered.EUR", "device_not_found"): 1.25,
     }
     for call in backend.incr.call_args_list:
-        assert call.kwargs["tags"].items() >= {"dag_id": "revenue", "task_id": "send"}.items()
+        assert (
+            call.kwargs["tags"].items()
+            >= {
+                "dag_id": "revenue",
+                "task_id": "send",
+                "environment": "rehearsal",
+            }.items()
+        )
     [duration] = backend.timing.call_args_list
     assert duration.args[0] == "adjust.duration"
     assert duration.args[1] > 0

@@ -32,7 +32,9 @@ def test_the_log_begins_with_where_the_events_go(
     monkeypatch.setenv("AIRFLOW_CONN_MEMORY", f"sqlite:///{tmp_path}/ledger.db")
     url, app = f"{adjust.url}/event", f"app {APP_TOKEN[:4]}..."
     rows = [purchase(1)]
-    given = f"Sending to {url}: {app}, event token {EVENT_TOKEN}, environment production; connection adjust_default, "
+    rehearsal = "a rehearsal: this host is not Adjust's"
+    given = f"Sending to {url}: {app}, event token {EVENT_TOKEN}, environment production, {rehearsal}; "
+    given += "connection adjust_default, "
     assert _first_line(rows) == f"{given}a checkpoint for retries"
     assert _first_line(rows, durable=False) == f"{given}nothing remembers what was sent"
     assert _first_line(rows, ledger_conn_id="memory") == f"{given}ledger memory"
@@ -55,8 +57,13 @@ def test_each_of_several_connections_is_named(adjust: SandboxServer, connect: Co
     connect(adjust.url, "adjust_android")
     routes = {"ios": "adjust_ios", "android": "adjust_android"}
     lines = _first_lines([{**purchase(1), "os": "ios"}], adjust_conn_id=routes, route_by="os")
-    assert ["environment sandbox; connection adjust_ios" in line for line in lines] == [True, False]
-    assert ["environment production; connection adjust_android" in line for line in lines] == [False, True]
+    assert ["environment sandbox, a rehearsal" in line and "connection adjust_ios" in line for line in lines] == [
+        True,
+        False,
+    ]
+    assert [
+        "environment production, a rehearsal" in line and "connection adjust_android" in line for line in lines
+    ] == [False, True]
 
 
 def test_a_green_task_warns_of_what_is_missing(adjust: SandboxServer, said: Said) -> None:

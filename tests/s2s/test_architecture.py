@@ -27,9 +27,9 @@ MOST_AT_THE_TOP = 11
 
 
 def _stages() -> dict[str, set[str]]:
-    """Each stage and the stages that it may import, from the table under "The stages of s2s"."""
+    """Each stage and the stages that it may import, from the table under "Inside s2s"."""
     text = (ROOT / "docs" / "explanations" / "architecture.md").read_text(encoding="utf-8")
-    table = text.partition("## The stages of s2s")[2].partition("\n## ")[0]
+    table = text.partition("## Inside s2s")[2].partition("\n## ")[0]
     rows = re.findall(r"^\| `([\w./]+)` \|[^|]*\|([^|]*)\|", table, re.MULTILINE)
     return {_name(stage): {_name(each) for each in re.findall(r"`([\w./]+)`", allowed)} for stage, allowed in rows}
 

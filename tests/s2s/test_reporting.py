@@ -121,6 +121,7 @@ def test_the_result_is_small_and_of_jsons_types() -> None:
         "last_event_at": "2026-05-01T12:00:00+00:00",
         "seconds": 1.235,
         "rejected_path": "s3://bucket/rejected.jsonl",
+        "environment": None,
     }
 
 

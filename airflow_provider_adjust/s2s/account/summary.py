@@ -187,8 +187,11 @@ class DeliverySummary:
             last_event_at=datetime.fromisoformat(last) if last else None,
         )
 
-    def as_result(self, *, seconds: float, rejected_path: str | None) -> dict[str, Any]:
-        """A small dict in JSON types for XCom, the outlet asset's event and the log."""
+    def as_result(self, *, seconds: float, rejected_path: str | None, environment: str = "") -> dict[str, Any]:
+        """A small dict in JSON types for XCom, the outlet asset's event and the log.
+
+        :param environment: as people are shown it; empty where each row names its own.
+        """
         by_reason: Counter[str] = Counter()
         for (_, reason), count in self.reasons.items():
             by_reason[reason] += count
@@ -211,6 +214,7 @@ class DeliverySummary:
             "last_event_at": self.last_event_at.isoformat() if self.last_event_at else None,
             "seconds": round(seconds, 3),
             "rejected_path": rejected_path,
+            "environment": environment or None,
         }
 
 

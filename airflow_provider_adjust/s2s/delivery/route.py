@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from airflow_provider_adjust.s2s.answers.outcome import Recorded
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.parser import EventParser
+from airflow_provider_adjust.s2s.ledger.rehearsals import environment_at
 from airflow_provider_adjust.s2s.transports import Target
 
 #: Tells whether Adjust has recorded an event.
@@ -25,3 +26,8 @@ class Route:
     longest_request: float = 0.0
     #: The name of the connection, for messages.
     connection: str = ""
+
+    @property
+    def shown_environment(self) -> str:
+        """The environment as people are shown it; empty where each row names its own."""
+        return environment_at(self.target.host, self.parser.defaults.get("environment", ""))

@@ -79,6 +79,8 @@ class Sender:
         check_values(options)
         self._options = options
         self._has_ledger = ledger is not None
+        #: Where the events go, with commas if there are several; what each row names is empty.
+        self.environment = ",".join(sorted({route.shown_environment for route in routes.values()}))
         self._checkpoint = checkpoint
         digest_keys = {name: route.parser.digest_keys for name, route in routes.items()}
         if checkpoint:
@@ -90,9 +92,7 @@ class Sender:
                 longest_request=max(route.longest_request for route in routes.values()),
                 digest_keys=digest_keys,
                 ids_are_digests=any(route.parser.ids_are_digests for route in routes.values()),
-                environment=",".join(
-                    sorted({route.parser.defaults.get("environment", "") for route in routes.values()})
-                ),
+                environment=self.environment,
                 late=late_policy(options) if options.remember_lanes else None,
                 rate_group=options.rate_group or "",
                 names=_names(routes.values()),

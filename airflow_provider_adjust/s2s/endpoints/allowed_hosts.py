@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
@@ -52,8 +53,9 @@ class _Rule:
         return cls(str(address or host), bool(match["wildcard"]), int(port) if port else None)
 
     def accepts(self, host: str, port: int | None) -> bool:
-        if self.port is not None and self.port != port:
-            return False
+        return (self.port is None or self.port == port) and self.names(host)
+
+    def names(self, host: str) -> bool:
         return host.endswith(f".{self.host}") if self.wildcard else host == self.host
 
 
@@ -112,13 +114,27 @@ class AllowedHosts:
                 f"{where}: no token may go to {shown}: {self.option} does not list it; an Airflow administrator can add it"
             )
 
-    def _accepts(self, host: str, port: int | None) -> bool:
+    def names(self, host: str) -> bool:
+        """Whether an entry names the host, on whichever port. This machine is never named: what listens here is a stand-in."""
+        if is_this_machine(host):
+            return False
         address = parse_address(host)
-        if host == "localhost" or (address is not None and address.is_loopback):
+        return any(rule.names(str(address or host)) for rule in self.rules)
+
+    def _accepts(self, host: str, port: int | None) -> bool:
+        if is_this_machine(host):
             return self.loopback
+        address = parse_address(host)
         if address is None and not _HOST.fullmatch(host):
             return False
         return any(rule.accepts(str(address or host), port) for rule in self.rules)
+
+
+@lru_cache(maxsize=256)
+def is_this_machine(host: str) -> bool:
+    """Whether the host is the machine itself: ``localhost``, 127.0.0.0/8 or ::1."""
+    address = parse_address(host)
+    return host == "localhost" or (address is not None and address.is_loopback)
 
 
 def parse_address(host: str) -> IPv4Address | IPv6Address | None:

@@ -71,8 +71,8 @@ class RowOptions:
     )
     event_id_param: str | None = option(
         "event_id",
-        help="the callback_params key for the event id, so that Adjust's raw data exports identify each event; None does "
-        "not send it",
+        help="the callback_params key for the event id, so that Adjust's raw data exports identify each event; an empty "
+        "key, or None in Python, does not send it",
         metavar="KEY",
     )
     timezone: str = option("UTC", help="IANA name of the time zone of times without an offset", metavar="ZONE")

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.answers.outcome import ERASED, Outcome
 from airflow_provider_adjust.s2s.answers.reasons import MISSING_IN_EXPORT, SEEN_IN_EXPORT
+from airflow_provider_adjust.s2s.endpoints.allowed_hosts import is_this_machine
 from airflow_provider_adjust.s2s.endpoints.endpoint import EVENT
 from airflow_provider_adjust.s2s.ledger.recount import move_total
 from airflow_provider_adjust.s2s.ledger.schema import (
@@ -33,7 +34,6 @@ from airflow_provider_adjust.s2s.ledger.schema import (
 from airflow_provider_adjust.s2s.ledger.statements import (
     Scope,
     delete,
-    is_loopback,
     known_in,
     locked,
     reason_number,
@@ -85,7 +85,7 @@ def event_scopes(engine: sa.Engine, *, app_token: str, environment: str, destina
     Events sent to another host, such as in a rehearsal, are not included. Older ledgers did not store the host: their events
     were sent to Adjust, rather than to a stand-in on this machine.
     """
-    hosts = [destination] if is_loopback(destination) else [destination, ""]
+    hosts = [destination] if is_this_machine(destination) else [destination, ""]
     query = sa.select(scopes).where(
         scopes.c.app_token == app_token,
         scopes.c.environment == environment,

@@ -13,6 +13,7 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
 from tenacity import Retrying, retry_if_exception, wait_random_exponential
 
+from airflow_provider_adjust.s2s.endpoints.allowed_hosts import is_this_machine
 from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, STATUSES, events, reasons, scopes
 
 _LONGEST_NAME = 250
@@ -96,7 +97,7 @@ class Numbers:
 
 def _scope_number(connection: sa.Connection, scope: Scope, names: Mapping[str, str]) -> int:
     found = connection.scalar(sa.select(scopes.c.id).where(*_is_scope(scope)))
-    if found is None and not is_loopback(scope.destination):
+    if found is None and not is_this_machine(scope.destination):
         # Older ledgers did not store the host: the first task that sends to a real one takes over the scope.
         unknown = sa.select(scopes.c.id).where(*_is_scope(scope._replace(destination="")))
         found = connection.scalar(unknown.with_for_update())
@@ -113,11 +114,6 @@ def _scope_number(connection: sa.Connection, scope: Scope, names: Mapping[str, s
 
 def _is_scope(scope: Scope) -> list[sa.ColumnElement[bool]]:
     return [scopes.c[name] == value for name, value in scope._asdict().items()]
-
-
-def is_loopback(host: str) -> bool:
-    """Whether the host is this machine, that is, a stand-in for Adjust."""
-    return host in {"localhost", "::1"} or host.startswith("127.")
 
 
 def siblings(connection: sa.Connection, scope: Scope, *, lock: bool) -> dict[int, str]:

@@ -16,12 +16,13 @@ from sqlalchemy.dialects import postgresql
 
 from airflow_provider_adjust.s2s.answers.outcome import OPTED_OUT, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
+from airflow_provider_adjust.s2s.endpoints.allowed_hosts import is_this_machine
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.keys import UNKEYED, DigestKey, DigestKeys
 from airflow_provider_adjust.s2s.ledger.older_keys import TryKeys
 from airflow_provider_adjust.s2s.ledger.schema import database_now, suppressions
-from airflow_provider_adjust.s2s.ledger.statements import Scope, is_loopback
+from airflow_provider_adjust.s2s.ledger.statements import Scope
 
 #: Why a device is suppressed.
 ANSWERED = "opted_out"
@@ -46,7 +47,7 @@ class Place(NamedTuple):
     @classmethod
     def at(cls, host: str, app_token: str, environment: str) -> Place:
         """The place of a suppression, by the host of the requests."""
-        return cls(app_token, environment, "loopback" if is_loopback(host) else "")
+        return cls(app_token, environment, "loopback" if is_this_machine(host) else "")
 
     @property
     def conditions(self) -> list[sa.ColumnElement[bool]]:

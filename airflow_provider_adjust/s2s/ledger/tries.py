@@ -169,12 +169,13 @@ class TryCounts(NamedTuple):
     counted: list[Counted]
     sending: int
     seconds: float
+    environment: str
 
 
 def counts_of(connection: sa.Connection, task: TaskInstanceId) -> TryCounts | None:
     """The recorded counts of the latest try with this number; None if it never began."""
     query = (
-        sa.select(_columns.id, _columns.started_at, _columns.heartbeat_at)
+        sa.select(_columns.id, _columns.started_at, _columns.heartbeat_at, _columns.environment)
         .where(*task.same_task, _columns.try_number == task.try_number)
         .order_by(_columns.id.desc())
     )
@@ -193,6 +194,7 @@ def counts_of(connection: sa.Connection, task: TaskInstanceId) -> TryCounts | No
         ],
         sending or 0,
         (found.heartbeat_at - found.started_at).total_seconds(),
+        found.environment,
     )
 
 
