@@ -1,4 +1,4 @@
-"""List the libraries that wheels bring inside themselves: `make release`.
+"""List the libraries that are bundled in wheels: `make release`.
 
     python scripts/bundled_libraries.py .venv-runtime
 
@@ -31,7 +31,7 @@ BROTLI = Project("brotli", "MIT")  # its files are numbered as its releases are
 KRB5 = Project("krb5", "MIT", r"krb5-(\d+\.\d+(?:\.\d+)?)")
 OPENSSL = Project("openssl", "Apache-2.0", r"OpenSSL (\d+\.\d+\.\d+)")
 GNU = "LGPL-3.0-or-later OR GPL-2.0-or-later"  # a file of its own, which whoever likes may replace
-#: What wheels may bring, by the name of the file without `lib` and what follows the name.
+#: The libraries that wheels may bundle, by the name of the file without `lib` and suffixes.
 LIBRARIES = {
     "brotlicommon": BROTLI,
     "brotlidec": BROTLI,

@@ -15,7 +15,7 @@ def _as_it_is(first: bytes) -> bytes:
 
 
 class Proxy:
-    """Listens on 127.0.0.1 and hands on every byte to the server's Unix socket, until it is cut."""
+    """Listens on 127.0.0.1 and forwards every byte to the server's Unix socket, until it is cut."""
 
     def __init__(self, server: str, rewrite: Callable[[bytes], bytes] = _as_it_is) -> None:
         self._server = server
@@ -31,7 +31,7 @@ class Proxy:
         return port
 
     def cut(self) -> None:
-        """End every connection, as a network does that is lost: nobody says good-bye."""
+        """Break every connection like a lost network, without an orderly end."""
         for line in self._lines:
             with suppress(OSError):
                 line.shutdown(socket.SHUT_RDWR)
@@ -67,7 +67,7 @@ class Proxy:
 
     @staticmethod
     def _pump(source: socket.socket, target: socket.socket, rewrite: Callable[[bytes], bytes]) -> None:
-        """Hand on what one side says; when it has ended, so has the other."""
+        """Forward one side's bytes; when it ends, end the other."""
         with suppress(OSError):
             if first := source.recv(_CHUNK):
                 target.sendall(rewrite(first))

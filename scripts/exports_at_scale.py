@@ -35,7 +35,7 @@ from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 APP, TOKEN, HOST = "4w565xzmb54d", "f0ob4r", "s2s.adjust.com"
 DAY = datetime(2026, 5, 1, tzinfo=UTC)
 SENT_AT = DAY + timedelta(days=1, hours=2)
-#: One event in so many is lost, exported twice, or in doubt.
+#: One event in this many is lost, exported twice, or in doubt.
 RARE = 10_000
 
 
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def compare(url: str, folder: str, answer: Connection) -> None:
-    """Run the comparison; answer with seconds, peak memory in MB, and the table."""
+    """Run the comparison; return seconds, peak memory in MB, and the table."""
     began = time.monotonic()
     proof = prove_by_ledger(
         Question(window=Window(DAY, DAY + timedelta(days=1)), app_token=APP, environment="production"),
@@ -132,7 +132,7 @@ def write_exports(folder: Path, lines: int, number: int) -> int:
 
 
 def _lines(lines: int, number: int) -> Iterator[str]:
-    """Ours in an order of its own, between the others."""
+    """Our events in shuffled order, between the others."""
     every = max(1, lines // number)
     ours = (place * 7_919 % number for place in count())
     for place in range(lines):

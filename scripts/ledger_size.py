@@ -50,7 +50,7 @@ def jobs(events: int) -> Iterator[Job]:
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What writing took: seconds on the clock, and seconds of the sender's processor."""
+    """The cost of writing: elapsed seconds, and seconds of the sender's processor."""
 
     clock: float
     processor: float
@@ -62,7 +62,7 @@ def write(engine: sa.Engine, events: int, batch_size: int) -> Spent:
     ledger = Ledger(engine, task, batch_size=batch_size)
     ledger.attach({None: "s2s.adjust.com"})
     waiting = jobs(events)
-    # Making events is not the ledger's; the thread that writes may be at work meanwhile.
+    # Creating events does not count; the writing thread may work meanwhile.
     making_clock = making_processor = 0.0
     clock, processor = time.perf_counter(), time.process_time()
     while True:

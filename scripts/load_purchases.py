@@ -102,7 +102,7 @@ def purchase_rows(until: datetime) -> Iterator[dict[str, Any]]:
 
 
 def impression_row(purchase: dict[str, Any]) -> dict[str, Any]:
-    """The ad that was shown just when somebody bought: it has earned less than a tenth of a cent."""
+    """An ad shown at the time of a purchase, which has earned less than a tenth of a cent."""
     number = crc32(purchase["order_id"].encode())
     return {
         "impression_id": f"ad-{purchase['order_id']}",

@@ -1,4 +1,4 @@
-"""A whole Airflow on this machine for as long as it is needed: `airflow standalone`, its REST API, and a clean end."""
+"""A temporary, complete Airflow on this machine: `airflow standalone`, its REST API, and a clean end."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class LocalAirflow:
         return answer.json() if answer.content else None
 
     def call_until_done(self, method: str, path: str, **body: Any) -> None:
-        """Call Airflow's REST API again for as long as it is busy."""
+        """Call Airflow's REST API, and retry while it is busy."""
 
         def done() -> bool:
             with suppress(AirflowIsBusy):
@@ -102,7 +102,7 @@ class LocalAirflow:
 
 @contextmanager
 def local_airflow(home: Path, *, port: int | None = None, **settings: str) -> Iterator[LocalAirflow]:
-    """Start Airflow with a home and ports of its own; end it with all that it has started."""
+    """Start Airflow with its own home and ports; stop it with everything that it has started."""
     port = port or free_port()
     home.mkdir(parents=True, exist_ok=True)
     log = home / "standalone.log"
@@ -143,7 +143,7 @@ def own_settings(home: Path, port: int) -> dict[str, str]:
 def running(words: Sequence[str], environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """Run one of Airflow's commands; end it with all that it has started."""
     with log.open("w") as output:
-        # A session of its own: Ctrl-C reaches the script alone, which then ends Airflow in order.
+        # In a new session: Ctrl-C reaches only the script, which then stops Airflow in order.
         process = subprocess.Popen(  # noqa: S603 - Airflow's own command line
             [sys.executable, "-m", "airflow", *words],
             env=environment,
@@ -158,7 +158,7 @@ def running(words: Sequence[str], environment: dict[str, str], log: Path) -> Ite
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End Airflow as Ctrl-C would, and what outlives it by force."""
+    """Stop Airflow like Ctrl-C, and then kill what is left."""
     family = _family(process.pid)
     process.send_signal(signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""A MariaDB of a script's own: real, without root or a container, and removed with all its files at the end.
+"""A private MariaDB for a script: real, without root or a container, and removed with all its files at the end.
 
 It needs the system's `mariadbd` and `mariadb-install-db` (Debian: `mariadb-server-core`), and PyMySQL to connect.
 """
@@ -58,7 +58,7 @@ def own_mariadb() -> Iterator[MariaDb]:
         )
         server = MariaDb(folder / "socket")
         options = [f"--socket={server.socket}", "--skip-networking", f"--pid-file={folder / 'pid'}", *user]
-        # Small and fast: no crash of the machine has to be survived, only those of the clients.
+        # Small and fast: it must survive crashes of the clients, but not of the machine.
         options += ["--innodb-buffer-pool-size=32M", "--innodb-log-file-size=16M", "--innodb-flush-log-at-trx-commit=2"]
         command = [_path("mariadbd"), "--no-defaults", data, *options]
         with running_server(command, folder / "log", lambda: _make_database(server)):

@@ -1,4 +1,4 @@
-"""A Postgres of a script's own: real, without root or a container, and removed with all its files at the end."""
+"""A private Postgres for a script: real, without root or a container, and removed with all its files at the end."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class Warehouse:
 
     @contextmanager
     def nothing_left(self) -> Iterator[Callable[[], int]]:
-        """Nothing of what the context opens is left on the server. Yields what returns the one session it has."""
+        """Check that the context leaves nothing on the server. Yields a function that returns its one session."""
         before = self.sessions()
 
         def session() -> int:

@@ -34,7 +34,7 @@ from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events, re
 
 PROBES = {"health": "/api/v2/monitor/health", "ping of workers": "/execution/health/ping"}
 DAYS, DAGS = 92, 4
-#: Seconds from one look at Airflow to the next.
+#: Seconds between two checks of Airflow.
 PACE = 0.1
 
 

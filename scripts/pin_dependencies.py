@@ -1,4 +1,4 @@
-"""Pin what pyproject.toml newly asks for, with the digest of each file; what is pinned already stays.
+"""Pin new requirements of pyproject.toml, with the digest of each file; existing pins stay.
 
     python scripts/pin_dependencies.py
     python scripts/pin_dependencies.py --upgrade                # renew every pin

@@ -24,7 +24,7 @@ from airflow_provider_adjust.s2s.transports import Completion, Target
 
 
 class NoNetwork:
-    """Answers every request at once, as Adjust does when all is well."""
+    """Answers every request immediately, like Adjust's success."""
 
     def __init__(self) -> None:
         self._done: list[Completion] = []

@@ -1,4 +1,4 @@
-"""A server of a script's own as a process: waited for until it answers, and ended with the block."""
+"""A private server process for a script: started, awaited until it answers, and stopped with the block."""
 
 from __future__ import annotations
 

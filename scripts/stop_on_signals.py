@@ -1,4 +1,4 @@
-"""A script that runs in the background ends as one at a terminal does: in order, with all that it has started."""
+"""Stop a script in the background like one at a terminal: in order, with everything that it has started."""
 
 from __future__ import annotations
 

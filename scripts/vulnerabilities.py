@@ -101,7 +101,7 @@ def scan(site_packages: Path, database: str) -> list[Finding]:
 
 
 def judge(findings: list[Finding], allowed: list[Allowed], today: date) -> tuple[list[str], list[str]]:
-    """Return what fails, and what is only worth saying."""
+    """Return the failures, and the notes."""
     wrong, notes = [], []
     for finding in findings:
         entry = next((entry for entry in allowed if finding.is_of(entry)), None)

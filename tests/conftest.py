@@ -1,4 +1,4 @@
-"""What every test stands on: a throw-away Airflow, a real Postgres, and randomness that repeats itself.
+"""The base of every test: a throw-away Airflow, a real Postgres, and reproducible randomness.
 
 Airflow reads its configuration once, when it is first imported. So its environment is set here at import time, before
 any test module or plugin can import Airflow, and whatever the developer's shell says about an Airflow of their own is

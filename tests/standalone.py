@@ -59,7 +59,7 @@ class Standalone:
         return self._parts.enter_context(running(words, self.environment, self.folder / f"{words[0]}.log"))
 
     def knows(self, dag_id: str) -> bool:
-        """Tell whether the DAG is there."""
+        """Whether Airflow has read the DAG."""
         try:
             return bool(self._query("SELECT 1 FROM serialized_dag WHERE dag_id = ?", dag_id))
         except sqlite3.OperationalError:  # Airflow is still making its tables
@@ -88,7 +88,7 @@ def own_environment(folder: Path, dags: Path, **settings: str) -> dict[str, str]
 
 @contextmanager
 def standalone(folder: Path, dags: Path, dag_id: str, **settings: str) -> Iterator[Standalone]:
-    """Run `airflow standalone` until the DAG is there, and end all that it started."""
+    """Run `airflow standalone` until it has read the DAG, and stop everything that it started."""
     with ExitStack() as parts:
         airflow = Standalone(own_environment(folder, dags, **settings), folder, parts)
         airflow.process = airflow.start("standalone")

@@ -177,7 +177,7 @@ def test_a_page_quotes_files_as_they_are(page: Path) -> None:
 
 
 def own_python() -> Iterator[Any]:
-    """The Python blocks that are no excerpts, and no files of a project's tests, which change what they run in."""
+    """The Python blocks, without excerpts and without files of a project's tests, which change their environment."""
     quote = {textwrap.dedent(code) for page in PAGES for _, code in EXCERPT.findall(read(page))}
     own = (block for block in blocks("python") if block[1] not in quote and not block[1].startswith("# tests/"))
     return (pytest.param(*block, id=block[0]) for block in own)
@@ -191,7 +191,7 @@ NOT_INSTALLED = {"kubernetes"}
 def test_python_blocks_run(
     where: str, code: str, adjust_sandbox: SandboxServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """What a block imports is there, what it calls takes the arguments, and a test in it passes."""
+    """The imports of a block exist, its calls accept their arguments, and a test in it passes."""
     monkeypatch.chdir(tmp_path)
     module: dict[str, Any] = {"__name__": "block_of_the_docs"}
     try:

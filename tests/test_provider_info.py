@@ -238,9 +238,9 @@ def test_a_default_is_a_value_that_the_field_accepts() -> None:
 
 @pytest.fixture
 def form_libraries(monkeypatch: pytest.MonkeyPatch) -> type[Any]:
-    """Put Airflow's own stand-ins in the place of the form libraries, as Airflow 3.1 does without them.
+    """Replace the form libraries with Airflow's own stand-ins, like Airflow 3.1 without them.
 
-    There is nothing else in them, so a class that Airflow's stand-ins lack is an ImportError here as it is there.
+    A class that these stand-ins lack is an ImportError here, as in Airflow.
     """
     from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
 

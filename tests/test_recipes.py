@@ -465,7 +465,7 @@ def test_the_guide_of_ad_revenue_sends_a_day_and_finds_it_in_the_report(shop: Sh
 
 @pytest.fixture
 def books(shop: Shop) -> Shop:
-    """A ledger and a warehouse that differ in every way that a query of the page looks for."""
+    """A ledger and a warehouse with every difference that a query of the page finds."""
     prepare(shop.engine)
     event: dict[str, Any] = {"app_token": "4w565xzmb54d", "event_token": "f0ob4r", "environment": "production"}
     may = datetime(2026, 5, 1, 12)

@@ -1,4 +1,4 @@
-"""The wheel, tested where a user meets it: in a virtual environment of its own, with the source tree out of sight."""
+"""The wheel, tested like a user's installation: in a separate virtual environment, without the source tree."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
 
 class Refusing:
-    """Which requests are refused, and how."""
+    """The choice of refused requests, and their answer."""
 
     def __init__(self, arguments: argparse.Namespace) -> None:
         header = f"Retry-After: {arguments.retry_after}\r\n" if arguments.retry_after else ""

@@ -41,7 +41,7 @@ _FAULTS = {
     "stall_before": 0.0002,
     "stall_after": 0.0002,
 }
-#: What the ledger has in the place of an event token.
+#: The ledger's key in place of an event token.
 _KEY = "publisher"
 _UNKNOWN_DEVICE = "device-7"
 _DEVICES = 5_000
@@ -78,7 +78,7 @@ class AdRevenueStory(Story):
         self.recorded = [((_KEY, json.loads(each["callback_params"])["event_id"]), each) for each in sent]
 
     def see_ledger(self, connection: dict[str, Any], run: str) -> None:
-        """What the ledger leaves open is accounted for."""
+        """Events that the ledger leaves open are accounted for."""
         query = sa.text(
             "SELECT event_id, status FROM adjust_delivery WHERE run_id = :run AND status IN ('in_doubt', 'sending')"
         )
@@ -137,7 +137,7 @@ class Campaign:
         return rows / float(this.result()["seconds"])
 
     def _forget(self) -> None:
-        """A ledger that knows nothing: the runs have the same rows."""
+        """An empty ledger, since the runs have the same rows."""
         self._sandbox.reset()
         with engine_of(self._postgres).begin() as database:
             drop_all(database)
@@ -205,7 +205,7 @@ def main() -> None:
             event = campaign.rate(f"e{number}", _AS_PURCHASES, timed, endpoint="event", event_token=EVENT_TOKEN)
             ad_revenue = campaign.rate(f"a{number}", _AS_AD_REVENUE, timed)
             print(f"| {number} | {event:,.0f} | {ad_revenue:,.0f} | {ad_revenue / event:.2f} |", flush=True)
-        # Four devices: Adjust wants the events of each one after another, and ad revenue in no order.
+        # Four devices: Adjust requires the order of each device's events, but not of ad revenue.
         few = max(100, arguments.timed_rows // 5)
         purchases, impressions = (each.replace("gps_adid,", _OF_FEW) for each in (_AS_PURCHASES, _AS_AD_REVENUE))
         event = campaign.rate("e-few", purchases, few, latency=0.1, endpoint="event", event_token=EVENT_TOKEN)

@@ -1,4 +1,4 @@
-"""Workers with clocks that differ: a try replaces its program by one that libfaketime gives another time."""
+"""Workers with different clocks: a try replaces its program by one with a time from libfaketime."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ run_pickled(sys.argv[1])
 
 
 def faketime_library() -> Path | None:
-    """libfaketime for programs with threads; None where it is not installed."""
+    """libfaketime for programs with threads; None if it is not installed."""
     patterns = ("faketime/libfaketimeMT.so.1", "*/faketime/libfaketimeMT.so.1")
     return next((path for folder in _FOLDERS for each in patterns for path in Path(folder).glob(each)), None)
 
@@ -31,7 +31,7 @@ def continue_with_another_clock(offset: str, pickled: Path) -> None:
         _MARK: offset,
         "LD_PRELOAD": str(faketime_library()),
         "FAKETIME": offset,
-        # Only what tells the time is shifted: a deadline on the monotonic clock is one on the system's.
+        # Only the wall clock is shifted: deadlines on the monotonic clock stay on the system's.
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
     }

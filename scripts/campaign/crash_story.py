@@ -20,11 +20,11 @@ class CrashStory(Story):
 
     setting: Setting
     kills: Counter[str] = field(default_factory=Counter)
-    #: Events that the ledger calls delivered.
+    #: Events that are delivered according to the ledger.
     called_delivered: set[Key] = field(default_factory=set)
-    #: How many events a run's last try calls delivered, by all tries of the run.
+    #: How many events of all its tries a run's last try reports as delivered.
     counted_delivered: list[int] = field(default_factory=list)
-    #: Sent by a run although an earlier try of it was stopped by SIGTERM and knew the answer.
+    #: Sent by a run although an earlier try, stopped by SIGTERM, had the answer.
     resent_answered: set[Key] = field(default_factory=set)
     refused_for_order: int = 0
     #: How often something around the tasks failed.
@@ -32,7 +32,7 @@ class CrashStory(Story):
 
     @property
     def knows_its_doubts(self) -> bool:
-        """A checkpoint does not know what was under way when its task was killed; an orderly end it knows."""
+        """A checkpoint does not cover requests in flight when its task was killed, but it covers an orderly end."""
         return self.setting.memory != "checkpoint" or not self.kills["SIGKILL"]
 
     def out_of_order(self) -> int:
@@ -48,13 +48,13 @@ class CrashStory(Story):
         return count
 
     def falsely_delivered(self) -> int:
-        """Count the events that are called delivered and that the stand-in has not recorded."""
+        """Count the events reported as delivered that the stand-in has not recorded."""
         recorded = self.times_recorded().keys()
         too_many = (count - len(recorded) for count in self.counted_delivered)
         return max(len(self.called_delivered - recorded), *too_many, 0)
 
     def needlessly_unresolved(self) -> int:
-        """Count what is left open although the setting says how to settle it.
+        """Count events left open although the setting settles them.
 
         ``resend`` resends an event once, so one that was in doubt twice is open; ``verify`` asks, so only what the Device
         API cannot tell is open. What is held waits for one of these.

@@ -1,4 +1,4 @@
-"""A disk that is full for a while: a small tmpfs where this user may mount one, and /dev/full where not."""
+"""A temporarily full disk: a small tmpfs if this user may mount one, otherwise /dev/full."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _SIZE = 32 * 1024**2
 
 
 class Disk:
-    """A folder on a disk that can be filled. On a tmpfs, the write that meets its end writes a part of a line.
+    """A folder on a disk that can be filled. On a tmpfs, the last write is cut within a line.
 
-    :param target: the file that cannot be written any more where nothing can be mounted: it becomes a link to /dev/full.
+    :param target: the file that can no longer be written if nothing can be mounted: it becomes a link to /dev/full.
     """
 
     def __init__(self, folder: Path, target: str, *, is_mounted: bool) -> None:

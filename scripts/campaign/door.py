@@ -1,4 +1,4 @@
-"""What stands between a task and Adjust: a firewall with a page of its own, a server that closes after each answer."""
+"""Middleboxes between a task and Adjust: a firewall with its own page, a server that closes after each answer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Door:
         self._behind = urlsplit(url)
         #: Answer each request with a page, and let none through.
         self.is_shut = False
-        #: Close the connection after each answer, without a word of it in the answer.
+        #: Close the connection after each answer, without announcing it.
         self.closes = False
         #: Requests that were answered by the page.
         self.refused = 0
@@ -56,7 +56,7 @@ class Door:
                 else:
                     answer, is_whole = await self._ask(request)
                 if self.closes and hasattr(socket, "TCP_CORK"):
-                    # Answer and end go out in one packet: no time is left in which the connection seems open.
+                    # Answer and close are sent in one packet, so that the connection never seems open.
                     writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
                 writer.write(answer)
                 if self.closes:
@@ -72,7 +72,7 @@ class Door:
             writer.close()
 
     async def _ask(self, request: bytes) -> tuple[bytes, bool]:
-        """The stand-in's answer, and whether all of it came."""
+        """The stand-in's answer, and whether it is complete."""
         reader, writer = await asyncio.open_connection(self._behind.hostname, self._behind.port)
         try:
             writer.write(request)

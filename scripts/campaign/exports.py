@@ -1,4 +1,4 @@
-"""Raw data exports of a story, proven against its ledger: what they say has to be what the stand-in recorded."""
+"""Prove a story's ledger by raw data exports, and check the result against the stand-in's records."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _HOUR = timedelta(hours=1)
 def broken_proofs(
     connection: Mapping[str, Any], sandbox: SandboxServer, folder: Path, recorded: Counter[Key], story: str
 ) -> list[str]:
-    """Prove the ledger by the exports; say what is wrong with the proof.
+    """Prove the ledger by the exports; return the errors of the proof.
 
     Every event that was recorded twice has to be named, every event in doubt has to be resolved as the stand-in's records
     say, and nothing else may change.
 
     :param recorded: how often the stand-in recorded each event.
-    :param story: what the ids of its events begin with; several stories may share a ledger.
+    :param story: the prefix of its events' ids; several stories may share a ledger.
     """
     engine = engine_of(dict(connection))
     before = _statuses(engine, story)
@@ -74,7 +74,7 @@ def broken_proofs(
 
 
 def _resolved(status: str, times: int) -> str | None:
-    """What an event's status has to be after the proof; None for one that the ledger has forgotten."""
+    """The required status of an event after the proof; None for one that the ledger has released."""
     if status not in {"in_doubt", "sending"}:
         return status
     return "delivered" if times else None

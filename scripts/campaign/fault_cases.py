@@ -17,16 +17,16 @@ _MEMORIES = ("checkpoint", "sqlite")
 
 @dataclass(frozen=True)
 class Case:
-    """A fault, and where the task remembers its deliveries. A fault that breaks once is over after the first try."""
+    """A fault, and the task's memory of its deliveries. A fault that breaks once is over after the first try."""
 
     name: str
     memory: str = "checkpoint"
     faults: dict[str, float] = field(default_factory=dict)
     transport: str = "requests"
     source: str = "file"
-    #: The address that the first tries have for Adjust; None is the stand-in's.
+    #: Adjust's URL in the first tries; None is the stand-in's.
     host: Callable[[Surroundings], str] | None = None
-    #: Done to the running first try, once a third of the events are recorded.
+    #: Applied to the running first try, once a third of the events are recorded.
     strike: Callable[[Surroundings, BaseProcess], None] | None = None
     #: The rejected file of the first try is on a full disk.
     full_disk: bool = False
@@ -46,7 +46,7 @@ def all_cases() -> list[Case]:
 
 def _faults() -> Iterator[Case]:
     for place, fault in enumerate(_FAULTS):
-        # What bars the way stops each try, however often it strikes.
+        # A blocked connection stops each try, however often it occurs.
         for turn, share in enumerate(_SHARES[:1] if fault in BARRING_THE_WAY else _SHARES):
             yield Case(f"{fault} {share:.0%}", _MEMORIES[(place + turn) % 2], {fault: share})
 

@@ -47,7 +47,7 @@ class FaultStory(Story):
 
     @property
     def knows_its_doubts(self) -> bool:
-        """A checkpoint does not: what a try settled after its last write is sent again by the next."""
+        """Not for a checkpoint: events settled after a try's last write are sent again by the next try."""
         return self.case.memory != "checkpoint" or len(self.ends) == 1
 
     def broken_promises(self) -> set[str]:

@@ -1,4 +1,4 @@
-"""A journal of what a try has sent and received, a line each. No buffer holds a line back, so no kill loses one."""
+"""A journal of a try's requests and answers, one line each. It is unbuffered, so that no kill loses a line."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NotedTransport:
 
 
 def keep_journal(path: Path) -> None:
-    """Have every delivery of this process keep it."""
+    """Make every delivery of this process keep the journal."""
     from airflow_provider_adjust.hooks import adjust_s2s
 
     journal = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -47,7 +47,7 @@ def keep_journal(path: Path) -> None:
 
 
 def read_journal(path: Path) -> Iterator[tuple[str, Key]]:
-    """Yield what happened, `sent` or an outcome, and the event."""
+    """Yield each step, `sent` or an outcome, and its event."""
     for line in path.read_text().splitlines() if path.exists() else ():
         what, event_token, event_id = line.split(" ", 2)
         yield what, (event_token, event_id)

@@ -1,4 +1,4 @@
-"""A short lease of the ledger's claims, so that a campaign need not wait until a claim is too old to be believed."""
+"""A short lease of the ledger's claims, so that a campaign need not wait long until a claim expires."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pkgutil
 from datetime import timedelta
 from importlib import import_module
 
-#: The constants that may say how long a claim is believed, and how often its worker gives a sign of life.
+#: The constants for the length of a lease, and the interval of its renewals.
 LEASES = ("CLAIM_EXPIRES", "LEASE", "LEASE_SECONDS", "LOST_AFTER")
 SIGNS = ("HEARTBEAT_EVERY", "HEARTBEAT_SECONDS", "RENEW_EVERY")
 

@@ -11,12 +11,12 @@ import sqlalchemy as sa
 
 from campaign.rows import Key
 
-#: An Airflow connection, by the name of what remembers.
+#: An Airflow connection, by the name of the memory.
 Servers = Mapping[str, dict[str, Any]]
 
 
 def ledger_connection(memory: str, folder: Path, servers: Servers) -> dict[str, Any] | None:
-    """The Airflow connection to it; None for a task that has a checkpoint only."""
+    """The Airflow connection to the ledger; None for a task with only a checkpoint."""
     if memory == "checkpoint":
         return None
     return {"conn_type": "sqlite", "host": str(folder / "ledger.db")} if memory == "sqlite" else servers[memory]
@@ -33,7 +33,7 @@ def claimed(connection: dict[str, Any], run_id: str) -> list[Key]:
 
 
 def called_delivered(connection: dict[str, Any], story: str) -> list[Key]:
-    """The events of a story that the ledger says Adjust has."""
+    """The events of a story that Adjust has according to the ledger."""
     return _select(
         connection,
         "SELECT event_token, event_id FROM adjust_delivery "

@@ -17,7 +17,8 @@ from campaign.tries import S2S_TOKEN
 
 
 class Surroundings:
-    """What the cases share: a stand-in, a Postgres, and holes in the network. Every event goes to the same stand-in."""
+    """The shared parts of the cases: a stand-in, a Postgres, and holes in the network. Every event is sent to the same
+    stand-in."""
 
     def __init__(self, sandbox: SandboxServer, postgres: Any) -> None:
         self.sandbox = sandbox
@@ -66,7 +67,7 @@ class Surroundings:
         self._engine.dispose()
 
     def stop(self, process: BaseProcess) -> None:
-        """As a scheduler does: SIGTERM, and SIGKILL after a grace that is shorter than a read timeout may be."""
+        """Like a scheduler: SIGTERM, then SIGKILL after a grace period that may be shorter than a read timeout."""
         process.terminate()
         process.join(0.3)
         process.kill()

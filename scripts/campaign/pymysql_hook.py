@@ -1,4 +1,4 @@
-"""A hook to MySQL and MariaDB for the tries: Airflow's own needs a driver that has to be compiled."""
+"""A hook to MySQL and MariaDB for the tries: Airflow's own hook needs a driver that must be compiled."""
 
 from __future__ import annotations
 
@@ -23,5 +23,5 @@ class PyMySqlHook(DbApiHook):
 
 
 def use_pymysql() -> None:
-    """Have the provider find it for connections to MySQL."""
+    """Make the provider use it for connections to MySQL."""
     sql_rows._HOOKS_THAT_QUERY["mysql"] = "campaign.pymysql_hook:PyMySqlHook"

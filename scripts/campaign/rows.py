@@ -12,14 +12,14 @@ from typing import Any
 
 EVENT_TOKEN = "f0ob4r"  # noqa: S105 - the example in Adjust's documentation
 SECOND_TOKEN = "f1rst1"  # noqa: S105
-#: What identifies an event: its event token and its id.
+#: The identity of an event: its event token and its id.
 Key = tuple[str, str]
 Row = dict[str, Any]
 
 
 @dataclass
 class Warehouse:
-    """The rows of a file, and what Adjust should have of them: the second in which each event happened."""
+    """The rows of a file, and the events that Adjust should have, with the second of each."""
 
     rows: list[Row] = field(default_factory=list)
     expected: dict[Key, int] = field(default_factory=dict)
@@ -46,7 +46,7 @@ def purchases(name: str, count: int, chance: random.Random) -> Warehouse:
 
 
 def repeated_ids(name: str, count: int, chance: random.Random) -> Warehouse:
-    """An order's number comes back later: with another time and amount, or as the same row in the same second."""
+    """An order's number is repeated later: with another time and amount, or as the same row in the same second."""
     warehouse = Warehouse()
     for row, _ in _rows(name, count, max(count // 4, 10), chance):
         earlier = chance.choice(warehouse.rows) if warehouse.rows and chance.random() < 0.05 else None
@@ -85,7 +85,7 @@ def _rows(name: str, count: int, devices: int, chance: random.Random) -> Iterato
     """Rows one second apart, each with the number of its device."""
     start = datetime.now(UTC) - timedelta(seconds=2 * count + 60)
     for place in range(count):
-        # A few devices buy again and again at once, so that their lanes are always full.
+        # A few devices buy repeatedly at the same time, so that their lanes are always full.
         device = chance.choice((0, 1, 2)) if chance.random() < 0.05 else chance.randrange(devices)
         row: Row = {
             "order_id": f"{name}-order-{place}",

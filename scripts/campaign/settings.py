@@ -1,4 +1,4 @@
-"""Under which circumstances a file is sent: what remembers, what is done in doubt, what is in the file, what fails."""
+"""The circumstances in which a file is sent: the memory, the treatment of doubt, the content of the file, the failures."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ _MEMORIES = {
 class Setting:
     """The circumstances of a story.
 
-    :param what: what is special about it; empty for a plain file and nothing but kills.
+    :param what: what is special about it; empty for a plain file and only kills.
     :param kinds: how its tries are killed; with none, they are not.
     :param clocks: the offsets of the workers' clocks, one for each run; they send the same file at once.
-    :param most_rows: a story that waits takes no more rows.
+    :param most_rows: the most rows of a story that waits.
     :param few_doubts: every request is answered, so hardly an event may be in doubt.
     """
 
@@ -65,7 +65,7 @@ class Setting:
 
     @property
     def can_tell(self) -> bool:
-        """The Device API shows the last time only, which is that of every item in a cart."""
+        """The Device API shows only the last time, which is that of every item in a cart."""
         return self.make_rows is not carts
 
 
@@ -109,7 +109,7 @@ def _several_workers() -> Iterator[Setting]:
 def _troubles() -> Iterator[Setting]:
     for memory, on_in_doubt in (("checkpoint", "resend"), ("sqlite", "resend"), ("postgres", "hold")):
         yield Setting(memory=memory, on_in_doubt=on_in_doubt, what="a firewall answers", trouble="firewall")
-    # A stop that can be waited for, so that a checkpoint has no excuse either.
+    # An orderly stop, so that even a checkpoint must be complete.
     gentle: dict[str, Any] = {"kinds": ("SIGTERM",)}
     yield Setting(memory="checkpoint", what="API server away", trouble="API server away", **gentle)
     for memory in ("checkpoint", "sqlite"):
@@ -128,7 +128,7 @@ SETTINGS = tuple(_settings())
 
 
 def missing_for(setting: Setting) -> str | None:
-    """What this machine lacks for the setting; None for nothing."""
+    """What this machine lacks for the setting; None if nothing."""
     # A checkpoint needs Airflow's task state store, which came with 3.3.
     if setting.memory == "checkpoint" and Version(version("apache-airflow")) < Version("3.3"):
         return "Airflow 3.3"

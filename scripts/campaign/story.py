@@ -20,7 +20,7 @@ RESENDS: dict[str, Any] = {"max_resends": 1_000, "tolerate": ("duplicate", "refu
 
 @dataclass
 class Story:
-    #: The events that Adjust should have, with the second of each: the file's, less invalid rows and unknown devices.
+    #: The events that Adjust should have, with the second of each: those of the file without invalid rows and unknown devices.
     expected: dict[Key, int]
     recorded: list[tuple[Key, dict[str, str]]] = field(default_factory=list)
     #: Left as held or in doubt in the last try's rejected file.
@@ -45,19 +45,19 @@ class Story:
         return self.expected.keys() - self.times_recorded().keys() - self.listed.keys()
 
     def unexpected(self) -> set[Key]:
-        """Recorded, although no row says so: another id, or the time of another row with the same id."""
+        """Recorded without a row for it: with another id, or the time of another row with the same id."""
         return {key for key, params in self.recorded if self.expected.get(key) != int(params["created_at_unix"])}
 
     def recorded_twice(self) -> set[Key]:
         return {key for key, times in self.times_recorded().items() if times > 1}
 
     def twice_without_doubt(self) -> set[Key]:
-        """Recorded more often than once and once more for each time that it was in doubt."""
+        """Recorded more often than once plus the number of times that it was in doubt."""
         return {key for key, times in self.times_recorded().items() if times > 1 + self.doubts[key]}
 
 
 def listed_in(path: Path) -> dict[Key, str]:
-    """What a rejected file leaves unresolved: held or in doubt. A line that was torn by a kill is none."""
+    """The unresolved events of a rejected file, held or in doubt, without lines that a kill has torn."""
     listed = {}
     for text in path.read_text().splitlines() if path.is_file() else []:
         try:

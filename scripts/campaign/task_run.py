@@ -23,9 +23,9 @@ from campaign.story import listed_in
 from campaign.tries import API_TOKEN, Tries, Try, adjust_connection
 from campaign.troubles import Scene
 
-#: Seconds that a task may take to stop: it waits for what is in flight, for a read timeout at most.
+#: Seconds that a task may take to stop: it waits for requests in flight, for a read timeout at most.
 _GRACE = 30.0
-#: At most so many tries are not killed, until one of them has nothing left to do.
+#: The most tries that are not killed, until one has nothing left to do.
 _LAST_TRIES = 6
 _UNDISTURBED = 3
 #: Seconds; a try that takes longer hangs.
@@ -125,7 +125,7 @@ class TaskRun:
             self._process = process
             if self._is_stopped:
                 process.kill()
-            # A try that a trouble ends is not killed; the last ones have to be left alone all the same.
+            # A try that a trouble ends is not killed, and the last tries are not killed either.
             if self._killed < self.kills and this.number <= self.kills + _LAST_TRIES - _UNDISTURBED:
                 kind = self._kill(process, this)
             process.join(_LONGEST_TRY)
@@ -146,7 +146,7 @@ class TaskRun:
         if kind == "SIGTERM":
             settled = {"delivered", "duplicate"}
             if self.story.setting.trouble != "disk full at the rejected file":
-                # A refusal that could not be listed is not settled: it is offered again, or nobody would hear of it.
+                # A refusal that could not be listed is not settled, so that it is offered again.
                 settled.add("rejected")
             answered = {key for what, key in noted if what in settled}
             if self.story.setting.trouble in _CHECKPOINT_AWAY:
@@ -156,7 +156,7 @@ class TaskRun:
                 self._answered |= answered - left_open
 
     def _kill(self, process: BaseProcess, this: Try) -> str | None:
-        """Kill at a request of this try, give or take some milliseconds; None when the try was faster."""
+        """Kill at a request of this try, plus or minus some milliseconds; None if the try was faster."""
         kinds = self.story.setting.kinds
         kind = kinds[0] if len(kinds) == 1 else self.chance.choices(kinds, (3, 1))[0]
         is_gentle = kind == "SIGTERM"

@@ -44,7 +44,7 @@ _SLOW_QUERY = f"SELECT slow.* FROM ({_QUERY}) AS slow, LATERAL pg_sleep(0.001 + 
 
 @dataclass(frozen=True)
 class Try:
-    """One try of the task: all that its process needs to know."""
+    """One try of the task, with everything that its process needs."""
 
     folder: Path
     name: str
@@ -56,13 +56,13 @@ class Try:
     clock_jumps: bool = False
     #: How far the worker's clock is from the others', as libfaketime reads it.
     clock: str = ""
-    #: Seconds for which a claim is believed without a sign of life from its worker; None leaves the provider's own.
+    #: Seconds of a lease without a renewal; None uses the provider's default.
     lease: float | None = None
     #: Where the file of rejected rows and the task state are, if not in the folder.
     rejected_folder: Path | None = None
     store_folder: Path | None = None
     table: str = "purchases"
-    #: What is asked of the warehouse in place of the purchases.
+    #: The query that replaces the one for purchases.
     query: str = ""
 
     @property
@@ -100,7 +100,7 @@ class Try:
         self._result.write_text(json.dumps(result))
 
     def result(self) -> dict[str, Any]:
-        """How the task says it ended; empty for a try that ended before."""
+        """How the task reported its end; empty for a try that ended before that."""
         return json.loads(self._result.read_text()) if self._result.exists() else {}
 
     def end(self) -> str | None:
@@ -138,7 +138,7 @@ class FileStateStore:
 
 
 def outage_of(store: Path) -> Path:
-    """The file that stands for an outage of the API server."""
+    """The file that simulates an outage of the API server."""
     return store.with_suffix(".away")
 
 
@@ -186,7 +186,7 @@ def run_try(this: Try) -> None:
     use_pymysql()
     if this.clock_jumps:
         let_the_wall_clock_jump()
-    # A try waits until the lease of one that was killed has run out: here, 3 s and not a minute and a half.
+    # A try waits until the lease of a killed one has expired: here 3 s instead of a minute and a half.
     shorten_leases(3.0 if this.lease is None else this.lease)
     operator = _operator(this)
     # The stand-in's Device API does not lag.

@@ -1,4 +1,4 @@
-"""What fails around a running task for a while, and is well again: a part of the machine, of Airflow or of the network."""
+"""Temporary failures around a running task: of the machine, of Airflow or of the network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Trouble:
 
 @dataclass
 class Scene:
-    """What a story's tasks depend on."""
+    """The systems that a story's tasks depend on."""
 
     door: Door
     postgres: sa.Engine
@@ -37,7 +37,7 @@ class Scene:
 
     @contextmanager
     def troubled(self, name: TroubleName, this: Try, chance: random.Random) -> Iterator[None]:
-        """Let it fail again and again while the block runs; all is well at its end."""
+        """Make it fail repeatedly while the block runs; everything is repaired at its end."""
         trouble = self._trouble(name, this)
         is_over = threading.Event()
         thread = threading.Thread(target=self._fail, args=(trouble, this, is_over, chance), name=name)
@@ -73,7 +73,7 @@ class Scene:
         self.door.is_shut = is_shut
 
     def _read_only(self, value: str) -> None:
-        """As a server that was demoted: no transaction that begins from now on may write, on any connection."""
+        """Like a demoted server: no new transaction may write, on any connection."""
         with self.postgres.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.execute(sa.text("SET default_transaction_read_only = off"))
             connection.execute(sa.text(f"ALTER SYSTEM SET default_transaction_read_only = {value}"))

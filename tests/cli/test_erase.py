@@ -1,4 +1,4 @@
-"""`erase`: what goes from the ledger, the checkpoints and the files, what is left, and what is said of it."""
+"""`erase`: what is removed from the ledger, the checkpoints and the files, what remains, and the report."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def line(number: int, event_id: str | None = None, **changes: Any) -> str:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two events of device 1 (one of them also with a response), one of device 2, and what else lies in such a folder."""
+    """Two events of device 1 (one of them also with a response), one of device 2, and other files of such a folder."""
     folder = tmp_path / "files"
     (folder / "may").mkdir(parents=True)
     (folder / "night.jsonl").write_text("\n".join([line(1), line(2), line(3, gps_adid=device(1).upper())]) + "\n")

@@ -1,4 +1,4 @@
-"""`ledger prune`: what goes, what is said of it, the exit codes, and Ctrl-C."""
+"""`ledger prune`: what is deleted, the report, the exit codes, and Ctrl-C."""
 
 from __future__ import annotations
 

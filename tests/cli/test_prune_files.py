@@ -1,4 +1,4 @@
-"""`files prune`: which folder it looks in, how old the files must be, and the exit codes."""
+"""`files prune`: the searched folder, the age of the files, and the exit codes."""
 
 from __future__ import annotations
 

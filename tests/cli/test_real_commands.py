@@ -109,7 +109,7 @@ def test_a_closed_pipe_is_not_an_error(file_of: FileOf, airflow_db: Path) -> Non
 def test_a_closed_pipe_does_not_turn_a_failed_delivery_into_a_success(
     adjust: SandboxServer, file_of: FileOf, airflow_db: Path
 ) -> None:
-    """Not even its first line is read: the file is sent all the same, and the exit code says how that went."""
+    """The pipe is closed before its first line is read: the file is still sent, and the exit code reports the result."""
     path = file_of(*map(purchase, range(300)), purchase(300, revenue="-1"))
     for command, code in ((f"send {path}", 1), (f"validate {path}", 1), (f"send {path} --max-rejected 1", 0)):
         piped = f"{' '.join(OURS)} {command} {' '.join(EVENT)} | true"

@@ -1,4 +1,4 @@
-"""`send`: what arrives at the stand-in, what is said of it, and the exit codes."""
+"""`send`: the events at the stand-in, the output, and the exit codes."""
 
 from __future__ import annotations
 

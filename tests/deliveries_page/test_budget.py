@@ -1,4 +1,4 @@
-"""The page takes its own few places and no more; a place is free again however its answer ends."""
+"""The page uses only its own few places; a place is freed however its answer ends."""
 
 from __future__ import annotations
 

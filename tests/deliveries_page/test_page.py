@@ -283,7 +283,7 @@ def test_a_ledger_of_an_older_provider_waits_for_the_first_task(visit: Visit, ot
         connection.execute(versions.update().values(version=2))
     response = visit("root")
     assert response.status_code == 503
-    assert "brings it up to date" in html.unescape(response.text)
+    assert "upgrades it" in html.unescape(response.text)
 
 
 # -- how Airflow finds the page ------------------------------------------------------------------------------------------

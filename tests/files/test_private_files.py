@@ -127,9 +127,9 @@ def test_another_users_file_is_neither_written_nor_taken_over(tmp_path: Path, ca
     path = tmp_path / "rows.jsonl"
     path.write_text(LINE + "\n")
     os.chown(path, 12345, 12345)
-    with pytest.raises(PermissionError, match="another user's"):
+    with pytest.raises(PermissionError, match="belongs to another user"):
         open_private(str(path))
-    with pytest.raises(PermissionError, match="another user's"):
+    with pytest.raises(PermissionError, match="belongs to another user"):
         open_own(path)
     with ReceiptFile.of_try(str(tmp_path / "night.jsonl"), None) as file:
         file.carry_over(str(path), 1)

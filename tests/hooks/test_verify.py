@@ -108,7 +108,7 @@ def test_a_predecessor_of_the_same_second_leaves_it_in_doubt(connect: Any, adjus
 def test_the_first_of_its_second_is_sent_again_where_adjust_has_none(
     connect: Any, adjust_sandbox: SandboxServer
 ) -> None:
-    """An earlier time than its own is nobody's of that second."""
+    """An earlier time means that no event of its second was recorded."""
     hook = connect()
     adjust_sandbox.configure(fault_plan=["reset_before"])
     receipts = list(

@@ -1,4 +1,4 @@
-"""AdjustForgetDevicesOperator erases devices for good, names none of them anywhere, and needs to be told so."""
+"""AdjustForgetDevicesOperator erases devices for good after a confirmation, and never shows their ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every row has one outcome, and what a checkpoint calls settled is in the rejected file, whatever comes next."""
+"""Every row has one outcome, and refusals that are settled in a checkpoint are in the rejected file, whatever follows."""
 
 from __future__ import annotations
 

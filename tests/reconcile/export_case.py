@@ -115,5 +115,5 @@ def prove(engine: sa.Engine, files: Iterable[ExportFile], **changes: Any) -> Pro
 
 
 def counts(proof: Proof) -> dict[str, int]:
-    """Events by verdict, without those that there are none of."""
+    """Events by verdict, without zeros."""
     return {verdict: count for verdict, count in sorted(proof.counts.items()) if count}

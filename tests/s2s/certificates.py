@@ -13,7 +13,7 @@ DAY = timedelta(days=1)
 
 
 def make_certificate(path: Path, *, address: str = "127.0.0.1", valid_for: timedelta = DAY) -> Path:
-    """Write a certificate that nobody but itself has signed, with its key."""
+    """Write a self-signed certificate with its key."""
     x509 = pytest.importorskip("cryptography.x509")
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec

@@ -14,7 +14,7 @@ from airflow_provider_adjust.s2s.events import event, parser
 
 @pytest.fixture(autouse=True)
 def nothing_is_remembered() -> None:
-    """Each test meets the code, not what another test's answer left in a cache."""
+    """Clear the caches, so that no test depends on another test's answers."""
     for module in (classify, event, parser):
         for value in vars(module).values():
             if hasattr(value, "cache_clear"):
@@ -23,7 +23,7 @@ def nothing_is_remembered() -> None:
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for this machine that nobody has signed, with its key."""
+    """A self-signed certificate for this machine, with its key."""
     return make_certificate(tmp_path_factory.mktemp("tls") / "server.pem")
 
 

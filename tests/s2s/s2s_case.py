@@ -47,7 +47,7 @@ class NAType:
 
 
 class NaTType(datetime):
-    """Stands for pandas.NaT, which is a datetime that is none."""
+    """Stands for pandas.NaT, a missing value of type datetime."""
 
     def isoformat(self, *_: Any) -> str:  # type: ignore[override]
         return "NaT"

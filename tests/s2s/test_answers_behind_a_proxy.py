@@ -1,4 +1,4 @@
-"""A proxy that lost Adjust's answer does not know what Adjust did, whatever status and words it has for that."""
+"""A proxy that lost Adjust's answer does not know what Adjust did, whatever its status and text."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The pipeline's stages import only what docs/explanations/architecture.md allows, and the protocol stands without Airflow."""
+"""The pipeline's stages import only what docs/explanations/architecture.md allows, and the protocol runs without Airflow."""
 
 from __future__ import annotations
 

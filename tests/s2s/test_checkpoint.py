@@ -327,7 +327,7 @@ def test_a_checkpoint_is_due_once_a_second_while_there_is_something_new() -> Non
 
 
 def test_a_checkpoint_is_never_due_before_it_has_caught_up() -> None:
-    """What it would write then knows less than what is there."""
+    """It would write less than what is stored."""
     clock, store, jobs = Clock(), MemoryStore(), [job(position, "a") for position in (1, 2, 3)]
     before = Checkpoint(store, clock=clock)
     for each in before.resume(jobs[:2]):

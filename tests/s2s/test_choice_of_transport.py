@@ -1,4 +1,4 @@
-"""Which transport a name stands for, where libcurl is installed and where it is not."""
+"""The transport for each name, with and without libcurl."""
 
 from __future__ import annotations
 

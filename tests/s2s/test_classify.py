@@ -1,4 +1,4 @@
-"""What an answer means: Adjust's documented table, what has been seen beside it, and what nobody has seen yet."""
+"""The meaning of answers: Adjust's documented table, other answers that were seen, and answers not seen yet."""
 
 from __future__ import annotations
 

@@ -543,7 +543,7 @@ def test_the_window_of_requests_in_flight(statuses: list[int], window: int) -> N
 @settings(max_examples=examples(20))
 @given(data=st.data())
 def test_the_rate_is_kept_although_each_poll_is_late(rate: int, data: st.DataObject) -> None:
-    """The loop looks when it has time to, up to 40 ms late; after half a minute the count is right to 5 %, or one event."""
+    """The loop polls up to 40 ms late; after half a minute the count is exact to 5 %, or one event."""
     pace = Pace(10_000, max_events_per_second=rate)
     late = data.draw(st.lists(st.floats(0.0, 0.04), min_size=1, max_size=20))
     now = sent = looks = 0.0

@@ -1,4 +1,4 @@
-"""What holds for every endpoint, whatever it is for: a new one is a schema, a value, rules of the sandbox, and a sample here."""
+"""The contract of every endpoint. A new one needs a schema, a value, rules of the sandbox, and a sample here."""
 
 from __future__ import annotations
 
@@ -281,7 +281,7 @@ def test_kill_with_a_ledger(endpoint: Endpoint, ledger_of: Any) -> None:
 
 
 def test_the_ledger(endpoint: Endpoint, ledger_of: Any) -> None:
-    """What was delivered is not sent again; another endpoint's same ids are other events; a corrected row is told."""
+    """Delivered events are not sent again; the same ids at another endpoint are other events; a corrected row is reported."""
     for each in ENDPOINTS.values():
         assert (
             len(by_outcome(send_through(ledger_of("first"), each, FakeTransport(), rows_of(each, 3)))["delivered"]) == 3
@@ -302,7 +302,7 @@ def test_the_ledger(endpoint: Endpoint, ledger_of: Any) -> None:
 
 
 def test_the_rejected_file_round_trip(endpoint: Endpoint) -> None:
-    """A line of the rejected file, given back, is the same event with the same id, whatever the columns were called."""
+    """A resubmitted line of the rejected file is the same event with the same id, whatever the names of its columns."""
     row = {**rows_of(endpoint, 1)[0], "device": SAMPLES[endpoint.name].row["gps_adid"]}
     del row["gps_adid"]
     mapped = {"column_map": {"device": "gps_adid"}}

@@ -1230,7 +1230,7 @@ def test_no_refusal_reveals_a_device_an_address_or_a_token(values: dict[str, Any
 
 
 def _detail(given_row: dict[str, Any]) -> str:
-    """What is said of a row that is refused."""
+    """The error of a refused row."""
     try:
         parse_event(given_row, RowOptions(extra_params=["sku"]), now=NOW)
     except InvalidEvent as refused:

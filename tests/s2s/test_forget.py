@@ -48,7 +48,7 @@ def ids(*numbers: int) -> list[dict[str, str]]:
 
 
 class Clock:
-    """The time of the database, of the stand-in and of whoever waits."""
+    """The time of the database, of the stand-in and of waiting code."""
 
     def __init__(self) -> None:
         self.at = NOON

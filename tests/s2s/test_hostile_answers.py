@@ -70,7 +70,7 @@ def post(transport: Transport, url: str) -> Completion:
 
 @cache
 def gzip_bomb(megabytes: int, layers: int = 1) -> bytes:
-    """So many zeros, packed. The checksum at the end is that of none: nobody should ever read so far."""
+    """This many zeros, compressed. The checksum at the end is wrong, since no reader should ever get there."""
     whole = zlib.compressobj(9, zlib.DEFLATED, 31)
     begin = whole.compress(b"") + whole.flush(zlib.Z_FULL_FLUSH)
     block = zlib.compressobj(9, zlib.DEFLATED, -15)

@@ -1,4 +1,4 @@
-"""Rows that are older than what was sent of their devices: told before they are sent, over real HTTP and real databases."""
+"""Rows that are older than the last event of their device: recognised before they are sent, with real HTTP and databases."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ def test_the_device_api_cannot_tell_an_event_from_one_that_another_run_sent_in_i
 def test_the_device_api_recognises_an_event_that_is_the_last_of_its_lane(
     night: Night, adjust_sandbox: SandboxServer
 ) -> None:
-    """Its own time is the lane's, since it was left in doubt: nobody else has that second."""
+    """Its own time is the lane's, since it was left in doubt: no other event has that second."""
     adjust_sandbox.configure(api_tokens=["api"], fault_plan=[None, "reset_after"])
     rows = [order("0", "another", ago=DAY), order("1", "a")]
     assert ends(night.send(rows, "monday", on_in_doubt="hold"))["1"] == "no_answer"

@@ -270,7 +270,7 @@ def test_events_checked_by_lookup_are_sent_exactly_once(engine: sa.Engine, kills
 def test_a_lookup_never_takes_the_second_of_another_event_for_its_own(
     engine: sa.Engine, kills: list[int], seconds: list[int], lost: set[int], silent: set[int]
 ) -> None:
-    """What is called delivered is in Adjust, once, whatever process sent the others of its second."""
+    """A delivered event is in Adjust once, whatever process sent the others of its second."""
     prepare(engine)
     forget_everything(engine)
     adjust, rows = Adjust(), make_rows(len(seconds))

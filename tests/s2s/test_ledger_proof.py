@@ -48,7 +48,7 @@ def delivery(event_id: str, status: str, **changes: Any) -> dict[str, Any]:
 
 
 def fill(engine: sa.Engine, *rows: dict[str, Any]) -> list[Doubt]:
-    """The events of a ledger that has nothing else, as whoever asks about them has read them."""
+    """All events of a ledger, in the form of a reader."""
     prepare(engine)
     with engine.begin() as connection:
         write_deliveries(connection, rows)

@@ -1,4 +1,4 @@
-"""A ledger that an older provider made comes to the present shape, whoever is first, and keeps what it knows."""
+"""A ledger of an older provider is migrated by the first task, without loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When the ledger writes, what it does while a write is under way, and how it meets another task that is faster."""
+"""When the ledger writes, what it does during a write, and how it handles a faster task."""
 
 from __future__ import annotations
 

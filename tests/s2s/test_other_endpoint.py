@@ -1,4 +1,4 @@
-"""An endpoint is a value: the core delivers to one without order, key, age limit and floor as it does to ``/event``."""
+"""An endpoint is a value: the core delivers to one without order, key, age limit and minimum like to ``/event``."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ REASON_AT = {"InvalidEvent": 0, "Verdict": 1, "Receipt": 1, "Ending": 1, "receip
 
 
 def given_codes(tree: ast.AST) -> Iterator[str]:
-    """The codes that are written where a reason is given; ``*`` stands for what is filled in."""
+    """The reason codes in the source; ``*`` replaces inserted parts."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Call):
             name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")

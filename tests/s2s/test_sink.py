@@ -50,7 +50,7 @@ class Disk:
 
 
 class Noting:
-    """A ledger that notes what it was told to settle."""
+    """A ledger that records the calls to settle."""
 
     batch_size = 8
 

@@ -86,7 +86,7 @@ def test_granular_settings_are_refused_in_one_sentence(name: str) -> None:
 
 
 class Runs:
-    """Deliveries that share a ledger. ``said`` is what Adjust was told, in order."""
+    """Deliveries that share a ledger. ``said`` has the choices that Adjust received, in order."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self.engine = engine
@@ -212,7 +212,7 @@ def test_what_adjust_knows_of_a_device_under_another_id_counts_too(run: Runs) ->
 
 
 def test_the_result_of_a_retry_covers_its_earlier_tries(run: Runs) -> None:
-    """As at the other endpoints: what an earlier try of the task told is delivered, and counted once."""
+    """Like at other endpoints: the choices of an earlier try of the task are delivered, and counted once."""
     rows = [choice("disable"), choice("enable", OTHER)]
     with pytest.raises(AdjustUnreachable):
         run(rows, transport=FakeTransport({1: [OK]}, otherwise=Answer(500)), name="night")

@@ -385,7 +385,7 @@ def test_the_type_of_an_answer_that_may_not_be_adjusts_is_known(
 
 @pytest.fixture
 def unused_port() -> Iterator[int]:
-    """A port that is taken, so that nobody else gets it, and on which nobody listens."""
+    """A reserved port on which no server listens."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         yield taken.getsockname()[1]

@@ -20,7 +20,7 @@ from airflow_provider_adjust.s2s.events.rows import ResubmittedRow, UnreadableRo
 
 
 class Unreadable(str):
-    """A value that fails whoever looks at it."""
+    """A value that fails when it is read."""
 
     def __len__(self) -> int:
         raise ZeroDivisionError

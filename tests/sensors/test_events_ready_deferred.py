@@ -1,4 +1,4 @@
-"""AdjustEventsReadySensor in the triggerer: the same query, and whatever needs a worker goes back to one."""
+"""AdjustEventsReadySensor in the triggerer: the same query, and everything that needs a worker returns to one."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ Parameters = Mapping[str, str] | Sequence[str]
 
 
 def sections() -> dict[str, str]:
-    """What stands under each third-level heading, by the heading."""
+    """The text under each third-level heading, by heading."""
     parts = re.split(r"^### (.+)$", PAGE.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 

@@ -1,4 +1,4 @@
-"""Columns are named as their reader names them, whatever the database has made of their case."""
+"""Columns have the names that the reader expects, whatever case the database returns."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the token may go: an endpoint that leads to the machine's own secrets, or that only looks like Adjust, is refused."""
+"""The hosts for tokens: an endpoint that leads to the machine's own secrets, or that only resembles Adjust, is refused."""
 
 from __future__ import annotations
 

@@ -274,7 +274,7 @@ def test_a_secret_is_nowhere(written: Written, secret: str) -> None:
 
 
 def test_both_tokens_of_a_connection_are_masked_wherever_it_comes_from(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As a hook of another class may hand it on: nothing but the hook has told the masker."""
+    """Like a hook of another class: only the hook has registered the secret for masking."""
     secrets = ("mark0s2s0token0of0a0backend", "mark0api0token0of0a0backend")
     given = Connection(
         conn_id="adjust_default", conn_type="adjust", password=secrets[0], extra=json.dumps({"api_token": secrets[1]})

@@ -1,4 +1,4 @@
-"""`[adjust] allowed_hosts`: whoever may edit a connection, and not the configuration, sends the tokens nowhere else."""
+"""`[adjust] allowed_hosts`: a user who may only edit connections cannot send the tokens elsewhere."""
 
 from __future__ import annotations
 
