@@ -23,7 +23,9 @@ PARAMETERS = {"since": "2026-10-24T00:00:00+02:00", "until": "2026-10-26T00:00:0
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return re.findall(
+        rf"^```{language}(?:\+jinja)?\n(.*?)^```$", PAGE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
 
 
 def bound(query: str) -> str:
