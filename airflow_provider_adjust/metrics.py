@@ -42,7 +42,10 @@ class DeliveryMetrics:
         tags = (
             known if isinstance(known, dict) else {name: str(getattr(ti, name)) for name in names if hasattr(ti, name)}
         )
-        return cls(before, {**tags, **({"environment": environment} if environment else {})})
+        if environment:
+            # Airflow drops a tag that has a comma.
+            tags = {**tags, "environment": environment.replace(",", "+")}
+        return cls(before, tags)
 
     def running(self, *, in_flight: int, last_event_at: datetime | None, now: datetime) -> None:
         """Report the number of requests in flight and the age of the newest delivered event, which show a backlog."""

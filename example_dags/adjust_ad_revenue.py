@@ -1,7 +1,7 @@
 """Send a night's ad revenue from a mediation table, and compare it with Adjust's report.
 
-It needs the connections ``warehouse``, ``adjust_ledger`` and ``adjust_default``. The last one's S2S security token has the
-scope *Ad revenue*, and it has an API token for the report.
+It needs the connections ``warehouse``, ``adjust_ledger`` and ``adjust_default``. ``adjust_default`` needs an S2S
+security token with the scope *Ad revenue*, and an API token for the report.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 @dag(
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
-    # Adjust takes ad revenue of the last 28 days, in any order, so missed nights may be caught up.
+    # Adjust accepts ad revenue up to 28 days old, in any order, so you can backfill missed nights later.
     catchup=False,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     tags=["adjust", "ad revenue"],
@@ -30,11 +30,11 @@ def adjust_ad_revenue() -> None:
         sql_conn_id="warehouse",
         sql="sql/ad_revenue.sql",
         id_field="impression_id",
-        # What it has is not sent again: ads earn the same amount many times in a second.
+        # Keeps retries and backfills from sending a row twice.
         ledger_conn_id="adjust_ledger",
         max_rejected=0.05,
         rejected_path="rejected/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
-        # Micros taken for units cannot be taken back. No impression earns a hundred dollars.
+        # A guard against amounts in micros: Adjust cannot take revenue back, and no impression earns 100 USD.
         max_revenue=100,
     )
 
@@ -44,7 +44,7 @@ def adjust_ad_revenue() -> None:
         sql_conn_id="warehouse",
         sql="sql/ad_revenue_per_day.sql",
         ledger_conn_id="adjust_ledger",
-        # Devices that Adjust does not know have no ad revenue there. Rows are counted by the ledger.
+        # Allow for devices that Adjust does not know. `tolerance` is about the number of rows, by the ledger.
         revenue_tolerance=0.05,
         tolerance=0.05,
         retries=3,

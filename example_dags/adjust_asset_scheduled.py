@@ -1,8 +1,8 @@
-"""Send purchases as soon as the warehouse has them: scheduled on an asset instead of a clock.
+"""Send purchases as soon as they are loaded: the DAG is scheduled by an asset, not by a clock.
 
-``adjust_load_purchases`` stands for the DAG that loads your warehouse: its asset event says from when to when purchases
-were loaded. ``adjust_asset_scheduled`` runs after it, sends those, and fills an asset of Adjust's in turn. It needs the
-connections ``warehouse``, ``adjust_default``, and ``adjust_ledger``, any database.
+``adjust_load_purchases`` stands in for the DAG that loads your warehouse. Its asset event holds the time span that was
+loaded. ``adjust_asset_scheduled`` runs after it, sends that span, and updates an Adjust asset. It needs the connections
+``warehouse``, ``adjust_default``, and ``adjust_ledger`` (any database).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ADJUST_PURCHASES = Asset("adjust_purchases", uri="adjust://4w565xzmb54d/f0ob4r")
 def adjust_load_purchases() -> None:
     @task(outlets=[WAREHOUSE_PURCHASES])
     def load(*, outlet_events: Any, data_interval_start: datetime, data_interval_end: datetime) -> None:
-        """Load the interval's purchases here; then say which they are."""
+        """Load the interval's purchases here, and put the time span on the asset event."""
         outlet_events[WAREHOUSE_PURCHASES].extra = {
             "start": data_interval_start.isoformat(),
             "end": data_interval_end.isoformat(),
@@ -51,7 +51,7 @@ def adjust_load_purchases() -> None:
 def adjust_asset_scheduled() -> None:
     @task(multiple_outputs=True, retries=0)
     def window(*, triggering_asset_events: Any, params: dict[str, Any]) -> dict[str, str]:
-        """From when to when purchases were loaded. One run stands for all the loads since the last run."""
+        """The time span that was loaded. One run covers all loads since the last run."""
         loads = [event.extra for event in triggering_asset_events.get(WAREHOUSE_PURCHASES, ())] or [params]
         if not all(load.get("start") and load.get("end") for load in loads):
             raise ValueError("the asset's event does not say what was loaded; a run by hand needs a start and an end")
@@ -65,11 +65,12 @@ def adjust_asset_scheduled() -> None:
         sql="sql/purchases_window.sql",
         event_token="f0ob4r",
         id_field="order_id",
-        # No depends_on_past: a run that an asset triggers has no date, and so no past. Clear one that failed before the next.
-        # A load that is done again triggers a run again; the ledger keeps it from sending again.
+        # depends_on_past has no effect, because an asset-triggered run has no logical date. Clear a failed run before the
+        # next load.
+        # A repeated load triggers another run; the ledger keeps that run from sending again.
         ledger_conn_id="adjust_ledger",
         max_rejected=0.05,
-        # By the run's id: a run that an asset triggers has no date.
+        # An asset-triggered run has no date, so use its id.
         rejected_path="rejected/{{ dag.dag_id }}/{{ run_id }}.jsonl",
         outlets=[ADJUST_PURCHASES],
     )

@@ -1,7 +1,7 @@
-"""Send each day's purchases, wait until Adjust's report shows them, and prove that it shows the warehouse's revenue.
+"""Send each day's purchases, wait until Adjust's report shows them, and compare the report with the warehouse.
 
-It needs three connections: ``warehouse`` and ``adjust_ledger``, any databases, and ``adjust_default`` with an API token.
-Nobody but this DAG should send the event token: what the app reports under it would count as well.
+It needs three connections: ``warehouse`` and ``adjust_ledger`` (any databases), and ``adjust_default`` with an API
+token. Only this DAG should send the event token: events that the app reports under it count too.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 
 
 @dag(
-    # A timetable with data intervals: with a plain "@daily", Airflow 3 gives intervals of no length.
+    # Gives each run a data interval. With a plain "@daily", intervals have no length in Airflow 3.
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
@@ -47,7 +47,7 @@ def adjust_close_the_loop() -> None:
         ledger_conn_id="adjust_ledger",
     )
 
-    # Reports are brought up to date about once an hour. Meanwhile the sensor takes no worker slot.
+    # Adjust updates its reports about once an hour. A deferred sensor takes no worker slot meanwhile.
     wait_for_adjust = AdjustEventsReportedSensor(
         task_id="wait_for_adjust",
         expected=send_purchases.output,
@@ -57,7 +57,7 @@ def adjust_close_the_loop() -> None:
         timeout=timedelta(hours=12).total_seconds(),
     )
 
-    # The sensor knows what was sent; this asks whether that is what the warehouse has, no less and no more.
+    # The sensor checks that at least what was sent is there. This checks that it is exactly what the warehouse has.
     reconcile = AdjustReconcileOperator(
         task_id="reconcile",
         sql_conn_id="warehouse",
@@ -65,7 +65,7 @@ def adjust_close_the_loop() -> None:
         ledger_conn_id="adjust_ledger",
         tolerance=0.05,
         revenue_tolerance=0.05,
-        # A later report may show what this one does not.
+        # Events may appear only in a later report.
         retry_delay=timedelta(hours=1),
     )
 

@@ -1,7 +1,8 @@
-"""One message each morning on all DAGs that send to Adjust: what arrived, what is missing, and who did not even begin.
+"""Send one message each morning about all DAGs that send to Adjust: what arrived, what is missing, and which DAGs did not
+start.
 
-It is scheduled after the nights: the data interval is the day until 8 o'clock, in which the night's tries began. It needs the
-connections ``adjust_ledger``, which the sending DAGs have as their ledger, and ``smtp_default``.
+Schedule it after the nightly DAGs: its data interval, the 24 hours until 8:00, must include the start of each night's
+tries. It needs the connections ``adjust_ledger``, the ledger of the sending DAGs, and ``smtp_default``.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ def adjust_daily_digest() -> None:
     AdjustDeliveryDigestOperator(
         task_id="digest",
         ledger_conn_id="adjust_ledger",
-        # Without this, each DAG is expected that the ledger knows from the last 7 days.
+        # By default, every DAG that the ledger saw in the last 7 days is expected.
         dag_ids=["adjust_revenue_sync", "adjust_sharded"],
         email_to="data@example.com",
     )

@@ -1,8 +1,8 @@
-"""Events from a file in object storage: exported by one task, streamed by the next.
+"""Send events from a file in object storage: one task exports the file, the next one streams it.
 
-It needs the connection ``adjust_default``. The files are below the folder that ``[adjust] files_folder`` in Airflow's
-configuration names, which may be any that Airflow reaches, such as ``s3://aws_default@bucket/adjust`` with the Amazon
-provider.
+It needs the connection ``adjust_default``. The files are in the folder that ``[adjust] files_folder`` names in
+Airflow's configuration. It may be any path that Airflow reaches, such as ``s3://aws_default@bucket/adjust`` with the
+Amazon provider.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ EVENTS_FILE = "events/{{ run_id }}.jsonl"
 def adjust_event_files() -> None:
     @task
     def export_purchases(name: str) -> None:
-        """Write one JSON object a line, in time order: the file is streamed, whatever its size."""
+        """Write one JSON object per line, in time order. The file is streamed, so it may have any size."""
         first = datetime.now(UTC) - timedelta(hours=1)
-        # They hold device ids: the file is for its owner alone.
+        # The file holds device ids, so only its owner may read it.
         with open_private(file_below(name)) as lines:
             for number in range(100):
                 purchase = {
@@ -46,7 +46,7 @@ def adjust_event_files() -> None:
     send_purchases = AdjustSendEventsOperator(
         task_id="send_purchases",
         events=EVENTS_FILE,
-        # The file has the shop's own names.
+        # From the file's names to Adjust's parameters.
         column_map={"gaid": "gps_adid", "total": "revenue"},
         event_token="f0ob4r",
         id_field="order_id",

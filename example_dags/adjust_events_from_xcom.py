@@ -1,6 +1,6 @@
-"""Events that an upstream task returns, and arguments that are templates. It needs the connection ``adjust_default``.
+"""Send events that an upstream task returns, with templated arguments. It needs the connection ``adjust_default``.
 
-XCom is kept in Airflow's database: it suits hundreds of events, not millions, which belong in a query or a file.
+Airflow keeps XComs in its database, so use this for hundreds of events. For millions, use a query or a file.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEvent
     tags=["adjust", "sources"],
 )
 def adjust_events_from_xcom() -> None:
-    # What a task returns is logged unless it says otherwise, and a device id belongs in no log.
+    # Keep the device ids out of the log: by default, Airflow logs what a task returns.
     @task(show_return_value_in_logs=False)
     def load_purchases(shops: list[str]) -> list[dict[str, Any]]:
-        """Ask your shops here. The rows may be in any order: a list is sorted by time before it is sent."""
+        """Query your shops here. The rows may be in any order, because a list is sorted by time before it is sent."""
         bought_at = datetime.now(UTC) - timedelta(hours=1)
         return [
             {

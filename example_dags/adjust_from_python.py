@@ -1,8 +1,8 @@
-"""Send what takes Python to make: renewals out of an app store's nested notifications, a file per app, at once.
+"""Send rows that Python code builds: renewals from an app store's nested notifications, one mapped task per app.
 
-``@task.adjust_events`` sends the rows that its function yields while the function is still reading, so a file may be of
-any size. It needs the connection ``adjust_default``. The first task stands for whatever drops the store's notifications
-into the folder; replace it with your own.
+``@task.adjust_events`` sends the rows while its function still yields them, so a file may have any size. It needs the
+connection ``adjust_default``. The first task stands in for whatever stores the notifications in the folder; replace it
+with your own.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from airflow_provider_adjust.files.private import open_private
 def adjust_from_python() -> None:
     @task
     def receive_notifications() -> list[str]:
-        """Write two hours of notifications, an app's into a file of its own, and return the files' paths."""
+        """Write two hours of notifications, one file per app, and return the paths."""
         start = datetime.now(UTC) - timedelta(hours=2)
         paths = []
         for app, device_id in (("ios", "idfa"), ("android", "gps_adid")):
-            # Below the folder that [adjust] files_folder names. They hold device ids: the file is for its owner alone.
+            # Relative to [adjust] files_folder. The file holds device ids, so only its owner may read it.
             path = file_below(f"notifications/{app}.jsonl")
             with open_private(path) as file:
                 for number in range(60):
@@ -52,7 +52,7 @@ def adjust_from_python() -> None:
         rejected_path="rejected/{{ dag.dag_id }}/{{ run_id }}.jsonl",
     )
     def send_renewals(path: str) -> Iterator[dict[str, Any]]:
-        """Yield a row for each renewal. The notifications are in time order, and so the rows are."""
+        """Yield a row for each renewal. The notifications are in time order, so the rows are too."""
         with ObjectStoragePath(path).open("rt") as lines:
             for line in lines:
                 notification = json.loads(line)
@@ -67,7 +67,7 @@ def adjust_from_python() -> None:
                     **notification["device"],
                 }
 
-    # A device is in one file only: what runs at once must not hold the same device's events.
+    # Each device must be in one file only: mapped tasks run in parallel, without an order between them.
     send_renewals.expand(path=receive_notifications())
 
 

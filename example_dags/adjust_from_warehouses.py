@@ -1,7 +1,7 @@
-"""The same nightly delivery from six kinds of warehouse: only the connection differs, and what its hook has to be told.
+"""The same nightly delivery from six kinds of warehouse. Only the connection and the hook's arguments differ.
 
-Each DAG needs ``adjust_default`` and the connection that its warehouse has by default, such as ``snowflake_default``;
-docs/guides/warehouses.md shows one of each. Keep the one that is yours.
+Each DAG needs ``adjust_default`` and its warehouse's default connection, such as ``snowflake_default``;
+docs/guides/warehouses.md shows one of each. Keep the one that you use.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ WAREHOUSES = {
     "postgres": Warehouse("postgres_default", "shop"),
     "redshift": Warehouse("redshift_default", "shop"),
     "snowflake": Warehouse("snowflake_default", "shop"),
-    # Without this the hook would speak BigQuery's legacy SQL.
+    # The hook's default is BigQuery's legacy SQL.
     "bigquery": Warehouse("google_cloud_default", "shop", {"use_legacy_sql": False}),
     "databricks": Warehouse("databricks_default", "shop", {"catalog": "main"}),
     "trino": Warehouse("trino_default", "shop"),
@@ -53,7 +53,7 @@ def nightly_delivery(name: str, warehouse: Warehouse) -> None:
             sql="sql/purchases_of_a_warehouse.sql",
             params={"tables": warehouse.tables},
             event_token="f0ob4r",
-            # A night that failed holds up the next one, which would overtake it and have its events refused.
+            # Wait for a night that failed: Adjust refuses its events once newer ones have arrived.
             depends_on_past=True,
             id_field="order_id",
             max_rejected=0.05,

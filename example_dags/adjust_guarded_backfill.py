@@ -1,15 +1,15 @@
-r"""A nightly delivery that can be backfilled, but not beyond the 58 days that Adjust takes.
+r"""A nightly delivery that you can backfill, with a guard for the 58 days that Adjust accepts.
 
-Adjust refuses a device's event that is older than one it already has, so the past goes before the nights. Create the
+Adjust refuses an event that is older than one it already has for the device, so send the past before the new nights. Create the
 backfill while the DAG is paused, up to and including the last night, and then unpause the DAG::
 
     airflow backfill create --dag-id adjust_guarded_backfill --from-date 2026-10-01 --to-date 2026-11-25 \
         --max-active-runs 1 --reprocess-behavior failed
     airflow dags unpause adjust_guarded_backfill
 
-A day that is too old fails without a query; nothing of it is sent, and the days after it continue. The ledger keeps what was
-delivered before from being sent again, so a backfill may overlap another. Never add ``--run-backwards``. It needs the
-connections ``warehouse``, ``adjust_default``, and ``adjust_ledger``, any database.
+A day that is too old fails before the query. Nothing of it is sent, and the days after it continue. Backfills may
+overlap, because the ledger keeps delivered events from being sent again. Never add ``--run-backwards``. It needs the
+connections ``warehouse``, ``adjust_default``, and ``adjust_ledger`` (any database).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    # The nights' own limit; a backfill has another, --max-active-runs.
+    # For scheduled runs. A backfill has its own limit, --max-active-runs.
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     tags=["adjust", "recovery"],
@@ -35,12 +35,12 @@ from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 def adjust_guarded_backfill() -> None:
     @task.branch(retries=0)
     def guard(*, data_interval_start: datetime) -> str:
-        """Say whether Adjust would still take the day's first event."""
+        """Send the day if Adjust still accepts its first event, else refuse it."""
         return "send_purchases" if data_interval_start > datetime.now(UTC) - EVENT.max_age else "refuse"
 
     @task(retries=0)
     def refuse(*, data_interval_start: datetime) -> None:
-        """Fail the run, so that nobody mistakes a day that was not sent for one that was."""
+        """Fail the run, so that nobody assumes that the day was sent."""
         oldest = datetime.now(UTC) - EVENT.max_age
         raise ValueError(
             f"the purchases from {data_interval_start:%Y-%m-%d} on were not sent: Adjust refuses events from before "
@@ -52,7 +52,7 @@ def adjust_guarded_backfill() -> None:
         sql_conn_id="warehouse",
         sql="sql/purchases.sql",
         event_token="f0ob4r",
-        # A day that failed holds up the next one, which would overtake it. A refused day is skipped here, and does not.
+        # A failed day blocks the next one. On a refused day this task is skipped, which blocks nothing.
         depends_on_past=True,
         id_field="order_id",
         ledger_conn_id="adjust_ledger",

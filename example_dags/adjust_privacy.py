@@ -1,8 +1,8 @@
-"""Bring opt-outs and erasure requests from the warehouse to Adjust, each night.
+"""Send opt-outs and erasure requests from the warehouse to Adjust, each night.
 
-The erasure is a dry run, which asks Adjust for nothing: it cannot be undone. Read its log first; then
-give it ``confirm="permanently"`` and no ``dry_run=True``. It needs the connections ``adjust_default``, with a
-``digest_key`` and an S2S token that has the GDPR scope, ``warehouse`` and ``adjust_ledger``.
+An erasure cannot be undone, so this one is a dry run, which sends no request. Read its log, then replace
+``dry_run=True`` with ``confirm="permanently"``. It needs the connections ``warehouse``, ``adjust_ledger``, and
+``adjust_default`` with a ``digest_key`` and an S2S token that has the GDPR scope.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from airflow_provider_adjust.operators.adjust_third_party_sharing import AdjustT
     schedule="@daily",
     start_date=datetime(2026, 1, 1),
     catchup=False,
-    # Two runs at once could tell Adjust of two choices of a device in the wrong order.
+    # Two runs at once could send a device's choices out of order.
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     tags=["adjust", "privacy"],
@@ -38,7 +38,7 @@ def adjust_privacy() -> None:
     erasures = AdjustForgetDevicesOperator(
         task_id="forget_devices",
         sql_conn_id="warehouse",
-        # All requests that are not done, not the night's alone: what the ledger knows as erased is not asked for again.
+        # Every open request, not only last night's: the ledger knows which devices are erased already.
         sql="SELECT gps_adid, idfa, adid FROM erasure_requests ORDER BY requested_at",
         ledger_conn_id="adjust_ledger",
         asked_by="the table erasure_requests",

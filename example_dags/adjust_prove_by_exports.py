@@ -1,9 +1,9 @@
-"""Send each day's purchases, wait until Adjust has exported the hours of the sending, prove every single event, send the rest.
+"""Send each day's purchases, wait for Adjust's exports, compare every event with them, and send what is missing.
 
-It needs four connections: ``warehouse`` and ``adjust_ledger``, any databases, ``adjust_default``, and one that may read the
-bucket into which Adjust uploads (docs/guides/exports.md has the CSV definition to paste there). An event that was in doubt is
-settled by the export. What Adjust does not have, and what waited behind an event in doubt, is sent at the end; the next
-night's proof covers it, too.
+It needs four connections: ``warehouse`` and ``adjust_ledger`` (any databases), ``adjust_default``, and one that may
+read the bucket that Adjust uploads to (docs/guides/exports.md has the CSV definition to paste in Adjust). The exports
+resolve the events in doubt. The last task sends what Adjust does not have, and what waited behind an event in doubt.
+The next night's proof covers those too.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from airflow_provider_adjust.operators.adjust_reconcile_exports import AdjustRec
 from airflow_provider_adjust.sensors.adjust_exports import AdjustExportsSensor
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 
-#: Where Adjust uploads to.
+#: The bucket that Adjust uploads to.
 EXPORTS = os.environ.get("ADJUST_EXPORTS", "s3://aws_default@bucket/adjust")
 
 
 @dag(
-    # A timetable with data intervals: with a plain "@daily", Airflow 3 gives intervals of no length.
+    # Gives each run a data interval. With a plain "@daily", intervals have no length in Airflow 3.
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
@@ -41,19 +41,19 @@ def adjust_prove_by_exports() -> None:
         "id_field": "order_id",
         "max_rejected": 0.05,
         "ledger_conn_id": "adjust_ledger",
-        # What is in doubt is not sent again before the export says that it did not arrive.
+        # Do not resend an event in doubt before the export shows that it did not arrive.
         "on_in_doubt": "hold",
     }
     send_purchases = SqlToAdjustOperator(
         task_id="send_purchases",
         depends_on_past=True,
-        # What is in doubt, and the later purchases of its device that wait for it, must not keep the proof from being made:
-        # only that resolves them.
+        # Events in doubt, and later purchases of the same device that wait for them, must not fail this task: only the proof
+        # resolves them.
         tolerate=("duplicate", "in_doubt", "lane_held"),
         **purchases,
     )
 
-    # A file is of the hour in which Adjust got the events, and comes some time after it.
+    # A file holds the events that Adjust received in one hour, and is uploaded some time later.
     wait_for_exports = AdjustExportsSensor(
         task_id="wait_for_exports",
         exports=EXPORTS,
@@ -63,20 +63,20 @@ def adjust_prove_by_exports() -> None:
         timeout=timedelta(hours=18).total_seconds(),
     )
 
-    # It fails if one event is missing, was booked twice or with another amount: Airflow's own callbacks and notifiers alert.
+    # Fails if any event is missing, or booked twice or with another amount. Use Airflow's callbacks and notifiers to alert.
     prove = AdjustReconcileExportsOperator(
         task_id="prove",
         exports=EXPORTS,
-        # With the day before, of which the last task has sent the rest.
+        # Includes the day before, because the last task sends its rest after its own proof.
         window="{{ data_interval_start - macros.timedelta(days=1) }}/{{ data_interval_end }}",
         ledger_conn_id="adjust_ledger",
         settle_for=timedelta(hours=6),
         differences_path="differences/{{ ds }}.csv",
-        # A file that is late is there at the next try.
+        # A late file may have arrived by the next try.
         retry_delay=timedelta(hours=1),
     )
 
-    # The same query: the ledger knows what was delivered. What is in doubt even now fails this task.
+    # The same query again: the ledger skips what was delivered. An event that is still in doubt fails this task.
     send_the_rest = SqlToAdjustOperator(task_id="send_the_rest", tolerate=("duplicate",), **purchases)
 
     send_purchases >> wait_for_exports >> prove >> send_the_rest

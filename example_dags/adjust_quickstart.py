@@ -1,4 +1,4 @@
-"""The first event: one purchase, straight out of a task. It needs the connection ``adjust_default`` and nothing else."""
+"""Send a first event: one purchase that a task returns. It needs only the connection ``adjust_default``."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEvent
 
 @dag(schedule=None, tags=["adjust", "start"])
 def adjust_quickstart() -> None:
-    # What a task returns is logged unless it says otherwise, and a device id belongs in no log.
+    # Keep the device ids out of the log: by default, Airflow logs what a task returns.
     @task(show_return_value_in_logs=False)
     def load_purchases() -> list[dict[str, str]]:
-        """Read your purchases here, under the names that Adjust gives the parameters."""
+        """Read your purchases here. The keys are Adjust's parameter names."""
         return [
             {
                 "order_id": "order-1",

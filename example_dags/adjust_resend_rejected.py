@@ -1,8 +1,8 @@
-"""Send a corrected rejected file to Adjust, once a person has seen what is in it.
+"""Send a corrected rejected file to Adjust, after a person has approved its content.
 
-Trigger it with the file's name below the folder that ``[adjust] files_folder`` in Airflow's configuration names: whoever
-may trigger it cannot have another file read. Correct the rows first, and delete the lines that must not be
-sent: everything in the file when ``send_corrected`` starts is sent. It needs the connection ``adjust_default``.
+Correct the rows first, and delete the lines that must not be sent: ``send_corrected`` sends everything in the file.
+Then trigger this DAG with the file's name, relative to ``[adjust] files_folder`` in Airflow's configuration. Files
+outside that folder are refused. It needs the connection ``adjust_default``.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEvent
 try:
     from airflow.providers.standard.operators.hitl import ApprovalOperator
 except ImportError:
-    # A standard provider without the human-in-the-loop operators, or none at all: nobody is asked, and the file is sent
-    # as soon as it has been counted.
+    # The standard provider is missing, or too old for human-in-the-loop operators. Nobody is asked then: the file is sent
+    # as soon as its lines are counted.
     ApprovalOperator = None
 
-# Counts and reasons only: the request is kept in Airflow's database, where device ids do not belong.
+# Only counts and reasons, because Airflow keeps this text in its database, where device ids do not belong.
 WHAT_IS_IN_IT = """\
 `{{ params.rejected_file }}`
 
@@ -39,7 +39,7 @@ Events `in_doubt` may have reached Adjust already, and would count twice.
 
 @dag(
     schedule=None,
-    # Two runs at once could send a device's events out of order, or one file twice.
+    # Two runs at once could send a device's events out of order, or a file twice.
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     params={
@@ -51,14 +51,14 @@ Events `in_doubt` may have reached Adjust already, and would count twice.
             description="Its name below the configured folder, such as rejected/adjust_revenue_sync/20261118T000000.jsonl",
         )
     },
-    # The worker checks the name again, and that no link leads to another place.
+    # The worker checks the name again, and refuses links that lead outside the folder.
     user_defined_macros={"file_below": file_below},
     tags=["adjust", "recovery"],
 )
 def adjust_resend_rejected() -> None:
     @task(retries=0)
     def count_lines(path: str) -> list[dict[str, Any]]:
-        """Count the lines by outcome and reason; any other line fails the task before anything is sent."""
+        """Count the lines by outcome and reason. A line of another kind fails the task before anything is sent."""
         counts: Counter[tuple[str, str]] = Counter()
         with ObjectStoragePath(path).open("rt", encoding="utf-8-sig", compression="infer") as lines:
             for number, line in enumerate(lines, start=1):
@@ -77,13 +77,13 @@ def adjust_resend_rejected() -> None:
 
     count = count_lines("{{ file_below(params.rejected_file) }}")
 
-    # The arguments are those of the task that wrote the file; each event keeps the id that it had.
+    # Use the same arguments as the task that wrote the file. Each event keeps its id.
     send = AdjustSendEventsOperator(
         task_id="send_corrected",
         events="{{ file_below(params.rejected_file) }}",
         event_token="f0ob4r",
         id_field="order_id",
-        # By the run's id: a run that is triggered by hand need not have a date.
+        # A run that is triggered by hand may have no date, so use its id.
         rejected_path="rejected/{{ dag.dag_id }}/{{ run_id }}.jsonl",
     )
 

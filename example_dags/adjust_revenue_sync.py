@@ -1,8 +1,7 @@
 """Send each day's purchases from a warehouse to Adjust, and account for every cent.
 
-It needs three connections: ``warehouse``, any database (an embedded SQLite file or Postgres, the SQL is the same),
-``adjust_ledger``, any database that keeps what was sent, and ``adjust_default``. ``make demo`` runs it on real purchases
-against a local stand-in for Adjust.
+It needs three connections: ``warehouse`` (the SQL works on Postgres and SQLite), ``adjust_ledger`` (any database, for
+what was sent), and ``adjust_default``. ``make demo`` runs it on real purchases against a local stand-in for Adjust.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 
 
 @dag(
-    # A timetable with data intervals: with a plain "@daily", Airflow 3 gives intervals of no length.
+    # Gives each run a data interval. With a plain "@daily", intervals have no length in Airflow 3.
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
@@ -44,13 +43,13 @@ def adjust_revenue_sync() -> None:
         sql_conn_id="warehouse",
         sql="sql/purchases.sql",
         event_token="f0ob4r",
-        # A night that failed holds up the next one, which would overtake it and have its events refused.
+        # Wait for a night that failed: Adjust refuses its events once newer ones have arrived.
         depends_on_past=True,
         id_field="order_id",
-        # What it has is not sent again by a backfill or a cleared task; it feeds the page "Adjust deliveries".
+        # Keeps backfills and cleared tasks from sending an event twice, and feeds the page "Adjust deliveries".
         ledger_conn_id="adjust_ledger",
         max_rejected=0.05,
-        # Below the folder that [adjust] files_folder in Airflow's configuration names.
+        # Relative to [adjust] files_folder in Airflow's configuration.
         rejected_path="rejected/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
     )
 
@@ -62,7 +61,7 @@ def adjust_revenue_sync() -> None:
 
     @task(multiple_outputs=True)
     def account_for(result: dict[str, Any], warehouse: list[list[Any]]) -> dict[str, str]:
-        """Warehouse = delivered + not delivered, to the cent; anything else fails the run."""
+        """Fail the run unless warehouse = delivered + not delivered, to the cent."""
         count, amount = warehouse[0]
         expected = Decimal(str(amount)).quantize(Decimal("0.01"))
         delivered = Decimal(result["revenue"].get("USD", "0"))

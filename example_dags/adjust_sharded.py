@@ -1,13 +1,13 @@
 """Send each day's purchases from several workers at once, and account for every cent.
 
-The customers are split into shards in SQL, and a mapped task sends each shard, on whichever worker is free. A pool bounds
-what all workers send together, and must exist before the first run::
+The query splits the customers into shards, and a mapped task sends each shard on whichever worker is free. A pool
+limits what all workers send together. Create it before the first run::
 
     airflow pools set adjust 4 "shards that send to Adjust at once"
 
-A ledger remembers each purchase, so that a lost worker, a retry and a cleared shard send nothing twice. It needs the
-connections ``warehouse`` (an embedded SQLite file or Postgres: each has its own query), ``adjust_default``, and
-``adjust_ledger``, any database that all workers reach. docs/guides/scaling.md says how to choose the numbers.
+The ledger remembers each purchase, so a lost worker, a retry or a cleared shard sends nothing twice. It needs the
+connections ``warehouse`` (Postgres or SQLite, each with its own query), ``adjust_default``, and ``adjust_ledger`` (any
+database that all workers reach). docs/guides/scaling.md says how to choose the numbers.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from airflow.timetables.interval import CronDataIntervalTimetable
 from airflow_provider_adjust.sensors.adjust_events_ready import AdjustEventsReadySensor
 from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
 
-# Twice as many shards as run at once: where one shard is larger, the others do not wait for it.
+# Twice as many shards as run at once, so that a large shard does not delay the night.
 SHARDS = 8
-# As many shards send at once as the pool has slots, so this is what all workers send together.
+# The pool's slots are how many shards send at once; EVENTS_PER_SECOND is the limit for all of them together.
 POOL, POOL_SLOTS = "adjust", 4
 EVENTS_PER_SECOND = 2000
 
 
 @dag(
-    # A timetable with data intervals: with a plain "@daily", Airflow 3 gives intervals of no length.
+    # Gives each run a data interval. With a plain "@daily", intervals have no length in Airflow 3.
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
@@ -59,11 +59,11 @@ def adjust_sharded() -> None:
         sql_conn_id="warehouse",
         sql="{% include 'sql/purchases_of_shard_' ~ conn.warehouse.conn_type ~ '.sql' %}",
         event_token="f0ob4r",
-        # A night with a failed shard holds up the next one, which would overtake it and have its events refused.
+        # Wait for a night with a failed shard: Adjust refuses its events once newer ones have arrived.
         depends_on_past=True,
         id_field="order_id",
         ledger_conn_id="adjust_ledger",
-        # Counted in each shard by itself, and a shard of the demo's night has only some sixty purchases.
+        # Applies to each shard separately, and a shard of the demo's night has only some sixty purchases.
         max_rejected=0.2,
         rejected_path="rejected/{{ dag.dag_id }}/{{ ts_nodash }}.jsonl",
     ).expand(parameters=[{"shard": shard, "shards": SHARDS} for shard in range(SHARDS)])
@@ -76,7 +76,7 @@ def adjust_sharded() -> None:
 
     @task(multiple_outputs=True)
     def account_for(results: Iterable[dict[str, Any]], warehouse: list[list[Any]]) -> dict[str, Any]:
-        """Warehouse = delivered + not delivered, over all shards and to the cent; anything else fails the run."""
+        """Fail the run unless warehouse = delivered + not delivered, over all shards and to the cent."""
         count, amount = warehouse[0]
         expected = Decimal(str(amount)).quantize(Decimal("0.01"))
         read, skipped = 0, 0
@@ -89,7 +89,7 @@ def adjust_sharded() -> None:
                 with ObjectStoragePath(result["rejected_path"]).open("rt") as lines:
                     missing += sum((Decimal(str(json.loads(line)["row"]["revenue"])) for line in lines), Decimal(0))
         print(f"{count} purchases, {expected} USD in the warehouse; {delivered} delivered, {missing} not delivered")
-        # What an earlier run has delivered is skipped, and counted in that run's revenue.
+        # An event that an earlier run delivered is skipped, and counted in that run's revenue.
         if read != count or (not skipped and delivered + missing != expected):
             raise ValueError(
                 f"the warehouse has {count} purchases of {expected} USD; the {SHARDS} shards read {read}, "

@@ -1,7 +1,7 @@
-"""One query, two apps: each row goes to the app of its platform, with that app's tokens.
+"""Send one query's rows to two apps: each row goes to the app of its platform, with that app's tokens.
 
-It needs the connections ``warehouse``, ``adjust_ios`` and ``adjust_android``. The last two have an app token and an S2S
-security token each.
+It needs the connections ``warehouse``, ``adjust_ios`` and ``adjust_android``. The last two each have an app token and
+an S2S security token.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def adjust_two_apps() -> None:
         route_by="os_name",
         # An event token belongs to one app.
         event_tokens={"purchase_ios": "f0ob4r", "purchase_android": "abc123"},
-        # A night that failed holds up the next one, which would overtake it and have its events refused.
+        # Wait for a night that failed: Adjust refuses its events once newer ones have arrived.
         depends_on_past=True,
         id_field="order_id",
         max_rejected=0.05,

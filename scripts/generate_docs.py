@@ -136,7 +136,7 @@ def reasons_table(*kinds: Kind) -> str:
 
 def _marked(sentence: str) -> str:
     """The sentence with parameters and reasons set as code: words with an underscore, and SQL."""
-    return re.sub(r"'USD' AS currency|\b[a-z0-9]+(?:_[a-z0-9]+)+\b(?:=\w+)?", r"`\g<0>`", sentence)
+    return re.sub(r"'USD' AS currency|late='\w+'|\b[a-z0-9]+(?:_[a-z0-9]+)+\b(?:=(?:\w+|'\w+'))?", r"`\g<0>`", sentence)
 
 
 #: The generated tables: the page, the name between its markers, and the table.

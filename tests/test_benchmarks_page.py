@@ -130,7 +130,7 @@ def test_the_sections_say_what_the_figures_say() -> None:
         assert [text for text in texts if text not in section] == [], name
 
 
-def test_an_aim_is_met_up_to_its_bound_and_no_further() -> None:
+def test_a_target_is_met_up_to_its_bound_and_no_further() -> None:
     seen = {line.split(" | ")[0].lstrip("| "): line.split(" | ")[1:] for line in aims.aims_table(RUNS).splitlines()[2:]}
     assert seen == {
         "The pipeline alone, default installation: at most 30 us of the processor an event": ["30.0 us", "met |"],

@@ -79,7 +79,7 @@ def test_a_library_in_a_wheel_is_listed_with_its_project_release_licence_and_dig
     assert unknown(bundled(found)) == []
 
 
-def test_a_library_that_nobody_has_looked_at_fails_the_licence_check_by_name(tmp_path: Path) -> None:
+def test_an_unchecked_library_fails_the_licence_check_by_name(tmp_path: Path) -> None:
     """Wherever the wheel has it, and whatever its file is called."""
     names = ("fast_tls.libs/libviral-0123abcd.so.2", "fast_tls/.dylibs/viral", "fast_tls/lib/libviral.so", "viral.dll")
     found = environment_with(tmp_path, dict.fromkeys(names, b""))

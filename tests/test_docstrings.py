@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import textwrap
+from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,12 @@ def test_the_example_of_a_docstring_runs(
         assert "..." not in code
         with DAG("a_dag_of_a_docstring", schedule=None):
             exec(compile(code, path, "exec"), {"__name__": "example_of_a_docstring"})
+
+
+@table("options", [RowOptions, SendOptions])
+def test_the_docstring_of_an_options_class_has_each_field_with_its_help(options: Any) -> None:
+    documented = dict(re.findall(r"^:param (\w+): (.+)\.$", inspect.getdoc(options) or "", re.MULTILINE))
+    assert documented == {each.name: each.metadata["help"].replace("`", "``") for each in fields(options)}
 
 
 @table("path", [path for path in CLASSES if "operators" in path or "sensors" in path or "transfers" in path])

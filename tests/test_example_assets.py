@@ -312,9 +312,7 @@ def test_a_backfill_continues_after_the_days_that_it_refuses(scheduler: Standalo
 
 
 @pytest.mark.slow
-def test_a_backfill_that_was_made_while_the_dag_was_paused_goes_before_the_nights(
-    scheduler: Standalone, demo: Demo
-) -> None:
+def test_a_backfill_of_a_paused_dag_runs_before_the_nights(scheduler: Standalone, demo: Demo) -> None:
     span = ("--from-date", f"{demo.day(3):%F}", "--to-date", f"{demo.day(1):%F}", "--max-active-runs", "1")
     scheduler("backfill", "create", "--dag-id", "adjust_guarded_backfill", *span, "--reprocess-behavior", "failed")
     scheduler("dags", "unpause", "-y", "adjust_guarded_backfill")

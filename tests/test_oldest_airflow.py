@@ -76,7 +76,7 @@ def test_what_a_dag_imports_says_so_and_what_airflow_reads_at_its_start_is_harml
     assert all(what.startswith("airflow-provider-adjust needs Apache Airflow 3.1 or newer") for what in refused), said
 
 
-def test_the_resolver_is_told_the_same() -> None:
+def test_the_resolver_enforces_the_same_versions() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     [airflow] = [each for each in map(Requirement, project["dependencies"]) if each.name == "apache-airflow"]
     assert str(airflow.specifier) == f">={OLDEST}"

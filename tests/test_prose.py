@@ -1,4 +1,4 @@
-"""The linter of words: it names what is retired with its line, and judges no code."""
+"""The linter of words: it names retired expressions with their lines, and does not judge code."""
 
 from __future__ import annotations
 
@@ -28,6 +28,28 @@ the row.
 """
 
 
+#: Both as a module of the package and as one of the tests, where the message is not judged.
+MODULE = '''"""Tell of it.
+
+It stays
+so, but ``whose`` is code.
+"""
+
+import os
+
+X = 1
+#: The delivery goes
+#: on
+#: without it.
+
+
+def mended_rows() -> str:
+    """Ones that are no longer there."""
+    wish = "code is not judged"
+    return f"{X} rows {wish}: mend them, and go on"  # see `whose`
+'''
+
+
 @pytest.fixture
 def prose(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     module = load_module(REPOSITORY / "scripts" / "prose.py")
@@ -52,6 +74,19 @@ def test_comments_and_texts_of_an_example_are_judged(prose: ModuleType, tmp_path
         "example.py:1: 'Tell of'",
         "example.py:3: 'whose'",
     ]
+
+
+def test_docstrings_comments_and_names_of_a_module_are_judged_and_messages_of_the_package(
+    prose: ModuleType, tmp_path: Path
+) -> None:
+    texts = ["1: 'Tell of'", "3: 'stays so'", "10: 'goes on'", "15: 'mended'"]
+    messages = ["18: 'mend'", "18: 'go on'"]
+    for folder, found in (("airflow_provider_adjust", [*texts, *messages]), ("tests", texts), ("scripts", texts)):
+        module = tmp_path / folder / "module.py"
+        module.parent.mkdir()
+        module.write_text(MODULE)
+        judged = [line.partition(":")[2].split("; ")[0] for line in prose.findings(module)]
+        assert sorted(judged, key=lambda line: int(line.split(":")[0])) == found, folder
 
 
 def test_it_fails_where_there_is_a_finding(

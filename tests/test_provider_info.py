@@ -200,7 +200,7 @@ def test_the_fields_are_those_that_the_hook_reads() -> None:
     ]
 
 
-def test_environment_is_a_choice_that_nobody_makes_for_the_user() -> None:
+def test_environment_has_no_default() -> None:
     assert CONNECTION_TYPE["conn-fields"]["environment"]["schema"] == {
         "type": ["string", "null"],
         "enum": ["production", "sandbox"],

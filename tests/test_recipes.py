@@ -333,7 +333,7 @@ def test_the_sender_reads_the_model_of_dbt(nights: Shop) -> None:
     assert nights.statuses("dbtmodel") == {"m-1": ("delivered", "")}
 
 
-def test_two_apps_get_what_is_theirs(shop: Shop) -> None:
+def test_two_apps_get_their_own_events(shop: Shop) -> None:
     """Each app's events go to its own app token; the query that the page ends with shows both."""
     shop.insert("customers", {"customer_id": 1, "gps_adid": gps(1), "os_name": "Android"})
     shop.insert("customers", {"customer_id": 2, "idfa": "7E718606-E1BB-5461-B230-4F00F32FD469", "os_name": "ios"})

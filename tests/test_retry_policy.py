@@ -107,7 +107,7 @@ Make = Callable[..., Any]
         mapped,
     ],
 )
-def test_a_sending_task_has_the_policy_without_being_told(operator: Make) -> None:
+def test_a_sending_task_has_the_policy_by_default(operator: Make) -> None:
     assert type(operator().retry_policy) is AdjustRetryPolicy
 
 

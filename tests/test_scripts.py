@@ -12,7 +12,7 @@ import pytest
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "scripts"
 #: Packages of the groups `ui` and `fuzz`, which the tests' environment need not have.
-OPTIONAL = {"playwright", "atheris"}
+OPTIONAL = {"playwright", "atheris", "matplotlib"}
 
 
 def run(home: Path, *words: str) -> subprocess.CompletedProcess[str]:

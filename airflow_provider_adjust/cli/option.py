@@ -40,7 +40,7 @@ def options_of(options: type[Any]) -> tuple[Option, ...]:
 
 def _argument(field: Field[Any], hint: Any) -> Option:
     flag = f"--{field.name.replace('_', '-')}"
-    settings: dict[str, Any] = {"help": field.metadata["help"]}
+    settings: dict[str, Any] = {"help": field.metadata["help"].replace("`", "")}
     hinted = get_args(hint) if get_origin(hint) in {Union, UnionType} else (hint,)
     if literal := next((each for each in hinted if get_origin(each) is Literal), None):
         settings |= {"choices": get_args(literal), "default": field.default}

@@ -1,4 +1,4 @@
-"""Who asks, and of which DAGs they may read the runs: by Airflow's own login and permissions."""
+"""The user of a request and the DAGs that they may read, by Airflow's login and permissions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from airflow.api_fastapi.auth.managers.models.base_user import BaseUser
     from airflow.api_fastapi.auth.managers.models.batch_apis import IsAuthorizedDagRequest
 
-#: What the page shows of a DAG: its runs, and what their task instances have sent.
+#: The parts of a DAG that the page shows: its runs, and the deliveries of their task instances.
 _SHOWN = (DagAccessEntity.RUN, DagAccessEntity.TASK_INSTANCE)
 
 
@@ -29,10 +29,10 @@ class Reader:
         self.user_id = str(user.get_id())
 
     def readable(self, dag_ids: Collection[str]) -> frozenset[str]:
-        """Those of the DAGs that Airflow has, and that it lets the user read together with their runs and task instances.
+        """Those of the DAGs that Airflow has, and that the user may read with their runs and task instances.
 
-        The auth manager itself is asked, with each request anew. Airflow's dependencies for this take it from the
-        application, which in a plugin is the plugin's own.
+        The auth manager is asked in each request. Airflow's own dependencies for this read it from the application, which in a
+        plugin is the plugin's.
         """
         known = get_auth_manager().get_authorized_dag_ids(user=self._user, method="GET")
         asked = sorted(known.intersection(dag_ids))
@@ -44,7 +44,7 @@ class Reader:
     def reads_all(self) -> bool:
         """Whether the user may read the runs and task instances of every DAG, in general and of those that Airflow has.
 
-        Both are asked: some auth managers take the general question for whether there is anything to see.
+        Both are checked, since some auth managers answer the general question by whether there is anything to see.
         """
         auth_manager = get_auth_manager()
         if not all(auth_manager.is_authorized_dag(method="GET", access_entity=e, user=self._user) for e in _SHOWN):
@@ -74,7 +74,7 @@ def _teams(dag_ids: list[str]) -> Mapping[str, str | None]:
 
 
 async def _reader(user: GetUserDep) -> Reader:
-    """Airflow answers 401 without a login. Asynchronous, so that it takes none of Airflow's threads."""
+    """Airflow answers 401 without a login. Asynchronous, so that it uses none of Airflow's threads."""
     return Reader(user)
 
 

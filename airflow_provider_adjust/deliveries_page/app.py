@@ -34,7 +34,7 @@ from airflow_provider_adjust.deliveries_page.rendering import render, root_of
 from airflow_provider_adjust.deliveries_page.resend import resend_dag
 from airflow_provider_adjust.deliveries_page.run_list import runs
 from airflow_provider_adjust.deliveries_page.schedule import schedules
-from airflow_provider_adjust.deliveries_page.summary import Summary, summarise, with_empty_days
+from airflow_provider_adjust.deliveries_page.summary import Summary, streaks, summarise, with_empty_days
 from airflow_provider_adjust.deliveries_page.trend import trend
 from airflow_provider_adjust.s2s.ledger.rehearsals import REHEARSAL
 
@@ -42,7 +42,7 @@ budget = Budget()
 
 
 async def _refuse_if_full() -> None:
-    """The first of all dependencies: to find out who asks costs more than to refuse."""
+    """The first dependency, since authentication costs more than a refusal."""
     budget.refuse_if_full()
 
 
@@ -56,7 +56,7 @@ app = FastAPI(
 
 
 class _Files(StaticFiles):
-    """Scripts and styles. A browser keeps them, and asks whether they are the same after an update."""
+    """Scripts and styles. Browsers cache them, and revalidate them after an update."""
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         response = super().file_response(*args, **kwargs)
@@ -72,7 +72,7 @@ PathName = Annotated[Name, InPath()]
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What each view starts from: the DAGs that the user may read, and the filters with their defaults."""
+    """The common data of the views: the DAGs that the user may read, and the filters with their defaults."""
 
     ledger: LedgerSession
     dag_ids: list[str]
@@ -145,11 +145,12 @@ def _nights(view: _View, chosen: list[str]) -> list[Any]:
 def _summary(view: _View, chosen: list[str]) -> Summary:
     connection, filters = view.ledger.connection, view.filters
     counts = queries.counts(connection, view.dag_ids, filters, view.now)
-    # Which DAG should have sent what was not sent, nobody knows.
+    # It is not known which DAG should have sent the missing events.
     is_of_dags = (filters.dag_id, filters.run_id, filters.task_id, filters.map_index)
     with_unsent = not any(each is not None for each in (*is_of_dags, filters.status, filters.reason))
     summary = summarise(counts, comparisons(connection, view.dag_ids, filters), with_unsent=with_unsent)
     summary.is_cut = len(counts) >= queries.MAX_COUNTS
+    summary.streaks = streaks(counts)
     if filters.first_day is None or filters.last_day is None or not chosen:
         return summary
     known_since = queries.first_day(connection, view.dag_ids, filters)
@@ -175,7 +176,7 @@ async def download_days(reader: CurrentReader, given: QueryFilters) -> Response:
 
 @app.get("/runs", response_class=HTMLResponse)
 async def show_runs(request: Request, reader: CurrentReader, given: QueryFilters) -> Response:
-    """Task instances, and how many events of each ended how."""
+    """Task instances, with their events by outcome."""
 
     def answer() -> Response:
         with open_session(_ledger(given)) as ledger:
@@ -201,7 +202,7 @@ async def show_events(request: Request, reader: CurrentReader, given: QueryFilte
 
 @app.get("/events.csv")
 async def download_events(reader: CurrentReader, given: QueryFilters) -> Response:
-    """The same events as a file. Each piece of it asks again which DAGs the user may read."""
+    """The same events as a file. Each piece checks again which DAGs the user may read."""
 
     async def piece(after: str | None) -> queries.Page[EventRow]:
         def read() -> queries.Page[EventRow]:
@@ -265,7 +266,7 @@ def _ledger(filters: Filters) -> str:
 def _readable(ledger: LedgerSession, reader: Reader) -> list[str]:
     """The DAGs in the ledger that the user may read.
 
-    What was sent from the command line has no DAG: its name is empty. Whoever may read all DAGs sees it.
+    Events sent from the command line have no DAG: its name is empty. Users who may read all DAGs see them.
     """
     readable = reader.readable(queries.dags_in(ledger.connection))
     sees_all = queries.has_senders_outside_dags(ledger.connection) and reader.reads_all()
@@ -294,7 +295,7 @@ async def _show_full(request: Request, error: Exception) -> Response:
     return response
 
 
-# Handlers that are not asynchronous would need one of the threads that Airflow's own requests need.
+# Synchronous handlers would occupy threads that Airflow's own requests need.
 @app.exception_handler(InvalidCursor)
 async def _refuse_cursor(request: Request, error: Exception) -> Response:
     return _notice(request, 422, "The address is not valid", str(error))
@@ -311,7 +312,7 @@ async def _show_mistakes(request: Request, error: RequestValidationError) -> Res
 
 @app.exception_handler(AnyHTTPException)
 async def _show_http_error(request: Request, error: AnyHTTPException) -> Response:
-    # Within a frame, Airflow's page around it asks for the login. Only a page outside a frame is redirected.
+    # In a frame, Airflow's page around it handles the login. Only a page outside a frame is redirected.
     if error.status_code == 401 and request.headers.get("sec-fetch-dest") == "document":
         airflow = root_of(request).removesuffix(PREFIX)
         here = quote(f"{request.url.path}?{request.url.query}", safe="")

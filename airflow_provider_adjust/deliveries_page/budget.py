@@ -1,7 +1,7 @@
-"""How much of the API server the page may take, so that it never keeps Airflow's own requests waiting.
+"""The page's share of the API server, so that it never delays Airflow's own requests.
 
-Airflow's API server has one pool of threads for all. The page's answers have threads of their own: a few, with a short
-queue, and few for one user. Whoever comes when all are taken is told so at once.
+Airflow's API server has one thread pool for everything. The page has its own few threads, with a short queue, and a limit per
+user. When all are taken, further requests are refused immediately.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-#: Answers that are made at once in a process of the API server.
+#: The most answers at the same time in one process of the API server.
 AT_ONCE = 3
-#: Requests that wait for their turn.
+#: The most waiting requests.
 WAITING = 6
-#: Requests of one user, made and waiting.
+#: The most requests of one user, running and waiting.
 PER_USER = 2
-#: Seconds after which a request that waits gives up.
+#: Seconds after which a waiting request gives up.
 PATIENCE = 5.0
-#: Seconds after which who was refused may try again.
+#: Seconds after which a refused user may try again.
 RETRY_AFTER_S = 5
 
 _FULL = "Too many people are looking at deliveries just now"
@@ -31,11 +31,11 @@ _T = TypeVar("_T")
 
 
 class PageFull(Exception):
-    """All places are taken. The message says by whom."""
+    """All places are taken. The message says whether by this user."""
 
 
 class Budget:
-    """Places for answers. A place is taken until its work has ended, also when nobody waits for the answer any more.
+    """Places for answers. A place is taken until its work has ended, even if the client has left.
 
     :param clock: seconds, from any start.
     """
@@ -58,12 +58,12 @@ class Budget:
         self._taken: Counter[str] = Counter()
 
     def taken(self) -> int:
-        """How many requests are being answered or wait."""
+        """The number of running and waiting requests."""
         with self._lock:
             return self._taken.total()
 
     def refuse_if_full(self) -> None:
-        """Before anything is spent on a request that could not be answered.
+        """Refuse a request that could not be answered, before any work on it.
 
         :raises PageFull: all places are taken.
         """
@@ -88,7 +88,7 @@ class Budget:
         except BaseException:
             self._leave(user_id)
             raise
-        # If this request is cancelled, so is its work, unless that has begun; then its place stays taken until it ends.
+        # If this request is cancelled, its work is, too, unless it has begun; then its place is taken until it ends.
         future.add_done_callback(lambda _: self._leave(user_id))
         return await asyncio.wrap_future(future)
 

@@ -1,4 +1,4 @@
-"""The last comparison with Adjust of each day and kind of event, as tasks that reconcile have left it in the ledger."""
+"""The last comparison with Adjust for each day and kind of event, which reconciling tasks write to the ledger."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from airflow_provider_adjust.deliveries_page.queries import (
 from airflow_provider_adjust.s2s.ledger.schema import scopes, shown_key, verdicts
 from airflow_provider_adjust.s2s.ledger.verdicts import Verdict
 
-#: What each verdict means, and whether all is well.
+#: The meaning of each verdict, and whether it is good.
 MEANINGS: Mapping[str, str] = {
     Verdict.EQUAL: "Adjust shows what we sent",
     Verdict.NOT_SENT: "Our gap: the warehouse has more than we sent",
@@ -38,7 +38,7 @@ Key = tuple[date, str, str, str]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What Adjust showed of a day, when it was asked."""
+    """What Adjust showed for a day at the time of the comparison."""
 
     verdict: str
     source: str
@@ -49,7 +49,7 @@ class Seen:
     seen_revenue: Decimal | None
     currency: str
     zone: str
-    #: What people call the event, and the connection to the app.
+    #: The event's name for people, and the connection to the app.
     event_name: str = ""
     conn_id: str = ""
 
@@ -63,12 +63,12 @@ class Seen:
         return self.verdict == Verdict.EQUAL
 
     def is_same_check(self, other: Seen) -> bool:
-        """Whether both are of one comparison, which has a verdict for each currency."""
+        """Whether both belong to one comparison, which has a verdict for each currency."""
         return (self.source, self.checked_at) == (other.source, other.checked_at)
 
 
 def comparisons(connection: sa.Connection, dag_ids: Collection[str], filters: Filters) -> dict[Key, Seen]:
-    """The last comparison of each day and kind of event that a task of the DAGs has made; of its currencies, the worst."""
+    """The last comparison of each day and kind of event by a task of the DAGs, with the worst verdict of its currencies."""
     v = verdicts.c
     query = (
         sa.select(

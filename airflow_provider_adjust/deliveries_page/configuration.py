@@ -6,9 +6,9 @@ this file imports nothing at the top.
 
 from __future__ import annotations
 
-#: The path below Airflow's own at which the API server serves the page.
+#: The path below Airflow's base path at which the API server serves the page.
 PREFIX = "/adjust"
-#: The tab of a run, by the name that it has in the addresses of Airflow's UI.
+#: The name of a run's tab in the URLs of Airflow's UI.
 RUN_TAB = "adjust-deliveries-of-dag-run"
 SECTION, OPTION = "adjust", "ledger_conn_ids"
 RESEND_OPTION, RESEND_DAG = "resend_dag_id", "adjust_resend_rejected"

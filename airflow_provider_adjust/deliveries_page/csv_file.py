@@ -1,4 +1,4 @@
-"""The list of events as a CSV file, made piece by piece, so that no answer is held in memory whole."""
+"""The list of events as a CSV file, built piece by piece, so that it is never in memory as a whole."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from airflow_provider_adjust.s2s.answers.reasons import reason_of
 
 #: Events that one query reads.
 PIECE = 2_000
-#: How often a piece is asked for again while the page is busy.
+#: How often a piece is requested again while the page is busy.
 _TRIES = 12
-#: A spreadsheet takes a text that begins with one of these for a formula.
+#: A spreadsheet treats text that begins with one of these as a formula.
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 COLUMNS = (
     *("event_id", "occurred_at", "event_name", "event_token", "app_token", "connection", "environment", "status"),
@@ -69,10 +69,10 @@ def _day_row(count: Count) -> list[Any]:
 
 
 async def pieces(first: Page[EventRow], following: Callable[[str], Awaitable[Page[EventRow]]]) -> AsyncIterator[str]:
-    """The file's text: the head with the first events, then piece by piece.
+    """The file's text: the header with the first events, then piece by piece.
 
     :param following: the page of events at a cursor.
-    :raises PageFull: the page stayed busy, so the file is cut off, and the browser says so.
+    :raises PageFull: the page stayed busy, so the file is cut off, and the browser reports that.
     """
     yield _lines([COLUMNS]) + _lines(_row(event) for event in first.items)
     after = first.after
@@ -130,7 +130,7 @@ def _lines(rows: Iterable[Iterable[Any]]) -> str:
 
 
 def _no_formula(value: Any) -> Any:
-    """A text that no spreadsheet runs. An apostrophe in front is how they mark a text."""
+    """A text that no spreadsheet evaluates: a leading apostrophe marks it as text."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) and not _is_number(value) else value
 
 

@@ -1,4 +1,4 @@
-"""Events one by one, the latest first."""
+"""Single events, latest first."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from airflow_provider_adjust.s2s.ledger.schema import events as event_table
 
 _event = event_table.c
 _try = tries.c
-#: Where an event came from: the time, the try and the row of its input. Events of an older ledger have no row.
+#: The place of an event: its time, its try and the row of its input. Events of older ledgers have no row.
 _PLACE = (_event.occurred_at, _event.try_id, _event.position)
-#: Events of one place that a cursor can pass; only an older ledger has more than one.
+#: The most events of one place that a cursor can skip; only older ledgers have more than one.
 _MOST_PASSED = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """One event of the ledger. The ledger holds no device ids."""
+    """One event of the ledger, which has no device ids."""
 
     occurred_at: datetime
     app_token: str
@@ -70,7 +70,7 @@ def events(
 ) -> Page[EventRow]:
     """One page of the events.
 
-    :param counted: count how many there are in all.
+    :param counted: count all events.
     """
     size = PAGE_SIZE if size is None else size
     rows = _matching(connection, dag_ids, filters, now)
@@ -89,15 +89,15 @@ def events(
         _event.currency,
         *TASK,
         _try.try_number,
-        # Beyond the place, so that each page has the same order.
+        # In addition to the place, so that each page has the same order.
     ).order_by(*(column.desc() for column in _PLACE), _event.scope_id, _event.event_id)
     place: Cursor = ()
     passed = before = 0
     if filters.after is not None:
         place, passed, before = _decode_place(filters.after)
-        # The first column is also compared alone: not every database uses an index for a comparison of whole rows.
+        # The first column is also compared alone, since not every database uses an index for row comparisons.
         query = query.where(_event.occurred_at <= place[0], sa.tuple_(*_PLACE) <= sa.tuple_(*place)).offset(passed)
-    # The first page is read with what is counted beyond it, since to find rare events costs more than to fetch them.
+    # The first page is read together with the count, since finding rare events costs more than fetching them.
     is_counting = counted and filters.after is None
     found = connection.execute(query.limit(max(size, MOST_COUNTED) + 1 if is_counting else size + 1)).all()
     items = [
@@ -131,10 +131,10 @@ def events(
 def _matching(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, now: datetime) -> sa.Select[Any]:
     """The places of the events that the filters select.
 
-    Kinds of events and reasons are few, and found first: with their numbers, a database knows how many events have them.
-    Otherwise Postgres expects a handful and asks for the events of each try, one try after another.
+    Kinds of events and reasons are few, so their numbers are read first: then a database can estimate how many events have
+    them. Otherwise Postgres expects a handful, and reads the events of one try after another.
     """
-    # A sum has no index. Without this, SQLite would use that of the ids or of the tries, where that of the times finds less.
+    # A sum has no index. Without this, SQLite would use the index of ids or tries, although that of times selects fewer rows.
     by_time = connection.dialect.name == "sqlite" and (filters.dag_id or filters.run_id or filters.event_id) is None
     scope_id, try_id = (_event.scope_id + 0, _event.try_id + 0) if by_time else (_event.scope_id, _event.try_id)
     query = (
@@ -156,7 +156,7 @@ def _matching(connection: sa.Connection, dag_ids: Collection[str], filters: Filt
 
 
 def _shown_status(now: datetime) -> sa.Case[Any]:
-    """The status; what a dead try was sending is in doubt."""
+    """The status; events that a dead try was sending are in doubt."""
     is_lost = sa.and_(_event.status == STATUS_NUMBERS["sending"], ~is_alive(now))
     return sa.case((is_lost, STATUS_NUMBERS["in_doubt"]), else_=_event.status)
 
@@ -168,12 +168,12 @@ def _reason(code: str | None, status: str) -> Reason | None:
 
 
 def _has_status(status: str, now: datetime) -> sa.ColumnElement[bool]:
-    """Whether an event is shown with that status. Those that are not sent are not in the table."""
+    """Whether an event is shown with this status. Events that were not sent are not in the table."""
     is_open = _event.status == STATUS_NUMBERS["sending"]
     if status == "sending":
         return sa.and_(is_open, is_alive(now))
     if status == "in_doubt":
-        # First as a list: only with that, Postgres knows how few they are.
+        # Read as a list first, since only then Postgres knows how few they are.
         is_either = _event.status.in_((STATUS_NUMBERS["sending"], STATUS_NUMBERS[status]))
         return sa.and_(is_either, sa.or_(_event.status == STATUS_NUMBERS[status], ~is_alive(now)))
     return _event.status == STATUS_NUMBERS[status] if status in STATUS_NUMBERS else sa.false()
@@ -187,9 +187,9 @@ def _decode_place(after: str) -> tuple[Cursor, int, int]:
 
 
 def _after(found: Sequence[Any], place: Cursor, passed: int, before: int, size: int) -> str | None:
-    """The cursor of the next page: the place of this page's last event, and how many events of that place are passed.
+    """The cursor of the next page: the place of this page's last event, and the number of events to skip there.
 
-    Also how many events are before the page, for the reader.
+    It also has the number of events before the page, for display.
     """
     if len(found) <= size:
         return None

@@ -1,4 +1,4 @@
-"""The filters and the cursor in an address of the page. Both come from outside, so both are checked."""
+"""The filters and the cursor in a URL of the page. Both are untrusted, so both are checked."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstr
 
 #: Days that are shown without a filter on days.
 DEFAULT_DAYS = 30
-#: More days than this would take one answer too long to sum up.
+#: The most days, so that one answer does not take too long.
 MAX_DAYS = 92
 
 #: ``sending`` is shown as ``in_doubt`` once the lease of its try has run out: the worker was lost.
@@ -29,7 +29,7 @@ _EventId = Annotated[
 ]
 _Unit = Annotated[Annotated[str, StringConstraints(pattern="^(events|[A-Z]{3})$")] | None, _empty_as_none]
 _Day = Annotated[Annotated[date, Field(ge=date(2000, 1, 1), le=date(2199, 12, 31))] | None, _empty_as_none]
-#: The sort key of the last row of a page, where the next page begins. Logs of requests have it, so no event's id is in it.
+#: The sort key of the last row of a page, after which the next page begins. Without event ids, since request logs contain it.
 Cursor = tuple[str | int | datetime, ...]
 
 
@@ -53,7 +53,7 @@ class Filters(BaseModel):
     status: Annotated[Status | None, _empty_as_none] = None
     reason: _Token = None
     event_id: _EventId = None
-    #: What the chart shows: events, or the revenue in a currency.
+    #: The values of the chart: events, or the revenue in a currency.
     unit: _Unit = None
     first_day: _Day = None
     last_day: _Day = None
@@ -70,12 +70,12 @@ class Filters(BaseModel):
 
     @property
     def is_about_runs(self) -> bool:
-        """Whether one task or one kind of event is chosen, so that the last nights are beside the point."""
+        """Whether one task or one kind of event is selected, so that the last nights are not shown."""
         chosen = (self.task_id, self.map_index, self.app_token, self.event_token, self.status, self.reason)
         return any(each is not None for each in chosen)
 
     def with_default_days(self, today: date) -> Filters:
-        """The same filters with both days set. One run or event needs no days, since its events may be of any day."""
+        """The same filters with both days set, except for a single run or event, which may have events of any day."""
         first, last = self.first_day, self.last_day
         if first is None and last is None and (self.run_id or self.event_id) is not None:
             return self
@@ -88,7 +88,7 @@ class Filters(BaseModel):
 
     def query(self, **changes: Any) -> dict[str, str]:
         """The query parameters for these filters with some changes, without the cursor: a link begins on the first page."""
-        # Not by pydantic: after a mistake the values are what the address has, of whatever type.
+        # Not by pydantic, since after a mistake the values are those of the URL, of any type.
         values = {name: getattr(self, name) for name in type(self).model_fields if name != "after"} | changes
         return {name: str(value) for name, value in values.items() if value is not None}
 

@@ -1,4 +1,4 @@
-"""The headers of every answer of the page: of pages, redirects, files, and of errors that nobody expected."""
+"""The headers of every answer of the page: pages, redirects, files and unexpected errors."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # Another site that opens the page in a window gets no handle of it.
+    # Another site that opens the page in a window cannot access it.
     "Cross-Origin-Opener-Policy": "same-origin",
 }
-#: Unless the answer says otherwise. The next user of the browser may have other permissions.
+#: The default, since the next user of the browser may have other permissions.
 CACHE = ("Cache-Control", "no-store")
 
 
 async def with_headers(app: App, scope: Any, receive: Receive, send: Send) -> None:
-    """Answer by the application, and with a bare 500 if it fails before it has answered.
+    """Answer with the application, or with a bare 500 if it fails before it has answered.
 
-    What it raises is logged and goes no further once the answer is complete: Airflow's middlewares would cut that off.
+    An error after a complete answer is only logged, since Airflow's middlewares would cut off the answer.
     """
     started = complete = False
 

@@ -25,14 +25,14 @@ from airflow_provider_adjust.s2s.ledger.sqlite_file import is_missing
 from airflow_provider_adjust.sql_rows import sql_hook
 
 _lock = threading.Lock()
-#: By the id of the connection: what the connection was, and the engine that was made of it.
+#: By connection id: the connection at that time, and its engine.
 _engines: dict[str, tuple[str, sa.Engine]] = {}
 
 log = logging.getLogger(__name__)
 
 
 class LedgerReadError(Exception):
-    """A ledger cannot be read. The message says why and holds no part of its connection."""
+    """A ledger cannot be read. The message says why, and contains no part of its connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,8 @@ class LedgerSession:
 def open_session(conn_id: str) -> Iterator[LedgerSession]:
     """Open the ledger for one answer. A changed Airflow connection takes effect with the next request.
 
-    :raises LedgerReadError: the connection does not exist, its database fails, is slow or takes different names for equal
-        ones, or no task has used the ledger yet.
+    :raises LedgerReadError: the connection does not exist, its database fails, is slow or treats different names as equal, or
+        no task has used the ledger yet.
     """
     engine = _engine(conn_id)
     if is_missing(engine):
@@ -63,9 +63,9 @@ def open_session(conn_id: str) -> Iterator[LedgerSession]:
 
 
 def _engine(conn_id: str) -> sa.Engine:
-    """The engine of the connection as it is now. It is kept, since it knows the compiled queries.
+    """The engine of the current connection. It is cached for its compiled queries.
 
-    It has no pool: the page opens few connections at once, and none outlives its answer or a fork.
+    It has no pool: the page opens few connections at a time, and none outlives its answer or a fork.
     """
     try:
         uri = BaseHook.get_connection(conn_id).get_uri()
@@ -82,7 +82,7 @@ def _engine(conn_id: str) -> sa.Engine:
 
 
 def _read_error(conn_id: str, error: Exception) -> LedgerReadError:
-    """An error that names the kind of the cause only: its text may hold the statement and the database's address."""
+    """An error with only the type of the cause, since its text may contain the statement and the database's address."""
     cause = type(getattr(error, "orig", None) or error).__name__
     log.warning("The ledger of connection %r could not be read: %s", conn_id, cause)
     if is_too_slow(error):
@@ -113,13 +113,13 @@ def _check_shape(connection: sa.Connection, conn_id: str) -> None:
         )
     if version != VERSION:
         raise LedgerReadError(
-            f"The ledger of the connection {conn_id!r} is of an older provider. The next task that sends with it brings it "
-            "up to date."
+            f"The ledger of the connection {conn_id!r} is of an older provider. The next task that sends with it "
+            "upgrades it."
         )
 
 
 def _check_names(connection: sa.Connection, conn_id: str) -> None:
-    """A database that takes two DAGs for one would show a user the wrong one."""
+    """Refuse a database that treats two DAG ids as equal, since it would show a user the wrong DAG."""
     try:
         refuse_folding(connection)
     except AdjustConfigurationError as error:

@@ -1,4 +1,4 @@
-"""What a database may spend on an answer of the page: nothing is written, and a slow query is cancelled."""
+"""The limits of the page's queries: they are read-only, and slow ones are cancelled."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from typing import Any
 
 import sqlalchemy as sa
 
-#: Seconds after which the database cancels a query. A slow query slows the senders down.
+#: Seconds after which the database cancels a query, since slow queries delay sending tasks.
 STATEMENT_TIMEOUT_S = 5
-#: Seconds after which an answer begins no further query.
+#: Seconds after which an answer starts no further query.
 ANSWER_TIMEOUT_S = 8
-#: Seconds for the database to take the connection.
+#: Seconds to connect to the database.
 CONNECT_TIMEOUT_S = 5
 
-#: Drivers that know a timeout for connecting, by that name.
+#: Drivers with a connection timeout of this name.
 _CONNECT_TIMEOUT = {"psycopg2", "psycopg", "pymysql", "mysqldb"}
-#: Between two looks at the clock, SQLite does this many steps: a few milliseconds.
+#: SQLite checks the clock after this many steps, every few milliseconds.
 _SQLITE_STEPS = 100_000
-#: Postgres' SQLSTATE, and the numbers of MySQL and MariaDB, for a query that took too long.
+#: Postgres' SQLSTATE, and the error numbers of MySQL and MariaDB, for a cancelled slow query.
 _TOO_SLOW = {"57014", 3024, 1969}
 
 
 class AnswerTooSlow(Exception):
-    """The answer has taken as long as it may."""
+    """The answer has used up its time."""
 
 
 def limit_connecting(engine: sa.Engine) -> None:
-    """Wait for the database only for so long."""
+    """Limit the time to connect to the database."""
     if engine.dialect.driver in _CONNECT_TIMEOUT:
         sa.event.listen(engine, "do_connect", _set_connect_timeout)
 
@@ -37,10 +37,10 @@ def _set_connect_timeout(dialect: Any, record: Any, arguments: Any, keywords: di
 
 
 def restrict(connection: sa.Connection) -> None:
-    """Have the database refuse to write and cancel what is slow. The connection must be new, and closed after the answer."""
+    """Make the connection read-only, and cancel slow queries. It must be new, and closed after the answer."""
     if connection.dialect.name == "postgresql":
         connection.execution_options(postgresql_readonly=True)
-        # For this transaction only: a connection pooler may give the session to another client next.
+        # For this transaction only, since a connection pooler may share the session.
         connection.exec_driver_sql(f"SET LOCAL statement_timeout = {STATEMENT_TIMEOUT_S * 1000}")
     elif connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA query_only = ON")
@@ -62,7 +62,7 @@ def restrict(connection: sa.Connection) -> None:
 
 
 def _interrupt_sqlite(connection: sa.Connection) -> None:
-    """SQLite has no timeout of its own; it asks now and then whether to go on."""
+    """SQLite has no timeout for queries, but calls a progress handler, which may interrupt them."""
     driver: Any = connection.connection.dbapi_connection
     began: list[float] = [time.monotonic()]
 
@@ -74,7 +74,7 @@ def _interrupt_sqlite(connection: sa.Connection) -> None:
 
 
 def is_too_slow(error: Exception) -> bool:
-    """Whether the database has cancelled the query since it took too long."""
+    """Whether the database cancelled the query because it took too long."""
     cause: Any = getattr(error, "orig", None) or error
     codes = {getattr(cause, "sqlstate", None), getattr(cause, "pgcode", None), *getattr(cause, "args", ())[:1]}
     return isinstance(error, AnswerTooSlow) or not _TOO_SLOW.isdisjoint(codes) or "interrupted" in codes

@@ -1,4 +1,4 @@
-"""Mistakes in an address or in the form, said at the field that has them. The form keeps what was entered."""
+"""Mistakes in a URL or the form, shown at their fields. The form keeps the entered values."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from fastapi.exceptions import RequestValidationError
 
 from airflow_provider_adjust.deliveries_page.filters import Filters
 
-#: Fields that a person sees in the form. What is wrong in others is left out, or nobody could get rid of it.
+#: Visible fields of the form. Invalid values of other fields are dropped, since the user could not correct them.
 SHOWN = ("ledger", "dag_id", "environment", "event_token", "first_day", "last_day", "event_id", "status")
-#: What is wrong with the address as a whole.
+#: The key of mistakes in the URL as a whole.
 WHOLE = ""
 _RULES = {
     "event_token": "Letters, digits and underscores only",
@@ -26,7 +26,7 @@ _RULES = {
 
 
 def problems(error: RequestValidationError) -> dict[str, str]:
-    """What is wrong, by field."""
+    """The mistakes by field."""
     found: dict[str, str] = {}
     for problem in error.errors():
         place = [str(part) for part in problem["loc"][1:]]
@@ -42,7 +42,7 @@ def problems(error: RequestValidationError) -> dict[str, str]:
 
 
 def entered(given: Mapping[str, Any], wrong: Mapping[str, str]) -> Filters:
-    """What was entered, unchecked, without what is wrong and not shown."""
+    """The entered values, unchecked, without invalid values of hidden fields."""
     hidden_and_wrong = WHOLE in wrong
     names = SHOWN if hidden_and_wrong else [name for name in Filters.model_fields if name != "after"]
     return Filters.model_construct(**{name: given[name] for name in names if given.get(name)})

@@ -1,8 +1,8 @@
 """The last night of each DAG: whether its revenue arrived, and what is missing.
 
-A night is a DAG's last scheduled run, or its last run where none was scheduled, in one environment. What arrived is
-counted over all tries of its tasks; of what is missing, the last try of each knows. A run that failed before its environment
-was known is the last night of each environment of its DAG.
+A night is a DAG's last scheduled run, or its last run if none was scheduled, in one environment. Delivered events are counted
+over all tries of its tasks, missing ones by the last try of each. A run that failed before its environment was known is the
+last night of each environment of its DAG.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from airflow_provider_adjust.s2s.ledger.tries import LOST, RUNNING, SUCCESS
 
 #: How far back the last night may lie.
 LOOK_BACK = timedelta(days=35)
-#: Runs that are looked at; backfills have many.
+#: The most runs that are read; backfills have many.
 MOST_RUNS = 5_000
 _SCHEDULED = "scheduled__"
 _try = tries.c
 
 Verdict = Literal["arrived", "partly", "nothing", "failed", "killed", "running"]
-#: The loudest first.
+#: Most urgent first.
 _ORDER: Sequence[Verdict] = ("failed", "killed", "partly", "nothing", "running", "arrived")
 
 
@@ -55,34 +55,34 @@ class Missing:
 
 @dataclass(slots=True)
 class Night:
-    """A DAG's last run in one environment; the environment is empty where the run did not come so far as to know it."""
+    """A DAG's last run in one environment, which is empty if the run failed before it was known."""
 
     dag_id: str
     run_id: str
     environment: str
     verdict: Verdict
     began_at: datetime
-    #: When the last of its tries ended or was last seen.
+    #: The time at which the last of its tries ended or was last seen.
     seen_at: datetime
-    #: The last success of the DAG within the days that are looked at.
+    #: The last success of the DAG within the searched days.
     last_success: datetime | None
     delivered: int
     revenue: Mapping[str, Decimal]
     missing: list[Missing]
-    #: The first lines of the errors of its tasks, and where their rejected files are.
+    #: The first lines of its tasks' errors, and the paths of their rejected files.
     errors: list[str]
     rejected_paths: list[str]
-    #: One of its tasks, the worst first, for the way to its log.
+    #: One of its tasks, worst first, for the link to its log.
     task_id: str
     map_index: int
-    #: The scheduled run after this one, where its tasks have not begun to send.
+    #: The scheduled run after this one, if its tasks have not begun to send.
     later: AirflowRun | None = None
     next_run: datetime | None = None
     is_paused: bool = False
 
     @property
     def was_not_read(self) -> bool:
-        """Whether it ended badly before a row was read, so that nobody knows how many are missing."""
+        """Whether it failed before a row was read, so that the number of missing events is not known."""
         return self.verdict in {"failed", "killed"} and not self.missing and not self.delivered
 
     @property
@@ -107,10 +107,10 @@ def last_nights(
     run_id: str | None = None,
     schedules: Mapping[str, Schedule] | None = None,
 ) -> list[Night]:
-    """The last night of each DAG and environment, the loudest first.
+    """The last night of each DAG and environment, most urgent first.
 
-    :param run_id: take this run of the DAG for its last night.
-    :param schedules: what Airflow knows of the DAGs.
+    :param run_id: use this run of the DAG as its last night.
+    :param schedules: the DAGs' schedules in Airflow.
     """
     lasts = _last_runs(connection, dag_ids, now, run_id)
     if not lasts:
@@ -125,7 +125,7 @@ def last_nights(
     return sorted(nights, key=lambda night: (_ORDER.index(night.verdict), night.dag_id, night.environment))
 
 
-#: What it means that Airflow's own run has this state and no task of it has begun to send.
+#: The meaning of the state of an Airflow run without a task that has begun to send.
 _WITHOUT_A_TRY: Mapping[str, Verdict] = {"failed": "failed", "success": "nothing"}
 
 
@@ -154,12 +154,12 @@ class _Last(NamedTuple):
     environment: str
     run_id: str
     last_success: datetime | None
-    #: All runs of the DAG that the ledger has.
+    #: All runs of the DAG in the ledger.
     known: frozenset[str]
 
 
 def _last_runs(connection: sa.Connection, dag_ids: Collection[str], now: datetime, run_id: str | None) -> list[_Last]:
-    """The last scheduled run of each DAG and environment, else its last; and the last one with success."""
+    """The last scheduled run of each DAG and environment, or else its last run; and the last success."""
     by_dag: dict[str, list[_Run]] = defaultdict(list)
     for run in _runs(connection, dag_ids, now, run_id):
         by_dag[run.dag_id].append(run)
@@ -175,7 +175,7 @@ def _last_runs(connection: sa.Connection, dag_ids: Collection[str], now: datetim
 
 
 def _runs(connection: sa.Connection, dag_ids: Collection[str], now: datetime, run_id: str | None) -> list[_Run]:
-    """The runs, the last first."""
+    """The runs, latest first."""
     began = sa.func.min(_try.started_at)
     is_well = sa.func.min(sa.case((sa.and_(_try.is_latest, _try.state != SUCCESS), 0), else_=1))
     where = [_try.dag_id != "", may_be_shown(dag_ids)]
@@ -239,7 +239,7 @@ def _tries(
 
 
 def _counts(connection: sa.Connection, try_ids: Collection[int], now: datetime) -> dict[int, list[Any]]:
-    """What the tries have counted, by environment, outcome, reason and currency."""
+    """The counts of the tries, by environment, outcome, reason and currency."""
     keys = (
         totals.c.try_id,
         environment_of_total().label("shown_environment"),
@@ -288,7 +288,7 @@ def _left_in_doubt(try_ids: Collection[int], now: datetime) -> sa.Select[Any]:
 def _in_environment(
     run: Sequence[Any], counts: Mapping[int, list[Any]], environment: str
 ) -> tuple[list[Any], list[Any]]:
-    """The tries of the run that send to the environment, and what they have counted there."""
+    """The tries of the run that send to the environment, and their counts there."""
     tries_of, counted = [], []
     for each in run:
         found = counts.get(each.id, [])
@@ -300,7 +300,7 @@ def _in_environment(
 
 
 def _is_in(names: str, environment: str) -> bool:
-    """Whether it is the environment; what is of none that is known, or of several, is of each."""
+    """Whether it belongs to the environment. Unknown or several environments belong to each."""
     return not names or not environment or environment in names.split(",")
 
 
@@ -338,7 +338,7 @@ def _night(last: _Last, run: Sequence[Any], counted: Iterable[Any]) -> Night:
     )
 
 
-#: The states of a try, the worst first; others come before them.
+#: The states of a try, worst first; unknown states come before them.
 _SEVERITY = {LOST: 1, RUNNING: 2, SUCCESS: 3}
 
 

@@ -1,6 +1,6 @@
 """The Airflow plugin: the page's mount point, its menu entry and its tabs.
 
-Workers, schedulers and API servers all load this file at their start, so it imports as little as it can.
+Workers, schedulers and API servers all load this file at their start, so it imports as little as possible.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The page's queries of a ledger, and the conditions that they share. Every result has a maximum size.
 
-Each query takes the DAGs that the user may read and returns nothing of others: the database selects them, and each row is
-compared once more here. Lists are paged by cursor and not by offset, so a late page costs what the first one does.
+Each query takes the DAGs that the user may read, and returns nothing of others: the database selects them, and each row is
+checked again here. Lists are paged by cursor rather than offset, so a late page costs as much as the first.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ from airflow_provider_adjust.s2s.ledger.tries import LOST, RUNNING
 PAGE_SIZE = 50
 #: Rows of day, DAG, kind of event and reason that one page can sum up.
 MAX_COUNTS = 10_000
-#: A list with more rows is not counted to its end.
+#: Longer lists are not counted completely.
 MOST_COUNTED = 1_000
 MOST_HOSTS = 5
 
 _try = tries.c
 TASK = (_try.dag_id, _try.run_id, _try.task_id, _try.map_index)
 T = TypeVar("T")
-#: What Adjust has counts for each try; of what is missing, the last try knows. Nothing is left of a total if all of its events
-#: another task has sent.
+#: Delivered events count in each try, missing ones in the last try only. A total is empty if another task has sent all its
+#: events.
 COUNTED = sa.and_(
     totals.c.events > 0,
     sa.or_(totals.c.outcome.in_(("delivered", "duplicate")), sa.and_(_try.is_latest, totals.c.outcome != "skipped")),
@@ -52,7 +52,7 @@ DAY = sa.func.coalesce(totals.c.day, sa.func.date(_try.started_at, type_=sa.Date
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """Events of one DAG, kind, day, status and reason, and their revenue. A row that could not be read is of no kind."""
+    """Events of one DAG, kind, day, status and reason, and their revenue. A row that could not be read has no kind."""
 
     dag_id: str
     day: date
@@ -64,7 +64,7 @@ class Count:
     events: int
     currency: str | None = None
     revenue: Decimal | None = None
-    #: What people call the event, and the connection to the app.
+    #: The event's name for people, and the connection to the app.
     event_name: str = ""
     conn_id: str = ""
 
@@ -73,7 +73,7 @@ class Count:
 class Page(Generic[T]):
     """One page of a list, and the cursor of the next page if there is one.
 
-    ``first`` is the number of the page's first row, ``total`` that of all rows; above ``MOST_COUNTED`` they are not counted.
+    ``first`` is the number of the page's first row, ``total`` the number of all rows, which are counted up to ``MOST_COUNTED``.
     """
 
     items: list[T]
@@ -104,7 +104,7 @@ def dags_in(connection: sa.Connection) -> list[str]:
 
 
 def has_senders_outside_dags(connection: sa.Connection) -> bool:
-    """Whether something was sent from the command line, which has an empty name in the place of a DAG's."""
+    """Whether something was sent from the command line, which has an empty DAG id."""
     return connection.scalar(sa.select(_try.id).where(_try.dag_id == "").limit(1)) is not None
 
 
@@ -140,7 +140,7 @@ def hosts_of_rehearsals(connection: sa.Connection, dag_ids: Collection[str]) -> 
 
 
 def first_day(connection: sa.Connection, dag_ids: Collection[str], filters: Filters) -> date | None:
-    """The first day of which the DAGs have sent anything: before it, no day is missing."""
+    """The first day with events of the DAGs: no day before it is missing."""
     query = (
         sa.select(totals.c.day)
         .join(tries, _try.id == totals.c.try_id)
@@ -213,7 +213,7 @@ def counts(connection: sa.Connection, dag_ids: Collection[str], filters: Filters
 
 
 def unsettled(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, now: datetime) -> list[Any]:
-    """Events that are claimed and not settled: being sent, or in doubt since their try was killed."""
+    """Events that are claimed and not settled: being sent, or in doubt because their try was killed."""
     if filters.reason is not None or filters.status not in {None, "sending", "in_doubt"}:
         return []
     e = events.c
@@ -236,7 +236,7 @@ def unsettled(connection: sa.Connection, dag_ids: Collection[str], filters: Filt
         .join(tries, _try.id == e.try_id)
         .join(scopes, scopes.c.id == e.scope_id)
         .where(
-            # By the try first: few are open, and there are many events.
+            # By the try first, since few tries are open, and there are many events.
             e.try_id.in_(sa.select(_try.id).where(_try.state.in_((RUNNING, LOST)))),
             e.status == STATUS_NUMBERS["sending"],
             *conditions(dag_ids, filters, day),
@@ -252,23 +252,23 @@ def is_alive(now: datetime) -> sa.ColumnElement[bool]:
 
 
 def state(now: datetime) -> sa.Case[Any]:
-    """How the try ended; one that let its lease run out was killed."""
+    """How the try ended; one with an expired lease was killed."""
     return sa.case((sa.and_(_try.ended_at.is_(None), ~is_alive(now)), LOST), else_=_try.state)
 
 
 def number_of(connection: sa.Connection, rows: sa.Select[Any]) -> int:
-    """How many rows the query has, or one more than ``MOST_COUNTED``."""
+    """The number of rows of the query, at most one more than ``MOST_COUNTED``."""
     some = rows.order_by(None).limit(MOST_COUNTED + 1).subquery()
     return connection.scalar(sa.select(sa.func.count()).select_from(some)) or 0
 
 
 def may_be_shown(dag_ids: Collection[str]) -> sa.ColumnElement[bool]:
-    """Whether the try is of one of the DAGs."""
+    """Whether the try belongs to one of the DAGs."""
     return _try.dag_id.in_(sorted(dag_ids))
 
 
 def of_dags(dag_ids: Collection[str], found: Iterable[Any]) -> list[Any]:
-    """The rows of these DAGs: what a user may read is not left to the database's way to compare names."""
+    """The rows of these DAGs, checked here, since permissions must not depend on the database's collation."""
     return [row for row in found if row.dag_id in dag_ids]
 
 
@@ -325,12 +325,12 @@ def _of_scope(filters: Filters, environment: sa.ColumnElement[Any]) -> Iterable[
 
 
 def is_in(column: sa.ColumnElement[Any], environment: str) -> sa.ColumnElement[bool]:
-    """Whether it is the environment. What is of none that is known, or of a try for several, is of each."""
+    """Whether it belongs to the environment. Unknown or several environments belong to each."""
     return sa.or_(column.in_((environment, "")), column.contains(","))
 
 
 def moments(filters: Filters, moment: sa.ColumnElement[Any]) -> Iterable[sa.ColumnElement[bool]]:
-    """The filters on the day of a moment, so that an index on it can be used."""
+    """The filters on the day of a moment, in a form that can use its index."""
     if filters.first_day is not None:
         yield moment >= datetime.combine(filters.first_day, time())
     if filters.last_day is not None:

@@ -30,7 +30,7 @@ STATUSES = {
     "sending": "Being sent",
     "held": "Held",
 }
-#: What became of a night, in words.
+#: The labels of a night's verdict.
 VERDICTS = {
     "arrived": "Arrived",
     "partly": "Partly arrived",
@@ -39,9 +39,9 @@ VERDICTS = {
     "killed": "Killed",
     "running": "Still running",
 }
-#: How a try ended, as it is shown.
+#: The labels of a try's state.
 STATES = {"success": "Succeeded", "failed": "Failed", "running": "Running", "lost": "Killed", "ended": "Ended"}
-#: Statuses of which the ledger has the events one by one.
+#: Statuses with single events in the ledger.
 LISTED = ("delivered", "duplicate", "rejected", "in_doubt", "sending")
 _templates = Jinja2Templates(directory=Path(__file__).parent / "templates")
 _templates.env.trim_blocks = _templates.env.lstrip_blocks = True
@@ -122,7 +122,7 @@ def spell(value: timedelta) -> str:
 
 
 def within(value: datetime, now: datetime) -> str:
-    """In how long a time will be."""
+    """The time until a moment."""
     minutes = int((value - now).total_seconds() // 60)
     if minutes < 0:
         return "due"
@@ -132,7 +132,7 @@ def within(value: datetime, now: datetime) -> str:
 
 
 def name_with_token(token: str, name: str) -> str:
-    """What people call an event or an app, and its token."""
+    """The name of an event or an app for people, with its token."""
     return f"{name} ({token})" if name else token
 
 

@@ -1,4 +1,4 @@
-"""Task instances that tried to send, the latest first, over all DAGs."""
+"""Task instances that tried to send, latest first, over all DAGs."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Run:
 
     @property
     def missing(self) -> list[tuple[str, int]]:
-        """What was not delivered, by status."""
+        """The undelivered events, by status."""
         return [(status, count) for status, count in self.events.items() if status not in {*_DELIVERED, "sending"}]
 
     def add(self, status: str, count: int, currency: str | None, revenue: Decimal | None) -> None:
@@ -76,7 +76,7 @@ class Run:
 
 
 def runs(connection: sa.Connection, dag_ids: Collection[str], filters: Filters, now: datetime) -> Page[Run]:
-    """One page of the task instances. One that sent nothing is there, too."""
+    """One page of the task instances, including those that sent nothing."""
     rows = sa.select(_try.id).where(_try.is_latest, *of_tasks(dag_ids, filters), *_that_match(filters, now))
     query = rows.add_columns(
         *TASK,
@@ -122,7 +122,7 @@ def _run(found: Any) -> Run:
 
 
 def _that_match(filters: Filters, now: datetime) -> Iterable[sa.ColumnElement[bool]]:
-    """Whether any try of the task instance has counted something that the filters select, or the last one nothing at all."""
+    """Whether any try of the task instance has counts that the filters select, or the last one has none at all."""
     other = tries.alias("other")
     same = [other.c[column.name] == column for column in TASK]
     counted = (
@@ -183,7 +183,7 @@ def _set_up_for(filters: Filters) -> Iterable[sa.ColumnElement[bool]]:
 def _add_counts(
     connection: sa.Connection, dag_ids: Collection[str], found: Sequence[Run], filters: Filters, now: datetime
 ) -> None:
-    """Add what the filters select of the task instances' events."""
+    """Add the events of the task instances that the filters select."""
     by_key = {run.key: run for run in found}
     if not by_key:
         return

@@ -1,4 +1,4 @@
-"""What Airflow knows of the DAGs: when they run next, and their last scheduled run.
+"""The DAGs' next and last scheduled runs in Airflow.
 
 A run that fails before its task begins to send leaves no trace in the ledger.
 """
@@ -19,7 +19,7 @@ _SCHEDULED = "scheduled"
 
 @dataclass(frozen=True, slots=True)
 class AirflowRun:
-    """A run as Airflow has it; its time is UTC without a zone, as in the ledger."""
+    """A run in Airflow. Its time is UTC without a zone, as in the ledger."""
 
     run_id: str
     state: str

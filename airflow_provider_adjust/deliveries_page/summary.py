@@ -1,12 +1,14 @@
-"""The sums that the page shows: in total, by day, and by kind of event within a day."""
+"""The sums on the page: in total, by day, and by kind of event within a day."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from decimal import Decimal
+from itertools import takewhile
+from typing import NamedTuple
 
 from airflow_provider_adjust.deliveries_page.comparisons import Key, Seen
 from airflow_provider_adjust.deliveries_page.queries import Count
@@ -14,6 +16,17 @@ from airflow_provider_adjust.s2s.answers.reasons import Reason, reason_of
 
 #: Statuses of events that Adjust has, or may soon have.
 _NOT_MISSING = ("delivered", "duplicate", "sending")
+
+
+#: By DAG, status and code of the reason.
+StreakKey = tuple[str, str, str]
+
+
+class Streak(NamedTuple):
+    """The latest days in a row on which a DAG misses events for one reason. Days without events of the DAG are skipped."""
+
+    first: date
+    days: int
 
 
 @dataclass(slots=True)
@@ -67,7 +80,7 @@ class Totals:
 
 @dataclass(slots=True)
 class Kind:
-    """One kind of event on one day, and what Adjust showed of it."""
+    """One kind of event on one day, and Adjust's figures for it."""
 
     app_token: str
     environment: str
@@ -80,7 +93,7 @@ class Kind:
 
 @dataclass(slots=True)
 class Day:
-    """The events of one day, in UTC. One without events that is over, while earlier ones had some, is missing."""
+    """The events of one day, in UTC. A past day without events is missing, if earlier days had some."""
 
     day: date
     totals: Totals = field(default_factory=Totals)
@@ -94,8 +107,9 @@ class Summary:
 
     days: list[Day]
     totals: Totals
-    #: There are more counts than one page sums up.
+    #: Whether there are more counts than one page sums up.
     is_cut: bool = False
+    streaks: Mapping[StreakKey, Streak] = field(default_factory=dict)
 
     @property
     def currencies(self) -> list[str]:
@@ -105,14 +119,14 @@ class Summary:
 
     @property
     def is_compared(self) -> bool:
-        """Whether anything of it was compared with Adjust."""
+        """Whether anything was compared with Adjust."""
         return any(kind.seen for day in self.days for kind in day.kinds)
 
 
 def summarise(counts: Iterable[Count], seen: Mapping[Key, Seen] | None = None, *, with_unsent: bool = False) -> Summary:
     """Sum up the counts.
 
-    :param with_unsent: also show the gaps that were found on days on which nothing of the kind was sent.
+    :param with_unsent: also show gaps on days without a delivery of the kind.
     """
     days: dict[date, Day] = {}
     kinds: dict[tuple[date, str, str, str], Kind] = {}
@@ -148,7 +162,23 @@ def with_empty_days(summary: Summary, first: date, last: date, known_since: date
         day.is_missing = not day.totals.events and known_since is not None and known_since < day.day < today
     outside = [day for day in summary.days if not first <= day.day <= last]
     every = sorted([*days, *outside], key=lambda day: day.day, reverse=True)
-    return Summary(every, summary.totals, summary.is_cut)
+    return replace(summary, days=every)
+
+
+def streaks(counts: Iterable[Count]) -> dict[StreakKey, Streak]:
+    """Since when each DAG misses events for each reason, without a day between on which it did not."""
+    active: defaultdict[str, set[date]] = defaultdict(set)
+    missing: defaultdict[StreakKey, set[date]] = defaultdict(set)
+    for count in counts:
+        active[count.dag_id].add(count.day)
+        if count.status not in _NOT_MISSING:
+            missing[count.dag_id, count.status, count.reason].add(count.day)
+    found = {}
+    for key, days in missing.items():
+        upto_last = sorted((day for day in active[key[0]] if day <= max(days)), reverse=True)
+        in_a_row = list(takewhile(days.__contains__, upto_last))
+        found[key] = Streak(in_a_row[-1], len(in_a_row))
+    return found
 
 
 def _days(first: date, last: date) -> Iterator[date]:

@@ -1,6 +1,6 @@
 """The chart of the days as shapes, which a template draws as SVG: delivered above, not delivered below.
 
-Each has a scale of its own: a few refused events would not be seen beside thousands that were delivered.
+Each has its own scale: a few refused events would not be visible beside thousands of delivered ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _MOST_LABELS = 12
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A line across a panel, and the value that it stands for."""
+    """A line across a panel, and its value."""
 
     y: float
     value: Decimal
@@ -27,7 +27,7 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """A part of the chart with a scale of its own, from its top down to its base."""
+    """A part of the chart with its own scale, from its top down to its base."""
 
     name: str
     top: int
@@ -36,12 +36,12 @@ class Panel:
 
     @property
     def ticks(self) -> list[Tick]:
-        """Lines at nothing, a half and the top of the scale; no half where it would be half an event."""
+        """Lines at zero, half and the top of the scale; without the half if that would be half an event."""
         values = [Decimal(0), self.most / 2, self.most] if self.most != 1 else [Decimal(0), self.most]
         return [Tick(self.y(value), value) for value in values]
 
     def y(self, value: Decimal) -> float:
-        """How far down a value is."""
+        """The vertical position of a value."""
         return round(self.base - float(value / self.most) * (self.base - self.top), 1)
 
 
@@ -85,7 +85,7 @@ class Trend:
 
 
 def trend(days: Sequence[Day], unit: str) -> Trend:
-    """The chart of the days, the first of which is drawn at the left."""
+    """The chart of the days, from left to right."""
     shown = sorted(days, key=lambda day: day.day)
     values = [(_delivered(day.totals, unit), _missing(day.totals, unit)) for day in shown]
     delivered = Panel("Delivered", 24, 160, _nice(max((each[0] for each in values), default=Decimal(0))))
@@ -101,7 +101,7 @@ def trend(days: Sequence[Day], unit: str) -> Trend:
             lacking,
             delivered.y(value),
             missing.y(lacking),
-            # Counted from the last day, which people look at first.
+            # Counted from the last day, the most important one.
             _label(day.day) if (len(shown) - 1 - place) % every == 0 else "",
         )
         for place, (day, (value, lacking)) in enumerate(zip(shown, values, strict=True))
@@ -120,7 +120,7 @@ def _missing(totals: Totals, unit: str) -> Decimal:
 
 
 def _nice(most: Decimal) -> Decimal:
-    """The least of 1, 2, 4, 6, 8 times a power of ten that is not below the value; at least 1."""
+    """The smallest of 1, 2, 4, 6, 8 times a power of ten that is not below the value; at least 1."""
     if most <= 1:
         return Decimal(1)
     power = Decimal(10) ** (len(str(int(most))) - 1)

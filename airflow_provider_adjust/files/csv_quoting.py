@@ -96,7 +96,7 @@ class Record:
                 at += self._quoted
             end = self._quoting.end_of_value(line, at, quoted=self._quoted)
             self._begun.append(line[at:end])
-            self.open = self._goes_on(line, end)
+            self.open = self._continues(line, end)
             if self.open:
                 return
             self.fields.append(self._quoting.value("".join(self._begun), quoted=self._quoted))
@@ -109,7 +109,7 @@ class Record:
                 return
             at += 1
 
-    def _goes_on(self, line: str, end: int) -> bool:
+    def _continues(self, line: str, end: int) -> bool:
         """Whether the value continues in the next line: its quote is open, or the line's end is escaped."""
         if self._quoted:
             return line[end : end + 1] != _QUOTE

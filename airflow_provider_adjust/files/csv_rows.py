@@ -107,7 +107,7 @@ class _Rows:
                 raise self._cannot_tell(number, "a quote is not closed, or its value is too long", "close or double it")
             taken.append(following)
             record.add(following)
-        if self._goes_on_with_backslashes(taken):
+        if self._continues_with_backslashes(taken):
             raise self._cannot_tell(
                 number,
                 "a backslash before a quote decides where the row ends",
@@ -126,7 +126,7 @@ class _Rows:
             )
         return record.fields
 
-    def _goes_on_with_backslashes(self, taken: Sequence[str]) -> bool:
+    def _continues_with_backslashes(self, taken: Sequence[str]) -> bool:
         """Whether the row would continue after these lines if a backslash escaped a quote."""
         if self._with_backslashes is None or not any(_BACKSLASHED_QUOTE in line for line in taken):
             return False

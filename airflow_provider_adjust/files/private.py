@@ -70,7 +70,7 @@ def open_own(path: Path) -> TextIO:
     """Open a file of this user for reading; bytes that are not UTF-8 are replaced.
 
     :raises OSError: it cannot be opened, for example since it is a link.
-    :raises PermissionError: it is another user's, or is no regular file.
+    :raises PermissionError: it belongs to another user, or is not a regular file.
     """
     return _text(_checked(_open(path, os.O_RDONLY), path), "r")
 
@@ -81,7 +81,7 @@ def open_private(path: str | ObjectStoragePath) -> TextIO:
     A local file, and the folders created for it, are accessible to their owner only.
 
     :raises OSError: it cannot be opened, for example since it is a link.
-    :raises PermissionError: it is another user's, or is no regular file.
+    :raises PermissionError: it belongs to another user, or is not a regular file.
     """
     target = ObjectStoragePath(path)
     if not is_local(target):

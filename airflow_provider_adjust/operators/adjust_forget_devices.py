@@ -47,7 +47,7 @@ class AdjustForgetDevicesOperator(HidesRenderedFields, BaseOperator):
         AdjustForgetDevicesOperator(
             task_id="forget_devices",
             sql_conn_id="warehouse",
-            sql="SELECT gps_adid, idfa, adid FROM erasure_requests WHERE requested_at >= '{{ data_interval_start }}'",
+            sql="SELECT gps_adid, idfa, adid FROM erasure_requests ORDER BY requested_at",
             ledger_conn_id="adjust_ledger",
             dry_run=True,  # read its log, then replace this line by confirm="permanently"
         )

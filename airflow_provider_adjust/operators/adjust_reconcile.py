@@ -229,7 +229,7 @@ class AdjustReconcileOperator(BaseOperator):
                     client.environment,
                 ),
                 each.expected.days.first,
-                each.whose_gap(tolerance),
+                each.first_gap(tolerance),
                 sent_events=each.ledger.delivered.events,
                 sent_revenue=each.ledger.delivered.revenue,
                 seen_events=each.booked.events if each.booked.is_counted else None,

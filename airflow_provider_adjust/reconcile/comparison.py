@@ -106,7 +106,7 @@ class Comparison:
         ]
         return "; ".join(filter(None, parts)) or whole
 
-    def whose_gap(self, tolerance: Tolerance) -> Verdict:
+    def first_gap(self, tolerance: Tolerance) -> Verdict:
         """The place of the gap, in one word; of several gaps, the first one from the warehouse to Adjust."""
         if not self.differs(tolerance):
             return Verdict.EQUAL

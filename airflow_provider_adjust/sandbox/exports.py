@@ -63,7 +63,7 @@ class ExportPlan:
 class ExportWriter:
     """Writes the recorded events of a sandbox into a folder; each call writes what was recorded since the last one.
 
-    :param folder: takes the place of the bucket.
+    :param folder: replaces the bucket.
     """
 
     def __init__(self, folder: Path) -> None:

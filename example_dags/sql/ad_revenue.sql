@@ -1,5 +1,5 @@
--- What a mediation platform says that each impression earned. The aliases are the mapping.
--- impression_id is the task's id_field. No ORDER BY is needed by Adjust; a retry wants the rows in the same order.
+-- What each impression earned, by a mediation platform's table. The aliases are Adjust's parameter names.
+-- impression_id is the task's id_field. Adjust needs no ORDER BY; a retry without a ledger needs the same order.
 SELECT
     i.impression_id,
     i.shown_at AS created_at,

@@ -1,5 +1,5 @@
--- What Adjust's report must show: a row for each day and currency. Ad revenue has no event token.
--- The number of rows is compared with the ledger, since the report does not count ad revenue.
+-- What Adjust's report should show: a row for each day and currency. Ad revenue has no event token.
+-- The number of rows is compared with the ledger, because the report does not count ad revenue.
 SELECT
     DATE(shown_at) AS day,
     COUNT(*) AS events,

@@ -1,7 +1,7 @@
--- The aliases are the mapping: each column is named as Adjust names the parameter.
--- order_id is the task's id_field: it identifies the event in logs and is not sent.
--- A free purchase keeps its amount of 0.00 here and is refused, so that it shows up in the report;
--- NULLIF(p.amount, 0) AS revenue would send it without revenue.
+-- The aliases are Adjust's parameter names.
+-- order_id is the task's id_field: the event's id in logs, in the ledger, and in callback_params at Adjust.
+-- A free purchase keeps its amount of 0.00 here and is refused, so that it is listed as invalid.
+-- To send it without revenue, select NULLIF(p.amount, 0) AS revenue.
 SELECT
     p.order_id,
     p.purchased_at AS created_at,

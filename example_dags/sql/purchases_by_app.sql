@@ -1,4 +1,4 @@
--- The purchases of two apps: os_name chooses the connection, event the event token. See purchases.sql for the rest.
+-- The purchases of two apps: os_name chooses the connection, and event the event token. See purchases.sql.
 SELECT
     p.order_id,
     p.purchased_at AS created_at,

@@ -1,5 +1,5 @@
--- One text for Postgres, Redshift, Snowflake, BigQuery, Databricks and Trino: a literal after the word TIMESTAMP is a
--- time in each of them. purchased_at is in UTC. params.tables is the schema, dataset or catalog that has the tables.
+-- Works on Postgres, Redshift, Snowflake, BigQuery, Databricks and Trino, because all of them read TIMESTAMP literals.
+-- purchased_at is in UTC. params.tables is the schema, dataset or catalog with the tables.
 SELECT
     p.order_id,
     p.purchased_at AS created_at,

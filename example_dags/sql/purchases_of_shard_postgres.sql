@@ -1,5 +1,6 @@
 -- One shard of purchases.sql. All purchases of a customer, and so of a device, are in one shard.
--- 32 bits of an MD5: any id, spread evenly, the same on every release. In a query with parameters, %% is one %%.
+-- 32 bits of an MD5 suit any id, spread evenly, and are the same on every release. The modulo sign is doubled, because the
+-- query has parameters.
 SELECT
     p.order_id,
     p.purchased_at AS created_at,

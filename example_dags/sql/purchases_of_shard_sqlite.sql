@@ -1,5 +1,5 @@
 -- One shard of purchases.sql. All purchases of a customer, and so of a device, are in one shard.
--- SQLite has no hash function; the customers' ids are numbers, which do as well.
+-- SQLite has no hash function, so this uses the customers' ids, which are numbers.
 SELECT
     p.order_id,
     p.purchased_at AS created_at,

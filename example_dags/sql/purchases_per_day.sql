@@ -1,5 +1,5 @@
--- What the warehouse says that Adjust's report must show: a row for each day, event token and currency.
--- Free purchases are left out, since Adjust takes no revenue of 0.00, and so they were not sent.
+-- What Adjust's report should show, by the warehouse: a row for each day, event token and currency.
+-- Free purchases are left out: Adjust accepts no revenue of 0.00, so they were not sent.
 SELECT
     DATE(purchased_at) AS day,
     'f0ob4r' AS event_token,

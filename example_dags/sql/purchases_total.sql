@@ -1,4 +1,4 @@
--- What the warehouse says that the interval's purchases amount to.
+-- The number and the sum of the interval's purchases, by the warehouse.
 SELECT COUNT(*), COALESCE(SUM(amount), 0)
 FROM purchases
 WHERE purchased_at >= '{{ data_interval_start.in_timezone("UTC").strftime("%Y-%m-%d %H:%M:%S") }}'

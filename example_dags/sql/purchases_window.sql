@@ -1,4 +1,4 @@
--- The purchases of a window that an earlier task of the run has found; see purchases.sql for the rest.
+-- The purchases of the time window that an earlier task returned. See purchases.sql.
 SELECT
     p.order_id,
     p.purchased_at AS created_at,

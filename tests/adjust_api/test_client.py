@@ -143,7 +143,7 @@ def test_no_log_shows_the_device_id_or_the_token(url: str, get: Get, debug_log: 
 
 
 @pytest.mark.parametrize("library", ["httpcore.http11", "httpx"])
-def test_what_else_the_libraries_log_is_left_as_it_is(library: str, debug_log: pytest.LogCaptureFixture) -> None:
+def test_other_log_lines_of_the_libraries_are_unchanged(library: str, debug_log: pytest.LogCaptureFixture) -> None:
     logging.getLogger(library).info("%(count)d connections to /reports?%(query)s", {"count": 2, "query": "a=1"})
     assert debug_log.messages == ["2 connections to /reports?a=1"]
 

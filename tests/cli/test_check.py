@@ -135,7 +135,7 @@ def test_a_bad_optional_value_is_left_out_on_request(cli: Cli, file_of: FileOf) 
         (("rows.jsonl", *EVENT, "--adjust-conn-id", "nowhere"), "there is no connection 'nowhere'"),
     ],
 )
-def test_what_cannot_be_used_is_said_in_a_line(
+def test_an_unusable_argument_is_reported_in_one_line(
     cli: Cli,
     file_of: FileOf,
     tmp_path: Path,

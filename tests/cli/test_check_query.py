@@ -92,7 +92,7 @@ def test_wrong_columns_are_shown_and_are_one_error(cli: Cli) -> None:
         assert words in done.err
 
 
-def test_columns_that_are_left_out_are_said(cli: Cli) -> None:
+def test_left_out_columns_are_logged(cli: Cli) -> None:
     sql = SQL.replace("currency FROM", "currency, shop, 1 AS revenue_ FROM")
     done = cli("check-query", "warehouse", sql, *EVENT, "--ignore-columns", "*")
     assert done.code == 0
@@ -137,7 +137,7 @@ def test_a_file_with_parameters_and_templates_that_are_not_rendered(cli: Cli, tm
         (("warehouse", "DELETE FROM purchases WHERE 1 = 0"), "the sql begins with DELETE; it must be one SELECT"),
     ],
 )
-def test_what_cannot_be_used_is_said_in_a_line(
+def test_an_unusable_argument_is_reported_in_one_line(
     cli: Cli, connect: Connect, airflow_db: Path, arguments: tuple[str, ...], words: str
 ) -> None:
     connect("http://127.0.0.1:1")

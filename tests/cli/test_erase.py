@@ -185,7 +185,7 @@ def test_what_cannot_be_erased_is_refused(cli: Cli, arguments: tuple[str, ...], 
     assert (done.code, words in done.err) == (2, True), done
 
 
-def test_a_link_is_left_alone_and_said(cli: Cli, folder: Path) -> None:
+def test_a_link_is_left_alone_and_reported(cli: Cli, folder: Path) -> None:
     (folder / "link.jsonl").symlink_to(folder / "night.jsonl")
     done = cli("erase", "--event-id", "o-1", "--files", folder, "--yes")
     assert done.code == 3
@@ -250,7 +250,7 @@ def test_an_id_is_found_where_a_device_is_named_and_as_it_is_sent() -> None:
     assert Device("my_device", " Q1 ").is_in({"row": {"MY_DEVICE": "q1"}})
 
 
-def test_a_link_to_a_folder_is_left_alone_and_said(cli: Cli, folder: Path, tmp_path: Path) -> None:
+def test_a_link_to_a_folder_is_left_alone_and_reported(cli: Cli, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "named").mkdir()
     (tmp_path / "named" / "sub").symlink_to(folder)
     before = (folder / "night.jsonl").read_bytes()
@@ -259,7 +259,7 @@ def test_a_link_to_a_folder_is_left_alone_and_said(cli: Cli, folder: Path, tmp_p
     assert (folder / "night.jsonl").read_bytes() == before
 
 
-def test_a_database_without_a_ledger_is_said(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_without_a_ledger_is_reported(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     url = {"conn_type": "sqlite", "host": str(tmp_path / "empty.db")}
     monkeypatch.setenv("AIRFLOW_CONN_ADJUST_LEDGER", json.dumps(url))
     assert "the database has no ledger" in cli("erase", "--event-id", "o-1", *LEDGER).out

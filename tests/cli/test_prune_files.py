@@ -50,14 +50,14 @@ def test_old_files_below_the_configured_folder_or_the_given_one_are_deleted(
     assert not configured[0].exists()
 
 
-def test_a_number_of_days_that_is_none_is_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_invalid_number_of_days_is_refused(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     for written in ("a month", "30d", "0", "-1", "1.5"):
         monkeypatch.setenv("AIRFLOW__ADJUST__RETAIN_FILES_FOR", written)
         done = cli("files", "prune")
         assert (done.code, "whole number of days" in done.err) == (2, True), done
 
 
-def test_what_cannot_be_deleted_is_said(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_files_that_cannot_be_deleted_are_reported(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     old(tmp_path / "40.jsonl", 40)
 
     def unlink(path: ObjectStoragePath) -> None:

@@ -106,7 +106,7 @@ def test_a_closed_pipe_is_not_an_error(file_of: FileOf, airflow_db: Path) -> Non
     assert "BrokenPipe" not in done.stderr
 
 
-def test_a_reader_that_ends_early_makes_no_success_of_a_delivery(
+def test_a_closed_pipe_does_not_turn_a_failed_delivery_into_a_success(
     adjust: SandboxServer, file_of: FileOf, airflow_db: Path
 ) -> None:
     """Not even its first line is read: the file is sent all the same, and the exit code says how that went."""
@@ -171,7 +171,7 @@ def test_a_terminal_gets_a_progress_bar_while_events_are_sent(
     assert adjust.stats()["recorded"] == 200
 
 
-def test_ctrl_c_lets_what_is_in_flight_end_and_sends_nothing_more(
+def test_ctrl_c_waits_for_requests_in_flight_and_sends_nothing_more(
     adjust: SandboxServer, file_of: FileOf, airflow_db: Path
 ) -> None:
     adjust.configure(latency=0.2)

@@ -64,7 +64,7 @@ def test_devices_are_counted_checked_and_lifted(
     assert shown == []
 
 
-def test_a_key_that_the_connection_lost_is_told(
+def test_a_lost_key_is_reported(
     cli: Cli, adjust: SandboxServer, connect: Connect, ledger: sa.Engine, stdin: Callable[[str], None]
 ) -> None:
     opt_out(adjust, 1)

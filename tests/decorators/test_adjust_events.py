@@ -309,6 +309,6 @@ def test_rows_are_in_no_log_no_xcom_and_no_rendered_field(run: DagRun) -> None:
 
 
 @airflow_run
-def test_arguments_that_are_no_rows_are_shown(run: DagRun) -> None:
+def test_arguments_that_cannot_be_rows_are_shown(run: DagRun) -> None:
     assert '"note": "send_from_python"' in rendered(run, "yielded")
     assert "0, 2" in rendered(run, "returned")

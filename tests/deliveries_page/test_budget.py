@@ -55,7 +55,7 @@ async def all_free(budget: Budget) -> None:
     assert budget.taken() == 0
 
 
-def test_whoever_comes_when_all_places_are_taken_is_refused_at_once(gate: Gate) -> None:
+def test_a_request_is_refused_immediately_when_all_places_are_taken(gate: Gate) -> None:
     async def scene() -> None:
         budget = Budget(at_once=2, waiting=1, per_user=2)
         taken = [asyncio.create_task(budget.run(who, gate.work(who))) for who in ("ada", "bob", "eve")]

@@ -86,7 +86,7 @@ def test_a_full_page_says_so_and_when_to_come_back(
     assert visit("ada").status_code == 200
 
 
-def test_who_goes_away_frees_the_place(
+def test_a_client_that_leaves_frees_its_place(
     visit: Visit, api_server: str, tokens: dict[str, str], monkeypatch: pytest.MonkeyPatch, stop: Stop
 ) -> None:
     budget = use_budget(monkeypatch, at_once=1, waiting=0, per_user=1)

@@ -16,7 +16,7 @@ SLOW = {
 }
 
 
-def test_a_slow_query_is_cancelled_and_said_to_be_slow(
+def test_a_slow_query_is_cancelled_and_reported_as_slow(
     shown_ledger: sa.Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from airflow_provider_adjust.deliveries_page import limits

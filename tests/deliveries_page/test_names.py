@@ -68,5 +68,5 @@ def test_a_ledger_that_takes_names_for_equal_ones_is_not_shown(visit: Visit, sho
         for view in VIEWS:
             response = visit("root", view)
             assert response.status_code == 503
-            assert "adjust_try.dag_id does not tell all texts apart" in response.text
+            assert "adjust_try.dag_id treats different texts as equal" in response.text
         assert "ledger=" not in visit("root", f"/dags/{PURCHASES}").headers["location"]

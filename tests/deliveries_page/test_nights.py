@@ -174,7 +174,7 @@ def test_a_ledger_without_environments_of_tries_takes_them_from_the_events(shown
     assert verdicts(shown_ledger, "old") == [("old", "production", "arrived")]
 
 
-def test_a_run_of_airflows_that_never_began_to_send_is_said(shown_ledger: sa.Engine) -> None:
+def test_an_airflow_run_that_never_began_to_send_is_reported(shown_ledger: sa.Engine) -> None:
     record_try(shown_ledger, "shop", [("delivered", "", 9, "9.00")], run_id=BEFORE, hours_ago=29)
     next_run = NOW + timedelta(hours=19)
 

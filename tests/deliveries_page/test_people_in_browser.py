@@ -94,7 +94,7 @@ def test_a_manager_sees_what_arrived_since_when_and_which_day_is_missing(visitor
     see(page.locator("li.night"), "Arrived", "424,242.00 USD", "sandbox")
 
 
-def test_an_engineer_who_sets_up_is_told_each_next_step(
+def test_an_engineer_who_sets_up_sees_each_next_step(
     visitor: Visitor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     visitor.complaints.clear()
@@ -109,7 +109,7 @@ def test_an_engineer_who_sets_up_is_told_each_next_step(
     see(visitor.go(PAGE).locator("main"), "Nothing has been sent yet with this ledger, or by no DAG that you may see.")
 
 
-def test_a_mistake_in_the_form_is_said_at_its_field_and_the_rest_stays(visitor: Visitor) -> None:
+def test_a_mistake_in_the_form_is_shown_at_its_field_and_the_rest_stays(visitor: Visitor) -> None:
     page = visitor.go(f"{PAGE}?dag_id=shop_purchases")
     page.get_by_label("From (UTC)").fill("2026-01-01")
     page.get_by_role("button", name="Show").click()

@@ -1,15 +1,16 @@
-"""What was sent to a stand-in is no revenue, also with ``environment: production`` in the same ledger."""
+"""Events that were sent to a stand-in never count as revenue, even with ``environment: production`` in the same ledger."""
 
 from __future__ import annotations
 
 import csv
 import io
 import re
+from datetime import timedelta
 
 import pytest
 import sqlalchemy as sa
 from deliveries_page.conftest import Visit
-from deliveries_page.made_nights import APP, NIGHT, SCOPES, record_events, record_try, record_verdict
+from deliveries_page.made_nights import APP, NIGHT, NOW, SCOPES, record_events, record_try, record_verdict
 
 from airflow_provider_adjust.s2s.ledger.schema import scopes, tries
 
@@ -120,10 +121,21 @@ def test_one_event_is_found_on_any_day_and_in_any_environment(visit: Visit) -> N
 
 
 @pytest.mark.airflow
-def test_the_page_says_whether_anybody_has_compared(shown_ledger: sa.Engine, visit: Visit) -> None:
-    from deliveries_page.made_nights import NOW
+def test_a_reason_that_returns_says_since_when(shown_ledger: sa.Engine, visit: Visit) -> None:
+    """Days without events of the DAG are skipped; a day without the reason ends the row."""
+    refused, well = ("rejected", "device_not_found", 1, "2.00"), ("delivered", "", 1, "2.00")
+    for days_ago, counts in ((0, [refused]), (1, [refused, well]), (3, [well, refused]), (4, [well]), (5, [refused])):
+        day = NOW.date() - timedelta(days=days_ago)
+        record_try(shown_ledger, DAG, counts, environment="adjust", day=day, task_id=f"ago_{days_ago}")
+    with shown_ledger.begin() as connection:
+        connection.execute(tries.update().values(environment="production"))
+    first = NOW.date() - timedelta(days=3)
+    assert f"On 3 days in a row, since {first}." in text_of(visit("ada", "/").text)
 
-    said = "Not compared with Adjust's own figures"
+
+@pytest.mark.airflow
+def test_the_page_says_whether_anybody_has_compared(shown_ledger: sa.Engine, visit: Visit) -> None:
+    said = "have not been compared with Adjust's own figures"
     assert said in text_of(visit("ada", "/").text).replace("&#39;", "'")
     assert said not in text_of(visit("ada", "/?environment=rehearsal").text).replace("&#39;", "'")
     record_verdict(shown_ledger, NOW, "equal", 10, 10, DAG)

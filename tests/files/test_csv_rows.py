@@ -44,7 +44,7 @@ READ_AS_MEANT = [
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
-def test_what_follows_the_rules_of_csv_is_read_as_it_is_meant(tmp_path: Path, ending: str) -> None:
+def test_valid_csv_is_read_as_it_is_meant(tmp_path: Path, ending: str) -> None:
     for line, values in READ_AS_MEANT:
         text = f"{HEAD.strip()}{ending}{ending}{line}{ending}{GOOD.strip()}"
         assert read_csv(tmp_path, text) == ([values, ["o-9", "a phone", "1.25", "EUR"]], ""), line
@@ -161,7 +161,7 @@ WRONG_HEADS: list[tuple[str, dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize(("head", "options", "words"), WRONG_HEADS)
-def test_a_head_that_is_none_is_one_configuration_error_before_the_first_row(
+def test_an_invalid_header_is_one_configuration_error_before_the_first_row(
     tmp_path: Path, head: str, options: dict[str, Any], words: str
 ) -> None:
     rows, error = read_csv(tmp_path, head + GOOD * 3, **options)

@@ -42,14 +42,14 @@ TORN = [
 
 
 @pytest.mark.parametrize(("content", "lines", "kept", "words"), TORN)
-def test_whole_lines_are_carried_over_and_a_torn_one_is_dropped_and_said(
+def test_whole_lines_are_carried_over_and_an_incomplete_one_is_dropped_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, content: str, lines: int, kept: list[str], words: str | None
 ) -> None:
     assert carried_over(tmp_path, content.encode(), lines) == kept
     assert (words or "cut off") in caplog.text if words else "cut off" not in caplog.text
 
 
-def test_bytes_that_are_no_text_do_not_end_the_retry(tmp_path: Path) -> None:
+def test_bytes_that_are_not_text_do_not_end_the_retry(tmp_path: Path) -> None:
     assert carried_over(tmp_path, f"{line('1')}\n".encode() + b"\xff\xfe\x80", 2) == ["1", "new"]
 
 

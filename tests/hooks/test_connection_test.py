@@ -90,8 +90,8 @@ def test_each_endpoint_that_the_connection_names_is_asked(adjust: SandboxServer,
         (200, "this is not Adjust's answer (not_adjust; status 200)"),
         (204, "this is not Adjust's answer (not_adjust; status 204)"),
         (403, "check the firewall or proxy on the way"),
-        (404, "check the connection's endpoint; Adjust's is https://s2s.adjust.com"),
-        (405, "check the connection's endpoint; Adjust's is https://s2s.adjust.com"),
+        (404, "the connection's endpoint; Adjust's is https://s2s.adjust.com"),
+        (405, "the connection's endpoint; Adjust's is https://s2s.adjust.com"),
         (502, "answers status 502"),
     ],
 )
@@ -103,7 +103,7 @@ def test_the_connection_test_recognises_what_is_not_adjust(connect: Connect, sta
     assert words in message
 
 
-def test_the_connection_test_says_when_nobody_listens(connect: Connect) -> None:
+def test_the_connection_test_reports_an_endpoint_that_cannot_be_reached(connect: Connect) -> None:
     with web_server(200) as url:
         connect(url)
     works, message = AdjustS2SHook().test_connection()

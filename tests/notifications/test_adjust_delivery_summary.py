@@ -56,7 +56,7 @@ def test_an_email_reports_a_delivery(adjust: SandboxServer, inbox: Inbox) -> Non
     assert not reveals(message.as_string())
 
 
-def test_slack_is_told_through_a_webhook_and_through_the_api(adjust: SandboxServer, slack: Slack) -> None:
+def test_slack_is_notified_through_a_webhook_and_through_the_api(adjust: SandboxServer, slack: Slack) -> None:
     adjust.configure(unknown_devices=[device(2)])
     AdjustDeliverySummaryNotifier(
         slack_webhook_conn_id="slack_webhook", slack_conn_id="slack_api", slack_channel="#{{ ti.dag_id }}"

@@ -140,7 +140,7 @@ def test_each_instance_of_a_mapped_task_has_turns_of_its_own(account: SandboxSer
     assert [each.task_id for each in records(ledger)] == ["forget[0]", "forget[1]"]
 
 
-def test_a_key_that_the_connection_lost_is_told_before_devices_are_asked_for_again(
+def test_a_lost_key_is_reported_before_devices_are_requested_again(
     account: SandboxServer, connect: Connect, said: Said
 ) -> None:
     forget(rows(1, 2)).execute({})
@@ -150,7 +150,7 @@ def test_a_key_that_the_connection_lost_is_told_before_devices_are_asked_for_aga
     assert "2 devices were erased under a digest key that the connection does not have" in str(said)
 
 
-def test_it_has_to_be_told_that_it_is_permanent() -> None:
+def test_an_erasure_must_be_confirmed_as_permanent() -> None:
     for wrong in (
         {"confirm": None},
         {"confirm": "yes"},

@@ -110,7 +110,7 @@ def test_the_task_fails_past_the_budget_after_it_sent_all_it_could(
 
 
 @pytest.mark.parametrize("max_rejected", [-1, 1.5, True, "5%", float("nan"), None])
-def test_a_budget_that_is_none_fails_before_anything_is_sent(adjust: SandboxServer, max_rejected: Any) -> None:
+def test_an_invalid_budget_fails_before_anything_is_sent(adjust: SandboxServer, max_rejected: Any) -> None:
     with pytest.raises(AirflowFailException, match="max_rejected is a count"):
         operator([purchase(1)], max_rejected=max_rejected).execute({})
     assert adjust.stats()["requests"] == 0

@@ -24,7 +24,7 @@ def choices(*given: tuple[int, str]) -> list[dict[str, str]]:
     return [{"gps_adid": device(number), "sharing": sharing} for number, sharing in given]
 
 
-def test_a_list_is_told_in_order_and_what_is_known_is_not_told_again(
+def test_a_list_is_sent_in_order_and_known_choices_are_not_repeated(
     adjust: SandboxServer, ledger: sa.Engine, said: Said
 ) -> None:
     rows = choices((1, "disable"), (2, "disable"), (1, "enable"))

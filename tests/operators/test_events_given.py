@@ -73,7 +73,7 @@ NO_EVENTS: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize(("events", "words"), NO_EVENTS)
-def test_what_are_no_events_fails_the_task_for_good_and_says_why(
+def test_a_value_that_is_not_events_fails_the_task_for_good_with_the_reason(
     adjust: SandboxServer, events: Any, words: str
 ) -> None:
     with pytest.raises(AirflowFailException, match=words):

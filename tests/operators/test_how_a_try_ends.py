@@ -342,7 +342,7 @@ def test_a_checkpoint_knows_each_line_of_the_rejected_file_or_none_that_a_retry_
     assert all(settled == listed for settled, listed in written), written
 
 
-def test_what_closing_meets_after_a_failure_hides_neither_its_cause_nor_what_was_sent(
+def test_an_error_while_closing_hides_neither_the_failure_nor_the_counts(
     adjust: SandboxServer, connect: Connect, said: Said
 ) -> None:
     def rows() -> Iterator[dict[str, Any]]:

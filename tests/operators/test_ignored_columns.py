@@ -27,7 +27,7 @@ def wide(number: int, **more: Any) -> dict[str, Any]:
     return purchase(number) | {"shop": "north", "loaded_at": "2026-05-01"} | more
 
 
-def test_named_columns_are_not_sent_and_are_said_once(adjust: SandboxServer) -> None:
+def test_ignored_columns_are_not_sent_and_are_logged_once(adjust: SandboxServer) -> None:
     said = log_of([wide(number) for number in range(3)], ignore_columns=["shop", "loaded_at"])
     assert len(adjust.events()) == 3
     assert not {"shop", "loaded_at"} & {name for event in adjust.events() for name in event["params"]}

@@ -159,7 +159,7 @@ def test_what_another_dag_has_is_a_warning_or_a_failure_as_the_task_or_the_deplo
     assert recorded(adjust) == [device(1), device(2)]  # each once, and before the failure
 
 
-def test_a_failure_of_its_own_comes_first_and_what_another_dag_has_is_said_all_the_same(
+def test_the_deliverys_own_failure_has_priority_and_foreign_claims_are_still_reported(
     adjust: SandboxServer, connect: Connect, ledger: sa.Engine, caplog: pytest.LogCaptureFixture
 ) -> None:
     operator([purchase(1)], ledger_conn_id="ledger").execute(of("team_b"))

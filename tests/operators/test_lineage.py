@@ -239,7 +239,7 @@ def test_openlineage_sees_the_event_where_the_database_has_no_name_for_it(
     assert (names(found.inputs), names(found.outputs)) == ([], OUTPUT)
 
 
-def test_openlineage_sees_the_event_where_the_database_is_gone(
+def test_openlineage_gets_the_event_without_the_database(
     adjust: SandboxServer,
     postgres_warehouse: sa.URL,
     monkeypatch: pytest.MonkeyPatch,

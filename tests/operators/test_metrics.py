@@ -68,6 +68,18 @@ def test_events_by_outcome_and_reason_and_revenue_by_currency(adjust: SandboxSer
     assert not reveals(backend.mock_calls)
 
 
+def test_the_tag_of_several_environments_has_no_comma(backend: Any) -> None:
+    tagged = {
+        "sandbox": {"environment": "sandbox"},
+        "": {},
+        "production,sandbox": {"environment": "production+sandbox"},
+    }
+    for given, tags in tagged.items():
+        reported = DeliveryMetrics.of(DeliverySummary(), SimpleNamespace(), environment=given)
+        reported.ended(DeliverySummary(), seconds=1, failed=False)
+        assert backend.gauge.call_args.kwargs["tags"] == tags
+
+
 def test_a_failure_is_reported_as_one(adjust: SandboxServer, backend: Any) -> None:
     with pytest.raises(AirflowFailException):
         operator([purchase(1, revenue="x")]).execute({"ti": TI})
@@ -134,7 +146,7 @@ def test_while_it_runs_it_reports_the_backlog(backend: Any) -> None:
     ]
 
 
-def test_a_backend_that_fails_keeps_no_event_from_adjust(adjust: SandboxServer, backend: Any, said: Said) -> None:
+def test_a_failing_backend_does_not_affect_the_delivery(adjust: SandboxServer, backend: Any, said: Said) -> None:
     backend.incr.side_effect = backend.timing.side_effect = OSError("no route to 10.1.2.3")
     assert operator([purchase(1)]).execute({"ti": TI})["delivered"] == 1
     assert str(said).count("metrics of this delivery could not be reported (OSError)") >= 1

@@ -165,7 +165,7 @@ def test_revenue_in_several_currencies_is_compared_in_each_where_the_ledger_has_
     assert (one.differs(tolerance), one.verdict(tolerance)) == (differs, verdict)
 
 
-def test_it_is_said_which_revenue_is_compared() -> None:
+def test_the_log_says_which_revenue_is_compared() -> None:
     euro = Comparison(total(3, "3.75", "EUR"), total(3, "3.75", "EUR"))
     both = Comparison(mixed(4, EUR="3.75", USD="1"), total(4))
     known = replace(both, ledger=of_currencies(mixed(4, EUR="3.75", USD="1")))
@@ -266,7 +266,7 @@ def test_the_first_gap_on_the_way_from_the_warehouse_to_adjust_is_named() -> Non
         (3, ledger_of(2, in_doubt=0, refused=0), 9, "not_sent"),
     ]
     found = [
-        Comparison(total(expected, str(expected)), total(booked, str(booked)), ledger).whose_gap(Tolerance())
+        Comparison(total(expected, str(expected)), total(booked, str(booked)), ledger).first_gap(Tolerance())
         for expected, ledger, booked, _ in cases
     ]
     assert [each.value for each in found] == [verdict for *_, verdict in cases]

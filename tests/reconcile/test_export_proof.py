@@ -126,7 +126,7 @@ def test_every_event_has_its_verdict(ledger_engine: sa.Engine) -> None:
     assert statuses(ledger_engine)["lost"] == ("delivered", ""), "only what is in doubt is settled"
 
 
-def test_what_an_export_shows_is_settled_and_what_it_lacks_may_be_sent_again(ledger_engine: sa.Engine) -> None:
+def test_exported_events_are_settled_and_missing_ones_may_be_sent_again(ledger_engine: sa.Engine) -> None:
     fill(
         ledger_engine,
         [

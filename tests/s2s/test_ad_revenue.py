@@ -172,7 +172,7 @@ def test_one_device_has_no_order_and_is_sent_in_parallel() -> None:
     assert transport.most_in_flight == 8
 
 
-def test_a_repeated_id_is_found_wherever_it_stands_in_a_stream(tmp_path: Path) -> None:
+def test_a_repeated_id_is_found_anywhere_in_a_stream(tmp_path: Path) -> None:
     """It needs no order, so that a join may have put the two rows anywhere."""
     rows = [_row(impression_id=each, created_at=NOW - timedelta(hours=h)) for each, h in (("a", 3), ("b", 2), ("a", 3))]
     engine = sa.create_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
@@ -192,7 +192,7 @@ def test_a_stream_without_ids_says_why_it_needs_an_order() -> None:
     options = replace(OPTIONS, id_field=None, ignore_columns=["impression_id"])
     route = Route(EventParser(options), Target("https://s2s.adjust.test/ad_revenue"))
     rows = [_row(), _row(created_at=NOW - timedelta(hours=2))]
-    with pytest.raises(StreamOutOfOrder, match=r"equal rows without an id are told apart .* or name id_field"):
+    with pytest.raises(StreamOutOfOrder, match=r"equal rows without an id are numbered .* or name id_field"):
         list(Sender({None: route}, FakeTransport(), now=lambda: NOW).send(iter(rows)))
 
 

@@ -164,7 +164,7 @@ def test_any_kills_end_in_the_state_of_an_undisturbed_run(
 
 
 @given(devices=st.lists(st.sampled_from([0, 1, 2]), min_size=1, max_size=40), kill_after=st.integers(1, 40))
-def test_at_most_what_was_under_way_is_sent_again(devices: list[int], kill_after: int) -> None:
+def test_at_most_the_requests_in_flight_are_sent_again(devices: list[int], kill_after: int) -> None:
     rows, store, adjust = make_rows(devices), MemoryStore(), Adjust()
     for kill in (kill_after, None):
         try:

@@ -67,7 +67,7 @@ def test_the_documented_table(status: int, message: str, outcome: Outcome, reaso
 
 @table("status", [200, 202, 400, 401, 403, 404, 418, 451, 500, 503, 301, 204])
 @table(("message", "outcome", "reason"), [row[1:] for row in DOCUMENTED], ids=[row[1] for row in DOCUMENTED])
-def test_the_message_goes_before_the_status(status: int, message: str, outcome: Outcome, reason: str) -> None:
+def test_the_message_has_priority_over_the_status(status: int, message: str, outcome: Outcome, reason: str) -> None:
     verdict = classify(status, json.dumps({"error": f"Event request failed ({message})"}))
     assert (verdict.outcome, verdict.reason) == (outcome, reason)
 
@@ -423,7 +423,7 @@ def test_only_a_2xx_that_is_not_adjusts_leaves_open_whether_the_event_is_recorde
     assert classify(status, body).leaves_in_doubt is doubt
 
 
-def test_a_web_page_and_a_long_text_are_no_message() -> None:
+def test_a_web_page_and_a_long_text_are_not_messages() -> None:
     assert classify(502, "<html>Bad gateway</html>").message == ""
     assert classify(502, "word " * 300).message == ""
     assert classify(403, "denied " * 300).message.startswith("denied denied")
@@ -477,7 +477,7 @@ AROUND = st.text(alphabet="()[]{}:;,.-_'\"\\ 0123ü👍", max_size=30)
 
 
 @given(st.integers(100, 599), st.sampled_from([row[1] for row in DOCUMENTED]), AROUND, AROUND)
-def test_a_message_is_found_wherever_it_stands(status: int, message: str, before: str, after: str) -> None:
+def test_a_message_is_found_anywhere_in_the_answer(status: int, message: str, before: str, after: str) -> None:
     alone = classify(status, json.dumps({"error": message}))
     verdict = classify(status, json.dumps({"error": f"{before} {message} {after}"}))
     assert (verdict.outcome, verdict.reason) == (alone.outcome, alone.reason)

@@ -457,7 +457,7 @@ def test_no_more_requests_are_in_flight_than_allowed(most: int) -> None:
     assert transport.most_in_flight == most
 
 
-def test_the_first_event_goes_alone_and_then_the_window_opens() -> None:
+def test_the_first_event_is_sent_alone_and_then_the_window_opens() -> None:
     transport = FakeTransport()
     _run(transport, _devices(9), max_in_flight=4)
     assert [at - 1000 for at, _ in transport.sent] == [0.0] + [ANSWER_SECONDS] * 4 + [2 * ANSWER_SECONDS] * 4
@@ -482,7 +482,7 @@ def test_no_more_events_a_second_than_allowed(rate: float) -> None:
         assert last - first <= rate * (starts[last] - starts[first]) + max(1, 0.05 * rate) + 1 + 1e-6
 
 
-def test_a_part_of_the_rate_is_kept_to_as_it_changes() -> None:
+def test_a_changing_share_of_the_rate_is_respected() -> None:
     """As tasks that share a limit come and go; a part of nothing sends nothing."""
     transport = FakeTransport()
 
@@ -542,7 +542,7 @@ def test_the_window_of_requests_in_flight(statuses: list[int], window: int) -> N
 @pytest.mark.parametrize("rate", [1, 7, 100, 1000])
 @settings(max_examples=examples(20))
 @given(data=st.data())
-def test_the_rate_holds_although_each_look_is_late(rate: int, data: st.DataObject) -> None:
+def test_the_rate_is_kept_although_each_poll_is_late(rate: int, data: st.DataObject) -> None:
     """The loop looks when it has time to, up to 40 ms late; after half a minute the count is right to 5 %, or one event."""
     pace = Pace(10_000, max_events_per_second=rate)
     late = data.draw(st.lists(st.floats(0.0, 0.04), min_size=1, max_size=20))
@@ -640,7 +640,7 @@ def test_a_wrong_second_token_costs_one_request_too() -> None:
     assert sorted(delivered) == [position for position in sorted(transport.positions) if position not in wrong]
 
 
-def test_each_pair_of_tokens_goes_alone_once() -> None:
+def test_each_pair_of_tokens_sends_its_first_event_alone() -> None:
     jobs = [job(position, f"d{position}", token=f"token{position % 3}") for position in range(1, 31)]
     transport = FakeTransport()
     receipts, _ = _run(transport, jobs)
@@ -709,7 +709,7 @@ def test_a_stop_is_raised_rather_than_an_error_of_the_source() -> None:
     assert len(receipts) == 3
 
 
-def test_receipts_of_rows_that_are_no_events_pass_through() -> None:
+def test_receipts_of_rows_that_are_not_events_pass_through() -> None:
     refused = Receipt(Outcome.INVALID, "missing_device_id", "x", 1)
     receipts, _ = _run(FakeTransport(), [refused, job(2, "a")])
     assert receipts[0] is refused
@@ -728,7 +728,7 @@ def test_a_stop_from_outside_waits_for_what_is_in_flight_and_holds_the_rest() ->
     assert {receipt.reason for receipt in receipts if receipt.outcome is Outcome.HELD} == {"stopped"}
 
 
-def test_the_first_reason_to_stop_stands() -> None:
+def test_the_first_reason_to_stop_is_kept() -> None:
     delivery = _delivery(FakeTransport())
     delivery.stop(DeliveryStopped("first"))
     delivery.stop(DeliveryStopped("second"))
@@ -975,7 +975,7 @@ def test_a_stop_ends_the_lookups_at_once() -> None:
     assert transport.clock() < 1005
 
 
-def test_what_cannot_be_told_for_its_second_says_so() -> None:
+def test_an_event_that_shares_its_second_gets_an_inconclusive_result() -> None:
     transport = FakeTransport({2: [LOST]})
     device_api = DeviceAnswers({2: [Recorded.YES]}, transport.clock)
     jobs = [_at(1, "a"), replace(_at(2, "a"), shares_second=True)]
@@ -986,7 +986,7 @@ def test_what_cannot_be_told_for_its_second_says_so() -> None:
     ]
 
 
-def test_to_look_up_without_a_device_api_is_refused() -> None:
+def test_verify_without_a_device_api_is_refused() -> None:
     with pytest.raises(AdjustConfigurationError, match="needs the API token in the connection"):
         _delivery(FakeTransport(), on_in_doubt="verify")
 

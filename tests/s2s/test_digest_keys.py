@@ -188,7 +188,7 @@ def test_an_empty_key_is_refused_and_no_key_is_shown() -> None:
     assert NEW.decode() not in repr(vars(parser))
 
 
-def test_equal_rows_and_rows_that_are_no_events_have_keyed_names() -> None:
+def test_equal_rows_and_rows_that_are_not_events_have_keyed_names() -> None:
     parser = EventParser(RowOptions(), digest_keys=NEW)
     first, second = (parser.parse(row(), now=NOW, count_equal=lambda *_, n=n: n) for n in (0, 1))
     unkeyed = EventParser(RowOptions()).parse(row(), now=NOW, count_equal=lambda *_: 1)
@@ -448,7 +448,7 @@ def test_a_task_that_takes_unknown_content_for_unchanged_counts_it(ledger_engine
     assert counts == [0, 0, 1, 0]
 
 
-def test_what_is_in_doubt_under_an_unknown_key_is_not_looked_up(ledger_engine: sa.Engine) -> None:
+def test_events_in_doubt_under_an_unknown_key_are_not_looked_up(ledger_engine: sa.Engine) -> None:
     """Nobody can say whether this row is the one that was sent."""
     event = parse({"id_field": "order"}, order="o-1")
     answers = []
@@ -554,7 +554,7 @@ def test_a_checkpoint_of_a_wrong_token_is_left_behind() -> None:
     assert (dict(summary.outcomes), sent) == ({"invalid": 1, "delivered": 2}, [2, 3])
 
 
-def test_a_changed_input_is_told_under_every_key() -> None:
+def test_a_changed_input_is_detected_under_every_key() -> None:
     for keys in (OLD, [NEW, OLD]):
         store, rows = MemoryStore(), make_rows(3)
         stopped(rows, OLD, store, FakeTransport({2: [WRONG_TOKEN]}), max_in_flight=1)

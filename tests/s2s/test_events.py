@@ -226,7 +226,7 @@ def test_refused_tokens_and_environments(options: dict[str, Any], changes: dict[
     assert refusal(options, **changes).reason == reason
 
 
-def test_an_unknown_event_is_told_which_are_known() -> None:
+def test_an_unknown_event_is_refused_with_the_known_ones() -> None:
     detail = refusal({"event_tokens": {"purchase": "aaa", "level_up": "bbb"}}, event="Purchase").detail
     assert detail == "event 'Purchase' has no token in event_tokens; known: level_up, purchase"
 
@@ -307,7 +307,7 @@ def test_an_all_zero_id_is_left_out_and_counted(zero: str) -> None:
     assert [lane.id_name for lane in event.lanes] == ["gps_adid"]
 
 
-def test_hyphens_alone_are_no_zeros() -> None:
+def test_hyphens_alone_do_not_count_as_zeros() -> None:
     assert parse(external_device_id="--").params["external_device_id"] == "--"
 
 
@@ -1207,7 +1207,7 @@ PERSONAL = sorted(EVENT.personal)
 
 @table("value", SECRETS.values(), ids=SECRETS.keys())
 @table("name", [*PERSONAL, "sku"])
-def test_no_refusal_tells_what_is_personal(name: str, value: Any) -> None:
+def test_no_refusal_reveals_personal_data(name: str, value: Any) -> None:
     assert SECRET not in _detail({**ROW, name: value})
 
 
@@ -1223,7 +1223,7 @@ def test_no_refusal_tells_what_is_personal(name: str, value: Any) -> None:
         },
     ),
 )
-def test_no_refusal_tells_a_device_an_address_or_a_token(values: dict[str, Any], others: dict[str, Any]) -> None:
+def test_no_refusal_reveals_a_device_an_address_or_a_token(values: dict[str, Any], others: dict[str, Any]) -> None:
     detail = _detail({**ROW, **values, **others})
     for secret in (SECRET, GPS_ADID, APP):
         assert secret not in detail

@@ -90,7 +90,7 @@ def test_columns_that_cannot_be_sent_are_one_error(names: list[str], options: di
     assert error.startswith("the sql cannot be sent, and nothing was sent:\n")
 
 
-def test_all_that_is_wrong_is_in_one_error_with_what_to_paste() -> None:
+def test_all_mistakes_are_in_one_error_with_what_to_paste() -> None:
     names = ("order_no", "gaid", "ts", "Revenue_usd", "ccy_code", "shop")
     assert check(*names, column_map={"gaid": "gps_adidd"}) == (
         "the sql cannot be sent, and nothing was sent:\n"
@@ -205,7 +205,7 @@ def test_a_column_that_looks_like_an_id_is_offered_to_id_field() -> None:
     assert "id_field=" not in check(*GOOD, "invoice_id")
 
 
-def test_a_row_with_such_a_column_is_told_as_well() -> None:
+def test_a_row_with_such_a_column_is_reported_too() -> None:
     for name, is_told in (("order_id", True), ("user_id", False), ("shop", False)):
         said = ""
         try:

@@ -155,7 +155,7 @@ NO_ROWS += ["5,000 digits", "no zone", "bytes", "set", "lone surrogate", "contro
 
 
 @table("value", [VALUES[name] for name in NO_ROWS], ids=NO_ROWS)
-def test_what_stands_in_a_rows_place_spoils_only_itself(value: Any) -> None:
+def test_a_value_in_place_of_a_row_affects_only_itself(value: Any) -> None:
     items = take([row(order_id="o-1"), value, row(order_id="o-3")])
     assert [isinstance(item, Job) for item in items] == [True, False, True]
     assert items[1].reason == "not_a_row"

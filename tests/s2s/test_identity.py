@@ -90,7 +90,7 @@ def test_different_columns_never_make_one_id(one: list[str], other: list[str]) -
     ],
 )
 @table("id_field", ["order_no", ("shop", "order_no")])
-def test_a_row_without_an_id_is_told_why(id_field: Any, value: Any, says: str) -> None:
+def test_a_row_without_an_id_is_refused_with_the_reason(id_field: Any, value: Any, says: str) -> None:
     refused = refusal({"id_field": id_field}, shop="berlin", order_no=value)
     assert (refused.reason, refused.event_id) == ("missing_event_id", None)
     assert says in refused.detail
@@ -122,7 +122,7 @@ def test_an_id_is_no_longer_than_the_ledger_holds(options: dict[str, Any], chang
     assert "256 characters" in refused.detail
 
 
-def test_what_is_refused_for_its_length_is_what_the_ledger_cannot_hold() -> None:
+def test_ids_are_refused_exactly_if_the_ledger_cannot_hold_them() -> None:
     assert events.c.event_id.type.length == LONGEST_EVENT_ID
     assert scopes.c.app_token.type.length == scopes.c.event_key.type.length == LONGEST_TOKEN
 

@@ -60,7 +60,7 @@ def test_equal_times_keep_the_order_of_their_rows() -> None:
     assert _positions(_intake().sorted(rows)) == list(range(1, 21))
 
 
-def test_what_has_no_time_comes_first_and_what_is_too_old_keeps_its_place() -> None:
+def test_rows_without_a_time_are_first_and_too_old_ones_keep_their_place() -> None:
     expired = row(created_at=NOW - timedelta(days=60))
     items = list(_intake().sorted([_at(10), INVALID, expired, _at(20), row(created_at=None)]))
     assert _positions(items) == [2, 5, 3, 4, 1]
@@ -171,7 +171,7 @@ SHARED = [
 
 @table(("missing", "reason"), SHARED)
 @table("how", ["sorted", "stream"])
-def test_a_row_without_what_the_others_have_is_refused_wherever_it_stands(how: str, missing: str, reason: str) -> None:
+def test_a_single_row_without_a_required_value_is_refused_anywhere(how: str, missing: str, reason: str) -> None:
     for place in range(3):
         rows = [row(order_no=f"A-{number}") for number in range(3)]
         del rows[place][missing]
@@ -185,7 +185,7 @@ def test_a_row_without_what_the_others_have_is_refused_wherever_it_stands(how: s
 @table("missing", [missing for missing, _ in SHARED])
 @table("how", ["sorted", "stream"])
 @table("rows", [1, 3])
-def test_what_no_row_has_is_a_mistake_of_the_configuration(how: str, missing: str, rows: int) -> None:
+def test_a_value_that_every_row_lacks_is_a_configuration_error(how: str, missing: str, rows: int) -> None:
     intake = _intake(id_field="order_no")
     items = getattr(intake, how)([row(**{"order_no": "A-1", missing: ...})] * rows)
     with pytest.raises(
@@ -195,7 +195,7 @@ def test_what_no_row_has_is_a_mistake_of_the_configuration(how: str, missing: st
     assert intake.read == 0
 
 
-def test_a_column_that_id_field_names_wrongly_is_told_beside_those_that_there_are() -> None:
+def test_a_wrong_column_in_id_field_is_reported_with_the_existing_columns() -> None:
     with pytest.raises(AdjustConfigurationError) as caught:
         next(_intake(id_field="order_id").stream([{**row(), "order_no": "A-1"}]))
     assert "no column 'order_id', which id_field names" in str(caught.value)
@@ -215,7 +215,7 @@ def test_an_empty_id_is_its_rows_mistake_also_where_all_are() -> None:
 
 
 @table("how", ["sorted", "stream"])
-def test_no_rows_are_no_mistake(how: str) -> None:
+def test_an_empty_input_is_not_an_error(how: str) -> None:
     assert list(getattr(_intake(), how)([])) == []
 
 
@@ -308,7 +308,7 @@ def test_what_is_left_out_is_known_once_for_all_routes() -> None:
     assert intake.left_out_columns == ["shop", "android", "ios"]
 
 
-def test_where_no_row_has_the_column_of_the_route_it_is_a_mistake_of_the_configuration() -> None:
+def test_a_route_column_that_every_row_lacks_is_a_configuration_error() -> None:
     with pytest.raises(AdjustConfigurationError, match="it has no column 'os_name', which route_by names"):
         next(Intake(ROUTES, route_by="os_name", now=lambda: NOW).sorted([row()]))
 

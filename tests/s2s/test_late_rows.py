@@ -110,7 +110,7 @@ def recorded(sandbox: SandboxServer) -> list[dict[str, str]]:
     return [each["params"] for each in sandbox.events()]  # type: ignore[misc]
 
 
-def test_a_row_that_is_a_day_late_is_told_before_it_is_sent(night: Night, adjust_sandbox: SandboxServer) -> None:
+def test_a_row_that_is_a_day_late_is_reported_before_it_is_sent(night: Night, adjust_sandbox: SandboxServer) -> None:
     assert ends(night.send([order("1", "a"), order("2", "b", ago=3 * DAY)], "monday")) == {
         "1": "delivered",
         "2": "delivered",
@@ -171,7 +171,7 @@ def test_an_event_is_late_in_any_of_its_lanes_and_moves_all_of_them(
     assert adjust_sandbox.stats()["order_violations"] == 0
 
 
-def test_what_is_known_of_a_lane_follows_from_what_adjust_may_have(night: Night, adjust_sandbox: SandboxServer) -> None:
+def test_a_lanes_last_time_includes_events_that_adjust_may_have(night: Night, adjust_sandbox: SandboxServer) -> None:
     """Each case: what befalls the first event of a device, and how an older one of the same device ends then."""
     cases: dict[str, tuple[dict[str, Any], str]] = {
         "delivered": ({}, "late_in_lane"),
@@ -254,7 +254,7 @@ def test_the_device_api_cannot_tell_an_event_from_one_that_another_run_sent_in_i
     assert night.summary.adjusted == 0
 
 
-def test_the_device_api_tells_an_event_that_is_the_last_of_its_lane(
+def test_the_device_api_recognises_an_event_that_is_the_last_of_its_lane(
     night: Night, adjust_sandbox: SandboxServer
 ) -> None:
     """Its own time is the lane's, since it was left in doubt: nobody else has that second."""
@@ -352,7 +352,7 @@ def test_lanes_are_forgotten_after_58_days(night: Night) -> None:
         ({"remember_lanes": True}, "remember_lanes needs ledger_conn_id"),
     ],
 )
-def test_an_option_without_what_it_builds_on_is_refused(options: dict[str, Any], message: str) -> None:
+def test_an_option_without_its_prerequisite_is_refused(options: dict[str, Any], message: str) -> None:
     sender = Sender(
         {None: Route(EventParser(), Target("https://x/event", "T"))}, FakeTransport(), SendOptions(**options)
     )
@@ -386,7 +386,7 @@ def quick_night(tmp_path: Any, adjust_sandbox: SandboxServer) -> Iterator[Night]
     nights=st.lists(st.lists(_events, max_size=5), min_size=2, max_size=4),
     late=st.sampled_from(["refuse", "send_at_lane_time"]),
 )
-def test_whatever_comes_late_adjust_refuses_nothing(
+def test_adjust_refuses_nothing_whatever_is_late(
     quick_night: Night, adjust_sandbox: SandboxServer, nights: list[list[Any]], late: str
 ) -> None:
     """Any devices with one id or two, any times, loaded in any nights: no event reaches Adjust out of order, what is not

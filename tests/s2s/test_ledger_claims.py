@@ -502,7 +502,7 @@ def test_times_are_kept_with_their_microseconds(ledgers: Any, ledger_engine: sa.
     ],
     ids=["only reads", "no table", "operational", "statement", "lost race", "no database error"],
 )
-def test_what_may_be_gone_in_a_minute_is_waited_for(error: Exception, goes_away: bool) -> None:
+def test_temporary_database_errors_are_waited_for(error: Exception, goes_away: bool) -> None:
     failures = iter([error])
 
     def work() -> str:
@@ -686,7 +686,7 @@ def test_an_answered_event_that_the_database_has_lost_is_written_again(ledgers: 
     assert reasons_of(claim(ledgers("another"), *jobs)) == ["delivered_before"] * 2
 
 
-def test_an_earlier_try_that_is_waited_for_is_told_before(ledgers: Any) -> None:
+def test_the_wait_for_an_earlier_try_is_reported_before(ledgers: Any) -> None:
     ledgers(lease=SHORT).close()
     waits: list[float] = []
     assert ledgers(try_number=2, lease=SHORT, on_wait=waits.append).waited > 0
@@ -694,7 +694,7 @@ def test_an_earlier_try_that_is_waited_for_is_told_before(ledgers: Any) -> None:
     assert 0 < waits[0] <= SHORT
 
 
-def test_an_earlier_try_that_is_still_renewed_is_waited_for_and_told_once(
+def test_the_wait_for_an_earlier_try_that_is_still_renewed_is_reported_once(
     ledgers: Any, ledger_engine: sa.Engine
 ) -> None:
     ledgers().close()  # its lease has not run out

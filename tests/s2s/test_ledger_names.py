@@ -41,7 +41,7 @@ def test_a_ledger_that_takes_different_names_for_equal_ones_is_refused(ledger_en
         with pytest.raises(AdjustConfigurationError) as refused:
             prepare(ledger_engine)
         assert str(refused.value) == (
-            "the ledger's column adjust_try.dag_id does not tell all texts apart, such as 'a', 'A' and 'a ': give it a "
+            "the ledger's column adjust_try.dag_id treats different texts as equal, such as 'a', 'A' and 'a ': give it a "
             "collation that compares bytes, or name another database in ledger_conn_id"
         )
 

@@ -80,7 +80,7 @@ def ids(doubts: Iterable[Doubt]) -> list[str]:
     return sorted(each.event_id for each in doubts)
 
 
-def test_what_is_seen_is_delivered_and_what_is_missing_is_forgotten(ledger_engine: sa.Engine) -> None:
+def test_events_seen_are_delivered_and_missing_ones_are_released(ledger_engine: sa.Engine) -> None:
     first, second, third, fourth = fill(
         ledger_engine,
         delivery("a", "in_doubt"),

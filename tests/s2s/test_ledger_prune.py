@@ -66,7 +66,7 @@ def prune_all(ledger: sa.Engine, batch_size: int = 10, is_stopped: Callable[[], 
 
 @pytest.mark.parametrize("events", [0, 1, 9, 10, 11, 30], ids=lambda number: f"{number} events")
 @pytest.mark.parametrize("step", [timedelta(seconds=1), timedelta(0)], ids=["one a second", "all at once"])
-def test_every_old_event_goes_however_many_fill_a_batch(ledger: sa.Engine, events: int, step: timedelta) -> None:
+def test_every_old_event_is_deleted_whatever_the_batch_size(ledger: sa.Engine, events: int, step: timedelta) -> None:
     remember(ledger, [("young", YOUNG), *old_events(events, step=step)])
     assert prune_all(ledger) == events
     assert count(ledger) == 1
@@ -87,7 +87,7 @@ def test_each_batch_is_kept_before_the_next_begins(ledger: sa.Engine) -> None:
     assert seen == [25, 15, 5, 0]
 
 
-def test_what_is_stopped_keeps_what_it_deleted_and_says_how_much(ledger: sa.Engine) -> None:
+def test_a_stopped_prune_keeps_its_deletions_and_reports_them(ledger: sa.Engine) -> None:
     remember(ledger, old_events(25))
     asked = iter([False, False, True])
     assert prune_all(ledger, is_stopped=lambda: next(asked)) == 20
@@ -134,7 +134,7 @@ def test_totals_and_tries_of_old_days_go_with_them(ledger: sa.Engine) -> None:
         assert list(connection.scalars(sa.select(tries.c.run_id))) == [str(days[1])]
 
 
-def test_a_try_that_was_killed_goes_by_the_end_of_its_lease(ledger: sa.Engine) -> None:
+def test_a_killed_try_ends_with_its_lease(ledger: sa.Engine) -> None:
     """Nobody wrote its end."""
     for run, leased_until in (("long ago", OLD), ("last night", YOUNG)):
         task = TaskInstanceId("sync", run, "send", -1, 1)

@@ -125,7 +125,7 @@ def test_a_claim_that_another_took_over_is_not_forgotten_for_it(ledger_engine: s
     assert statuses(ledger_engine) == {"sending": 1}
 
 
-def test_what_is_settled_while_a_write_is_under_way_goes_with_the_next(ledger_engine: sa.Engine) -> None:
+def test_events_settled_during_a_write_are_part_of_the_next(ledger_engine: sa.Engine) -> None:
     ledger, jobs = ledger_of(ledger_engine, batch_size=1), jobs_of(6)
     ledger.begin_claim(jobs).result()
     database, writes = threading.Event(), []

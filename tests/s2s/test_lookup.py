@@ -111,11 +111,11 @@ def test_another_event_of_the_same_lane_and_second_could_pass_for_it(
     assert ("another row has the same device" in result.detail) is (reason == "shared_second")
 
 
-def test_a_result_says_that_it_cannot_be_told() -> None:
+def test_a_result_reports_that_it_is_inconclusive() -> None:
     assert LookupResult(Recorded.UNKNOWN).detail == "the Device API cannot tell whether Adjust has it"
 
 
-def test_a_route_without_a_device_api_tells_nothing() -> None:
+def test_a_route_without_a_device_api_gives_no_result() -> None:
     calls = Calls()
     device_lookup = _device_lookup(None, calls)
     device_lookup.begin(_event(), BEGIN)
@@ -134,7 +134,7 @@ def test_a_defect_is_not_an_answer() -> None:
         _results(device_lookup, calls)
 
 
-def test_nobody_waits_for_a_call() -> None:
+def test_the_loop_never_waits_for_a_call() -> None:
     calls = Calls()
     device_lookup = _device_lookup(_always(Recorded.YES), calls)
     assert device_lookup.next_due(BEGIN) is None

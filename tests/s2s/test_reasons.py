@@ -131,20 +131,20 @@ def test_meaning_and_remedy_are_short_sentences_without_markup(reason: Reason) -
         ("of_another_version", Kind.ROW, False),
     ],
 )
-def test_what_a_code_stands_for(code: str, kind: Kind, retry_helps: bool) -> None:
+def test_the_meaning_of_a_code(code: str, kind: Kind, retry_helps: bool) -> None:
     reason = reason_of(code)
     assert (reason.code, reason.kind, reason.retry_helps) == (code, kind, retry_helps)
 
 
-def test_a_gateways_status_is_told_from_a_busy_servers() -> None:
+def test_a_gateways_status_is_distinguished_from_a_busy_servers() -> None:
     assert "gateway" in reason_of("http_504").meaning
     assert "gateway" not in reason_of("http_503").meaning
 
 
 def test_the_advice_says_whether_a_retry_can_help() -> None:
     assert reason_of("bad_event_state").advice.startswith("a retry cannot help; compare its time")
-    assert reason_of("lane_held").advice == "a retry may help; resolve that one first"
-    assert reason_of("expired").advice == "a retry cannot help; send sooner: Adjust no longer takes it"
+    assert reason_of("lane_held").advice == "a retry may help; resolve that event first"
+    assert reason_of("expired").advice == "a retry cannot help; send sooner; Adjust no longer accepts this event"
 
 
 def test_an_outcome_is_not_a_reason() -> None:

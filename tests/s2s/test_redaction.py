@@ -107,7 +107,7 @@ def test_the_text_of_a_row_for_a_digest_has_no_address(made: Any) -> None:
     ("first", "second"),
     [("at 0x1", "at 0x2"), (b"0x1", b"0x2"), (memoryview(b"a"), memoryview(b"b")), (["0x1"], ["0x2"])],
 )
-def test_a_text_that_looks_like_an_address_is_told_from_another(first: Any, second: Any) -> None:
+def test_a_text_that_looks_like_an_address_is_distinguished_from_another(first: Any, second: Any) -> None:
     handle = Handle()
     assert row_repr({"a": first, "b": handle}) != row_repr({"a": second, "b": handle})
 

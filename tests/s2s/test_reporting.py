@@ -369,7 +369,7 @@ def test_advice_is_on_six_reasons_at_most(reasons: int, last: str) -> None:
     assert lines[-1].startswith(last)
 
 
-def test_the_advice_goes_without_the_first_row_where_a_checkpoint_had_no_room_for_it() -> None:
+def test_the_advice_omits_the_first_row_if_a_checkpoint_had_no_room_for_it() -> None:
     summary = _summary(_receipt("expired", "expired"))
     summary.first_details.clear()
     assert advice_lines(summary) == [f"1 expired: {reason_of('expired').advice}"]
@@ -554,7 +554,7 @@ def test_an_event_that_adjust_has_with_another_content_is_a_refusal_unless_toler
     budget = FailureBudget(tolerate=frozenset(tolerate))
     if fails:
         with pytest.raises(
-            RejectedBudgetExceeded, match="1 differs_from_delivered, 3 USD: a retry cannot help; book the"
+            RejectedBudgetExceeded, match="1 differs_from_delivered, 3 USD: a retry cannot help; send the difference"
         ):
             budget.check(summary, rejected_path=None)
     else:

@@ -156,7 +156,7 @@ def test_the_ledger_has_no_id_and_no_digest_that_another_key_would_make(run: Run
     assert GPS_ADID not in str(kept)
 
 
-def test_what_earlier_runs_know_of_an_event_comes_first(run: Runs) -> None:
+def test_the_record_of_earlier_runs_has_priority(run: Runs) -> None:
     """A delivered event stays delivered; one in doubt is not sent again; one that was refused here may be sent after a lift."""
     run(purchase("delivered"), purchase("doubt", 1, gps_adid=OTHER))
     with pytest.raises(AdjustUnreachable):
@@ -196,7 +196,7 @@ def test_it_holds_for_the_app_the_environment_and_adjust_by_whichever_host(run: 
     assert ends(run(purchase("o-7", gps_adid=OTHER))) == [DELIVERED]
 
 
-def test_an_older_key_is_recognised_and_one_that_is_gone_is_counted(run: Runs) -> None:
+def test_an_older_key_is_recognised_and_ids_of_a_lost_one_are_counted(run: Runs) -> None:
     run(purchase("o-1"), purchase("o-2", 1, gps_adid=OTHER), answers=OPTED_OUT)
     assert ends(run(purchase("o-3"), keys=(b"a newer key", KEY))) == [REFUSED]
     assert run.not_recognised == 0

@@ -138,7 +138,7 @@ def test_the_last_choice_of_a_device_counts_and_one_that_is_known_is_skipped(run
     rows = [choice("disable"), choice("disable", OTHER), choice("enable"), choice("enable"), choice("disable")]
     for as_stream in (False, True):
         expected = [DELIVERED, DELIVERED, DELIVERED, KNOWN, DELIVERED]
-        if as_stream:  # the second time, Adjust has been told the first two
+        if as_stream:  # the second time, Adjust already has the first two
             expected = [KNOWN, KNOWN, *expected[2:]]
         assert run(rows, as_stream=as_stream) == expected
         mine = [sharing for device, sharing in run.said if device == GPS_ADID]
@@ -235,7 +235,7 @@ def test_what_another_task_is_sending_is_held(run: Runs) -> None:
     assert run([choice("enable")]) == [DELIVERED]
 
 
-def test_what_was_erased_from_the_ledger_is_not_told_again(run: Runs) -> None:
+def test_an_erased_choice_is_not_sent_again(run: Runs) -> None:
     run([choice("disable")])
     erase(run.engine, [parse_event(choice("disable"), OPTIONS, now=NOW, digest_keys=KEY).event_id])
     assert run([choice("enable")]) == [("skipped", "erased")]

@@ -568,9 +568,7 @@ def test_what_cannot_be_rehearsed_is_described_by_what_may_have_happened(
 # --- TLS --------------------------------------------------------------------------------------------------------------
 
 
-def test_a_certificate_that_nobody_signed_is_refused_before_anything_is_sent(
-    client: Client, tls: ssl.SSLContext
-) -> None:
+def test_an_unsigned_certificate_is_refused_before_anything_is_sent(client: Client, tls: ssl.SSLContext) -> None:
     with RawServer(_answering(OK), tls=tls) as server:
         completion = client.post(server.url)
     assert (completion.failure, completion.status) == (Failure.TLS, None)
@@ -629,7 +627,7 @@ def test_requests_are_in_flight_together(
 
 
 @pytest.mark.parametrize("is_sent_before", [True, False])
-def test_a_time_in_which_nobody_looked_is_not_the_servers(kind: Kind, is_sent_before: bool) -> None:
+def test_time_without_polling_does_not_count_as_the_servers(kind: Kind, is_sent_before: bool) -> None:
     """A query that pauses, or a ledger that is slow, keeps the delivery from looking for longer than both timeouts."""
     asked, looks_away = threading.Event(), threading.Event()
 

@@ -156,6 +156,6 @@ def test_a_token_is_no_longer_than_the_ledger_holds(name: str) -> None:
         EventParser(RowOptions(event_tokens={"purchase": "x" * 65}))
 
 
-def test_devices_and_tokens_of_the_smallest_row_are_no_words_for_null() -> None:
+def test_devices_and_tokens_of_the_smallest_row_are_not_words_for_null() -> None:
     event = parse()
     assert (event.params["gps_adid"], event.params["event_token"], event.left_out) == (GPS_ADID, TOKEN, ())

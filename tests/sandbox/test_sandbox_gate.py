@@ -114,7 +114,7 @@ def test_settings_come_as_json_which_no_form_can_send(kind: str) -> None:
         assert sandbox.config.latency == 0
 
 
-def test_a_browser_is_not_told_that_another_site_may_ask(sandbox: SandboxServer) -> None:
+def test_a_browser_gets_no_cors_permission_for_another_site(sandbox: SandboxServer) -> None:
     preflight = {"Origin": "https://evil.example", "Access-Control-Request-Method": "DELETE"}
     answer = requests.options(f"{sandbox.url}/_sandbox/events", headers=preflight, timeout=5)
     assert answer.status_code == 403

@@ -103,7 +103,7 @@ def test_an_empty_interval_that_may_pass_has_no_load_time_to_wait_for() -> None:
 
 
 @pytest.mark.parametrize("sql", ["SELECT 1 WHERE 1 = 0", "SELECT NULL", "SELECT SUM(loaded_at) FROM purchases"])
-def test_no_row_and_no_count_are_no_events(sql: str) -> None:
+def test_a_missing_row_or_count_means_no_events(sql: str) -> None:
     assert poll(sql=sql) == (False, None)
     assert poll(sql=sql, min_events=0) == (True, 0)
 
@@ -158,7 +158,7 @@ def test_a_connection_that_is_not_a_database_is_refused(monkeypatch: pytest.Monk
         poll()
 
 
-def test_postgres_counts_and_tells_times_as_well(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_postgres_returns_counts_and_times_too(postgres_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     address = sa.make_url(postgres_url)
     fields = {"host": address.host or address.query["host"], "login": address.username, "schema": address.database}
     monkeypatch.setenv(CONNECTION, json.dumps({"conn_type": "postgres", **fields}))

@@ -151,7 +151,7 @@ def test_a_time_of_java_is_a_time(monkeypatch: pytest.MonkeyPatch, postgres_url:
 
 
 @needs("clickhouse_driver")
-def test_clickhouse_driver_is_told_to_stream() -> None:
+def test_clickhouse_driver_is_set_to_stream() -> None:
     """Its server is too large to install for this; the driver's own cursor says what it would ask for."""
     from clickhouse_driver import dbapi
 

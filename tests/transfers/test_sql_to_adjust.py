@@ -49,7 +49,7 @@ def test_the_fetch_size_does_not_matter_to_the_result(adjust: SandboxServer, war
 
 
 @both
-def test_no_rows_are_no_failure(adjust: SandboxServer, warehouse: str) -> None:
+def test_an_empty_input_is_not_a_failure(adjust: SandboxServer, warehouse: str) -> None:
     result = operator(SQL.replace("ORDER", "WHERE number < 0 ORDER")).execute({})
     assert (result["read"], result["delivered"], result["revenue"]) == (0, 0, {})
 
@@ -100,7 +100,7 @@ def test_the_types_of_postgres_need_no_casts(adjust: SandboxServer, warehouse: s
 
 
 @postgres
-def test_what_adjust_refused_comes_back_from_the_rejected_file_as_it_was(
+def test_the_rejected_file_returns_refused_rows_unchanged(
     adjust: SandboxServer, warehouse: str, tmp_path: Path
 ) -> None:
     """A decimal and a timestamp are text in the file, and the same event afterwards."""

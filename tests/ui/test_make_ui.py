@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.airflow, pytest.mark.slow]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_tells_its_address_and_stops_with_all_that_it_has_started(tmp_path: Path, number: signal.Signals) -> None:
+def test_it_prints_its_url_and_stops_everything_that_it_has_started(tmp_path: Path, number: signal.Signals) -> None:
     command = [sys.executable, "-u", str(SCRIPT), "--port", str(free_port()), "--home", str(tmp_path / "ui")]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
     assert process.stdout is not None

@@ -1,8 +1,8 @@
-"""Decides which event goes next.
+"""Decide which event is sent next.
 
-Of the ready events, a pair of app and event token that Adjust has not accepted yet sends one event first, its canary, so
-that a wrong token costs one request. With a ledger, events are claimed in batches ahead of need, so that the database
-works while others are in flight.
+Until Adjust has accepted a pair of app and event token, only one of its ready events is sent, the canary, so that a wrong
+token costs one request. With a ledger, events are claimed in batches ahead of need, so that the database works while requests
+are in flight.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from airflow_provider_adjust.s2s.events.job import Claim, Job
 
 
 class ClaimStore(Protocol):
-    """Must know of an event before it goes out, and may refuse to have it sent (the ledger)."""
+    """The ledger: it must record an event before it is sent, and may refuse it."""
 
     batch_size: int
 
     def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Claim | Receipt]]:
-        """For each event a claim, or the receipt of one that is not to be sent now; known once that is written."""
+        """A claim for each event, or the receipt of one that must not be sent now; done once that is written."""
 
     def may_send(self) -> bool:
-        """Whether the claims are still this try's own, so that their events may go out.
+        """Whether the claims still belong to this try, so that their events may be sent.
 
-        :raises LedgerUnavailable: they are not, and will not be again.
+        :raises LedgerUnavailable: the claims are lost for good.
         """
 
     def rate_share(self) -> float:
-        """The part of the limit of events a second that is this try's, where tasks share one; from 0 to 1."""
+        """The share of this try in a rate limit of several tasks, from 0 to 1."""
 
 
 class Dispatcher:
-    """Takes events from the schedule and offers them one at a time.
+    """Takes events from the schedule, and offers them one at a time.
 
     With a claim store: ``ask`` claims events ahead of need, ``collect`` returns the answers, and the loop hands each
     claimed event back with ``admit``. Without one, every ready event is offered, unless its tokens wait for their canary.
@@ -47,16 +47,15 @@ class Dispatcher:
         self._schedule = schedule
         self._canary = canary
         self._claims = claims
-        #: Whether events are claimed before they go.
+        #: Whether events are claimed before they are sent.
         self.asks = claims is not None
         self._admitted: deque[Pending] = deque()
-        #: Positions of the events that were read and not yet claimed, by identity. Once an event is claimed, the
-        #: claim store knows its id.
+        #: Positions of events that were read and not yet claimed, by identity. The claim store knows the id of claimed events.
         self._unclaimed: dict[tuple[str, ...], int] = {}
         self._asked: tuple[list[Pending], Future[list[Claim | Receipt]]] | None = None
 
     def next(self) -> Pending | None:
-        """The next event to send; None while there is none, or while its claim is not answered."""
+        """The next event to send; None if there is none, or while its claim is pending."""
         if self._claims is None:
             while not self._admitted and (pending := self._schedule.next_ready()) is not None:
                 if self._canary.try_acquire(pending):
@@ -64,31 +63,31 @@ class Dispatcher:
         return self._admitted.popleft() if self._admitted else None
 
     def first_of(self, job: Job) -> int:
-        """The position of the first event with this one's identity that waits to be claimed: its own, if there is none.
+        """The position of the first unclaimed event with this identity; the job's own position if there is none.
 
-        Without a claim store only the rows of one second are compared, where they are read.
+        Without a claim store, the intake compares the rows of one second instead.
         """
         if self._claims is None or job.event.endpoint.state is not None:
             return job.position
         return self._unclaimed.setdefault(job.event.identity, job.position)
 
     def admit(self, pending: Pending) -> None:
-        """Offer an event that is claimed."""
+        """Offer a claimed event."""
         self._admitted.append(pending)
 
     def may_send(self) -> bool:
-        """Whether an event may go out now.
+        """Whether an event may be sent now.
 
-        :raises LedgerUnavailable: none of this try may go any more.
+        :raises LedgerUnavailable: this try may not send any more.
         """
         return self._claims is None or self._claims.may_send()
 
     def rate_share(self) -> float:
-        """The part of the limit of events a second that this delivery may use now, from 0 to 1."""
+        """The share of the rate limit that this delivery may use now, from 0 to 1."""
         return self._claims.rate_share() if self._claims else 1.0
 
     def ask(self) -> None:
-        """Claim more events while few are at hand."""
+        """Claim more events while few are available."""
         if self._claims is None or self._asked:
             return
         at_hand = len(self._admitted)
@@ -107,26 +106,26 @@ class Dispatcher:
 
     @property
     def asking(self) -> bool:
-        """Whether claims are under way."""
+        """Whether claims are pending."""
         return self._asked is not None
 
     @property
     def answered(self) -> bool:
-        """Whether ``collect`` would return at once."""
+        """Whether ``collect`` would return immediately."""
         return self._asked is not None and self._asked[1].done()
 
     def wait_for_answer(self, seconds: float) -> bool:
-        """Return when the claims are answered, or after that time; False, at once, where none are under way."""
+        """Wait for the pending claims, or until the time is over; return False immediately if there are none."""
         if self._asked is None:
             return False
         wait((self._asked[1],), seconds)
         return True
 
     def collect(self) -> list[tuple[Pending, Claim | Receipt]]:
-        """The answers to the claims under way, however long they take; none where there are none.
+        """Wait for the pending claims, and return their answers.
 
-        :raises LedgerUnavailable: the claims could not be written; their events are left over.
-        :raises AdjustConfigurationError: the ledger cannot tell what was sent; their events are left over.
+        :raises LedgerUnavailable: the claims could not be written; ``drain`` returns their events.
+        :raises AdjustConfigurationError: the ledger cannot tell what was sent; ``drain`` returns their events.
         """
         if self._asked is None:
             return []
@@ -146,7 +145,7 @@ class Dispatcher:
         return list(zip(batch, answers, strict=True))
 
     def drain(self) -> Iterator[Pending]:
-        """All that could have gone next, and now will not."""
+        """All events that were about to be sent, and now will not be."""
         yield from self._admitted
         yield from self._canary.blocked
         while (pending := self._schedule.next_ready()) is not None:
@@ -154,7 +153,7 @@ class Dispatcher:
 
 
 class TokenCanary:
-    """Sends one event per pair of app and event token first, and blocks the others until it is answered.
+    """Lets one event per pair of app and event token through, and blocks the others until it is answered.
 
     A wrong token then costs one request, not one for each event in flight.
     """
@@ -165,7 +164,7 @@ class TokenCanary:
         self._blocked: dict[Tokens, list[Pending]] = {}
 
     def try_acquire(self, pending: Pending) -> bool:
-        """Tell whether the event may be sent. One that may not is kept until its pair's canary is released."""
+        """Whether the event may be sent. If not, it is kept until the canary of its pair is released."""
         pair = _tokens(pending)
         if pair in self._confirmed:
             return True
@@ -180,7 +179,7 @@ class TokenCanary:
         self._confirmed.add(_tokens(pending))
 
     def release(self, pending: Pending) -> list[Pending]:
-        """The event's attempt has ended, one way or another. Return the events that waited for it."""
+        """End the event's attempt, whatever its result. Return the events that waited for it."""
         if not self._under_way:
             return []
         pair = _tokens(pending)
@@ -189,7 +188,7 @@ class TokenCanary:
 
     @property
     def blocked(self) -> Iterator[Pending]:
-        """Events that still wait for a canary."""
+        """Events that still wait for their canary."""
         return (pending for waiting in self._blocked.values() for pending in waiting)
 
 

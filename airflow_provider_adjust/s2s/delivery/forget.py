@@ -1,7 +1,7 @@
-"""Asks Adjust to erase devices: one request at a time, at the pace that all tasks of a ledger share.
+"""Ask Adjust to erase devices, one request at a time, at a pace that all tasks of a ledger share.
 
-It cannot be undone, and Adjust wants the id in the query of the URL. So the URL is shown nowhere, and the ledger has a keyed
-digest of each id with who asked, when, and the answer.
+An erasure cannot be undone, and Adjust requires the id in the query of the URL. So the URL is never shown, and the ledger
+stores a keyed digest of each id with who asked, when, and the answer.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from airflow_provider_adjust.s2s.transports import Completion, Target
 from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
 
 PATH: Final = "/gdpr_forget_device"
-#: The ids by which Adjust erases. An event has more.
+#: The ids by which Adjust erases devices. Events have more.
 ERASABLE_IDS: Final = ("gps_adid", "idfa", "idfv", "fire_adid", "win_adid", "adid")
 #: Rows that are looked up in the ledger at a time.
 _BATCH = 500
-#: Requests for one device in a run, where no answer comes.
+#: Requests for one device in a run if there is no answer.
 _ATTEMPTS = 3
-#: Seconds to wait after 429, where Adjust does not say: what it counts is a minute.
+#: Seconds to wait after a 429 without Retry-After: the limit is per minute.
 _BUSY_SECONDS = 60.0
 _REFUSED_STATUSES = frozenset({400, 404, 422})
 _SCOPE = "Give the S2S token the GDPR scope in Adjust."
 
 
 class _NoQueries(logging.Filter):
-    """Keeps the log of the HTTP library, which names each URL at level DEBUG, from naming a device."""
+    """Removes device ids from the HTTP library's log, which shows each URL at level DEBUG."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         return PATH not in record.getMessage()
@@ -51,7 +51,7 @@ logging.getLogger("urllib3.connectionpool").addFilter(_NoQueries())
 
 
 class Refused(NamedTuple):
-    """A row that names no device that can be erased, by its place in the input, from 1."""
+    """A row without a device that can be erased, by its position in the input, from 1."""
 
     position: int
     detail: str
@@ -61,9 +61,8 @@ class Refused(NamedTuple):
 class Erasures:
     """The outcome of a run's devices: each of ``devices`` is in one of the counts after it, unless the run failed.
 
-    A device that several rows name is counted once.
-    ``known``: an earlier request has erased it. ``elsewhere``: another task is at it. ``left``: for the next run.
-    ``invalid`` counts rows that name no device.
+    A device in several rows is counted once. ``known``: an earlier request erased it. ``elsewhere``: another task is erasing
+    it. ``left``: left for the next run. ``invalid`` counts rows without a device.
     """
 
     read: int = 0
@@ -76,7 +75,7 @@ class Erasures:
     left: int = 0
     invalid: int = 0
     requests: int = 0
-    #: Of rows that were refused here or by Adjust: what is wrong with the first ones.
+    #: The errors of the first rows that were refused, here or by Adjust.
     details: list[str] = field(default_factory=list)
 
     def as_result(self) -> dict[str, int]:
@@ -85,7 +84,7 @@ class Erasures:
 
 
 def devices_of(row: Any) -> list[DeviceId] | str:
-    """The devices that a row names, each under the parameter that the column is called by; or why there are none."""
+    """The devices in a row, each with the parameter that its column is named after; or the reason why there are none."""
     if not isinstance(row, Mapping):
         return "the row is not a mapping of names to values"
     try:
@@ -96,13 +95,13 @@ def devices_of(row: Any) -> list[DeviceId] | str:
 
 
 def forget_target(gdpr_url: str, s2s_token: str | None, app_token: str, environment: str, device: DeviceId) -> Target:
-    """Where the request for a device goes. The environment is always named: without it Adjust takes production."""
+    """The destination of the request for a device. The environment is always given, since Adjust's default is production."""
     params = {"s2s": "1", "app_token": app_token, "environment": environment, device.id_name: device.id_value}
     return Target(gdpr_url + PATH, s2s_token, form_encoded(Unshown(params)))
 
 
 def post(target: Target, timeout: tuple[float, float]) -> Completion:
-    """Send one request. In a thread of the transport's, so that no traceback of this one can show the URL."""
+    """Send one request in a thread of the transport, so that a traceback of this thread cannot show the URL."""
     with closing(RequestsTransport(max_in_flight=1, timeout=timeout)) as transport:
         transport.submit(None, target, "")
         [completion] = transport.poll(None)
@@ -112,9 +111,9 @@ def post(target: Target, timeout: tuple[float, float]) -> Completion:
 class Forgetter:
     """One run of erasures.
 
-    :param send: sends the request for a device and returns how it ended.
-    :param limit: how many devices are asked for at most.
-    :param seconds: how long turns may be taken.
+    :param send: sends the request for a device and returns its completion.
+    :param limit: the most devices that are requested.
+    :param seconds: how long new requests may be started.
     :param wait: waits, and returns whether the run was stopped meanwhile.
     """
 
@@ -134,26 +133,26 @@ class Forgetter:
         self._stopping = threading.Event()
         self._wait = wait or self._stopping.wait
         self._is_over = False
-        #: Whether no answer came for the device before, how many there were, and the text of the last of them.
+        #: Whether the previous device got no answer, the number of such devices, and the text about the last one.
         self._was_unanswered = False
         self._unanswered = 0
         self._no_answer = ""
         self.summary = Erasures()
 
     def stop(self) -> None:
-        """Ask for no other device; the request under way is ended. May be called from a signal handler."""
+        """Stop after the current request. May be called from a signal handler."""
         self._stopping.set()
 
     def run(self, rows: Iterable[Row]) -> Iterator[Erasures]:
-        """Ask for the rows' devices, in their order, each once; yield the counts so far after each.
+        """Request the erasure of the rows' devices, in order, each once; yield the counts so far after each.
 
-        All rows are read first: a query would be kept open for as long as the turns take. What Adjust refused before comes
-        last, so that it keeps no other device from its turn.
+        All rows are read first, so that a query is not kept open meanwhile. Devices that Adjust refused before come last, so
+        that they do not delay others.
 
         :raises DeliveryHalted: Adjust refuses the S2S token or the app.
         :raises NotAdjust: something other than Adjust answered.
-        :raises AdjustUnreachable: no answer came for one device after another; or for some, after all others were asked for.
-        :raises DeliveryStopped: it was stopped.
+        :raises AdjustUnreachable: there was no answer for two devices in a row; or for some, after all others were requested.
+        :raises DeliveryStopped: ``stop`` was called.
         """
         wanted = self._wanted(rows)
         self.summary.left += len(wanted[self._limit :])
@@ -170,12 +169,12 @@ class Forgetter:
             )
 
     def check(self, rows: Iterable[Row]) -> Erasures:
-        """Count what ``run`` would do, and ask for nothing."""
+        """Count what ``run`` would do, without a request."""
         self.summary.left += len(self._wanted(rows))
         return self.summary
 
     def _wanted(self, rows: Iterable[Row]) -> list[tuple[int, DeviceId]]:
-        """The devices that are to be asked for, with the row of each; counts the rows and the other devices."""
+        """The devices to request, with the row of each; counts the rows and the other devices."""
         never: list[tuple[int, DeviceId]] = []
         again: list[tuple[int, DeviceId]] = []
         seen: set[DeviceId] = set()
@@ -195,7 +194,7 @@ class Forgetter:
         return never + again
 
     def _devices(self, rows: Iterable[Row]) -> Iterator[tuple[int, DeviceId]]:
-        # No row is a local variable here: what the rows' source raises is logged with those.
+        # No row is a local variable here, since a traceback of the rows' source may be logged with local variables.
         for position, found in enumerate(map(devices_of, rows), start=1):
             self.summary.read += 1
             if isinstance(found, str):
@@ -224,7 +223,7 @@ class Forgetter:
             if verdict.outcome is Outcome.HALT:
                 raise halted(verdict)
             after = verdict.retry_after or (_BUSY_SECONDS if verdict.http_status == 429 else 0.0)
-        # One device may be what Adjust cannot answer for. Two of them in a row are not.
+        # A single device may cause a missing answer. Two in a row are an outage.
         if self._was_unanswered or verdict.http_status == 429:
             raise nothing_settled(_ATTEMPTS, verdict)
         self._was_unanswered = True
@@ -248,7 +247,7 @@ class Forgetter:
             self.summary.details.append(detail)
 
     def _count(self, status: ErasureStatus | None) -> None:
-        """Count a device for which no request was made."""
+        """Count a device without a request."""
         if status in DONE:
             self.summary.known += 1
         elif status is ErasureStatus.ELSEWHERE:
@@ -262,13 +261,13 @@ def _stopped() -> DeliveryStopped:
 
 
 def read_completion(completion: Completion) -> tuple[Verdict, ErasureStatus | None]:
-    """What an answer means for the device; None where it settles nothing."""
+    """The verdict on an answer, and the device's status; None if the answer settles nothing."""
     verdict = judge(completion)
     if verdict.outcome is Outcome.DELIVERED:
         return verdict, ErasureStatus.ERASED
     if completion.failure is None:
         answer = read_answer(completion.body)
-        # A gateway may answer 451 in words of its own, and then nobody has erased anything.
+        # A gateway may answer 451 with its own text, and then nothing was erased.
         is_451 = completion.status == 451 and (isinstance(answer, dict) or answer == "")
         if is_451 or verdict.reason == OPTED_OUT:
             return verdict, ErasureStatus.OPTED_OUT

@@ -1,41 +1,42 @@
-"""The rate that the server takes, found from its answers.
+"""Find the rate that the server accepts, from its answers.
 
-A server that refuses what is above its limit says what the limit is: it takes just that much. So the rate becomes what the
-server took, less two percent, and is tried a little higher only after a while. Nothing is halved, so nothing swings. A few
-429 among many answers ask their own events to wait, and nobody else. Where as many are refused after a cut as before it, the
-rate is not why, and is left alone.
+A server that refuses requests above its limit reveals the limit by the number that it accepts. So the rate becomes the
+accepted rate less two percent, and is increased a little only after a while. It is never halved, so it does not oscillate. A
+few 429 among many answers delay only their own events. If a cut does not reduce the refusals, the rate is not their cause, and
+is left alone.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: The share of 429 among the latest answers up to which they concern only their own events. Where a cut changed nothing,
-#: twice that share.
+#: The share of 429 among the latest answers up to which they affect only their own events. Twice that share after a cut
+#: without effect.
 _NOISE = 0.03
 _MORE_NOISE = 2.0
-#: Refusals before the first limit is taken for one.
+#: Refusals before a limit is assumed.
 _CERTAIN = 8
-#: Once a rate is known, all events have to wait when for so many seconds more were refused than taken. For a shorter time that is
+#: Once a rate is known, all events wait if for this many seconds more requests were refused than accepted. A shorter time is
 #: the end of a second in which the share is used up.
 _LONG = 0.5
-#: A limit is taken as less than what was seen by so much.
+#: The margin by which a limit is set below the measured rate.
 _BELOW = 0.98
-#: However little was taken of late, a rate falls to no less than this share of itself at once; and never below the second.
+#: The smallest share of itself to which a rate falls in one cut, however little was accepted; and the lowest rate.
 _LEAST_SHARE = 0.25
 _LEAST_RATE = 0.1
-#: How long a rate is kept after a refusal, in seconds. It doubles each time the same limit is met.
+#: How long a rate is kept after a refusal, in seconds. It doubles each time the same limit is found.
 _FIRST_HOLD = 5.0
 _LONGEST_HOLD = 60.0
-#: By how much a rate grows in each span; the second is how far beyond the last limit it does so, before it doubles its steps.
+#: The growth of a rate in each span; and how far beyond the last limit it grows so, before its steps double.
 _GROWTH = 0.01
 _FIRST_GROWTH = 0.1
 _MOST_GROWTH = 0.5
 _SAME_LIMIT = 0.1
-#: A rate is used in a span in which so much of it was sent.
+#: A span uses the rate if at least this share of it was sent.
 _USED = 0.9
 _FEW = 0.25
-#: A span has so many answers at least, unless it is very long; fewer while the limit is only guessed and nothing is refused.
+#: The least number of answers in a span, unless it is very long; fewer while the limit is only an estimate and nothing is
+#: refused.
 _SPAN_ANSWERS = 50
 _SPAN_ANSWERS_FOR_A_GUESS = 4
 _LONGEST_SPAN = 10
@@ -43,7 +44,7 @@ _LONGEST_SPAN = 10
 
 @dataclass(slots=True)
 class _Span:
-    """Whole seconds and their answers, since a server may count by the second. A pause is no part of it."""
+    """Whole seconds and their answers, since a server may count by the second. Pauses are excluded."""
 
     began: float
     taken: int = 0
@@ -53,7 +54,7 @@ class _Span:
 
     @property
     def share(self) -> float:
-        """How much of it was refused. Asked after an answer."""
+        """The refused share. Call it only after an answer."""
         return self.refused / (self.taken + self.refused)
 
     def is_over(self, now: float, answers: int) -> bool:
@@ -64,21 +65,21 @@ class _Span:
 
 
 class FoundRate:
-    """Events a second that the server takes; None until it has refused some. Times are monotonic seconds."""
+    """The rate in events a second that the server accepts; None until it has refused some. Times are monotonic seconds."""
 
     def __init__(self) -> None:
         self.rate: float | None = None
-        #: Whether the refusals are so many that all events have to wait, and not only those that were refused.
+        #: Whether there are so many refusals that all events must wait, rather than only the refused ones.
         self.is_refusing = False
-        #: When what the server took at full speed would have been sent at its rate.
+        #: The time at which the events accepted at full speed would have been sent at the found rate.
         self.not_before = float("-inf")
         self._span: _Span | None = None
-        #: Seconds, taken and refused of the span before.
+        #: Seconds, accepted and refused answers of the previous span.
         self._before = (0.0, 0, 0)
-        #: Answers to come of requests that were sent before the rate was cut; and the end of the second that they have used up.
+        #: Pending answers of requests that were sent before the rate was cut; and the end of the second that they have used up.
         self._stale = 0
         self._stale_until = float("-inf")
-        #: The share of refusals at the cut just before, if any.
+        #: The share of refusals at the previous cut, if any.
         self._share_before = 0.0
         self._noise = _NOISE
         self._limit = 0.0
@@ -87,7 +88,7 @@ class FoundRate:
         self._growth = _GROWTH
 
     def paused(self, seconds: float) -> None:
-        """For that long nothing is sent, so the server takes nothing."""
+        """Exclude a pause, in which nothing is sent or accepted."""
         if self._span is not None:
             self._span.began += seconds
 
@@ -112,7 +113,7 @@ class FoundRate:
             self._end_span(span, now, in_flight)
 
     def _meet_the_first_limit(self, span: _Span, now: float, in_flight: int) -> None:
-        """At full speed: what was taken so far, be it at once, is what the server takes in a second."""
+        """At full speed: assume that the server accepts per second what it has accepted so far, even if that was at once."""
         seconds, before, refused = self._before
         taken, refused = span.taken + before, span.refused + refused
         self.is_refusing = refused > _NOISE * (taken + refused)
@@ -121,7 +122,7 @@ class FoundRate:
             self._share_before = refused / (taken + refused)
             self._cut(taken / max(1.0, now - began), now, in_flight)
             self.not_before = began + taken / (self.rate or 1.0)
-            # A guess, which is soon made better: a server that holds little in store took less than it takes in a second.
+            # An estimate, which is soon improved: a server with a small burst accepted less than it does in a second.
             self._limit, self._held_until, self._growth = 0.0, now, _FIRST_GROWTH
 
     def _end_span(self, span: _Span, now: float, in_flight: int) -> None:
@@ -130,7 +131,7 @@ class FoundRate:
             is_used = span.taken + span.refused >= _USED * self.rate * seconds
             if span.share > self._noise and not self._is_chance(span.share):
                 before, taken, _ = self._before
-                # Where little was sent, and few refused, it is not known how much the server would have taken.
+                # If little was sent and few requests were refused, the server's capacity is not known.
                 is_known = is_used or span.share > _FEW
                 limit = (span.taken + taken) / (seconds + before) if is_known else self.rate
                 self._cut(limit, now, in_flight)
@@ -144,7 +145,7 @@ class FoundRate:
         self._span = _Span(now)
 
     def _is_chance(self, share: float) -> bool:
-        """Whether the cut just before has made no difference."""
+        """Whether the previous cut had no effect."""
         alike = self._share_before / _MORE_NOISE <= share <= self._share_before * _MORE_NOISE
         is_chance = alike and share < 0.5
         if is_chance:
@@ -165,6 +166,6 @@ class FoundRate:
         self._span = None
 
     def _grow(self, rate: float) -> None:
-        if rate > (1 + _SAME_LIMIT) * self._limit:  # the limit is no more
+        if rate > (1 + _SAME_LIMIT) * self._limit:  # the limit no longer exists
             self._growth = min(_MOST_GROWTH, 2 * self._growth)
         self.rate = rate * (1 + self._growth)

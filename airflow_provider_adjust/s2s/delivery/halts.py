@@ -1,4 +1,4 @@
-"""The routes with events that Adjust refuses altogether, while those of other routes are still sent."""
+"""Halted routes: Adjust refuses all their events, while those of other routes are still sent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from airflow_provider_adjust.s2s.errors import DeliveryStopped
 
 
 class Halts:
-    """Which routes are halted, and by which answer. Only the first answer of each is kept."""
+    """The halted routes, with the first answer that halted each."""
 
     def __init__(self, routes: Mapping[str | None, Route]) -> None:
         self._routes = routes
@@ -24,14 +24,14 @@ class Halts:
 
     @property
     def are_all(self) -> bool:
-        """Whether no route is left."""
+        """Whether all routes are halted."""
         return len(self._verdicts) == len(self._routes)
 
     def add(self, route: str | None, verdict: Verdict) -> None:
         self._verdicts.setdefault(route, verdict)
 
     def error(self) -> DeliveryStopped | None:
-        """The error that names the halted routes and their connections; None where there are none."""
+        """The error that names the halted routes and their connections; None if there are none."""
         if not self._verdicts:
             return None
         if len(self._routes) == 1:
@@ -40,15 +40,15 @@ class Halts:
         return routes_halted(said, others_were_sent=not self.are_all)
 
     def ending(self, stopped: Exception | None, source_error: Exception | None) -> Exception | None:
-        """The error that ends the delivery. A retry may send what another cause than a halt has left."""
+        """The error that ends the delivery. Other errors have priority over a halt, since a retry may help."""
         halt = self.error()
         if halt and isinstance(source_error, DeliveryStopped):
-            source_error = None  # a checkpoint that is full of a halted route's events would be full of them again
+            source_error = None  # the checkpoint is full of a halted route's events, and would be again
         return stopped or source_error or halt
 
 
 def unsent(pending: Pending) -> Receipt:
-    """The receipt of an event that is not sent, since everything or its route was stopped."""
+    """The receipt of an event that is not sent, since the delivery or its route was stopped."""
     return stopped_before_sent(
         pending.job, doubtful=pending.doubtful, attempts=pending.attempts, lost_answers=pending.lost_answers
     )

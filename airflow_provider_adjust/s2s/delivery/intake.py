@@ -1,7 +1,7 @@
-"""Rows in, jobs out: parsed, numbered, and in the order in which they are to be sent.
+"""Turn rows into jobs: parse, number and order them.
 
-A list is sorted by time here. A stream is not, since that would take all of it: it must come in time order, and the first
-row that does not ends it.
+A list is sorted by time. A stream cannot be sorted without reading all of it, so it must be in time order; the first row out
+of order ends it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Now = Callable[[], datetime]
 _NO_TIME = datetime.min.replace(tzinfo=UTC)
 _ONE_SECOND = timedelta(seconds=1)
 _LONGEST_SHOWN_ID = 80
-#: If so many rows at a stream's start lack a token, the rest is taken to lack it, too.
+#: If this many rows at the start of a stream lack a token, all its rows are assumed to lack it.
 _ENOUGH_ROWS = 1000
 
 
@@ -42,9 +42,9 @@ class Intake:
 
     :param parsers: the parser of each route; a single route is named None.
     :param route_by: the column that names a row's route.
-    :param mark_seconds: mark the events that share a second with another of their lane. A stream then hands on a row when
-        the first one of a later second has been read.
-    :param ids_are_claimed: each id is claimed before its event is sent, so that one of two rows with it is refused there.
+    :param mark_seconds: mark events that share a second with another event of their lane. A stream then passes a row on after
+        the first row of a later second.
+    :param ids_are_claimed: each id is claimed before its event is sent, so that the claim refuses the second of two rows with it.
     """
 
     def __init__(
@@ -64,15 +64,15 @@ class Intake:
         self._missing_defaults = {f"missing_{name}" for each in parsers.values() for name in each.endpoint.defaults}
         self._parser = next(iter(parsers.values()))
         self._began: datetime | None = None
-        #: Rows that were handed on; each of them gets a receipt.
+        #: The number of rows that were passed on; each gets a receipt.
         self.read = 0
 
     def sorted(self, rows: Sequence[Row]) -> Iterator[Job | Receipt]:
-        """Everything by time, what has none first; equal times keep the order of their rows.
+        """All items sorted by time, those without a time first; equal times keep the order of their rows.
 
-        An event that is refused for its age keeps its place, so that the order does not depend on when it is checked.
+        An event that is refused for its age keeps its place, so that the order does not depend on the time of the check.
 
-        :raises AdjustConfigurationError: no row has what an option or the connection should have named.
+        :raises AdjustConfigurationError: every row lacks a value that an option or the connection should give.
         """
         count_equal = _EqualEvents(bounded=False)
         timed = [self._take(row, position, count_equal) for position, row in enumerate(rows, start=1)]
@@ -81,10 +81,10 @@ class Intake:
         yield from self._counted(mark_shared_seconds(items, None) if self._mark_seconds else items)
 
     def stream(self, rows: Iterable[Row]) -> Iterator[Job | Receipt]:
-        """Jobs as the rows come.
+        """Jobs in the order of the rows.
 
-        :raises AdjustConfigurationError: none of the first rows has what an option or the connection should have named.
-        :raises StreamOutOfOrder: a row is older than one before it, and its order matters; it was not passed on.
+        :raises AdjustConfigurationError: all of the first rows lack a value that an option or the connection should give.
+        :raises StreamOutOfOrder: a row is older than an earlier one, and the order matters; it was not passed on.
         """
         items = self._unless_all_lack_it(self._in_order(rows), enough=_ENOUGH_ROWS)
         return self._counted(mark_shared_seconds(items) if self._mark_seconds else items)
@@ -98,7 +98,7 @@ class Intake:
         is_in_order = all(each.endpoint.ordered or each.ids_are_digests for each in self._parsers.values())
         count_equal = _EqualEvents(bounded=is_in_order or self._ids_are_claimed)
         latest: Job | None = None
-        # No row is a local variable here, which a traceback could show.
+        # No row is a local variable here, since a traceback could show it.
         taken = (self._take(row, position, count_equal) for position, row in enumerate(rows, start=1))
         for _, item in taken:
             if isinstance(item, Job) and _needs_order(item.event):
@@ -110,9 +110,9 @@ class Intake:
     def _unless_all_lack_it(
         self, items: Iterable[Job | Receipt], *, enough: int | None = None
     ) -> Iterator[Job | Receipt]:
-        """The items, unless all of them, or the first so many, lack what an option or the connection should have named.
+        """The items, unless all of them, or enough at the start, lack a value that an option or the connection should give.
 
-        Then it is not the mistake of a row: nothing has been sent yet, and nothing should be.
+        Then the cause is not a row, and nothing is sent.
         """
         items = iter(items)
         first: list[Job | Receipt] = []
@@ -128,7 +128,7 @@ class Intake:
         yield from chain(first, items)
 
     def _lacks_what_rows_share(self, item: Job | Receipt) -> bool:
-        """Tell a row without a token, an environment or the column of its id or route, and one with an unknown column."""
+        """Whether the row lacks a token, an environment or the column of its id or route, or has an unknown column."""
         if not isinstance(item, Receipt):
             return False
         if item.reason == "unknown_route":
@@ -138,7 +138,7 @@ class Intake:
         return item.reason == "unknown_parameter" or item.reason in self._missing_defaults
 
     def _nothing_has_it(self, items: Sequence[Job | Receipt]) -> AdjustConfigurationError:
-        """The error for rows that all lack something, or have an unknown column, as the first of them has it."""
+        """The error for rows that all lack a value, or have an unknown column, with the detail of the first row."""
         first = cast("Receipt", items[0])
         read = f"(rows read, all of them the same: {len(items):,})"
         try:
@@ -160,7 +160,7 @@ class Intake:
         return list(dict.fromkeys(name for parser in self._parsers.values() for name in parser.left_out_columns))
 
     def _take(self, row: Row, position: int, count_equal: _EqualEvents) -> tuple[datetime, Job | Receipt]:
-        """The row's time, and the job or the refusal that it becomes."""
+        """The row's time, and its job or its refusal."""
         route = None
         try:
             if self._route_by is not None:
@@ -170,7 +170,7 @@ class Intake:
             count_equal.check(event, position)
         except InvalidEvent as error:
             outcome = Outcome.EXPIRED if error.reason == "expired" else Outcome.INVALID
-            # A row that has no route has the first one's key.
+            # A row without a route uses the key of the first route.
             digest_key = self._parsers.get(route, self._parser).digest_keys.newest
             event_id = error.event_id or row_digest(row, digest_key)
             refusal = Receipt(outcome, error.reason, event_id, position, detail=error.detail, row=row, route=route)
@@ -178,7 +178,7 @@ class Intake:
         return event.occurred_at, Job(event, position, row, route)
 
     def _time_of(self, parser: EventParser) -> datetime:
-        """Now; one and the same where rows have no time: a clock that is set back must not change their order."""
+        """The current time; constant if rows have no time, since a clock that is set back must not change their order."""
         if parser.endpoint.time != "none":
             return self._now()
         self._began = self._began or self._now()
@@ -193,10 +193,10 @@ class Intake:
 
 
 class _EqualEvents:
-    """Tells equal purchases of one second apart, and finds a row that was joined twice.
+    """Numbers equal purchases of one second, and finds rows that a join has doubled.
 
-    Equal events have equal times, so a stream in time order needs to remember one second only. Of one that needs no order
-    every id is remembered, as a digest.
+    Equal events have equal times, so only one second of a stream in time order is remembered. For a stream without an order,
+    the digest of every id is.
     """
 
     def __init__(self, *, bounded: bool) -> None:
@@ -212,12 +212,12 @@ class _EqualEvents:
         return before
 
     def check(self, event: Event, position: int) -> None:
-        """Refuse an event with the identity of another row of the same second: it would count twice.
+        """Refuse an event with the identity of another row of the same second, which would count twice.
 
-        Events of two event tokens, apps or environments are two, also under one id.
+        Events of different event tokens, apps or environments are different, even with the same id.
         """
         if event.endpoint.state is not None:
-            return  # two rows of a device are two choices, one after the other
+            return  # two rows of a device are two successive choices
         self._turn_to(event.occurred_at)
         identity = event.identity
         key = identity if self._bounded else blake2b("\x1f".join(identity).encode(), digest_size=16).digest()
@@ -239,16 +239,16 @@ class _EqualEvents:
 
 
 def row_digest(row: Any, key: DigestKey = UNKEYED) -> str:
-    """Name a row by what it holds, without revealing it."""
+    """A digest that names a row by its content, without revealing it."""
     try:
         content = stable_repr(sorted(row.items(), key=lambda item: str(item[0])) if isinstance(row, Mapping) else row)
-    except VALUE_ERRORS:  # a value that has no text
+    except VALUE_ERRORS:  # a value without a repr
         content = row_repr(row)
     return key.row(content)
 
 
 def _needs_order(event: Event) -> bool:
-    """Whether Adjust demands an order, or equal rows are told apart by counting those of one second."""
+    """Whether the order matters: Adjust requires it, or equal rows are numbered within one second."""
     return event.endpoint.ordered or event.unkeyed_id is not None
 
 
@@ -256,7 +256,7 @@ def _out_of_order(job: Job, latest: Job) -> str:
     why, instead = (
         ("Adjust refuses an event older than the device's last one", "")
         if job.event.endpoint.ordered
-        else ("equal rows without an id are told apart by counting those of one second", ", or name id_field")
+        else ("equal rows without an id are numbered within one second", ", or name id_field")
     )
     event_id, latest_id = (escape(each.event.event_id, _LONGEST_SHOWN_ID) for each in (job, latest))
     return (

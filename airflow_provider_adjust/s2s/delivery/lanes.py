@@ -1,10 +1,10 @@
-"""Which event may be sent now: chronological order per device and event token.
+"""Lanes: events are sent in chronological order per device and event token.
 
 Adjust rejects an event that is older than one it already has for the same device and event token, so a lane
 (device id name, device id value, event token) has one event in flight at a time. An event with several device ids is in
 several lanes and waits until it is the oldest in all of them. Lanes do not wait for one another.
 
-Events are added in the order in which they are to be sent. Nothing here reads a clock or sends anything.
+Events are added in the order of sending. This module neither reads a clock nor sends anything.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from datetime import datetime
 from airflow_provider_adjust.s2s.events.event import Event, Lane
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 
-#: The route, which has the S2S token, app token, endpoint and the endpoint's key, such as the event token.
+#: The route (and so the S2S token), app token, endpoint, and the endpoint's key, such as the event token.
 Tokens = tuple[str | None, str, str, str]
 
 
 @dataclass(slots=True, eq=False)
 class Pending:
-    """An event that was read and is not settled. Each field below ``job`` is written by one class only."""
+    """An event that was read and is not settled. Each field after ``job`` is written by one class only."""
 
     job: Job
     #: By the loop: how often it was sent.
     attempts: int = 0
     #: By the loop: an answer to an earlier attempt was lost, so that Adjust may already have the event.
     doubtful: bool = False
-    #: By the loop: how many requests had no answer, over all tries.
+    #: By the loop: how many requests got no answer, over all tries.
     lost_answers: int = 0
     #: By the loop: how many events had been settled when this one was first sent.
     settled_before: int = 0
-    #: By the loop: what is sent in place of the event, if that comes too late for its lanes.
+    #: By the loop: the event that is sent instead, if this one is too late for its lanes.
     instead: Event | None = None
-    #: By the dispatcher: the ledger knows that it is being sent.
+    #: By the dispatcher: whether the ledger has recorded that it is being sent.
     claimed: bool = False
-    #: By the canary: the route, app and event token that it shares with others.
+    #: By the canary: its route, app and event token.
     tokens: Tokens | None = None
-    #: By the schedule: in how many of its lanes another event is still ahead of it.
+    #: By the schedule: the number of its lanes in which another event is ahead of it.
     ahead: int = 0
-    #: By the schedule: its place in the order in which events are to be sent.
+    #: By the schedule: its position in the order of sending.
     turn: int = 0
 
     @property
@@ -52,20 +52,20 @@ class Pending:
 
     @property
     def sent_event(self) -> Event:
-        """What is sent."""
+        """The event that is sent."""
         return self.instead or self.job.event
 
     @property
     def sent_at(self) -> datetime | None:
-        """The time that is sent in place of the event's own."""
+        """The time that is sent instead of the event's own."""
         return self.instead.occurred_at if self.instead else None
 
     def accept(self, claim: Claim) -> None:
-        """Take over what the ledger says of the event. The loop calls it."""
+        """Copy the ledger's record of the event. Called by the loop."""
         if claim.instead:
             self.instead = claim.instead
         if claim.instead or claim.shares_second:
-            # It shares its second with the last one of the lane, so the Device API cannot tell the two apart.
+            # It shares its second with the lane's last event, so the Device API cannot distinguish the two.
             self.job = replace(self.job, shares_second=True)
         if claim.sent_before:
             self.doubtful = True
@@ -77,7 +77,7 @@ class Pending:
 
 
 class Schedule:
-    """The events that have been read and not yet settled."""
+    """The events that were read and are not settled."""
 
     def __init__(self) -> None:
         self._lanes: dict[Lane, deque[Pending]] = {}
@@ -89,11 +89,11 @@ class Schedule:
         self._closed: deque[Pending] = deque()
 
     def __len__(self) -> int:
-        """Events that were added and neither settled nor held."""
+        """The number of events that were added, and neither settled nor held."""
         return self._waiting
 
     def add(self, pending: Pending) -> bool:
-        """Queue the event behind all that share a lane with it. False: a lane is held, and so is the event."""
+        """Queue the event behind all events in its lanes. Return False if a lane is held, and so the event, too."""
         if self._held and not self._held.isdisjoint(pending.event.lanes):
             self._hold([pending])
             return False
@@ -120,14 +120,14 @@ class Schedule:
             heapq.heappush(self._ready, (pending.turn, pending))
 
     def close_route(self, route: str | None) -> None:
-        """From now on no event of the route is offered: ``take_closed`` returns it, when it would have been."""
+        """Offer no more events of the route. ``take_closed`` returns each when it would have been offered."""
         self._closed_routes.add(route)
         ready, self._ready = self._ready, []
         for _, pending in sorted(ready):
             self.make_ready(pending)
 
     def take_closed(self) -> Pending | None:
-        """The next event of a closed route that is the oldest in its lanes. It keeps them until it is held."""
+        """The next event of a closed route that is the oldest in its lanes. It occupies them until it is held."""
         return self._closed.popleft() if self._closed else None
 
     @property
@@ -136,7 +136,7 @@ class Schedule:
         return len(self._ready)
 
     def next_ready(self) -> Pending | None:
-        """Take the earliest event that may be sent now. It keeps its lanes until it is settled or held."""
+        """Take the earliest event that may be sent now. It occupies its lanes until it is settled or held."""
         return heapq.heappop(self._ready)[1] if self._ready else None
 
     def settle(self, pending: Pending) -> None:
@@ -159,9 +159,9 @@ class Schedule:
         self._hold([pending])
 
     def hold(self, pending: Pending) -> list[Pending]:
-        """Close the lanes of an unresolved event and return what waited behind it, oldest first.
+        """Close the lanes of an unresolved event, and return the events behind it, oldest first.
 
-        A held event closes its other lanes too: sending what follows there would put it out of order next time.
+        A held event also closes its other lanes: sending later events there would put it out of order next time.
         """
         held = self._hold([pending])
         self._waiting -= len(held)
@@ -171,7 +171,7 @@ class Schedule:
     def _hold(self, unsettled: Iterable[Pending]) -> list[Pending]:
         held = list(unsettled)
         known = set(map(id, held))
-        for pending in held:  # grows while it is walked
+        for pending in held:  # grows during the iteration
             for lane in pending.event.lanes:
                 self._held.add(lane)
                 queue = self._lanes.get(lane)

@@ -1,7 +1,7 @@
-"""Looks up an event in doubt in Adjust's Device API before it is sent again.
+"""Look up events in doubt in Adjust's Device API before they are sent again.
 
-The calls run in threads beside the delivery's loop, a few at a time, so that the loop never waits for one. A thread asks
-and hands over the answer, nothing else: what it means is decided in the loop's thread.
+The calls run in a few threads, so that the delivery loop never waits for one. A thread only returns the answer; the loop's
+thread interprets it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from airflow_provider_adjust.s2s.delivery.pacing import DelayQueue
 from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, AdjustError
 
-#: How long the loop may wait for something else while a call is under way, in seconds.
+#: The longest wait of the loop while a call is running, in seconds.
 _POLL_DURING_CALL = 0.05
 
-#: Runs the work beside the caller.
+#: Runs the work concurrently.
 Start = Callable[[Callable[[], None]], None]
 
 
 @dataclass(frozen=True, slots=True)
 class LookupResult:
-    """What is known of an event; ``check_again_in`` is set while the answer may still change, in seconds."""
+    """The state of an event at Adjust. ``check_again_in`` is set while it may still change, in seconds."""
 
     recorded: Recorded
     detail: str = "the Device API cannot tell whether Adjust has it"
@@ -46,9 +46,9 @@ _TOO_SLOW = LookupResult(Recorded.UNKNOWN, "the Device API gave no answer in tim
 
 
 def check_can_verify(routes: Iterable[Route]) -> None:
-    """Refuse ``on_in_doubt="verify"`` where nobody could tell whether Adjust has an event.
+    """Refuse ``on_in_doubt="verify"`` if look-ups are not possible.
 
-    :raises AdjustConfigurationError: the Device API does not know the endpoint's events, or cannot be asked.
+    :raises AdjustConfigurationError: the Device API does not have the endpoint's events, or there is no API token.
     """
     for route in routes:
         endpoint = route.parser.endpoint
@@ -64,13 +64,13 @@ def check_can_verify(routes: Iterable[Route]) -> None:
 
 
 def start_thread(work: Callable[[], None]) -> None:
-    """Run the work in a thread that does not keep the process from ending."""
+    """Run the work in a daemon thread, which does not keep the process alive."""
     threading.Thread(target=work, name="adjust-lookup", daemon=True).start()
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What the Device API said to a call that began at that time."""
+    """The Device API's answer to a call that began at that time."""
 
     pending: Pending
     began: float
@@ -78,7 +78,7 @@ class _Answer:
 
 
 class DeviceLookup:
-    """The events that are being looked up. Times are monotonic seconds, given by the caller.
+    """The events that are being looked up. Times are monotonic seconds from the caller.
 
     :param routes: each has a lookup, which asks the Device API whether Adjust has recorded an event.
     :param start: runs a call.
@@ -91,9 +91,9 @@ class DeviceLookup:
         self._policy = policy
         self._start = start
         self._waiting = DelayQueue()
-        #: When the look-up of each event was asked for, the earliest first.
+        #: The time at which the look-up of each event was requested, earliest first.
         self._since: dict[Pending, float] = {}
-        #: Calls under way, also of events that have been given up.
+        #: Running calls, including those for events that were given up.
         self._calls = 0
         self._answers: SimpleQueue[_Answer] = SimpleQueue()
 
@@ -101,18 +101,18 @@ class DeviceLookup:
         return iter(self._since)
 
     def next_due(self, now: float) -> float | None:
-        """When there may be something to do; None while nothing is looked up."""
+        """The time of the next work; None while nothing is looked up."""
         return now + _POLL_DURING_CALL if self._calls else self._waiting.next_due
 
     def begin(self, pending: Pending, now: float) -> None:
-        """Have the event checked from now on."""
+        """Start to look up the event."""
         self._since[pending] = now
         self._waiting.add(pending, now)
 
     def results(self, clock: Callable[[], float]) -> Iterator[tuple[Pending, LookupResult]]:
-        """Start the calls that are due, and return the results that will not change any more.
+        """Start the calls that are due, and return the final results.
 
-        :raises Exception: what a call raised that is not an error of the Device API's.
+        :raises Exception: an error of a call that is not one of the Device API.
         """
         self._call(clock())
         while not self._answers.empty():
@@ -131,7 +131,7 @@ class DeviceLookup:
                 self._start(partial(self._ask, pending, now))
 
     def _ask(self, pending: Pending, now: float) -> None:
-        """In a thread of its own."""
+        """Runs in its own thread."""
         lookup = self._routes[pending.job.route].lookup
         said: Recorded | Exception
         try:
@@ -149,7 +149,7 @@ class DeviceLookup:
         return None
 
     def judge(self, pending: Pending, said: Recorded | Exception, now: float) -> LookupResult:
-        """What an answer means. "Not there" counts only at the end of the wait, because the Device API lags."""
+        """Interpret an answer. "Not there" counts only at the end of the wait, since the Device API lags."""
         left = self._since[pending] + self._policy.wait - now
         if isinstance(said, AdjustError):
             return LookupResult(Recorded.UNKNOWN, str(said), self._policy.every if left > 0 else None)
@@ -162,7 +162,7 @@ class DeviceLookup:
         return LookupResult(said)
 
     def _overdue(self, now: float) -> Iterator[tuple[Pending, LookupResult]]:
-        """Give up the events with calls that take too long, or have not even begun."""
+        """Give up events with calls that take too long, or have not begun."""
         while self._since:
             pending, since = next(iter(self._since.items()))
             if now < since + self._policy.longest:

@@ -2,7 +2,7 @@
 
 One thread reads events, hands those with free lanes to a transport, collects completions, and turns each into a
 receipt, a retry or a stop. Only a bounded number of events is read ahead of the answers. The loop waits only in the
-transport's ``poll``, so that a test can pass a transport that controls the clock.
+transport's ``poll``, so that a test's transport can control the clock.
 """
 
 from __future__ import annotations
@@ -43,24 +43,24 @@ from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.ledger.records import repeated
 from airflow_provider_adjust.s2s.transports import Completion, Transport
 
-#: Events read ahead for each request that may be in flight: enough that busy devices do not starve the others.
+#: Events read ahead per request in flight: enough that busy devices do not starve others.
 _BUFFERED_PER_REQUEST = 32
-#: Never more, so that a checkpoint can list them all.
+#: The most events read ahead, so that a checkpoint can list them all.
 _MOST_BUFFERED = 16_384
 #: Events read between two polls.
 _READ_AT_ONCE = 32
-#: Longest poll in seconds, so that a request to stop is seen; and while a claim is under way.
+#: The longest poll in seconds, so that a request to stop is noticed; and while a claim is pending.
 _LONGEST_POLL = 0.5
 _POLL_DURING_CLAIM = 0.002
-#: What an answer may say without settling its event.
+#: Outcomes of answers that do not settle an event.
 _OPEN = frozenset({Outcome.HALT, Outcome.IN_DOUBT, Outcome.RETRY})
 
 
 class Delivery:
     """One run of the loop. ``run`` may be called once.
 
-    :param routes: where events go and how they are looked up, by their job's route.
-    :param sink: takes each receipt before anything more is sent.
+    :param routes: the destination of events and their look-up, by the route of the job.
+    :param sink: records each receipt before anything more is sent.
     :param claims: the ledger.
     :param start_lookup: runs a call of the Device API beside the loop.
     """
@@ -93,27 +93,27 @@ class Delivery:
         self._schedule = Schedule()
         self._dispatcher = Dispatcher(self._schedule, self._canary, claims)
         self._buffer = min(options.max_in_flight * _BUFFERED_PER_REQUEST, _MOST_BUFFERED)
-        #: Requests under way.
+        #: Requests in flight.
         self.in_flight = 0
         self._delayed = DelayQueue()
         self._settled = 0
-        #: Attempts of events that ended in doubt since the last one that was settled.
+        #: Attempts that ended in doubt since the last event was settled.
         self._lost_in_a_row = 0
         self._receipts: deque[Receipt] = deque()
         self._stopped: Exception | None = None
         self._halts = Halts(routes)
         self.server_clock = ServerClock()
-        #: Events in a row that were left in doubt and not sent again.
+        #: Consecutive events that were left in doubt and not sent again.
         self._left_in_doubt = 0
 
     @property
     def slowed_to(self) -> str | None:
-        """The limit that it keeps to, as text, where Adjust has asked to slow down."""
+        """The current limit as text, if Adjust has asked to slow down."""
         return self._pace.slowed_to
 
     @property
     def waiting_for(self) -> str:
-        """What the delivery waits for, in words; empty while it sends."""
+        """What the delivery waits for, as text; empty while it sends."""
         if self._sink.behind:
             return "waiting to save the checkpoint"
         looked_up = sum(1 for _ in self._lookup or ())
@@ -130,29 +130,29 @@ class Delivery:
         return ", ".join(waiting)
 
     def stop(self, reason: Exception) -> None:
-        """Send nothing more; what is in flight is still waited for. May be called from a signal handler."""
+        """Send nothing more, but wait for requests in flight. May be called from a signal handler."""
         self._stopped = self._stopped or reason
 
     def run(self, stream: Iterable[Job | Receipt]) -> Iterator[Receipt]:
-        """Deliver the stream's events and yield a receipt for each once the sink has taken it: the rounds, receipt by receipt."""
+        """Deliver the stream's events; yield each receipt once the sink has recorded it."""
         for receipts in self.rounds(stream):
             yield from receipts
 
     def rounds(self, stream: Iterable[Job | Receipt]) -> Iterator[list[Receipt]]:
-        """Deliver the stream's events; yield the new receipts, once the sink has taken them, at least twice a second.
+        """Deliver the stream's events; yield the new receipts, once the sink has recorded them, at least twice a second.
 
-        Receipts in the stream, of rows that are not valid events, are passed on. An error of the stream ends the reading; what
-        was read before it is delivered first, then it is raised.
+        Receipts in the stream, of rows that are not valid events, are passed on. An error of the stream ends the reading;
+        events read before it are delivered first, then it is raised.
 
-        :raises DeliveryHalted: Adjust rejected the credentials or the app; of one route of several, after the others' end.
+        :raises DeliveryHalted: Adjust rejected the credentials or the app; for one route of several, after the end of the others.
         :raises NotAdjust: something other than Adjust answered.
-        :raises AdjustUnreachable: nothing was settled while an event used up its attempts.
+        :raises AdjustUnreachable: no event was settled while one used up its attempts.
         """
         source = Source(stream)
         while True:
             self._read(source)
             self._wake()
-            # Before more is sent: the ledger has to know what came before in a lane, also if it was only looked up.
+            # Before more is sent, since the ledger must know the earlier events of a lane, even if they were only looked up.
             yield self.hand_over()
             self._send()
             yield self.hand_over()
@@ -162,7 +162,7 @@ class Delivery:
                 continue
             for completion in self._transport.poll(self._patience(source)):
                 self._take(completion)
-            # Before more is sent: the ledger has to know what came before in a lane.
+            # Before more is sent, since the ledger must know the earlier events of a lane.
             yield self.hand_over()
         self._hold_the_rest()
         yield self.hand_over()
@@ -170,9 +170,9 @@ class Delivery:
             raise error
 
     def hand_over(self) -> list[Receipt]:
-        """Have the sink take the new receipts, and return them.
+        """Pass the new receipts to the sink, and return them.
 
-        Where the sink fails, nothing more is sent, and it takes what else is known all the same.
+        If the sink fails, nothing more is sent, but it still records all other receipts.
         """
         taken = []
         while self._receipts:
@@ -189,7 +189,7 @@ class Delivery:
         return taken
 
     def _read(self, source: Source) -> None:
-        """Read a little ahead of the answers."""
+        """Read events ahead of the answers."""
         for _ in range(min(_READ_AT_ONCE, self._room)):
             if self._stopped or (item := source.read()) is None:
                 return
@@ -215,7 +215,7 @@ class Delivery:
         return self._buffer - len(self._schedule)
 
     def _wake(self) -> None:
-        """Offer events again after their backoff, and look up the events in doubt that are due."""
+        """Offer events again after their backoff, and look up events in doubt that are due."""
         for pending in self._delayed.take_due(self._clock()):
             self._schedule.make_ready(pending)
         if self._lookup and not self._stopped:
@@ -241,7 +241,7 @@ class Delivery:
                     self._begin_lookup(pending, self._lookup)
                 else:
                     self._submit(pending, now)
-                self._look_ahead()  # claim the next ones, while these are under way
+                self._look_ahead()  # claim the next ones while these are in flight
         except (LedgerUnavailable, AdjustConfigurationError) as error:
             self.stop(error)
 
@@ -250,7 +250,7 @@ class Delivery:
         return not self._stopped and not self._sink.behind
 
     def _look_ahead(self) -> None:
-        """Act on the claims that are answered, and claim more events while few are at hand."""
+        """Process the answered claims, and claim more events while few are available."""
         if self._stopped or not self._dispatcher.asks:
             return
         while True:
@@ -268,7 +268,7 @@ class Delivery:
                 pending.accept(answer)
                 is_open = not self._stopped and pending.job.route not in self._halts
                 if self._lookup and pending.doubtful and not pending.attempts and is_open:
-                    # Now, and not when it may be sent: a pause or a full window need not hold up the look-up.
+                    # Now rather than when it may be sent, since neither a pause nor a full window affects the look-up.
                     self._begin_lookup(pending, self._lookup)
                 else:
                     self._dispatcher.admit(pending)
@@ -282,13 +282,13 @@ class Delivery:
         self._transport.submit(pending, self._routes[pending.job.route].target, pending.sent_event.body)
 
     def _end_unsent(self, pending: Pending, receipt: Receipt) -> None:
-        """The ledger knows how this event ended, or that it must not go now."""
+        """End an event that the ledger has settled before, or does not allow now."""
         self._receipts.append(receipt)
         if receipt.outcome in UNRESOLVED:
             self._hold_followers(pending)
         else:
             if not receipt.is_refused_here:
-                self._canary.confirm(pending)  # Adjust took these tokens before
+                self._canary.confirm(pending)  # Adjust has accepted these tokens before
             self._schedule.settle(pending)
         self._release(pending)
 
@@ -306,7 +306,7 @@ class Delivery:
             self._schedule.make_ready(pending)
 
     def _patience(self, source: Source) -> float:
-        """Seconds for which nothing but an answer can make a difference."""
+        """Seconds for which there is nothing to do unless an answer arrives."""
         now = self._clock()
         lookup = None if self._stopped else self._lookup
         times = (self._delayed.next_due, lookup.next_due(now) if lookup else None)
@@ -332,13 +332,13 @@ class Delivery:
             self._take_open(pending, verdict, answer)
         else:
             self._pace.endpoint_ok()
-            # Its lanes are not held after a refusal for the order: what follows it may go.
+            # A refusal for the order does not hold its lanes: later events may be sent.
             refused = is_refused_after_resend(pending, verdict)
             self._settle(pending, refused_after_resend(verdict) if refused else verdict, answer)
         self._release(pending)
 
     def _take_open(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
-        """An answer that settles nothing."""
+        """Process an answer that does not settle its event."""
         outcome = verdict.outcome
         if outcome is Outcome.IN_DOUBT or (outcome is Outcome.HALT and verdict.leaves_in_doubt):
             pending.doubtful = True
@@ -358,7 +358,7 @@ class Delivery:
             self._leave_in_doubt(pending, verdict, answer)
 
     def _halt(self, route: str | None, verdict: Verdict) -> None:
-        """Send nothing more of the route; stop where it is the last one."""
+        """Halt the route; stop the delivery if it was the last one."""
         self._halts.add(route, verdict)
         self._schedule.close_route(route)
         for pending in self._delayed.take_route(route):
@@ -394,7 +394,7 @@ class Delivery:
             self._schedule.make_ready(unblocked)
 
     def _resend(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
-        """Send an event in doubt again, unless that was done often enough."""
+        """Send an event in doubt again, unless its resends are used up."""
         if pending.lost_answers <= self._max_resends:
             self._retry(pending, verdict, answer)
             return
@@ -421,7 +421,8 @@ class Delivery:
         self._delayed.add(pending, now + pause)
 
     def _leave_in_doubt(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
-        """Sent once and not again. An outage must not use up every event so, one request each."""
+        """Leave an event in doubt without a resend; stop if that happens repeatedly, so that an outage does not affect every
+        event."""
         self._left_in_doubt += 1
         if self._left_in_doubt >= self._retries.attempts * self._pace.window:
             self.stop(nothing_settled(self._left_in_doubt, verdict))
@@ -435,7 +436,7 @@ class Delivery:
         self._receipts.extend(held_behind_another(follower.job) for follower in self._schedule.hold(pending))
 
     def _hold_the_rest(self) -> None:
-        """After a stop: what waited for a retry or for its turn has an outcome too."""
+        """After a stop: give all waiting events an outcome, too."""
         try:
             self._take_claims()
         except (LedgerUnavailable, AdjustConfigurationError) as error:

@@ -1,7 +1,7 @@
 """How events are sent, as one value.
 
-Each option is written once, here: its type, its default and its help. The operators, the command line and the tables in
-the docs read it from the fields. This module imports next to nothing, since Airflow loads it with its command line.
+Each option is written once, here: its type, its default and its help. The operators, the command line, the tables in the docs
+and the class's docstring read it from the fields. This module imports almost nothing, because Airflow's command line loads it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from airflow_provider_adjust.s2s.answers.outcome import IdScope, Late, OnForeignClaim, OnInDoubt
-from airflow_provider_adjust.s2s.events.options import option
+from airflow_provider_adjust.s2s.events.options import documented, option
 from airflow_provider_adjust.s2s.transports.base import TransportName
 
 
@@ -48,6 +48,7 @@ class LookupPolicy:
     at_once: int = 8
 
 
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SendOptions:
     """How the events of one delivery are sent. The operators take each field as an argument.
@@ -65,23 +66,23 @@ class SendOptions:
     )
     on_in_doubt: OnInDoubt = option(
         "resend",
-        help="what to do with an event if its answer was lost: resend it, which may count it twice; hold it and the later "
-        "events of its lanes; or verify in Adjust's Device API whether it was recorded",
+        help="what to do with an event if its answer was lost: `resend` it, which may count it twice; `hold` it and the later "
+        "events of its lanes; or `verify` in Adjust's Device API whether it was recorded",
     )
     max_resends: int = option(
         1,
-        help='with on_in_doubt="resend", how often an event is sent again after a lost answer before it stays in doubt',
+        help='with `on_in_doubt="resend"`, how often an event is sent again after a lost answer before it stays in doubt',
         metavar="NUMBER",
     )
     id_scope: IdScope = option(
         "event",
-        help="with a ledger, where an event id is unique: within its event token (event), or within the whole app (app)",
+        help="with a ledger, where an event id is unique: within its event token (`event`), or within the whole app (`app`)",
     )
     on_foreign_claim: OnForeignClaim | None = option(
         None,
-        help="what to do at the end if events were not sent because the ledger has them from another DAG: warn in the log, "
-        "error to fail the task, or allow it. None of these sends an event twice. By default, [adjust] on_foreign_claim in "
-        "Airflow's configuration decides, which is warn unless set",
+        help="what to do at the end if events were not sent because the ledger has them from another DAG: `warn` in the log, "
+        "`error` to fail the task, or `allow` it. None of these sends an event twice. By default, "
+        "`[adjust] on_foreign_claim` in Airflow's configuration decides, which is `warn` unless set",
     )
     remember_lanes: bool = option(
         False,
@@ -90,21 +91,22 @@ class SendOptions:
     )
     late: Late = option(
         "refuse",
-        help="with remember_lanes, what to do with such an older event: refuse the row, or send_at_lane_time, which sends it "
-        "with the last time of its lane, its own time under late_param, and counts it under adjusted",
+        help="with `remember_lanes`, what to do with such an older event: `refuse` the row, or `send_at_lane_time`, which "
+        "sends it with the last time of its lane, its own time under `late_param`, and counts it under `adjusted`",
     )
     late_param: str = option(
         "true_time",
-        help="the callback_params key for the own time of an event that is sent with the last time of its lane",
+        help="the `callback_params` key for the own time of an event that is sent with the last time of its lane",
         metavar="KEY",
     )
     rate_group: str | None = option(
         None,
-        help="with a ledger, the name of a group of running tasks that share max_events_per_second in equal parts",
+        help="with a ledger, the name of a group of running tasks that share `max_events_per_second` in equal parts",
         metavar="NAME",
     )
     transport: TransportName = option(
-        "auto", help="curl (fast, needs pycurl), requests, or auto: curl if pycurl is installed, as on Linux and macOS"
+        "auto",
+        help="`curl` (fast, needs pycurl), `requests`, or `auto`: curl if pycurl is installed, as on Linux and macOS",
     )
     retries: Retries = option(Retries(), help="attempts per event and the waits between them", argument=False)
     lookups: LookupPolicy = option(

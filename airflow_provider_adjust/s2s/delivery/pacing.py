@@ -1,9 +1,9 @@
 """When the next request may start: the window of requests in flight, the rate, retries and pauses.
 
-429 says that the rate is too high, and the rate that the server takes is found (``found_rate``). 503 says that the server is
-in trouble: the window is cut by a quarter, and grows back by one for every eight good answers. An occasional 429 or 503
-concerns its own event: the window shrinks, and all events wait, only when more than 5 % of the answers of the last second,
-or of the last 64, are 429 or 503. Until the first answer that is not a halt the window is one, so that a wrong token costs
+A 429 means that the rate is too high; ``found_rate`` then finds the rate that the server accepts. A 503 means that the server
+is in trouble: the window is cut by a quarter, and grows back by one for every eight good answers. An occasional 429 or 503
+affects only its own event: the window shrinks, and all events wait, only if more than 5 % of the answers of the last second,
+or of the last 64, are 429 or 503. Until the first answer that is not a halt, the window is one, so that a wrong token costs
 one request.
 """
 
@@ -30,7 +30,7 @@ class DelayQueue:
 
     @property
     def next_due(self) -> float | None:
-        """When the first of them is due; None while none waits."""
+        """When the first event is due; None while none waits."""
         return self._waiting[0][0] if self._waiting else None
 
     def add(self, pending: Pending, due: float) -> None:
@@ -52,23 +52,23 @@ class DelayQueue:
 
 _CUT = 0.75
 _GROWTH = 1 / 8
-#: The share of 429 and 503 among the latest answers that is taken as noise, and how many answers are the latest, at least:
-#: those of a second, where they are more. Of 64 answers, one in a hundred is often enough four.
+#: The share of 429 and 503 among the latest answers that is treated as noise, and the least number of latest answers: those of
+#: a second, if there are more. Even at one in a hundred, 64 answers quite often contain four.
 _NOISE = 0.05
 _LATEST = 64
-#: Maximum burst, in seconds of the configured rate, after the loop was late.
+#: The largest burst after the loop was late, in seconds of the configured rate.
 _CATCH_UP = 0.05
 
 
 class Pace:
-    """Limits how fast one delivery sends. Times are monotonic seconds, given by the caller."""
+    """Limits the speed of one delivery. Times are monotonic seconds from the caller."""
 
     def __init__(self, max_in_flight: int, max_events_per_second: float | None = None) -> None:
         self._most = max_in_flight
         self._window = float(max_in_flight)
         self._answers_to_next_cut = 0
         self._slow_share = 0.0
-        #: When the current second began, its answers so far, and how many the second before had.
+        #: The start of the current second, its answers so far, and the number of answers in the second before.
         self._second_began = float("-inf")
         self._answers = self._answers_before = 0
         self._found = FoundRate()
@@ -80,34 +80,34 @@ class Pace:
 
     @property
     def window(self) -> int:
-        """Requests that may be in flight now."""
+        """The number of requests that may be in flight now."""
         return int(self._window) if self._endpoint_ok else 1
 
     @property
     def slowed_to(self) -> str | None:
-        """What Adjust's answers have made smaller than it may be, as text: the window, the rate."""
+        """The limits that Adjust's answers have reduced, as text: the window, the rate."""
         slowed = [f"{int(self._window):,} in flight"] if self._window < self._most else []
         if (rate := self._found.rate) is not None and rate * self._interval < 1:
             slowed.append(f"{rate:,.0f} events a second" if rate >= 10 else f"{rate:.1f} events a second")
         return " and ".join(slowed) or None
 
     def paused_for(self, now: float) -> float:
-        """Seconds for which nothing starts, because Adjust asked for that."""
+        """Seconds for which no request starts, since Adjust asked for a pause."""
         return max(0.0, self._paused_until - now)
 
     def wait(self, now: float) -> float:
-        """Seconds until the next request may start, as far as rate and pauses go; 0 is now."""
+        """Seconds until rate and pauses allow the next request; 0 is now."""
         if math.isinf(self._interval):
             return math.inf
         return max(0.0, self._next_slot - now, self._paused_until - now)
 
     def share(self, part: float) -> None:
-        """Keep to that part of the limit from now on; 0 is to start nothing."""
+        """Use this share of the limit from now on; 0 starts no requests."""
         if self._limit:
             self._interval = 1 / (self._limit * part) if part else math.inf
 
     def may_start(self, now: float) -> bool:
-        """Whether a request may start now, as far as rate and pauses go."""
+        """Whether rate and pauses allow a request now."""
         return self._interval != math.inf and self._next_slot <= now >= self._paused_until
 
     def sent(self, now: float) -> None:
@@ -118,23 +118,23 @@ class Pace:
             self._next_slot = max(self._next_slot, now - max(_CATCH_UP, interval)) + interval
 
     def endpoint_ok(self) -> None:
-        """An answer has shown that the endpoint and the token work."""
+        """Record that the endpoint and the token work."""
         self._endpoint_ok = True
 
     def pause(self, now: float, seconds: float) -> None:
-        """Start nothing for that long."""
+        """Start no requests for this long."""
         paused_until = max(now, self._paused_until)
         self._paused_until = max(paused_until, now + seconds)
         self._found.paused(self._paused_until - paused_until)
 
     def concerns_one(self, verdict: Verdict) -> bool:
-        """Whether the 429 or 503, which was counted, is noise: it asks its own event to wait, and not all of them."""
+        """Whether a counted 429 or 503 is noise, so that only its own event waits."""
         if verdict.http_status == 429:
             return not self._found.is_refusing
         return verdict.http_status == 503 and self._slow_share <= _NOISE
 
     def answered(self, verdict: Verdict, now: float, in_flight: int) -> None:
-        """Shrink or grow by the answer. A burst of refusals that were in flight together counts once.
+        """Shrink or grow after an answer. A burst of refusals that were in flight together counts once.
 
         :param in_flight: requests that still wait for their answer.
         """

@@ -1,4 +1,4 @@
-"""The way of one app's rows to Adjust."""
+"""The route of one app's rows to Adjust."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Lookup = Callable[[Event], Recorded]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """How one app's rows are read, where its events go, and how an event in doubt is looked up there."""
+    """How the rows of one app are read, where its events are sent, and how an event in doubt is looked up."""
 
     parser: EventParser
     target: Target
     lookup: Lookup | None = None
-    #: Seconds that a request may take at most.
+    #: The longest time of a request, in seconds.
     longest_request: float = 0.0
     #: The name of the connection, for messages.
     connection: str = ""

@@ -1,8 +1,8 @@
-"""Marks the events that share a second with another event of one of their lanes.
+"""Mark events that share a second with another event of one of their lanes.
 
-The Device API shows the time of a device's last event of a token, in whole seconds, and not which event that was. So of two
-events of a lane in one second it cannot be told which of them is recorded, whatever process sent them. That is known from
-the rows, where all of them are seen, and not from what one process remembers of its own deliveries.
+The Device API returns the time of a device's last event of a token, in whole seconds, without the event's identity. So it
+cannot say which of two events of a lane in one second is recorded. Such events are found in the input, which has all of them,
+rather than in one process's memory of its deliveries.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ from airflow_provider_adjust.s2s.answers.receipt import Receipt
 from airflow_provider_adjust.s2s.events.event import Lane
 from airflow_provider_adjust.s2s.events.job import Job
 
-#: Items of one second of a stream that are held back, so that memory does not grow with the stream.
+#: The most items of one second of a stream that are held back, so that memory does not grow with the stream.
 MOST_HELD_BACK = 10_000
 
 
 def mark_shared_seconds(
     items: Iterable[Job | Receipt], most_held_back: int | None = MOST_HELD_BACK
 ) -> Iterator[Job | Receipt]:
-    """The same items in the same order, each handed on once it is known which others are of its second.
+    """The same items in the same order, each passed on after all items of its second were read.
 
-    Where that cannot be known, every event of the second is marked: it holds more items than are held back, or reading
-    ended in an error.
+    If a second has too many items, or reading ended in an error, every event of the second is marked.
 
     :param items: in time order.
     """
@@ -38,7 +37,7 @@ def mark_shared_seconds(
                 yield from _marked(held_back)
                 held_back, second, is_too_full = [], its_second, False
             if second is None:
-                yield item  # a row without a time, before all others
+                yield item  # a row without a time comes before all others
                 continue
             held_back.append(item)
             if is_too_full or len(held_back) == most_held_back:
@@ -52,7 +51,7 @@ def mark_shared_seconds(
 
 
 def _marked(items: list[Job | Receipt]) -> Iterator[Job | Receipt]:
-    """All items of one second."""
+    """Mark the items of one second."""
     events: Counter[Lane] = Counter()
     for item in items:
         if isinstance(item, Job):

@@ -184,9 +184,9 @@ class Sender:
 
 
 def late_policy(options: SendOptions) -> LatePolicy:
-    """What is done with an event that comes too late for its lanes.
+    """How to treat an event that is too late for its lanes.
 
-    :raises AdjustConfigurationError: there is no such ``late``.
+    :raises AdjustConfigurationError: ``late`` is not known.
     """
     if options.late not in get_args(Late):
         raise AdjustConfigurationError(f"late={options.late!r} must be one of {', '.join(get_args(Late))}")
@@ -194,7 +194,7 @@ def late_policy(options: SendOptions) -> LatePolicy:
 
 
 def check_values(options: SendOptions) -> None:
-    """Refuse values with which a delivery would never end, keep to no limit, or be unknown to other tasks.
+    """Refuse values with which a delivery would never end, would ignore its limit, or would be unknown to other tasks.
 
     :raises AdjustConfigurationError: one of them is unusable.
     """
@@ -215,9 +215,9 @@ def check_values(options: SendOptions) -> None:
 
 
 def check_needs(options: SendOptions, *, has_ledger: bool) -> None:
-    """Refuse an option without that on which it builds.
+    """Refuse an option without the ledger or the option that it needs.
 
-    :raises AdjustConfigurationError: it needs a ledger, or another option.
+    :raises AdjustConfigurationError: one is missing.
     """
     if late_policy(options).at_lane_time and not options.remember_lanes:
         raise AdjustConfigurationError(
@@ -227,11 +227,13 @@ def check_needs(options: SendOptions, *, has_ledger: bool) -> None:
         raise AdjustConfigurationError("rate_group needs max_events_per_second, the limit that its tasks share")
     for name in ("remember_lanes", "rate_group"):
         if getattr(options, name) and not has_ledger:
-            raise AdjustConfigurationError(f"{name} needs ledger_conn_id: tasks know of each other through the ledger")
+            raise AdjustConfigurationError(
+                f"{name} needs ledger_conn_id: tasks learn about each other through the ledger"
+            )
 
 
 def _names(routes: Iterable[Route]) -> ScopeNames:
-    """What the routes call their events and apps."""
+    """The routes' names of events and apps."""
     return ScopeNames(
         {token: name for route in routes for name, token in route.parser.event_tokens.items()},
         {route.parser.defaults.get("app_token"): route.connection for route in routes},

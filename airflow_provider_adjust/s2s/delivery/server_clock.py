@@ -1,7 +1,7 @@
-"""How far the worker's clock is from the server's.
+"""The difference between the worker's clock and the server's.
 
-Adjust judges an event's time by its own clock, and this side by the worker's. Where the two differ by minutes, fresh events
-are refused that are not early, or sent when they are.
+Adjust judges an event's time by its own clock, the provider by the worker's. If they differ by minutes, fresh events are
+wrongly refused, or sent too early.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from email.utils import parsedate_to_datetime
 
 from airflow_provider_adjust.s2s.delivery.intake import utc_now
 
-#: A smaller difference may be that of a slow answer, and changes nothing: Adjust takes times that are some minutes ahead.
+#: A smaller difference may come from a slow answer, and does not matter: Adjust accepts times some minutes ahead.
 NOTABLE = timedelta(minutes=2)
 
 
@@ -24,7 +24,7 @@ class ServerClock:
         self._behind: timedelta | None = None
 
     def see(self, date: str | None) -> None:
-        """Read the ``Date`` header of an answer (RFC 9110, section 5.6.7); an unreadable one says nothing."""
+        """Read the ``Date`` header of an answer (RFC 9110, section 5.6.7); an unreadable one is ignored."""
         if self._behind is not None or not date:
             return
         try:
@@ -35,5 +35,5 @@ class ServerClock:
 
     @property
     def difference(self) -> timedelta | None:
-        """How far the worker's clock is behind the server's, negative where it is ahead; None where that is not notable."""
+        """How far the worker's clock is behind the server's, negative if it is ahead; None if the difference is small."""
         return self._behind if self._behind is not None and abs(self._behind) >= NOTABLE else None

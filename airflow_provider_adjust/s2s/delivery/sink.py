@@ -1,4 +1,4 @@
-"""The one place that takes a receipt: everything that is kept of it, in a fixed order."""
+"""The sink: it records each receipt everywhere, in a fixed order."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ _REFUSED = UNDELIVERED - UNRESOLVED
 
 
 class Sink:
-    """Takes each receipt once: lists it, counts it, and has the ledger and the checkpoint remember it.
+    """Records each receipt once: in the files, the summary, the ledger and the checkpoint.
 
-    The order matters. A refused event that a checkpoint calls settled is not offered again, so its line must be in the
-    rejected file before: it stays open in the checkpoint until the file is flushed. A file that fails keeps nothing from
-    being remembered; what it lacks, the next try lists.
+    The order matters. A refused event that is settled in the checkpoint is not offered again, so its line must be in the
+    rejected file first: the event stays open in the checkpoint until the file is flushed. A failing file does not prevent the
+    rest; the next try lists what it lacks.
 
-    :param rejected: lists what Adjust does not have.
-    :param responses: lists Adjust's answers.
-    :param columns: what the rows' columns mean, for the names under which a rejected row is listed.
+    :param rejected: receives the events that Adjust does not have.
+    :param responses: receives Adjust's answers.
+    :param columns: the meaning of the rows' columns, for the names in listed rows.
     """
 
     def __init__(
@@ -59,25 +59,25 @@ class Sink:
         self._columns = columns or Columns(RowOptions(), EVENT)
         self._ledger = ledger
         self._checkpoint = checkpoint
-        #: Refusals that are not yet surely in the rejected file, for the checkpoint.
+        #: Refusals that may not be in the rejected file yet, for the checkpoint.
         self._unlisted: list[Receipt] = []
         self._file_failure: Exception | None = None
-        #: What earlier tries have settled, and this one so far.
+        #: The counts of earlier tries, and of this one so far.
         self.summary = checkpoint.earlier.copy() if checkpoint else DeliverySummary()
-        #: The part of the summary that earlier tries of the task have settled, by the checkpoint or by the ledger.
+        #: The part of the summary that earlier tries of the task settled, according to the checkpoint or the ledger.
         self.earlier = self.summary.copy()
-        #: How many of the summary's receipts this try had to do nothing for: earlier tries and runs have settled them.
+        #: How many of the summary's receipts earlier tries and runs settled.
         self.settled_before = self.summary.settled
-        #: Adjust may have an event of this try.
+        #: Whether Adjust may have an event of this try.
         self.has_sent = False
 
     @property
     def behind(self) -> bool:
-        """The checkpoint could not be saved. Nothing more may be sent until it is."""
+        """Whether the checkpoint could not be saved. Nothing more may be sent until it is."""
         return self._checkpoint is not None and self._checkpoint.behind
 
     def take(self, receipt: Receipt) -> None:
-        """Keep everything that is to be known of the receipt, whatever fails; then raise the first failure.
+        """Record the receipt everywhere, whatever fails; then raise the first failure.
 
         :raises LedgerUnavailable: the ledger's database failed.
         :raises OSError: a file could not be written.
@@ -85,7 +85,7 @@ class Sink:
         self.has_sent |= receipt.attempts > 0 and receipt.outcome is not Outcome.HELD
         if receipt.settled_before:
             self.settled_before += 1
-            if receipt.outcome is not Outcome.SKIPPED:  # by another run
+            if receipt.outcome is not Outcome.SKIPPED:  # settled by another run
                 self.earlier.add(receipt)
         self._list(receipt)
         self.summary.add(receipt)
@@ -99,7 +99,7 @@ class Sink:
             raise error
 
     def keep_up(self) -> None:
-        """Save where it is time to, or time to try again.
+        """Save if it is time to, or to retry.
 
         :raises DeliveryStopped: the checkpoint could not be saved for too long.
         :raises OSError: a file could not be written. The checkpoint is saved all the same.
@@ -111,9 +111,9 @@ class Sink:
                 raise self._file_failure
 
     def save(self, *, ended: bool = True) -> None:
-        """Write the files, the ledger and the checkpoint. A file that fails keeps the others from nothing.
+        """Write the files, the ledger and the checkpoint. A failing file does not affect the others.
 
-        :param ended: nothing is under way any more.
+        :param ended: no request is in flight any more.
         :raises LedgerUnavailable: the ledger's database failed.
         :raises DeliveryStopped: the checkpoint could not be saved for too long.
         :raises OSError: a file could not be written.
@@ -125,13 +125,13 @@ class Sink:
             raise self._file_failure
 
     def hurry(self) -> None:
-        """The task is being killed: whatever is waited for is waited for a few seconds. For a signal handler."""
+        """Shorten all waits to a few seconds, since the task is being killed. For a signal handler."""
         for memory in (self._ledger, self._checkpoint):
             if memory is not None:
                 memory.hurry()
 
     def _write_first(self, checkpoint: Checkpoint | None) -> None:
-        """Write the files and the ledger: the checkpoint must not know more than they do."""
+        """Write the files and the ledger first, so that the checkpoint is never ahead of them."""
         self._flush_files()
         if self._ledger:
             try:
@@ -155,7 +155,7 @@ class Sink:
 
     def _list(self, receipt: Receipt) -> None:
         if self._file_failure:
-            return  # a line after a torn one would be lost with it
+            return  # a line after an incomplete one would be lost with it
         try:
             if receipt.is_undelivered:
                 if self._rejected is not None:

@@ -1,4 +1,4 @@
-"""What a delivery reads from."""
+"""The source that a delivery reads."""
 
 from __future__ import annotations
 

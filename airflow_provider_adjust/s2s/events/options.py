@@ -1,15 +1,16 @@
 """How rows are read, as one value.
 
-Each option is written once, here: its type, its default and its help. The operators, the command line and the tables in
-the docs read it from the fields. This module imports next to nothing, since Airflow loads it with its command line.
+Each option is written once, here: its type, its default and its help. The operators, the command line, the tables in the docs
+and the class's docstring read it from the fields. This module imports almost nothing, because Airflow's command line loads it.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 OnBadOptional = Literal["refuse", "leave_out"]
 Amount = Decimal | float | str
@@ -17,22 +18,32 @@ Amount = Decimal | float | str
 EVERY_UNKNOWN = "*"
 MaxRevenue = Amount | Mapping[str, Amount]
 
+_Options = TypeVar("_Options", bound=type[Any])
+
 
 def option(
     default: Any = None, *, help: str, metavar: str | None = None, templated: bool = False, argument: bool = True
 ) -> Any:
     """A field of an options class.
 
-    :param default: the value where none is given.
-    :param help: what it means; a sentence for the docs and the command line.
-    :param metavar: what stands for the value in the command line's help.
-    :param templated: an operator renders templates in it.
-    :param argument: operators and the command line take it as an argument. Others are for Python code only.
+    :param default: the default value.
+    :param help: its meaning; a sentence for the docs and the command line, with code between backticks.
+    :param metavar: the name of the value in the command line's help.
+    :param templated: whether an operator renders templates in it.
+    :param argument: whether operators and the command line take it as an argument. Other fields are for Python code only.
     """
     facts = {"help": help, "metavar": metavar, "templated": templated, "argument": argument}
     return field(default=default, metadata=facts)
 
 
+def documented(options: _Options) -> _Options:
+    """Add the help of each field to the docstring of an options class, where code has two backticks."""
+    params = [f":param {each.name}: {each.metadata['help']}.".replace("`", "``") for each in fields(options)]
+    options.__doc__ = "\n".join([inspect.cleandoc(options.__doc__ or ""), "", *params])
+    return options
+
+
+@documented
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RowOptions:
     """How the rows of one delivery are read. The operators take each field as an argument.
@@ -46,23 +57,23 @@ class RowOptions:
 
     endpoint: str = option(
         "event",
-        help="the Adjust endpoint to send to: event, ad_revenue (revenue from ads) or third_party_sharing (opt-outs)",
+        help="the Adjust endpoint to send to: `event`, `ad_revenue` (revenue from ads) or `third_party_sharing` (opt-outs)",
         metavar="NAME",
     )
     event_token: str | None = option(help="the event token for rows that name none", metavar="TOKEN", templated=True)
     event_tokens: Mapping[str, str] | None = option(
-        help="event tokens by name; the event column of a row holds the name", metavar="NAME=TOKEN", templated=True
+        help="event tokens by name; the `event` column of a row holds the name", metavar="NAME=TOKEN", templated=True
     )
     app_token: str | None = option(
         help="the app token for rows that name none; overrides the connection's", metavar="TOKEN", templated=True
     )
     environment: str | None = option(
-        help="production or sandbox, for rows that name none; overrides the connection's",
+        help="`production` or `sandbox`, for rows that name none; overrides the connection's",
         metavar="NAME",
         templated=True,
     )
     column_map: Mapping[str, str] | None = option(
-        help="Adjust's parameter name for a column, such as gaid=gps_adid", metavar="COLUMN=PARAMETER"
+        help="Adjust's parameter names by column, such as `gps_adid` for `gaid`", metavar="COLUMN=PARAMETER"
     )
     id_field: str | Sequence[str] | None = option(
         help="the column that identifies a row, such as the order number, or several columns that do so together; they "
@@ -71,8 +82,8 @@ class RowOptions:
     )
     event_id_param: str | None = option(
         "event_id",
-        help="the callback_params key for the event id, so that Adjust's raw data exports identify each event; an empty "
-        "key, or None in Python, does not send it",
+        help="the `callback_params` key for the event id, so that Adjust's raw data exports identify each event; an empty "
+        "key, or `None` in Python, does not send it",
         metavar="KEY",
     )
     timezone: str = option("UTC", help="IANA name of the time zone of times without an offset", metavar="ZONE")
@@ -81,17 +92,17 @@ class RowOptions:
     )
     ignore_columns: str | Sequence[str] = option(
         (),
-        help="columns to leave out, by name; * leaves out every column that neither Adjust nor another option knows",
+        help="columns to leave out, by name; `*` leaves out every column that neither Adjust nor another option knows",
         metavar="COLUMN",
     )
     max_revenue: MaxRevenue | None = option(
-        help="the largest amount to send, such as 500, or one for each currency, such as EUR=500; a row above it is refused",
+        help="the largest amount to send, such as 500, or one for each currency, such as `EUR=500`; a row above it is refused",
         metavar="AMOUNT",
     )
     on_bad_optional: OnBadOptional = option(
         "refuse",
-        help="what to do if an optional parameter has an invalid value: refuse the row, or leave_out the parameter and "
-        "count the row under adjusted. An invalid time, token or amount always refuses the row",
+        help="what to do if an optional parameter has an invalid value: `refuse` the row, or `leave_out` the parameter and "
+        "count the row under `adjusted`. An invalid time, token or amount always refuses the row",
     )
     escape_char: str | None = option(
         help="the escape character of a CSV file, such as a backslash; a quote states that quotes are doubled and that a "

@@ -277,7 +277,7 @@ class EventParser:
         occurred_at = max(moments)
         if len(moments) > 1 and int(min(moments).timestamp()) != int(occurred_at.timestamp()):
             raise InvalidEvent(
-                "conflicting_created_at", "created_at and created_at_unix name different seconds; give one"
+                "conflicting_created_at", "created_at and created_at_unix name different seconds; give only one"
             )
         age, max_age = now - occurred_at, self.endpoint.max_age
         if max_age is not None and age > max_age:
@@ -408,7 +408,7 @@ def _check_event_tokens(options: RowOptions, endpoint: Endpoint) -> None:
 _WHERE_TO_SET = {
     "environment": "set it to production or sandbox in the connection, the operator or the row",
     "app_token": "set it in the connection, the operator or the row",
-    "ad_impressions_count": "select it, or 1 AS ad_impressions_count where a row is one impression",
+    "ad_impressions_count": "select it, or 1 AS ad_impressions_count if each row is one impression",
 }
 _HINTS = {"currency": ", an ISO 4217 code such as USD"}
 

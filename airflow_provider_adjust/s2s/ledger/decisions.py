@@ -1,4 +1,4 @@
-"""What the ledger's record of an event means for a row with the same id: may it be sent, and if not, why."""
+"""Decide by the ledger's record of an event whether a row with the same id may be sent, and if not, why."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ _BY_AN_EARLIER_TRY = "by an earlier try"
 
 
 class KnownLanes(NamedTuple):
-    """What the lanes' last times mean for the events of a claim, by the identity of the job.
+    """The effect of the lanes' last times on the events of a claim, keyed by the identity of the job.
 
-    ``late``: of events that come too late, what is sent in their place, or their receipts. ``shared``: the times of events
-    that have the second of a last one.
+    ``late``: for late events, the event to send instead, or a receipt. ``shared``: the times of events in the same second as
+    the last one of a lane.
     """
 
     late: Mapping[int, Event | Receipt]
     shared: Mapping[int, datetime]
 
     def sent_at(self, job: Job) -> datetime | None:
-        """The time that is sent of an event, where another one of its lanes has that second."""
+        """The time to send for an event that is late or shares the second of another one in its lanes."""
         late = self.late.get(id(job))
         return late.occurred_at if isinstance(late, Event) else self.shared.get(id(job))
 
 
 @dataclass(slots=True)
 class Batch:
-    """The answers to a batch of claims, by the identity of the job, and what is learnt by the way.
+    """The answers to a batch of claims, keyed by the identity of the job, with notes for later.
 
-    It holds only once the transaction is committed: one that is undone may have ended a try that lives on.
+    It is valid only after the commit: a transaction that was rolled back may have ended a try that is still running.
     """
 
-    #: Receipts of events that name a suppressed device, in place of a claim, by the identity of the job.
+    #: Receipts of events with a suppressed device, instead of a claim, keyed by the identity of the job.
     suppressed: Mapping[int, Receipt]
-    #: What is known of the jobs' lanes.
+    #: The effect of the jobs' lanes.
     lanes: KnownLanes
-    #: Jobs, by identity: Adjust has had another choice of the device since, under another of its ids.
+    #: Identities of jobs if Adjust has since received another choice of the device, under another of its ids.
     told_otherwise: Collection[int]
     answers: dict[int, Claim | Receipt] = field(default_factory=dict)
     dead: dict[int, Holder] = field(default_factory=dict)
@@ -56,13 +56,13 @@ class Batch:
     not_compared: int = 0
 
     def is_refused(self, job: Job) -> bool:
-        """Whether the event leaves nothing in the ledger, unless that knows it."""
+        """Whether the event is not recorded in the ledger, unless it is already there."""
         return id(job) in self.suppressed or isinstance(self.lanes.late.get(id(job)), Receipt)
 
     def answer(self, job: Job, decided: Claim | Receipt) -> Claim | Receipt:
-        """Note what was decided about the event; one of a suppressed device is not sent, nor one that comes too late.
+        """Record the decision about the event. Events of suppressed devices and late events are not sent.
 
-        A late one that an earlier request may have recorded is sent as it is: whether Adjust has it, Adjust's answer tells.
+        A late event that an earlier request may have recorded is sent unchanged: Adjust's answer shows whether it has it.
         """
         if id(job) in self.told_otherwise and _is_told(decided):
             decided = Claim()
@@ -93,9 +93,9 @@ class Decisions:
     def decide(
         self, job: Job, record: Any, holder: Holder, reason: str, content: Content, key: DigestKey
     ) -> Claim | Receipt:
-        """What an earlier claim means for the event.
+        """Decide about the event by an earlier claim.
 
-        :param reason: the code of the record's reason.
+        :param reason: the reason code of the record.
         :param content: how the event compares with the record.
         :param key: the key of this try's digests.
         """
@@ -110,7 +110,7 @@ class Decisions:
         if record.try_id == self.try_id and (record.position == job.position or not is_state):
             if record.position != job.position:
                 return repeated(job, record.position)
-            # The same row: it was written, and the commit's answer was lost.
+            # The same row: the commit succeeded, but its answer was lost.
             if status == SENDING:
                 return Claim(sent_before=record.lost_answers > 0, lost_answers=record.lost_answers)
             return _by_an_earlier_try(job, record, reason)
@@ -123,14 +123,14 @@ class Decisions:
             if is_other_purchase(job.event, record):
                 return differs(job, record, holder, key)
             if is_own:
-                # The result covers all tries of this task instance.
+                # The result includes all tries of this task instance.
                 return _by_an_earlier_try(job, record, reason)
             return receipt_for(job, Outcome.SKIPPED, "delivered_before", f"it was delivered {holder}")
         if status == Outcome.REJECTED.value:
             if record.content is None or content is Content.OTHER or self._offers_again(job, reason):
                 return Claim()
             if isinstance(job.row, ResubmittedRow):
-                return Claim()  # somebody has seen the refusal, and sends the event again
+                return Claim()  # a person has seen the refusal, and sends the event again
             detail = f"Adjust refused it {holder}; change the row to send it again"
             if is_own:
                 return receipt_for(job, Outcome.REJECTED, reason, detail, http_status=record.http_status)
@@ -152,31 +152,32 @@ class Decisions:
                 "the earlier digest_key: put it last in the connection's digest_key"
             )
             return receipt_for(job, Outcome.IN_DOUBT, "not_verified", detail, lost_answers=record.lost_answers)
-        # Of a try that was killed it is not known whether it sent the event. An older ledger did not count.
+        # It is not known whether a killed try sent the event. Older ledgers did not count.
         lost_answers = max(1, record.lost_answers + (status == SENDING))
         if self.on_in_doubt == "resend" and lost_answers > self.max_resends:
             return receipt_for(job, *TOO_MANY_RESENDS, lost_answers=lost_answers)
         return Claim(sent_before=True, lost_answers=lost_answers, shares_second=record.sent_at is not None)
 
     def was_killed(self, record: Any, holder: Holder) -> bool:
-        """Whether the event is one that a killed try of this task was sending."""
+        """Whether a killed try of this task was sending the event."""
         return STATUSES[record.status] == SENDING and holder.is_of(self.task_instance)
 
     def _decide_state(self, job: Job, status: str, holder: Holder, content: Content) -> Claim | Receipt:
-        """The last row of a device counts, so one that says what Adjust has is not sent, and any other is, also again."""
+        """Decide about a choice: the last row of a device counts, so a row that repeats Adjust's state is not sent, and any
+        other is."""
         if status == SENDING and holder.is_alive:
             return receipt_for(job, Outcome.HELD, "sent_elsewhere", f"another task is sending it, {holder}")
         if status == Outcome.DELIVERED.value and content is Content.SAME:
-            # Outside of Airflow all runs have one name, and are no tries of each other.
+            # Outside of Airflow all runs have the same name, but are not tries of one run.
             if self.task_instance.run_id and holder.is_of(self.task_instance):
                 return receipt_for(job, Outcome.DELIVERED, "", _BY_AN_EARLIER_TRY)
             return receipt_for(
-                job, Outcome.SKIPPED, "delivered_before", "Adjust has been told this of the device before"
+                job, Outcome.SKIPPED, "delivered_before", "Adjust already has this choice for the device"
             )
         return Claim()
 
     def _claimed(self, receipt: Receipt, holder: Holder) -> Receipt:
-        """The receipt with the DAG that has the event, if that is another one."""
+        """The receipt, with the DAG that has the event if it is another one."""
         is_foreign = holder.id != 0 and holder.dag_id != self.task_instance.dag_id
         return receipt._replace(claimed_by=holder.dag_id) if is_foreign else receipt
 
@@ -185,7 +186,7 @@ class Decisions:
         return limit is not None and reason == "device_not_found" and self.now() - job.event.occurred_at <= limit
 
     def decide_for_app(self, job: Job, record: Any, holder: Holder, event_key: str, reason: str) -> Receipt | None:
-        """What it means that the app has the id under another event token; None if that one was refused."""
+        """Decide about an id that the app has under another event token; None if that event was refused."""
         if record.try_id == self.try_id:
             return repeated(job, record.position)
         if reason == ERASED:
@@ -203,14 +204,14 @@ class Decisions:
 
 
 def _is_told(decided: Claim | Receipt) -> bool:
-    """Whether Adjust was told the same before."""
+    """Whether Adjust already received the same choice."""
     return isinstance(decided, Receipt) and (
         decided.outcome is Outcome.DELIVERED or decided.reason == "delivered_before"
     )
 
 
 def _by_an_earlier_try(job: Job, record: Any, reason: str) -> Receipt:
-    """The end that an earlier try has seen, with the time that it sent in place of the event's own."""
+    """The receipt of an earlier try, with the time that it sent instead of the event's own."""
     outcome = Outcome(STATUSES[record.status])
     sent_at = record.sent_at and record.sent_at.replace(tzinfo=UTC)
     is_own_time = sent_at == whole_seconds(job.event.occurred_at)
@@ -219,5 +220,5 @@ def _by_an_earlier_try(job: Job, record: Any, reason: str) -> Receipt:
 
 
 def _erased(job: Job) -> Receipt:
-    """However it had ended: who had it erased does not want it sent."""
-    return receipt_for(job, Outcome.SKIPPED, ERASED, "it was erased from the ledger, which keeps its id only")
+    """The receipt of an erased event, however it had ended: it must not be sent."""
+    return receipt_for(job, Outcome.SKIPPED, ERASED, "it was erased from the ledger, which keeps only its id")

@@ -1,8 +1,7 @@
-"""Erases events from the ledger, so that nothing is left of them but an id that is never sent again.
+"""Erase events from the ledger, except their ids, so that they are never sent again.
 
-Without its id, an event would be new, and the next run over its source would send it: a delivered one a second time, one in
-doubt perhaps, and one that was never to be sent at all. So the id and the status stay until Adjust would not take the event
-any more; ``prune`` deletes them then.
+Without its id, an event would be new, and the next run over its source would send it again. So the id and the status stay
+until Adjust would no longer accept the event; then ``prune`` deletes them.
 """
 
 from __future__ import annotations
@@ -34,22 +33,22 @@ from airflow_provider_adjust.s2s.ledger.statements import delete, locked, reason
 from airflow_provider_adjust.s2s.ledger.tries import SUCCESS, TaskInstanceId, begin_try, end_try, note_setup
 from airflow_provider_adjust.s2s.redaction import escape
 
-#: The task id in the ledger of what was erased.
+#: The task id in the ledger for erased events.
 TASK_ID: Final = "airflow adjust erase"
-#: Ids in one statement; some databases take no longer list.
+#: The most ids in one statement; some databases accept no longer list.
 _BATCH = 500
-#: Clocks may differ, and an event may be sent a little after its time.
+#: A margin: clocks may differ, and an event may be sent a little after its time.
 _MARGIN = timedelta(days=1)
-#: Characters of an event id that an error shows.
+#: The most characters of an event id in an error.
 _LONGEST_SHOWN_ID = 80
 
 
 @dataclass(slots=True)
 class LedgerErasure:
-    """What the ledger had of the events, by status, and what was done with it.
+    """The ledger's records of the events, by status, and what was done with them.
 
-    ``blanked`` keep id and status. ``deleted`` are too old to be sent. ``before`` were erased earlier. ``errors`` are of
-    tries, and named one of the events.
+    ``blanked`` keep id and status. ``deleted`` are too old to be sent. ``before`` were erased earlier. ``errors`` are errors
+    of tries that named one of the events.
     """
 
     blanked: Counter[str] = field(default_factory=Counter)
@@ -66,13 +65,13 @@ def erase(
     event_token: str | None = None,
     dry_run: bool = False,
 ) -> LedgerErasure | None:
-    """Erase the events with these ids; None where the database has no ledger.
+    """Erase the events with these ids; return None if the database has no ledger.
 
-    What a task is sending at this moment is in doubt afterwards: the task's own record of its end is not kept.
+    Events that a task is sending at this moment are in doubt afterwards, since the task can no longer record their end.
 
-    :param app_token: of this app only.
-    :param event_token: of this event token only.
-    :param dry_run: undo everything at the end.
+    :param app_token: only events of this app.
+    :param event_token: only events of this event token.
+    :param dry_run: roll everything back at the end.
     """
     if not sa.inspect(engine).has_table(versions.name):
         return None
@@ -100,7 +99,7 @@ def _erase(
     ]
     erased = reason_number(connection, ERASED)
     eraser: int | None = None
-    #: The tries that the events are taken from.
+    #: The tries that the events are removed from.
     taken: set[int] = set()
     keys = sorted(map(event_key, event_ids))
     for scope in connection.execute(sa.select(scopes).where(*wanted).order_by(scopes.c.id)).all():
@@ -120,7 +119,7 @@ def _erase(
                     found.blanked[status] += 1
             delete(connection, scope.id, deleted)
             for status, same in blanked.items():
-                # A try of its own: the one that claimed an event could otherwise write over it.
+                # A separate try: otherwise the one that claimed an event could overwrite the erasure.
                 eraser = eraser or _begin(connection)
                 update(connection, scope.id, same, _blank(status, erased, eraser, now))
     if eraser is not None:
@@ -130,7 +129,7 @@ def _erase(
 
 
 def _note_keys(connection: sa.Connection, eraser: int, taken: Collection[int]) -> None:
-    """Keep which keys the erased events' ids were made with: after another key, they would be new events."""
+    """Record the keys of the erased events' ids: under another key, they would be new events."""
     query = sa.select(tries.c.digest_keys).where(tries.c.id.in_(sorted(taken)), tries.c.ids_are_digests)
     made = list(connection.scalars(query))
     keys = ",".join(sorted({entry for text in made for entry in text.split(",")}))
@@ -138,7 +137,7 @@ def _note_keys(connection: sa.Connection, eraser: int, taken: Collection[int]) -
 
 
 def _is_over(record: Any, endpoint: str, now: datetime) -> bool:
-    """Whether Adjust would not take the event any more, and no task is sending it."""
+    """Whether Adjust would no longer accept the event, and no task is sending it."""
     max_age = ENDPOINTS[endpoint].max_age if endpoint in ENDPOINTS else None
     is_old = max_age is not None and record.occurred_at < now - max_age - _MARGIN
     return is_old and STATUSES[record.status] != SENDING
@@ -151,7 +150,7 @@ def _begin(connection: sa.Connection) -> int:
 
 
 def _blank(status: str, erased: int, try_id: int, now: datetime) -> dict[str, Any]:
-    """What is left of an event. The time is that of its erasure, after which Adjust takes it as long as a new one."""
+    """The remains of an event. Its time is that of the erasure: until 58 days later, Adjust may accept it."""
     kept = Outcome.IN_DOUBT.value if status == SENDING else status
     return {
         "status": STATUS_NUMBERS[kept],
@@ -169,12 +168,12 @@ def _blank(status: str, erased: int, try_id: int, now: datetime) -> dict[str, An
 
 
 def mention_of(event_id: str) -> re.Pattern[str]:
-    """Finds the event as messages name it."""
+    """A pattern for the event as messages name it."""
     return re.compile(rf"\bevent {re.escape(escape(event_id, _LONGEST_SHOWN_ID))}(?![\w-])")
 
 
 def _erase_from_errors(connection: sa.Connection, event_ids: Sequence[str]) -> int:
-    """An error may name the event that it is about."""
+    """Erase errors that name one of the events."""
     count = 0
     names_one = sa.select(tries.c.id, tries.c.error).where(tries.c.error.contains("event ")).with_for_update()
     for number, error in connection.execute(names_one).all():

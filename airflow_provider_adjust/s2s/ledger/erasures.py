@@ -1,7 +1,7 @@
-"""The ledger's record of erasures: who asked for each, when, and what Adjust answered; and the pace that all tasks share.
+"""The ledger's record of erasures: who requested each, when, and Adjust's answer; and the pace that all tasks share.
 
-Adjust takes ten requests a minute. So each request has a time of its own, one after another for all tasks of a ledger, on
-the clock of its database. A device is written down before it is asked for, so that a task that is killed loses none.
+Adjust accepts ten requests a minute. So each request is assigned a time, in sequence for all tasks of a ledger, on the clock
+of its database. A device is recorded before its request, so that a killed task loses none.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from airflow_provider_adjust.s2s.ledger.schema import database_now, erasures, ve
 from airflow_provider_adjust.s2s.ledger.statements import retry_on_conflict
 from airflow_provider_adjust.s2s.ledger.suppression import ASKED_TO_ERASE, Place, keyed, suppress
 
-#: Seconds between two requests: ten a minute, and a little more, so that one that is late on its way is not refused.
+#: Seconds between two requests: slightly more than ten a minute need, so that a delayed request is not refused.
 PACE = 6.1
-#: For so long another task may be about to ask for a device, or wait for the answer.
+#: The longest time in which another task may still request a device, or wait for the answer.
 _UNDER_WAY = timedelta(minutes=2)
 _LONGEST_ASKED_BY = 250
 _columns = erasures.c
@@ -31,31 +31,31 @@ _T = TypeVar("_T")
 
 
 class ErasureStatus(Enum):
-    """What is known of a device that is to be erased. The values are those of ``adjust_erasure.status``."""
+    """The state of a device's erasure. The values are those of ``adjust_erasure.status``."""
 
-    #: It has its turn, and was not asked for.
+    #: It has its turn, and was not requested yet.
     WAITING = "waiting"
-    #: It was asked for, and the answer is not known.
+    #: It was requested, and the answer is not known.
     ASKED = "asked"
     ERASED = "erased"
     #: Adjust answered 451: the device opted out, or was erased before.
     OPTED_OUT = "opted_out"
     REFUSED = "refused"
-    #: Not in the table: another task is at it.
+    #: Not in the table: another task is erasing it.
     ELSEWHERE = "elsewhere"
-    #: Not in the table: its turn would come too late.
+    #: Not in the table: its turn would be too late.
     LEFT = "left"
 
 
-#: Adjust need not be asked again.
+#: States that need no further request.
 DONE = frozenset({ErasureStatus.ERASED, ErasureStatus.OPTED_OUT})
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What every erasure of a task has in common.
+    """The common values of a task's erasures.
 
-    ``host`` is the one that is asked. ``asked_by`` says for whom, such as the number of a ticket.
+    ``host`` receives the requests. ``asked_by`` says for whom, such as the number of a ticket.
     """
 
     host: str
@@ -68,12 +68,12 @@ class Order:
 
     @property
     def place(self) -> Place:
-        """Where the devices are suppressed."""
+        """The place in which the devices are suppressed."""
         return Place.at(self.host, self.app_token, self.environment)
 
     @property
     def conditions(self) -> tuple[sa.ColumnElement[bool], ...]:
-        """What the records of its app have in common."""
+        """The conditions for the records of its app."""
         return (
             _columns.destination == self.host,
             _columns.app_token == self.app_token,
@@ -84,7 +84,7 @@ class Order:
 class ErasureLog:
     """The erasures of one task in the ledger.
 
-    :param keys: make the digests of the ids.
+    :param keys: the keys for digests of the ids.
     :param now: the database's clock.
     :raises AdjustConfigurationError: there is no key, or ``asked_by`` is too long.
     """
@@ -113,18 +113,18 @@ class ErasureLog:
         self._now = now
 
     def time(self) -> datetime:
-        """The time on the database's clock."""
+        """The time of the database's clock."""
         return self._work(self._now)
 
     def under_other_keys(self) -> int:
-        """How many devices Adjust need not be asked for again that are not recognised: no key of these made their digests."""
+        """The number of erased devices that cannot be recognised, since none of these keys made their digests."""
         is_other = _columns.digest_key.not_in([key.id for key in self._keys])
         is_done = _columns.status.in_([status.value for status in DONE])
         query = sa.select(sa.func.count()).select_from(erasures).where(*self._order.conditions, is_done, is_other)
         return self._work(lambda connection: connection.scalar(query) or 0)
 
     def known(self, devices: Iterable[DeviceId]) -> dict[DeviceId, ErasureStatus]:
-        """What is known of those devices that are in the table."""
+        """The states of those devices that are in the table."""
         by_digest = {digest: device for device in devices for digest in self._digests(device)}
 
         def work(connection: sa.Connection) -> dict[DeviceId, ErasureStatus]:
@@ -140,16 +140,16 @@ class ErasureLog:
         return self._work(work)
 
     def reserve(self, device: DeviceId, *, until: datetime | None = None, after: float = 0.0) -> float | ErasureStatus:
-        """Give the device the next turn; return the seconds until then, or why it has none.
+        """Give the device the next turn; return the seconds until then, or the state that prevents it.
 
         From now on, nothing is sent for the device any more.
 
-        :param until: the last time that a turn may have.
-        :param after: seconds that must pass before it, for this device and all that come after it.
+        :param until: the latest time of a turn.
+        :param after: seconds to wait before this turn and all later ones.
         """
 
         def work(connection: sa.Connection) -> float | ErasureStatus:
-            # One after another, or two tasks would take one turn.
+            # Serialised, since two tasks could otherwise take the same turn.
             connection.execute(sa.select(versions.c.version).with_for_update())
             now = self._now(connection)
             record = self._record(connection, device)
@@ -170,11 +170,11 @@ class ErasureLog:
         return self._work(work)
 
     def begin(self, device: DeviceId) -> None:
-        """Write down that the device is asked for now."""
+        """Record that the device is requested now."""
         self._update(device, lambda now: {"status": ErasureStatus.ASKED.value, "asked_at": now})
 
     def end(self, device: DeviceId, status: ErasureStatus, http_status: int | None) -> None:
-        """Write down what Adjust answered."""
+        """Record Adjust's answer."""
         ended = {"status": status.value, "http_status": http_status}
         self._update(device, lambda now: {**ended, "answered_at": now})
 
@@ -208,7 +208,7 @@ class ErasureLog:
         suppress(connection, order.place, [digest], key, ASKED_TO_ERASE)
 
     def _record(self, connection: sa.Connection, device: DeviceId) -> Any:
-        """The device's row, under the newest key that made one; one that is done comes first."""
+        """The device's row, preferably one that is done, then the one of the newest key."""
         found = connection.execute(sa.select(erasures).where(*self._are(self._digests(device)))).all()
         done = {status.value for status in DONE}
         newest = self._keys[0].id

@@ -1,8 +1,8 @@
-"""The last time that was sent in each lane, so that an event which comes too late is known before it is sent.
+"""The last time sent in each lane, so that a late event is recognised before it is sent.
 
 Adjust refuses an event that is older than the last one of its device and event token. Within one delivery the order of the
-rows sees to that; here is what other deliveries have sent. A lane is a digest of the device's id, and its key is a secret of
-the connection: under another key it is another lane, of which nothing is known.
+rows prevents that; this module covers other deliveries. A lane is a digest of the device's id, keyed by a secret of the
+connection: under another key it is another lane, without a last time.
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from airflow_provider_adjust.s2s.ledger.records import EventPlace
 from airflow_provider_adjust.s2s.ledger.schema import lanes
 from airflow_provider_adjust.s2s.ledger.statements import Numbers
 
-#: An event that is older is refused for its age, so nothing has to be remembered for longer.
+#: Older events are refused for their age, so no time is remembered for longer.
 KEPT_FOR = EVENT.max_age or timedelta(days=58)
-#: What Adjust has, or may have.
+#: Outcomes of events that Adjust has, or may have.
 _MAY_BE_THERE = frozenset({Outcome.DELIVERED, Outcome.IN_DOUBT})
 _columns = lanes.c
 KeysOf = Callable[[str | None], DigestKeys]
 
 
 class LaneTimes:
-    """What one try knows of the lanes, and what it adds.
+    """The lanes' times for one try: those that it reads, and those that it adds.
 
-    :param policy: what is done with an event that comes too late; None where no lane is remembered.
-    :param keys: those of every connection. Without a secret, digests would show the devices' ids to who tries them.
+    :param policy: how to treat late events; None if lanes are not remembered.
+    :param keys: the keys of every connection. Without a secret, device ids could be found by trial.
     :raises AdjustConfigurationError: a connection has no secret.
     """
 
@@ -53,7 +53,7 @@ class LaneTimes:
             )
 
     def placed(self, place: EventPlace, job: Job, keys_of: KeysOf) -> EventPlace:
-        """The place of an event's record, with its lanes where they are remembered."""
+        """The place of an event's record, with its lanes if they are remembered."""
         if self._policy is None:
             return place
         return place._replace(lanes=_lanes_of(job.event, keys_of(job.route).newest))
@@ -66,7 +66,7 @@ class LaneTimes:
         places: Sequence[EventPlace],
         keys_of: KeysOf,
     ) -> KnownLanes:
-        """What is to be done in place of sending those events that come too late, and which share a second with another.
+        """The effect on late events, and on events that share a second with another.
 
         :param keys_of: the keys that may have made the digests of a route's lanes.
         """
@@ -101,9 +101,9 @@ class LaneTimes:
     def write(
         self, connection: sa.Connection, numbers: Numbers, claimed: Mapping[int, EventPlace], settled: Iterable[Receipt]
     ) -> None:
-        """Remember what Adjust has, or may have, of what this try has sent.
+        """Record the times of this try's events that Adjust has, or may have.
 
-        :param claimed: where the claimed events' records are, by the positions of their rows.
+        :param claimed: the places of the claimed events' records, by the positions of their rows.
         """
         last: dict[tuple[int, int], datetime] = {}
         for receipt in settled:
@@ -115,7 +115,7 @@ class LaneTimes:
             for lane in place.lanes:
                 last[lane, scope_id] = max(at, last.get((lane, scope_id), at))
         if last:
-            # Every task writes lanes in one order, or two would wait for each other.
+            # Every task writes lanes in the same order, to avoid deadlocks.
             rows = [
                 {"lane": lane, "scope_id": scope_id, "last_at": at} for (lane, scope_id), at in sorted(last.items())
             ]
@@ -123,12 +123,12 @@ class LaneTimes:
 
 
 def _lanes_of(event: Event, key: DigestKey) -> tuple[int, ...]:
-    """The event's lanes, as they are kept."""
+    """The event's lanes, as stored."""
     return tuple([key.lane(lane.id_name, lane.id_value) for lane in event.lanes])
 
 
 def _last_times(connection: sa.Connection, wanted: Collection[int]) -> dict[tuple[int, int], datetime]:
-    """The last time of each of the lanes, in every scope, by scope and lane."""
+    """The last time of each of the lanes, keyed by scope and lane."""
     if not wanted:
         return {}
     is_wanted: sa.ColumnElement[bool] = _columns.lane.in_(wanted)
@@ -139,7 +139,7 @@ def _last_times(connection: sa.Connection, wanted: Collection[int]) -> dict[tupl
 
 
 def _advance(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write the times, where they are later than what is there."""
+    """Write the times that are later than the stored ones."""
     name = connection.dialect.name
     if name == "postgresql":
         arrays = {column: [row[column] for row in rows] for column in rows[0]}
@@ -170,7 +170,7 @@ _ADVANCE_ARRAYS = _advance_arrays()
 
 
 def prune_lanes(connection: sa.Connection, before: datetime, batch_size: int) -> bool:
-    """Forget lanes with their last event before that; return whether there may be more."""
+    """Delete lanes with a last event before this time; return whether there may be more."""
     oldest = (
         sa.select(_columns.scope_id, _columns.lane)
         .where(_columns.last_at < before)

@@ -1,6 +1,6 @@
-"""The lease of a try: as long as it is renewed, the try's claims are its own.
+"""The lease of a try: while it is renewed, no other try can take over its claims.
 
-The database's clock decides when it has run out, the worker's monotonic clock until when it surely has not.
+The database's clock decides when it has expired; the worker's monotonic clock, until when it certainly has not.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from airflow_provider_adjust.s2s.ledger.schema import database_now, tries
 from airflow_provider_adjust.s2s.ledger.statements import retry_on_conflict
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId, begin_try, renew
 
-#: How long a try's claims are its own after the last renewal, in seconds. A try that may no longer be alive sends
-#: nothing in the last part of it, which is as long as a request may take.
+#: Seconds for which a lease is valid after its last renewal. A try sends nothing in the last part of an unrenewed lease, which
+#: is as long as a request may take.
 LEASE = 90.0
 _columns = tries.c
 
 
 class Lease:
-    """A try, written down as running, and the thread that renews its lease.
+    """A try that is recorded as running, and the thread that renews its lease.
 
-    :param writer: runs what is written, one after another.
+    :param writer: runs the writes in sequence.
     """
 
     def __init__(self, engine: sa.Engine, task: TaskInstanceId, seconds: float, writer: Executor) -> None:
         self._engine = engine
         self._seconds = seconds
         self._writer = writer
-        #: Seconds that a request may take at most.
+        #: The longest time of a request, in seconds.
         self.longest_request = 0.0
         self._is_lost = False
         self._rate_group = ""
@@ -64,15 +64,15 @@ class Lease:
                 self._writer.submit(self.renew)
 
     def renew(self) -> None:
-        """Renew the lease, unless another try has ended this one; see who else is in the rate group."""
-        # From before the question to the database: its clock may have been read any time after.
+        """Renew the lease, unless another try has ended this one; read the other members of the rate group."""
+        # Taken before the query, since the database may read its clock at any time after that.
         asked_at = time.monotonic()
 
         def work() -> list[float] | None:
             with self._engine.begin() as connection:
                 return renew(connection, self.try_id, self._seconds, self._rate_group)
 
-        with suppress(Exception):  # without a renewal the lease runs out, and sending ends by that
+        with suppress(Exception):  # without a renewal the lease expires, which ends the sending
             group = retry_on_conflict(work)
             if group is None:
                 self._is_lost = True
@@ -81,21 +81,21 @@ class Lease:
                 self._share.see(group, asked_at=asked_at, now=time.monotonic())
 
     def join(self, rate_group: str) -> None:
-        """Share a limit with the other tries of the group, if there is one; the ledger has this one there already."""
+        """Share a limit with the other tries of the group, if there is one. The ledger already lists this try in it."""
         self._rate_group = rate_group
         if rate_group:
             self._every = min(self._every, BEAT)
             self._woken.set()
 
     def rate_share(self) -> float:
-        """The part of the group's limit that this try may use now, from 0 to 1; all of it without a group."""
+        """The share of the group's limit that this try may use now, from 0 to 1; 1 without a group."""
         return self._share.at(time.monotonic()) if self._rate_group else 1.0
 
     def may_send(self, *, patience: float) -> bool:
-        """Whether a request that is sent now ends before another try may take over its claim.
+        """Whether a request that is sent now will end before another try may take over its claim.
 
-        :param patience: seconds for which a lease that runs out may still be renewed.
-        :raises LedgerUnavailable: it is lost, or was not renewed for longer than that.
+        :param patience: seconds for which an expiring lease may still be renewed.
+        :raises LedgerUnavailable: the lease is lost, or was not renewed for longer than that.
         """
         if self._is_lost:
             raise LedgerUnavailable(
@@ -110,7 +110,7 @@ class Lease:
         return left > 0
 
     def close(self) -> None:
-        """Renew no more. The lease runs out, unless the try is ended."""
+        """Stop renewing. The lease expires, unless the try is ended."""
         self._is_closing = True
         self._woken.set()
         self._heart.join()
@@ -124,12 +124,12 @@ def wait_for_earlier_tries(
     on_wait: Callable[[float], None] = lambda _: None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> float:
-    """Wait while an earlier try of the task instance may still live; return the seconds waited.
+    """Wait while an earlier try of the task instance may still be running; return the seconds waited.
 
-    It was killed, most likely: then its lease runs out. If it is still renewed after that, both run, and its claims stay
-    its own.
+    Most likely it was killed, and its lease expires. If the lease is renewed instead, both tries run, and the earlier one
+    keeps its claims.
 
-    :param on_wait: told, before the waiting, how many seconds are left of the lease.
+    :param on_wait: called before the wait, with the remaining seconds of the lease.
     """
     waited = 0.0
     while True:

@@ -1,9 +1,9 @@
-"""What was delivered, in a SQL database: once-only across tries, runs, clears, backfills and overlapping windows.
+"""The ledger: deliveries in a SQL database, so that an event is sent once across tries, runs, clears and backfills.
 
-An event is written as ``sending`` before it goes out and settled after, both in batches. So after a lost worker the
-events in doubt are known one by one, and everything else is known to be in Adjust or not. A claim lives as long as its
-try, which renews a lease; only the try that claimed an event settles it. Statuses are kept by event id; no device id, no
-address and no secret is stored.
+An event is written as ``sending`` before it is sent, and settled afterwards, both in batches. So after the loss of a worker,
+each event in doubt is known, and for every other event it is known whether Adjust has it. A claim is valid as long as its try,
+which renews a lease; only the try that claimed an event can settle it. Statuses are stored by event id; device ids, addresses
+and secrets are not stored.
 """
 
 from __future__ import annotations
@@ -66,34 +66,34 @@ from airflow_provider_adjust.s2s.ledger.tries import (
     holders,
 )
 
-#: Seconds after which settled events are written even when a batch is not full.
+#: Seconds after which settled events are written even if a batch is not full.
 WRITE_EVERY = 1.0
-#: Seconds for which a write waits for a database that is away. Meanwhile nothing is sent.
+#: Seconds for which a write waits for an unavailable database. Meanwhile nothing is sent.
 PATIENCE = 60.0
 #: The same once the task was killed: Airflow gives it a few seconds to end.
 HURRIED_PATIENCE = 2.0
-#: The reason of an event that an earlier try of the same task instance had settled. It counts in that try's totals.
+#: The reason of an event that an earlier try of the same task instance settled. It counts in that try's totals.
 _BY_EARLIER_TRY = "by_earlier_try"
 _T = TypeVar("_T")
 _SENT = {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.IN_DOUBT}
 _SETTLED = _SENT - {Outcome.IN_DOUBT}
-#: Seconds for which the app's other scopes are taken as known, where they serve a warning only.
+#: Seconds for which the app's other scopes are cached, if they are only needed for a warning.
 _OTHERS_FOR = 1.0
 _LONGEST_REASON = 64
-#: What the column of lost answers can hold.
+#: The largest value of the column of lost answers.
 _MOST_COUNTED = 32_767
 _UNKNOWN_HOLDER = Holder(0, "", "", "", -1, 0, False)
 
 
 class Ledger:
-    """The ledger as one try uses it: ``begin_claim`` before sending, ``settle`` after, ``flush`` and ``end`` at the end.
+    """The ledger for one try: ``begin_claim`` before sending, ``settle`` after, ``flush`` and ``end`` at the end.
 
-    :param engine: of Postgres, SQLite, MySQL or MariaDB. The tables are made on first use.
-    :param retry_unknown_devices: how old an event may be that was refused as ``device_not_found`` and is offered again.
-    :param id_scope: whether an event id names one event of an event token, or one of the whole app.
+    :param engine: of Postgres, SQLite, MySQL or MariaDB. The tables are created on first use.
+    :param retry_unknown_devices: the largest age of an event that was refused as ``device_not_found`` and is offered again.
+    :param id_scope: whether event ids are unique within an event token, or within the app.
     :param max_resends: how often an event in doubt is sent again, over all tries.
-    :param lease: seconds for which the claims outlive a try that was killed.
-    :param on_wait: told the seconds for which an earlier try of the task instance may still live, before it is waited for.
+    :param lease: seconds for which the claims of a killed try stay valid.
+    :param on_wait: called before the wait for an earlier try of the task instance, with the seconds for which it may still run.
     :raises AdjustConfigurationError: the database cannot hold a ledger, or a newer provider has changed it.
     """
 
@@ -118,19 +118,19 @@ class Ledger:
         self._clock = clock
         self._destinations: Mapping[str | None, str] = {}
         self._patience = self._most_patience = PATIENCE
-        #: By the position of their rows: the events that are claimed and not settled.
+        #: The events that are claimed and not settled, by the position of their rows.
         self._open: dict[int, EventPlace] = {}
         self._settled: list[Receipt] = []
-        #: Positions of rows that an earlier try of this task instance has settled, until they are counted.
+        #: Positions of rows that an earlier try of this task instance settled, until they are counted.
         self._by_earlier_try: set[int] = set()
-        #: Where the rows that were not delivered are listed.
+        #: The file that lists undelivered rows.
         self.rejected_path: str | None = None
         self._numbers = Numbers()
         self._ended_holders: dict[int, Holder] = {}
         self._others: dict[Scope, tuple[float, dict[int, str]]] = {}
-        #: Events with an id that the app already has under another event token.
+        #: The number of events with an id that the app already has under another event token.
         self.known_under_another_key = 0
-        #: Events with an id that the ledger has under a digest key that is not known: taken for unchanged.
+        #: The number of events with an id that the ledger has under an unknown digest key, which are assumed to be unchanged.
         self.not_compared = 0
         self._keys = TryKeys(task_instance)
         self._lanes = LaneTimes()
@@ -139,7 +139,7 @@ class Ledger:
         self._written_at = clock()
         prepare(engine)
         seconds = LEASE if lease is None else lease
-        #: Seconds for which the end of an earlier try's lease was waited for.
+        #: Seconds of waiting for the end of an earlier try's lease.
         self.waited = wait_for_earlier_tries(engine, task_instance, seconds, on_wait=on_wait)
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="adjust-ledger")
         self._lease = Lease(engine, task_instance, seconds, self._writer)
@@ -160,11 +160,11 @@ class Ledger:
         rate_group: str = "",
         names: ScopeNames | None = None,
     ) -> None:
-        """Say where each route's events go, how many seconds a request may take at most, and which keys digests have.
+        """Set the destination of each route's events, the longest time of a request in seconds, and the digest keys.
 
-        :param late: what is done with an event that comes too late; None to remember no lanes.
-        :param rate_group: the tries that share one limit of events a second; empty to share with none.
-        :raises AdjustConfigurationError: lanes are to be remembered, and there is no key for their digests.
+        :param late: how to treat late events; None to remember no lanes.
+        :param rate_group: the name of the tries that share one rate limit; empty to share with none.
+        :raises AdjustConfigurationError: lanes should be remembered, but there is no key for their digests.
         :raises LedgerUnavailable: the database failed.
         """
         self._destinations = destinations
@@ -181,11 +181,11 @@ class Ledger:
         self._lease.join(rate_group)
 
     def hurry(self) -> None:
-        """The task is being killed: wait for the database no longer than a killed task lives. For a signal handler."""
+        """Shorten the waits for the database, since the task is being killed. For a signal handler."""
         self._patience = self._most_patience = HURRIED_PATIENCE
 
     def may_send(self) -> bool:
-        """Whether a request that is sent now ends before another try may take over its claim.
+        """Whether a request that is sent now will end before another try may take over its claim.
 
         :raises LedgerUnavailable: the lease is lost, or could not be renewed for too long.
         """
@@ -194,10 +194,9 @@ class Ledger:
     # -- claims ----------------------------------------------------------------------------------------------------------
 
     def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Claim | Receipt]]:
-        """Write the events as ``sending``; for each a claim, or the receipt of one that is not to be sent now.
+        """Write the events as ``sending``; return a claim for each, or the receipt of one that must not be sent now.
 
-        The database works while events are sent. One thread writes, so that all is written in the order in which it
-        was asked for.
+        The database works while events are sent. One thread writes, so that all writes are in the order of the calls.
         """
         return self._writer.submit(self._write_claim, self._take_settled(), jobs)
 
@@ -208,7 +207,7 @@ class Ledger:
         self.known_under_another_key += batch.under_another_key
         self.not_compared += batch.not_compared
         answers = [batch.answers[id(job)] for job in jobs]
-        # Only now: what a lost race has undone is not this task's to settle.
+        # Only after the commit, since a lost race rolls claims back.
         for job, place, each in zip(jobs, places, answers, strict=True):
             if isinstance(each, Claim):
                 self._open[job.position] = self._lanes.placed(place, job, self._keys.of)
@@ -217,10 +216,10 @@ class Ledger:
     def _write(
         self, settled: list[Receipt], more: Callable[[sa.Connection], _T], places: Iterable[EventPlace] = ()
     ) -> _T:
-        """Write what was settled, and more, in one transaction; wait for a database that is away.
+        """Write settled events, and the given work, in one transaction; wait for an unavailable database.
 
         Settled events are written before new claims. Otherwise, after a kill, an event and its predecessor would both be in
-        doubt and could be sent again out of order.
+        doubt, and could be sent again out of order.
         """
 
         def work() -> tuple[_T, Callable[[], None]]:
@@ -240,7 +239,7 @@ class Ledger:
         try:
             result, committed = retry_while_away(learn_and_work, patience=lambda: self._patience)
         except BaseException:
-            self._patience = 0.0  # the delivery is about to end; it need not wait once more for each write
+            self._patience = 0.0  # the delivery is ending, and must not wait again for each write
             self._settled[:0] = settled
             raise
         self._patience = self._most_patience
@@ -260,7 +259,7 @@ class Ledger:
         by_scope: dict[Scope, list[tuple[str, Job]]] = defaultdict(list)
         for job, place in zip(jobs, places, strict=True):
             by_scope[place.scope].append((place.key, job))
-        # Every task takes scopes and events in one order, or two would wait for each other.
+        # Every task takes scopes and events in the same order, to avoid deadlocks.
         for scope, group in sorted(by_scope.items(), key=lambda item: item[0]):
             first: dict[str, Job] = {}
             for key, job in sorted(group, key=lambda each: (each[0], each[1].position)):
@@ -309,7 +308,7 @@ class Ledger:
             answer = batch.answer(job, self._decisions.decide(job, record, holder, reason, content, keys.newest))
             if isinstance(answer, Claim):
                 if record.event_id != key:
-                    delete(connection, scope_id, [key])  # of two ids, the one that counted less
+                    delete(connection, scope_id, [key])  # of two records, the one with less weight
                 sent_at = record.sent_at if answer.sent_before and not answer.instead else rows[key]["sent_at"]
                 values = {**rows[key], **mine, "sent_at": sent_at, "lost_answers": answer.lost_answers}
                 update(connection, scope_id, [record.event_id], values)
@@ -317,8 +316,8 @@ class Ledger:
             elif answer.outcome is Outcome.IN_DOUBT and self._decisions.was_killed(record, holder):
                 update(connection, scope_id, [record.event_id], left_in_doubt(record))
             elif answer.outcome in _SETTLED and record.try_id != self._try_id and not answer.is_refused_here:
-                # It counts in this try's result, so another row with this id is a repeated one. The digest has to be under
-                # a key of the try that has the event.
+                # It counts in this try's result, so another row with this id is repeated. The digest must use a key of the try
+                # that has the event.
                 is_known = self._keys.as_text() == holder.digest_keys
                 moved.append(Moved(record.event_id, job.position, record.content if is_known else rows[key]["content"]))
                 if answer.outcome is not Outcome.REJECTED:
@@ -327,7 +326,7 @@ class Ledger:
         taken_over.write(connection)
 
     def _other_scopes(self, connection: sa.Connection, scope: Scope) -> dict[int, str]:
-        """The app's other scopes; read anew each time where they decide, and each second where they only warn."""
+        """The app's other scopes; read every time if they decide, and once a second if they only warn."""
         if self._id_scope == "app":
             return siblings(connection, scope, lock=True)
         if time.monotonic() - self._others.get(scope, (-math.inf, {}))[0] >= _OTHERS_FOR:
@@ -341,28 +340,28 @@ class Ledger:
         return found | self._ended_holders
 
     def _scope_of(self, receipt: Receipt, event: Event) -> Scope:
-        """The scope of a receipt's event: that of its claim, where it has one."""
+        """The scope of a receipt's event: that of its claim, if it has one."""
         return (self._open.get(receipt.position) or self._place(event, receipt.route)).scope
 
     def _row(self, key: str, sent: Job | Receipt, sent_at: datetime | None) -> dict[str, Any]:
         return to_row(key, sent, self._keys.of(sent.route).newest, sent_at)
 
     def _place(self, event: Event, route: str | None) -> EventPlace:
-        """Where the event's record is."""
+        """The place of the event's record."""
         return place_of(event, self._destinations.get(route, ""))
 
-    # -- what became of them ----------------------------------------------------------------------------------------------
+    # -- outcomes ----------------------------------------------------------------------------------------------------------
 
     def settle(self, receipt: Receipt) -> None:
-        """Count the end of a row; if its event was claimed, write how it ended."""
+        """Count the outcome of a row; if its event was claimed, write the outcome."""
         self._settled.append(receipt._replace(reason=receipt.reason[:_LONGEST_REASON]))
-        # More than one batch, since the next claim writes it along.
+        # More than one batch, since the next claim also writes it.
         if len(self._settled) >= 2 * self.batch_size or self._clock() - self._written_at >= WRITE_EVERY:
             self._begin_flush()
 
     def flush(self) -> None:
-        """Write what was settled; return when it is written."""
-        # First what is under way: where it fails, its receipts come back and have to be written again.
+        """Write all settled events; return when they are written."""
+        # First wait for pending writes: if they fail, their receipts return and must be written again.
         self._end_flush()
         if self._settled:
             self._begin_flush()
@@ -371,7 +370,7 @@ class Ledger:
     def _begin_flush(self) -> None:
         if self._flushing is not None:
             if not self._flushing.done():
-                return  # what is settled meanwhile goes with the next one
+                return  # the next one writes what is settled meanwhile
             self._end_flush()
         self._flushing = self._writer.submit(self._write, self._take_settled(), lambda _: None)
 
@@ -404,11 +403,11 @@ class Ledger:
                     "lost_answers": min(lost_answers, _MOST_COUNTED),
                 }
                 if settle_events(connection, scope_id, keys, self._try_id, values) < len(keys):
-                    # Taken over by another try; or lost, as by a database that fell back to a copy: then written anew.
+                    # Taken over by another try; or lost, for example in a failover of the database: then written again.
                     rows = [self._row(key, each, each.sent_at) for key, each in ended.items()]
                     insert_new(connection, scope_id, rows, {"try_id": self._try_id, **values})
             else:
-                # Held: it surely did not reach Adjust, so nothing is known of it.
+                # Held: it certainly did not reach Adjust, so its record is deleted.
                 delete(connection, scope_id, keys, mine)
         self._lanes.write(connection, self._numbers, self._open, settled)
         return self._totals.write(connection, [self._total_entry(receipt) for receipt in settled])
@@ -425,9 +424,9 @@ class Ledger:
         return TotalKey(scope_id, day_of(receipt.sent_at or event.occurred_at), outcome, reason, currency), amount
 
     def end(self, error: str | None = None) -> None:
-        """Write how the try ended: with an error, or well. Its claims are nobody's after that.
+        """Write how the try ended: with or without an error. This releases its claims.
 
-        :param error: what is shown of the failure; None for a success.
+        :param error: the text about the failure; None for a success.
         """
         self.flush()
 
@@ -445,6 +444,6 @@ class Ledger:
         self._writer.submit(lambda: retry_on_conflict(work)).result()
 
     def close(self) -> None:
-        """End the threads that write and renew."""
+        """Stop the threads that write and renew."""
         self._lease.close()
         self._writer.shutdown()

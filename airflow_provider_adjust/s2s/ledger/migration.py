@@ -1,7 +1,7 @@
-"""Makes the ledger's tables, and brings those of an older provider to the present shape.
+"""Create the ledger's tables, and migrate those of an older provider to the current schema.
 
-Alembic is not used: it would add a table of versions and a folder of scripts for one step, and that step must run inside
-the first task, under a lock.
+Alembic is not used: it would add a version table and a folder of scripts for one step, and that step must run inside the first
+task, under a lock.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ from airflow_provider_adjust.s2s.ledger.schema import (
 from airflow_provider_adjust.s2s.ledger.sqlite_file import make_file
 
 _LOCK = "adjust_ledger"
-#: The number of Postgres' advisory lock; any that nobody else takes.
+#: The number of the advisory lock on Postgres; any number that no other program uses.
 _LOCK_NUMBER = 7_032_417_905_511
 #: Seconds for which a task waits while another one migrates; a million events take half a minute.
 _LOCK_WAIT = 900
-#: Databases in which a change of a table is part of the transaction.
+#: Databases with transactional DDL.
 _TRANSACTIONAL = {"sqlite", "postgresql"}
-#: What an older table is called while its events are copied.
+#: The name of an older table while its events are copied.
 _OLD = "adjust_delivery_2"
 
 
 def prepare(engine: sa.Engine) -> None:
-    """Make the tables where they are missing, bring older ones to the present shape, and refuse those of a newer provider.
+    """Create missing tables, migrate older ones to the current schema, and refuse those of a newer provider.
 
-    Tasks that begin at once wait for the one that does it.
+    Tasks that begin at the same time wait for the one that does it.
 
-    :raises AdjustConfigurationError: the database cannot hold a ledger, or takes different names for equal ones; its file is
-        a link; or a newer version of the provider has changed it.
+    :raises AdjustConfigurationError: the database cannot hold a ledger, or treats different names as equal; its file is a
+        link; or a newer version of the provider has changed it.
     """
     refuse_unfit(engine)
     make_file(engine)
@@ -65,7 +65,7 @@ def _prepare(engine: sa.Engine) -> None:
 
 
 def _version(connection: sa.Connection) -> int | None:
-    """The shape of the tables that are there; None where there is no ledger."""
+    """The schema version of the existing tables; None if there is no ledger."""
     if not sa.inspect(connection).has_table(versions.name):
         return None
     return connection.scalar(sa.select(versions.c.version))
@@ -73,7 +73,7 @@ def _version(connection: sa.Connection) -> int | None:
 
 @contextlib.contextmanager
 def _locked(connection: sa.Connection) -> Iterator[None]:
-    """Only one task at a time is in here. On SQLite and Postgres the transaction takes the lock."""
+    """Only one task at a time runs this. On SQLite and Postgres the transaction takes the lock."""
     if connection.dialect.name in _TRANSACTIONAL:
         yield
         return
@@ -91,21 +91,21 @@ def _locked(connection: sa.Connection) -> Iterator[None]:
 
 
 def _migrate(connection: sa.Connection) -> None:
-    """From any older shape to the present one, unless another task has done it.
+    """Migrate from any older schema to the current one, unless another task has done it.
 
-    Postgres and SQLite do it in one transaction, so a kill undoes it. MySQL commits each change of a table by itself, so
-    each step looks at what is there, and the copy is one transaction with the new version.
+    Postgres and SQLite do it in one transaction, so a kill undoes it. MySQL commits each change of a table on its own, so each
+    step checks the existing tables, and the copy is in one transaction with the new version.
     """
     with connection.begin():
         if connection.dialect.name == "postgresql":
-            # Of the transaction and not of the session, which a connection pooler may give to somebody else.
+            # For the transaction rather than the session, which a connection pooler may share.
             connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK_NUMBER})")
         version = _version(connection)
         if version == VERSION:
             return
         if version is not None and version > VERSION:
             raise AdjustConfigurationError(
-                f"the ledger has the shape {version} of a newer provider; this one knows {VERSION}: update the provider"
+                f"the ledger has schema {version} of a newer provider; this one knows {VERSION}: update the provider"
             )
         _to_present_shape(connection, version)
         if connection.dialect.name in _TRANSACTIONAL:
@@ -138,7 +138,7 @@ def _to_present_shape(connection: sa.Connection, version: int | None) -> None:
 
 
 def _add_columns(connection: sa.Connection) -> None:
-    """Add the columns, and their indexes, that the tables of an older ledger do not have."""
+    """Add the columns, and their indexes, that the tables of an older ledger lack."""
     for table in (tries, scopes, events):
         present = {column["name"] for column in sa.inspect(connection).get_columns(table.name)}
         for column in table.columns:
@@ -154,14 +154,14 @@ def _drop_old(connection: sa.Connection) -> None:
         connection.exec_driver_sql(f"DROP TABLE IF EXISTS {name}")
 
 
-#: The first 16 hexadecimal digits of the old digest as the number that the new one is.
+#: The first 16 hexadecimal digits of the old digest, as a number like the new one.
 _CONTENT = {
     "postgresql": "CASE WHEN o.content ~ '^[0-9a-f]{16}' THEN ('x' || substr(o.content, 1, 16))::bit(64)::bigint END",
     "sqlite": "adjust_digest(o.content)",
     "mysql": "CAST(CAST(CONV(SUBSTR(o.content, 1, 16), 16, 10) AS UNSIGNED) AS SIGNED)",
     "mariadb": "CAST(CAST(CONV(SUBSTR(o.content, 1, 16), 16, 10) AS UNSIGNED) AS SIGNED)",
 }
-#: An older ledger did not keep the host, so its scopes have none until the first task claims events of theirs.
+#: Older ledgers did not store the host, so their scopes have none until the first task claims their events.
 _COPY_SCOPES = """
 INSERT INTO adjust_scope (destination, app_token, endpoint, event_key, environment)
 SELECT DISTINCT '', o.app_token, 'event', o.event_token, o.environment FROM {old} o"""
@@ -193,7 +193,7 @@ _COPY_HELD = """
 INSERT INTO adjust_total (try_id, number, scope_id, day, outcome, reason, currency, events, revenue)
 SELECT t.id, 1000000 + ROW_NUMBER() OVER (PARTITION BY t.id ORDER BY o.day), s.id, o.day, 'held', '', NULL, o.events, NULL
 FROM adjust_held o {scope} {try}"""
-#: Tasks and scopes that have held events only.
+#: Tasks and scopes with only held events.
 _HELD_SCOPES = """
 INSERT INTO adjust_scope (destination, app_token, endpoint, event_key, environment)
 SELECT DISTINCT '', o.app_token, 'event', o.event_token, o.environment FROM adjust_held o
@@ -205,7 +205,7 @@ _HELD_TASKS = """(SELECT h.dag_id, h.run_id, h.task_id, h.map_index, {day_start}
 
 
 def _copy(connection: sa.Connection, *, has_held: bool) -> None:
-    """Fill the new tables from the old ones. What a copy that was cut short has left is removed first."""
+    """Fill the new tables from the old ones, after removing the remains of an interrupted copy."""
     name = connection.dialect.name
     words: dict[str, Any] = {
         "old": _OLD,

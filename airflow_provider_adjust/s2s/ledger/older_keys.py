@@ -1,7 +1,7 @@
-"""Under which keys a ledger's digests were made, so that an event is recognised after its key was changed.
+"""The keys of a ledger's digests, so that an event is recognised after a change of its key.
 
-A try writes down the ids of its keys. An event whose id is a digest is looked for under its present id, and under those of
-the older keys with which any try of the ledger has made ids.
+A try records the ids of its keys. If an event's id is a digest, it is searched under its current id, and under the ids by
+older keys that any try of the ledger has used.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NO_KEYS = DigestKeys()
 
 
 class TryKeys:
-    """The keys of one try, by route, and which of the older ones may have made ids in the ledger."""
+    """The keys of one try, by route, and those older ones that may have made ids in the ledger."""
 
     def __init__(self, task: TaskInstanceId) -> None:
         self._task = task
@@ -31,7 +31,7 @@ class TryKeys:
         self._in_use: dict[tuple[int, str | None], tuple[DigestKey, ...]] = {}
 
     def attach(self, by_route: Mapping[str | None, DigestKeys]) -> None:
-        """Say which keys the connection of each route has."""
+        """Set the keys of each route's connection."""
         self._by_route = dict(by_route)
 
     def of(self, route: str | None) -> DigestKeys:
@@ -43,7 +43,7 @@ class TryKeys:
         return ",".join(sorted({keys.newest.id for keys in self._by_route.values()}))
 
     def note(self, engine: sa.Engine, try_id: int, **setup: Any) -> None:
-        """Write down with which keys the try makes digests, and the rest that ``note_setup`` takes."""
+        """Record the keys with which the try makes digests, and the other arguments of ``note_setup``."""
 
         def work() -> None:
             with engine.begin() as connection:
@@ -52,9 +52,9 @@ class TryKeys:
         retry_on_conflict(work)
 
     def older_ids(self, connection: sa.Connection, scope_id: int, jobs: Mapping[str, Job]) -> dict[str, str]:
-        """The ids that the events may have in the ledger under older keys; for each the present one.
+        """The ids that the events may have in the ledger under older keys, each mapped to the current id.
 
-        :raises AdjustConfigurationError: earlier tries made ids with a key that this one does not have.
+        :raises AdjustConfigurationError: earlier tries made ids with a key that this try lacks.
         """
         older: dict[str, str] = {}
         for key, job in jobs.items():
@@ -75,17 +75,17 @@ class TryKeys:
         return self._in_use[place]
 
     def _refuse_unknown(self, connection: sa.Connection, scope_id: int, keys: DigestKeys, event: Event) -> None:
-        """With another key, an event would have another id, and be sent a second time.
+        """Refuse missing keys: under another key, an event would have another id, and be sent a second time.
 
         It does not matter which task made the ids: a backfill, or the command line, sends the same events. A try of several
-        connections has the keys of all of them and does not say which is whose; so this task has to know all that its own
-        earlier tries had, and one of those that another task's had, which may be of more connections.
+        connections records the keys of all of them together. So this task must know all keys of its own earlier tries, and one
+        key of another task's try, which may have more connections.
         """
         is_own = sa.and_(tries.c.dag_id == self._task.dag_id, tries.c.task_id == self._task.task_id)
         made_with = tries.c.digest_keys, is_own.label("is_own")
         query = sa.select(*made_with).where(tries.c.ids_are_digests).distinct()
         if (max_age := event.endpoint.max_age) is not None:
-            # What Adjust would not take any more cannot be sent twice.
+            # Events that Adjust would no longer accept cannot be sent twice.
             query = query.where(tries.c.started_at >= database_now(connection) - max_age)
         known = {key.id for each in (keys, *self._by_route.values()) for key in each.all}
         unknown = {
@@ -103,11 +103,11 @@ class TryKeys:
 
 
 def found_under_older_ids(connection: sa.Connection, scope_id: int, older: Mapping[str, str]) -> dict[str, Any]:
-    """The records of those events that the table has under an older id, locked, by their present id.
+    """The locked records of events that the table has under an older id, keyed by their current id.
 
-    If it has both, as after keys were changed back and forth, it is the one that counts most.
+    If it has both, for example after keys were changed back and forth, the one with the most weight counts.
     """
-    # Two tasks with their keys in another order would each insert an id that the other one does not see yet.
+    # Two tasks with their keys in different orders would each insert an id that the other does not see yet.
     connection.execute(sa.select(scopes.c.id).where(scopes.c.id == scope_id).with_for_update())
     found = locked(connection, scope_id, [*older, *set(older.values())])
     under_older = {older[event_id] for event_id in found if event_id in older}
@@ -116,5 +116,5 @@ def found_under_older_ids(connection: sa.Connection, scope_id: int, older: Mappi
 
 
 def by_present_id(records: Iterable[Any], older: Mapping[str, str]) -> dict[str, Any]:
-    """The records by their events' present ids; of several, the one that counts most."""
+    """The records by their events' current ids; of several, the one with the most weight."""
     return {older.get(record.event_id, record.event_id): record for record in by_weight(records)}

@@ -1,4 +1,4 @@
-"""A device's record under another of its ids: what Adjust is told of a device under one id holds under the others, too."""
+"""Records of a device under another of its ids: a choice under one id applies to the others, too."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ def told_by_another_name(
     scopes: Sequence[Scope],
     keys_of: Callable[[str | None], DigestKeys],
 ) -> set[int]:
-    """The jobs, by identity, if their device was named under another of its ids than the first, which names the record.
+    """The identities of jobs with records under other ids of their device than the first one, which names the record.
 
-    Their own record is not what Adjust was told last. The others are removed, since what is told now replaces them.
+    For these jobs, their own record is not the last choice that Adjust received. The other records are deleted, since the new
+    choice overrides them.
     """
     names: dict[Scope, dict[str, Job]] = defaultdict(dict)
     for job, scope in zip(jobs, scopes, strict=True):
@@ -40,7 +41,7 @@ def told_by_another_name(
 
 
 def _other_names(event: Event, keys: DigestKeys) -> Iterator[str]:
-    """The event ids that the device would have by each id but the first, under every key."""
+    """The event ids of the device for each id but the first, under every key."""
     for name in event.endpoint.device_ids & event.params.keys():
         unkeyed_id = unkeyed_digest({name: event.params[name]})
         if unkeyed_id != event.unkeyed_id:

@@ -1,7 +1,7 @@
-"""What a proof from outside, such as Adjust's raw data exports, makes of the ledger's events in doubt.
+"""Settle the ledger's events in doubt by external proof, such as Adjust's raw data exports.
 
-An event that Adjust has is settled as delivered. One that it does not have is forgotten, so that the next run that reads
-it sends it. What a live try claims, and what another try has claimed or settled meanwhile, stays as it is.
+An event that Adjust has is settled as delivered. One that it lacks is deleted, so that the next run that reads it sends it.
+Events that a running try has claimed, or that another try has claimed or settled meanwhile, stay unchanged.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ from airflow_provider_adjust.s2s.ledger.statements import (
 )
 from airflow_provider_adjust.s2s.ledger.tries import holders
 
-#: Events that one transaction settles or reads; no sending task waits long for it.
+#: Events per transaction, few enough that no sending task waits long.
 BATCH_SIZE = 1000
 _SENDING, _IN_DOUBT = STATUS_NUMBERS[SENDING], STATUS_NUMBERS[Outcome.IN_DOUBT.value]
 _columns = events.c
 _STEP = timedelta(hours=1)
-#: Reasons of an event in doubt of which the last request has lost its answer, and is counted.
+#: Reasons of events in doubt with a last request that got no answer and was counted.
 _LOST_ANSWERS = ("no_answer", "answer_too_long", "unreadable_answer")
 
 
 class Doubt(NamedTuple):
-    """An event in doubt, as it was read: whoever has changed it since knows better."""
+    """An event in doubt, as it was read. If it has changed since, it is left alone."""
 
     scope_id: int
     event_id: str
@@ -61,9 +61,9 @@ class Doubt(NamedTuple):
 
 
 class LedgerEvent(NamedTuple):
-    """An event of the ledger, at the time at which Adjust books it. It was sent between ``sent_from`` and ``settled_at``.
+    """An event of the ledger, with the time at which Adjust books it. It was sent between ``sent_from`` and ``settled_at``.
 
-    ``is_live``: its try still runs. ``is_erased``: all but its id was erased.
+    ``is_live``: its try is still running. ``is_erased``: all but its id was erased.
     """
 
     scope_id: int
@@ -82,8 +82,8 @@ class LedgerEvent(NamedTuple):
 def event_scopes(engine: sa.Engine, *, app_token: str, environment: str, destination: str) -> dict[int, Scope]:
     """The scopes of an app's events at one destination, by their numbers.
 
-    What went to another host, such as a rehearsal's, is not known to this one. An older ledger has not kept the host: what it
-    has went to Adjust, and not to a stand-in on this machine.
+    Events sent to another host, such as in a rehearsal, are not included. Older ledgers did not store the host: their events
+    were sent to Adjust, rather than to a stand-in on this machine.
     """
     hosts = [destination] if is_this_machine(destination) else [destination, ""]
     query = sa.select(scopes).where(
@@ -99,7 +99,7 @@ def event_scopes(engine: sa.Engine, *, app_token: str, environment: str, destina
 def events_between(
     engine: sa.Engine, scope_ids: Collection[int], start: datetime, end: datetime
 ) -> Iterator[LedgerEvent]:
-    """The events of these scopes that Adjust books in that time, an hour in one transaction: memory and locks stay small."""
+    """The events of these scopes that Adjust books in this time, one hour per transaction, to limit memory and locks."""
     until = start
     while until < end:
         since, until = until, min(until + _STEP, end)
@@ -115,7 +115,7 @@ def events_between(
 def events_with_ids(
     engine: sa.Engine, scope_ids: Collection[int], ids: Iterable[tuple[int, str]]
 ) -> Iterator[LedgerEvent]:
-    """Those of the events, given as scope and id, that the ledger has at whatever time, read in batches."""
+    """Those of the events, given as scope and id, that the ledger has at any time, read in batches."""
     iterator = iter(ids)
     while batch := set(islice(iterator, BATCH_SIZE)):
         with engine.connect() as connection:
@@ -128,7 +128,7 @@ def events_with_ids(
 
 
 def _events_with_tries(connection: sa.Connection) -> sa.Select[Any]:
-    # Unless the lost answer is surely its own try's, an earlier try may have sent it at any time since it happened.
+    # Unless the lost answer is certainly of its own try, an earlier try may have sent it at any time since it happened.
     is_own = sa.and_(_columns.lost_answers <= 1, reasons.c.code.in_(_LOST_ANSWERS))
     is_first = sa.case(
         (_columns.status == _SENDING, _columns.lost_answers == 0), (_columns.status == _IN_DOUBT, is_own), else_=True
@@ -154,12 +154,12 @@ def _events_with_tries(connection: sa.Connection) -> sa.Select[Any]:
 
 
 def settle_seen(engine: sa.Engine, doubts: Iterable[Doubt]) -> Iterator[Doubt]:
-    """Settle events as delivered, since Adjust has them; yield those for which that was done."""
+    """Settle events that Adjust has as delivered; yield those that were settled."""
     return _resolve(engine, doubts, Outcome.DELIVERED)
 
 
 def release_missing(engine: sa.Engine, doubts: Iterable[Doubt]) -> Iterator[Doubt]:
-    """Forget events, since Adjust does not have them; yield those for which that was done."""
+    """Delete events that Adjust lacks; yield those that were deleted."""
     return _resolve(engine, doubts, Outcome.HELD)
 
 
@@ -175,7 +175,7 @@ def _resolve(engine: sa.Engine, doubts: Iterable[Doubt], outcome: Outcome) -> It
 
 
 def _resolve_batch(connection: sa.Connection, batch: Sequence[Doubt], outcome: Outcome) -> list[Doubt]:
-    # Ends the tries of which the lease ran out: none of them comes back and settles what is settled here.
+    # Ends tries with an expired lease, so that none of them can settle these events later.
     ended = {
         number for number, each in holders(connection, {doubt.try_id for doubt in batch}).items() if not each.is_alive
     }
@@ -187,7 +187,7 @@ def _resolve_batch(connection: sa.Connection, batch: Sequence[Doubt], outcome: O
         if doubt.try_id in ended:
             by_scope[doubt.scope_id][doubt.event_id] = doubt
     resolved: list[Doubt] = []
-    # In the order in which tasks that send take them, or two would wait for each other.
+    # In the same order as sending tasks, to avoid deadlocks.
     for scope_id, asked in sorted(by_scope.items()):
         records = [
             record

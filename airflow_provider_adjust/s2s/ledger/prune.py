@@ -1,4 +1,4 @@
-"""Deletes old events from the ledger in small transactions: no sending task waits long, and a kill undoes only the last."""
+"""Delete old events from the ledger in small transactions: no sending task waits long, and a kill undoes only the last."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events, reasons, totals, tries, verdicts
 from airflow_provider_adjust.s2s.ledger.statements import delete
 
-#: Events that one transaction deletes; some databases take no longer list in a statement.
+#: Events per transaction; some databases accept no longer list in a statement.
 BATCH_SIZE = 1000
-#: No event of a ledger is older.
+#: Older than any event in a ledger.
 _FIRST = datetime(1970, 1, 1)
 _SETTLED = [STATUS_NUMBERS[outcome.value] for outcome in (Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED)]
 _columns = events.c
-#: The number of the reason that erased events have.
+#: The number of the reason of erased events.
 _ERASED = sa.select(reasons.c.id).where(reasons.c.code == ERASED).scalar_subquery()
 
 
@@ -32,14 +32,14 @@ def prune(
     batch_size: int = BATCH_SIZE,
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> int:
-    """Delete settled events that happened before that; return how many.
+    """Delete settled events that happened before this time; return how many.
 
-    Adjust takes no event older than 58 days, so what is older cannot be sent twice. Events in doubt stay, unless they were
-    erased so long ago. Totals and verdicts of days as old go, too, and tries that began before that and have neither events
-    nor totals left. The last times of lanes go after 58 days, whatever the age.
+    Adjust accepts no event older than 58 days, so older ones cannot be sent twice. Events in doubt stay, unless they were
+    erased that long ago. Totals and verdicts of equally old days are deleted, too, and tries that began before this time and
+    have neither events nor totals left. The last times of lanes are deleted after 58 days, whatever the age.
 
-    :param batch_size: events that one transaction deletes.
-    :param is_stopped: asked before each batch. What is deleted by then stays so, and the rest goes another time.
+    :param batch_size: events per transaction.
+    :param is_stopped: called before each batch. If it returns true, the remaining events stay for the next run.
     """
     prepare(engine)
     before = ((now or datetime.now(UTC)) - older_than).replace(tzinfo=None)
@@ -65,7 +65,7 @@ def _prune_batch(
 ) -> tuple[int, datetime | None]:
     """Delete the oldest; return how many, and the time from which to continue, None if no more are left.
 
-    The next batch begins where this one ended: a search from the start would read everything that was deleted before.
+    The next batch begins where this one ended, since a search from the start would read all deleted rows again.
     """
     is_over = sa.or_(_columns.status.in_(_SETTLED), _columns.reason == _ERASED)
     is_old = (_columns.occurred_at < before, is_over)
@@ -79,14 +79,14 @@ def _prune_batch(
     by_scope: dict[int, list[str]] = defaultdict(list)
     for scope_id, event_id, _ in found:
         by_scope[scope_id].append(event_id)
-    # The conditions once more: a task may have claimed a corrected event since it was read. In one order, or two that
-    # prune at once would wait for each other.
+    # With the conditions again, since a task may have claimed a corrected event since it was read. In the same order, to avoid
+    # deadlocks between two prunes.
     deleted = sum(delete(connection, scope_id, ids, *is_old) for scope_id, ids in sorted(by_scope.items()))
     return deleted, found[-1].occurred_at if len(found) == batch_size else None
 
 
 def _prune_tries(connection: sa.Connection, before: datetime) -> None:
-    # Nobody has ended a try that was killed if no other took over its events.
+    # A killed try is still open if no other try has taken over its events.
     ended = sa.func.coalesce(tries.c.ended_at, tries.c.lease_until) < before
     old = sa.select(tries.c.id).where(ended).scalar_subquery()
     has_day = totals.c.day.is_not(None)

@@ -1,4 +1,4 @@
-"""What the ledger keeps of an event, and what it says of one that it knows."""
+"""The ledger's record of an event, and receipts that follow from it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from airflow_provider_adjust.s2s.ledger.statements import Scope
 from airflow_provider_adjust.s2s.ledger.tries import Holder
 
 _LONGEST_ID = 255
-#: The ledger has ten decimals, and SQLite has amounts as binary fractions.
+#: The precision of amounts: the ledger has ten decimals, and SQLite stores binary fractions.
 _AMOUNT_STEP = Decimal("1e-10")
 _AMOUNT_NOISE = Decimal("1e-12")
 
@@ -33,7 +33,7 @@ def repeated(job: Job, first: int) -> Receipt:
 
 
 def is_other_purchase(event: Event, record: Any) -> bool:
-    """Whether what was delivered has another time or amount. A parameter that was added since changes no purchase."""
+    """Whether the delivered event has another time or amount. A parameter that was added since does not count."""
     if record.occurred_at.replace(microsecond=0) != event.occurred_at.replace(microsecond=0, tzinfo=None):
         return True
     then, now = record.revenue, event.revenue
@@ -43,7 +43,7 @@ def is_other_purchase(event: Event, record: Any) -> bool:
 
 
 def differs(job: Job, record: Any, holder: Holder, key: DigestKey) -> Receipt:
-    """An event that was delivered with another time or amount: the digests of both contents tell which rows are meant."""
+    """The receipt of an event that was delivered with another time or amount. The digests of both identify the rows."""
     digests = record.content or 0, content_digest(job.event, key)
     then, now = (f"{digest & 0xFFFFFFFFFFFFFFFF:016x}" for digest in digests)
     detail = (
@@ -54,12 +54,12 @@ def differs(job: Job, record: Any, holder: Holder, key: DigestKey) -> Receipt:
 
 
 def to_row(key: str, job: Job | Receipt, digest_key: DigestKey, sent_at: datetime | None) -> dict[str, Any]:
-    """What the table keeps of the event itself.
+    """The event's columns in the table.
 
-    :param sent_at: the time that is sent, where another event of its lanes has that second.
+    :param sent_at: the time that is sent, if the event is late or shares its second with another one of its lanes.
     """
     event = job.event
-    assert event is not None  # noqa: S101 - only what was claimed is kept
+    assert event is not None  # noqa: S101 - only claimed events are stored
     return {
         "event_id": key,
         "content": content_digest(event, digest_key),
@@ -72,9 +72,9 @@ def to_row(key: str, job: Job | Receipt, digest_key: DigestKey, sent_at: datetim
 
 
 def content_digest(event: Event, key: DigestKey) -> int:
-    """Tell a corrected event from the one that was sent, without revealing its content.
+    """A digest that distinguishes a corrected event from the one that was sent, without revealing its content.
 
-    The event id is no part of it, so that ``event_id_param`` may change.
+    It excludes the event id, so that ``event_id_param`` may change.
     """
     return _digest_as_sent(event, key) if event.own_params is None else key.content(_text(event.own_params))
 
@@ -84,16 +84,16 @@ def _text(params: Mapping[str, str]) -> str:
 
 
 def _digest_as_sent(event: Event, key: DigestKey) -> int:
-    """As older versions made it: with the event id where ``event_id_param`` had it sent along."""
+    """The digest of older versions, which included the event id if ``event_id_param`` had it sent along."""
     text = _text(event.params)
     if event.unkeyed_id is not None and event.event_id in text:
-        # It is sent along, and under another key it was another one.
+        # The id is sent along, and was another one under another key.
         text = text.replace(event.event_id, key.event_id(event.unkeyed_id))
     return key.content(text)
 
 
 class Content(Enum):
-    """How an event compares with what the ledger has under its id. Of a key that is not known any more, nobody can say."""
+    """How an event compares with the ledger's record under its id. With a key that is no longer known, this is undecidable."""
 
     SAME = "same"
     OTHER = "other"
@@ -109,7 +109,7 @@ def compare_content(event: Event, record: Any, holder: Holder, keys: DigestKeys)
 
 
 class EventPlace(NamedTuple):
-    """Where an event's record is. ``lanes`` are those for which a last time is kept."""
+    """The place of an event's record. ``lanes`` are those with a remembered last time."""
 
     scope: Scope
     key: str
@@ -117,15 +117,17 @@ class EventPlace(NamedTuple):
 
 
 def place_of(event: Event, destination: str) -> EventPlace:
-    """Where the record of an event is that goes to the host."""
+    """The place of the record of an event that is sent to the host."""
     params = event.params
     scope = Scope(destination, params["app_token"], event.endpoint.name, event.key, params.get("environment", ""))
     return EventPlace(scope, event_key(event.event_id))
 
 
 def event_key(event_id: str) -> str:
-    """The event's id as the table holds it; one that is too long for a key, or that not every database takes or tells
-    apart (it has a NUL, no UTF-8, or a blank at its end), becomes a digest. It has no key: ids are shown as they are."""
+    """The event's id as stored in the table.
+
+    It becomes a digest if it is too long for a key, or if not every database can store or distinguish it: it has a NUL, is not
+    UTF-8, or ends with a space. The digest has no key, since ids are public."""
     if len(event_id) <= _LONGEST_ID and event_id.isprintable() and not event_id.endswith(" "):
         return event_id
     return blake2b(event_id.encode("utf-8", "backslashreplace"), digest_size=32).hexdigest()

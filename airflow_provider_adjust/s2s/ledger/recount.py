@@ -1,4 +1,4 @@
-"""Changes of what an earlier try has counted, once its event has another end: so each event counts where it now belongs."""
+"""Adjust the totals of an earlier try when one of its events gets another outcome, so that each event counts once."""
 
 from __future__ import annotations
 
@@ -17,34 +17,34 @@ _NOTHING = Decimal(0)
 
 
 class TakenOver:
-    """Events that other tasks left refused or in doubt, and that a try sends now: there, they count no more."""
+    """Events that other tasks left refused or in doubt, and that this try sends now, so that they no longer count there."""
 
     def __init__(self) -> None:
         self._events: Counter[tuple[int, TotalKey]] = Counter()
         self._revenue: dict[tuple[int, TotalKey], Decimal] = {}
 
     def add(self, record: Any, reason: str, holder: Holder, task: TaskInstanceId) -> None:
-        """Note an event that is claimed. Of an earlier try of the same task, what is missing does not count anyway."""
+        """Record a claimed event. Missing events of an earlier try of the same task do not count anyway."""
         if record.status in {_IN_DOUBT, _REJECTED} and not holder.is_of(task):
             key = holder.id, _key(record, reason)
             self._events[key] += 1
             self._revenue[key] = self._revenue.get(key, _NOTHING) + (record.revenue or _NOTHING)
 
     def write(self, connection: sa.Connection) -> None:
-        """Take them out of the totals, in an order that all tasks have in common."""
+        """Remove them from the totals, in the same order in all tasks."""
         for try_id, key in sorted(self._events, key=repr):
             _take(connection, try_id, key, self._events[try_id, key], self._revenue[try_id, key])
 
 
 def left_in_doubt(record: Any) -> dict[str, Any]:
-    """What a killed try was sending, once a later try counts it as in doubt: the kill was one more lost answer."""
+    """The columns of an event that a killed try was sending: it is in doubt, and the kill counts as one more lost answer."""
     return {"status": _IN_DOUBT, "lost_answers": record.lost_answers + 1}
 
 
 def move_total(connection: sa.Connection, record: Any, old_reason: str, outcome: Outcome, reason: str) -> None:
-    """Have the event's try count it where it now belongs.
+    """Move the event to another total of its try.
 
-    What a killed try was sending is in no total of its yet, and is counted as in doubt wherever it is shown.
+    Events that a killed try was sending are in none of its totals yet, and are shown as in doubt everywhere.
     """
     key = _key(record, old_reason)
     if record.status == _IN_DOUBT:
@@ -65,9 +65,9 @@ def _key(record: Any, reason: str) -> TotalKey:
 
 
 def _take(connection: sa.Connection, try_id: int, key: TotalKey, count: int, revenue: Decimal) -> None:
-    """Take events out of the count of the task's last try, which is the one that is shown.
+    """Remove events from the counts of the task's last try, which are the ones that are shown.
 
-    It may have met an event in doubt for another reason. One that is alive writes its own counts.
+    It may have left an event in doubt for another reason. A running try writes its own counts.
     """
     of_event, last = tries.alias(), tries.c
     same_task = [last[name] == of_event.c[name] for name in ("dag_id", "run_id", "task_id", "map_index")]
@@ -86,7 +86,7 @@ def _take(connection: sa.Connection, try_id: int, key: TotalKey, count: int, rev
 
 
 def _is(key: TotalKey) -> list[sa.ColumnElement[bool]]:
-    """Whether a total has the key, but for its reason."""
+    """Whether a total has the key, apart from its reason."""
     values = key._asdict()
     del values["reason"]
     return [totals.c[name].is_(None) if value is None else totals.c[name] == value for name, value in values.items()]
@@ -95,7 +95,7 @@ def _is(key: TotalKey) -> list[sa.ColumnElement[bool]]:
 def _add(
     connection: sa.Connection, where: tuple[sa.ColumnElement[bool], ...], count: int, revenue: Decimal | None
 ) -> bool:
-    """Add to a total; False where there is none."""
+    """Add to a total; return False if there is none."""
     values: dict[str, Any] = {"events": totals.c.events + count}
     if revenue is not None:
         values["revenue"] = sa.func.coalesce(totals.c.revenue, 0) + revenue

@@ -1,7 +1,7 @@
-"""The ledger's tables and its view, and how they are made.
+"""The ledger's tables and its view, and their creation.
 
-Times are UTC without an offset, since not every database keeps one. Texts that are part of a key are compared byte by
-byte, on every database.
+Times are UTC without an offset, since not every database stores one. Texts that are part of a key are compared byte by byte,
+on every database.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
 metadata = sa.MetaData()
-#: The databases that hold a ledger: locks on rows, unique keys that hold, and a comparison byte by byte.
+#: The databases that can hold a ledger: they have row locks, enforced unique keys, and a comparison byte by byte.
 DIALECTS = ("postgresql", "sqlite", "mysql", "mariadb")
 
 
 class Name(sa.String):
-    """Text that differs by each byte: case, accents, trailing blanks and all."""
+    """Text that is compared byte by byte, including case, accents and trailing spaces."""
 
 
 class _MySqlName(mysql.VARCHAR):
-    """The same on MySQL and MariaDB, where most collations that compare bytes still take no heed of trailing blanks."""
+    """The same on MySQL and MariaDB, where most binary collations still ignore trailing spaces."""
 
 
 @compiles(_MySqlName, "mysql", "mariadb")
@@ -52,12 +52,12 @@ def _moment() -> sa.DateTime:
 
 LONGEST_RATE_GROUP = 64
 
-#: SQLite numbers rows only in a column that is an INTEGER.
+#: SQLite generates numbers only in a column of type INTEGER.
 _number = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
-#: Within a scope an event id names one event. A handful of rows. ``destination`` is the host of Adjust's endpoint: what
-#: went to a rehearsal is not known to Adjust. ``event_key`` is the value of the endpoint's key, such as the event token.
-#: ``event_name`` and ``conn_id`` are what people call it and the app: the last name seen, empty where none was given.
+#: Scopes, a handful of rows. Event ids are unique within a scope. ``destination`` is the host of Adjust's endpoint, since
+#: Adjust does not have the events of a rehearsal. ``event_key`` is the value of the endpoint's key, such as the event token.
+#: ``event_name`` and ``conn_id`` are the names of the event and the app for people: the last ones seen, or empty.
 scopes = sa.Table(
     "adjust_scope",
     metadata,
@@ -71,9 +71,9 @@ scopes = sa.Table(
     sa.Column("conn_id", _text(250), nullable=False, server_default=""),
     sa.UniqueConstraint("destination", "app_token", "endpoint", "event_key", "environment", name="uq_adjust_scope"),
 )
-#: What people are shown of a scope: the event token of events, and the name of any other endpoint.
+#: The name of a scope for people: the event token of events, or the name of another endpoint.
 shown_key = sa.case((scopes.c.endpoint == sa.literal_column("'event'"), scopes.c.event_key), else_=scopes.c.endpoint)
-#: The reasons that were ever written, so that an event has a number in place of a text.
+#: All reasons so far, so that an event stores a number instead of a text.
 reasons = sa.Table(
     "adjust_reason",
     metadata,
@@ -81,11 +81,11 @@ reasons = sa.Table(
     sa.Column("code", _text(64), nullable=False),
     sa.UniqueConstraint("code", name="uq_adjust_reason"),
 )
-#: One row for each try of a sending task, also where it sent nothing. ``lease_until`` is how long its claims are its own
-#: unless it renews them. ``is_latest``: no later try of the same task instance has begun. ``digest_keys`` has the ids of the
-#: keys with which it made digests, with commas; an older provider had none. ``ids_are_digests``: rows had no id of their own.
-#: ``environment`` is where it sends, with commas if there are several; empty if each row names it, or before that was known.
-#: ``rate_group`` names the tries that share one limit of events a second; empty for a try that shares with none.
+#: One row for each try of a sending task, even if it sent nothing. ``lease_until`` is the time at which its claims expire
+#: unless renewed. ``is_latest``: no later try of the same task instance has begun. ``digest_keys`` has the comma-separated ids
+#: of its digest keys; older providers had none. ``ids_are_digests``: its rows had no ids. ``environment`` has its
+#: environments, comma-separated; empty if each row names it, or while it is not known. ``rate_group`` names the tries that
+#: share one rate limit; empty for a try without a group.
 tries = sa.Table(
     "adjust_try",
     metadata,
@@ -112,8 +112,8 @@ tries = sa.Table(
     sa.Index("ix_adjust_try_started", "started_at"),
     sa.Index("ix_adjust_try_rate_group", "rate_group", "ended_at"),
 )
-#: The counts of a try, every outcome included. ``day`` is the UTC day on which the events happened; a row that could not
-#: be read has neither day nor scope. ``number`` counts a try's rows.
+#: The counts of a try, for all outcomes. ``day`` is the UTC day on which the events happened; a row that could not be read has
+#: neither day nor scope. ``number`` numbers a try's totals.
 totals = sa.Table(
     "adjust_total",
     metadata,
@@ -128,13 +128,13 @@ totals = sa.Table(
     sa.Column("revenue", sa.Numeric(38, 10)),
     sa.Index("ix_adjust_total_day", "day"),
 )
-#: One row for each event that was ever claimed. ``try_id`` and ``position`` say which try claimed it, and from
-#: which row of its input. ``lost_answers`` counts its requests without a known answer, over all tries. ``sent_at`` is the
-#: time that was sent, where another event of its lanes has that second: it came too late, or shares its own second.
+#: One row for each event that was ever claimed. ``try_id`` and ``position`` are the try that claimed it, and the row of its
+#: input. ``lost_answers`` counts its requests without a known answer, over all tries. ``sent_at`` is the time that was sent if
+#: the event was late, or shares its second with another event of its lanes.
 events = sa.Table(
     "adjust_event",
     metadata,
-    # The order of the columns saves bytes: Postgres begins an 8-byte value at a multiple of 8.
+    # This order of columns saves space: Postgres aligns an 8-byte value to a multiple of 8.
     sa.Column("occurred_at", _moment(), nullable=False, index=True),
     sa.Column("sent_at", _moment()),
     sa.Column("content", sa.BigInteger),
@@ -153,9 +153,9 @@ _has_other_time = events.c.sent_at.is_not(None)
 sa.Index("ix_adjust_event_sent_at", events.c.sent_at, postgresql_where=_has_other_time, sqlite_where=_has_other_time)
 #: The time at which Adjust books an event.
 booked_at = sa.func.coalesce(events.c.sent_at, events.c.occurred_at)
-#: The devices for which nothing is sent any more: they opted out, or were erased. ``device`` is a digest of the kind of id
-#: and the id, made with the key that ``digest_key`` names; the id itself is nowhere. It holds for the app and environment;
-#: ``destination`` is empty for Adjust, by whichever host it is reached, and ``loopback`` for a stand-in on this machine.
+#: The devices for which nothing is sent any more: they opted out, or were erased. ``device`` is a digest of the id's kind and
+#: the id, made with the key that ``digest_key`` names; the id itself is not stored. A row applies to an app and environment;
+#: ``destination`` is empty for Adjust, through any host, and ``loopback`` for a stand-in on this machine.
 suppressions = sa.Table(
     "adjust_suppression",
     metadata,
@@ -167,7 +167,7 @@ suppressions = sa.Table(
     sa.Column("reason", _text(64), nullable=False),
     sa.Column("since", _moment(), nullable=False, index=True),
 )
-#: The last time that was sent for each lane, a device id and a scope, so that an older event is known before it is sent.
+#: The last time that was sent for each lane, a device id and a scope, so that a late event is recognised before it is sent.
 #: ``lane`` is a keyed digest of 64 bits.
 lanes = sa.Table(
     "adjust_lane",
@@ -176,9 +176,9 @@ lanes = sa.Table(
     sa.Column("lane", sa.BigInteger, primary_key=True, autoincrement=False),
     sa.Column("scope_id", sa.Integer, primary_key=True, autoincrement=False),
 )
-#: One row for each device that was to be erased: who asked, when, and what Adjust answered. It outlives everything
-#: else. ``device`` as in ``adjust_suppression``. ``status`` is ``waiting`` until the device's turn, at ``asked_at``, has come,
-#: and ``asked`` until the answer is known.
+#: One row for each requested erasure of a device: who requested it, when, and Adjust's answer. It is never pruned. ``device``
+#: as in ``adjust_suppression``. ``status`` is ``waiting`` until the device's turn at ``asked_at``, then ``asked`` until the
+#: answer is known.
 erasures = sa.Table(
     "adjust_erasure",
     metadata,
@@ -200,7 +200,7 @@ erasures = sa.Table(
     sa.UniqueConstraint("destination", "app_token", "environment", "device", name="uq_adjust_erasure"),
 )
 #: The last comparison with Adjust, for each scope, day and currency. ``source`` is ``report`` or ``export``; ``verdict`` a
-#: word of the comparison; ``zone`` the time zone of the day. Where there is no currency, it is empty.
+#: word of the comparison; ``zone`` the time zone of the day. ``currency`` is empty if there is none.
 verdicts = sa.Table(
     "adjust_verdict",
     metadata,
@@ -219,13 +219,13 @@ verdicts = sa.Table(
     sa.Column("run_id", _text(250), nullable=False),
     sa.Column("task_id", _text(250), nullable=False),
 )
-#: One row: which of the shapes the tables have.
+#: One row: the schema version of the tables.
 versions = sa.Table("adjust_ledger_version", metadata, sa.Column("version", sa.Integer, primary_key=True))
-#: 1 and 2: one wide table, ``adjust_delivery``. 3: the tables above, and a view of that name. 4: a try says which keys made
-#: its digests. 5: names, rate groups, suppressed devices, lanes, erasures and verdicts.
+#: 1 and 2: one wide table, ``adjust_delivery``. 3: the tables above, and a view of that name. 4: tries record their digest
+#: keys. 5: names, rate groups, suppressed devices, lanes, erasures and verdicts.
 VERSION = 5
 
-#: The status that a claimed event has until it is settled.
+#: The status of a claimed event until it is settled.
 SENDING = "sending"
 #: The numbers of the statuses in ``adjust_event``.
 STATUS_NUMBERS = {
@@ -237,7 +237,7 @@ STATUS_NUMBERS = {
 }
 STATUSES = {number: name for name, number in STATUS_NUMBERS.items()}
 
-#: The view, with the words that people query. What a dead try was sending is in doubt.
+#: The view, with readable values for queries. Events that a dead try was sending are in doubt.
 deliveries = sa.Table(
     "adjust_delivery",
     sa.MetaData(),
@@ -283,7 +283,7 @@ _T = TypeVar("_T")
 
 
 def is_booked_between(start: datetime, end: datetime) -> sa.ColumnElement[bool]:
-    """Whether Adjust books the event in that time; two conditions, since each has its index."""
+    """Whether Adjust books the event in this time; two conditions, since each has its index."""
     since, until = (moment.astimezone(UTC).replace(tzinfo=None) for moment in (start, end))
     own, sent = events.c.occurred_at, events.c.sent_at
     return sa.or_(
@@ -293,9 +293,9 @@ def is_booked_between(start: datetime, end: datetime) -> sa.ColumnElement[bool]:
 
 
 def database_now(connection: sa.Connection) -> datetime:
-    """The database's own clock, in UTC: workers' clocks may differ by minutes, and this one decides on leases.
+    """The database's clock, in UTC. It decides on leases, since workers' clocks may differ by minutes.
 
-    SQLite has the clock of the machine that asks, on which all its users run.
+    SQLite uses the clock of the local machine, on which all its users run.
     """
     if connection.dialect.name == "postgresql":
         now = connection.scalar(sa.text("SELECT clock_timestamp() AT TIME ZONE 'UTC'"))
@@ -308,19 +308,19 @@ def database_now(connection: sa.Connection) -> datetime:
 
 
 def create_view(connection: sa.Connection) -> None:
-    """Make the view ``adjust_delivery``."""
-    # Without parameters, so that no driver takes the percent signs for its own.
+    """Create the view ``adjust_delivery``."""
+    # Without parameters, so that no driver interprets the percent signs.
     connection.execution_options(no_parameters=True).exec_driver_sql(_VIEW.format(now=_NOW[connection.dialect.name]))
 
 
 def drop_all(connection: sa.Connection) -> None:
-    """Remove the view and the tables of every shape."""
+    """Drop the view and the tables of every version."""
     for kind, name in existing(connection):
         connection.exec_driver_sql(f"DROP {kind} {name}")
 
 
 def existing(connection: sa.Connection) -> list[tuple[str, str]]:
-    """What there is of the ledger: its kind and its name, a view before the tables it reads."""
+    """The existing parts of the ledger, by kind and name, a view before the tables that it reads."""
     inspector = sa.inspect(connection)
     names = {*metadata.tables, "adjust_delivery", "adjust_delivery_2", "adjust_held"}
     views, tables = set(inspector.get_view_names()), set(inspector.get_table_names())
@@ -330,7 +330,7 @@ def existing(connection: sa.Connection) -> list[tuple[str, str]]:
 def refuse_unfit(engine: sa.Engine) -> None:
     """Refuse a database that cannot hold a ledger.
 
-    :raises AdjustConfigurationError: it is none of ``DIALECTS``.
+    :raises AdjustConfigurationError: it is not one of ``DIALECTS``.
     """
     if engine.dialect.name not in DIALECTS:
         raise AdjustConfigurationError(
@@ -340,7 +340,7 @@ def refuse_unfit(engine: sa.Engine) -> None:
 
 
 def set_up(engine: sa.Engine) -> None:
-    """Have the engine's connections behave as the ledger needs it. It may be called again."""
+    """Configure the engine's connections for the ledger. It may be called again."""
     if engine.dialect.name == "sqlite":
         _listen_once(engine, "begin", _begin_immediate)
         on_connect = _leave_begin_to_sqlalchemy
@@ -349,11 +349,11 @@ def set_up(engine: sa.Engine) -> None:
     else:
         on_connect = _read_committed
     if _listen_once(engine, "connect", on_connect):
-        engine.dispose()  # connections that were opened before behave otherwise
+        engine.dispose()  # connections that were opened before are not configured
 
 
 def _listen_once(engine: sa.Engine, name: str, listener: Callable[..., None]) -> bool:
-    """Call the listener from now on; False if it was called before."""
+    """Register the listener; return False if it was registered before."""
     if sa.event.contains(engine, name, listener):
         return False
     sa.event.listen(engine, name, listener)
@@ -366,24 +366,25 @@ def _leave_begin_to_sqlalchemy(connection: object, _: object) -> None:
 
 
 def _begin_immediate(connection: sa.Connection) -> None:
-    """Take SQLite's write lock at once: two writers that began by reading could not both continue."""
+    """Take SQLite's write lock immediately, since two writers that began by reading could not both continue."""
     connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _prepare_nothing(connection: object, _: object) -> None:
-    """PgBouncer in transaction mode gives each transaction another server, which does not know what was prepared."""
+    """Disable prepared statements: PgBouncer in transaction mode runs each transaction on another server, which lacks them."""
     if hasattr(connection, "prepare_threshold"):  # psycopg 3; psycopg2 prepares nothing
         connection.prepare_threshold = None
 
 
 def _read_committed(connection: object, _: object) -> None:
-    """MySQL's default would lock the gaps between rows, and tasks would wait for each other."""
+    """MySQL's default level would lock the gaps between rows, and tasks would wait for each other."""
     with connection.cursor() as cursor:  # type: ignore[attr-defined]
         cursor.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
 
 
 def retry_once(work: Callable[[], _T]) -> _T:
-    """Several mapped tasks begin at once, and one was faster; an error that stands is raised by the second attempt."""
+    """Retry once, since several mapped tasks may begin together, and one was faster. A permanent error is raised by the second
+    attempt."""
     try:
         return work()
     except DBAPIError:

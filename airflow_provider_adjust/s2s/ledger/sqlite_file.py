@@ -1,4 +1,4 @@
-"""The file of a ledger on SQLite: made for its owner alone, since SQLite itself would let everybody read it."""
+"""The file of a ledger on SQLite, accessible to its owner only: SQLite itself would make it readable for everyone."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import sqlalchemy as sa
 
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError
 
-#: With these SQLite makes no file.
+#: Names for which SQLite creates no file.
 _MAKES_NONE: Final = frozenset({"ro", "rw", "memory"})
 
 
 def make_file(engine: sa.Engine) -> None:
-    """Make the file of a SQLite database before SQLite does, if it is missing. SQLite gives its other files the same mode.
+    """Create the file of a SQLite database before SQLite does, if it is missing. SQLite gives its other files the same mode.
 
-    :raises AdjustConfigurationError: there is a link in its place, by which SQLite would make or change another file.
+    :raises AdjustConfigurationError: a link is in its place, through which SQLite would create or change another file.
     """
     path = file_of(engine)
     if path is None:
@@ -29,13 +29,13 @@ def make_file(engine: sa.Engine) -> None:
         )
     if _is_uri(engine) and engine.url.query.get("mode") in _MAKES_NONE:
         return
-    # What is there stays as it is, and what cannot be made SQLite reports in its own words.
+    # An existing file stays unchanged; if the file cannot be created, SQLite reports that itself.
     with suppress(OSError):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600))
 
 
 def is_missing(engine: sa.Engine) -> bool:
-    """Tell a SQLite database whose file could be made but is not there: whoever only reads would have SQLite make it."""
+    """Whether the file of a SQLite database is missing but could be created: a mere reader would make SQLite create it."""
     path = file_of(engine)
     return path is not None and os.path.isdir(os.path.dirname(path) or ".") and not os.path.exists(path)
 
@@ -52,5 +52,5 @@ def file_of(engine: sa.Engine) -> str | None:
 
 
 def _is_uri(engine: sa.Engine) -> bool:
-    """SQLAlchemy hands a URI to SQLite, with the options of its query, only where it is told that it is one."""
+    """Whether SQLAlchemy passes the name to SQLite as a URI, with the options of its query."""
     return "uri" in engine.url.query and str(engine.url.database).startswith("file:")

@@ -1,7 +1,6 @@
 """The statements that read and write the ledger's events and scopes, for any of its databases.
 
-Postgres gets arrays: a batch is one parameter for each column instead of one for each row and column, which costs a
-quarter.
+Postgres receives arrays: a batch has one parameter per column instead of one per row and column, at a quarter of the cost.
 """
 
 from __future__ import annotations
@@ -18,17 +17,17 @@ from airflow_provider_adjust.s2s.endpoints.allowed_hosts import is_this_machine
 from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, STATUSES, events, reasons, scopes
 
 _LONGEST_NAME = 250
-#: Columns that differ from event to event; the others are the same for a whole batch.
+#: Columns that differ between events; the others are the same for a batch.
 _EVENT_COLUMNS = ("event_id", "content", "occurred_at", "sent_at", "revenue", "currency", "position")
 _columns = events.c
-#: Statuses by what they mean for another event with the same id.
+#: The weight of each status when records with the same id compete.
 _BY_WEIGHT = ("rejected", "in_doubt", "sending", "duplicate", "delivered")
 
 
 class Scope(NamedTuple):
-    """An event id identifies an event within these: one order may be a purchase and a first purchase.
+    """The scope in which an event id is unique: one order may be a purchase and a first purchase.
 
-    ``destination`` is the host that the events go to, ``event_key`` the value of the endpoint's key, such as the event
+    ``destination`` is the host that the events are sent to, ``event_key`` the value of the endpoint's key, such as the event
     token.
     """
 
@@ -40,13 +39,13 @@ class Scope(NamedTuple):
 
 
 class ScopeNames(NamedTuple):
-    """What people call the scopes: events by their keys, and connections by the app; that of None is of any other app."""
+    """Names of scopes for people: event names by key, and connections by app; the key None is for all other apps."""
 
     events: Mapping[str, str]
     connections: Mapping[str | None, str]
 
     def of(self, scope: Scope) -> dict[str, str]:
-        """The columns of the scope that are known."""
+        """The known name columns of the scope."""
         names = {
             "event_name": self.events.get(scope.event_key, ""),
             "conn_id": self.connections.get(scope.app_token, self.connections.get(None, "")),
@@ -55,7 +54,7 @@ class ScopeNames(NamedTuple):
 
 
 class Numbers:
-    """The numbers of scopes and reasons, which are written when they are first met and never change."""
+    """The numbers of scopes and reasons, which are assigned on first use and never change."""
 
     def __init__(self) -> None:
         self.names = ScopeNames({}, {})
@@ -64,21 +63,21 @@ class Numbers:
         self._codes: dict[int, str] = {}
 
     def scope(self, scope: Scope) -> int:
-        """The number of a scope that ``learn`` was given."""
+        """The number of a scope that ``learn`` has read."""
         return self._scopes[scope]
 
     def reason(self, code: str) -> int:
-        """The number of a reason that ``learn`` was given."""
+        """The number of a reason that ``learn`` has read."""
         return self._reasons[code]
 
     def code(self, connection: sa.Connection, number: int) -> str:
-        """The reason that has the number."""
+        """The reason with this number."""
         if number not in self._codes:
             self._codes = dict(connection.execute(sa.select(reasons.c.id, reasons.c.code)).all())
         return self._codes.get(number, "")
 
     def learn(self, engine: sa.Engine, wanted_scopes: Collection[Scope], wanted_reasons: Collection[str]) -> None:
-        """Read the numbers, and give one to what has none. In a transaction of its own, so that none is taken back."""
+        """Read the numbers, and assign missing ones, in a separate transaction, so that none is rolled back."""
         new_scopes = [each for each in sorted(wanted_scopes) if each not in self._scopes]
         new_reasons = [each for each in sorted(wanted_reasons) if each not in self._reasons]
         if not new_scopes and not new_reasons:
@@ -120,7 +119,7 @@ def _is_scope(scope: Scope) -> list[sa.ColumnElement[bool]]:
 def siblings(connection: sa.Connection, scope: Scope, *, lock: bool) -> dict[int, str]:
     """The other scopes of the same app, by number: their event keys.
 
-    :param lock: keep other tasks from claiming events of the app until the commit.
+    :param lock: prevent other tasks from claiming events of the app until the commit.
     """
     same = [scopes.c[name] == value for name, value in scope._asdict().items() if name != "event_key"]
     query = sa.select(scopes.c.id, scopes.c.event_key).where(*same).order_by(scopes.c.id)
@@ -129,7 +128,7 @@ def siblings(connection: sa.Connection, scope: Scope, *, lock: bool) -> dict[int
 
 
 def reason_number(connection: sa.Connection, code: str) -> int:
-    """The number of a reason; one is given to what has none."""
+    """The number of a reason; a missing one is assigned."""
     found = connection.scalar(sa.select(reasons.c.id).where(reasons.c.code == code))
     if found is None:
         found = connection.execute(reasons.insert().values(code=code)).inserted_primary_key[0]  # type: ignore[index]
@@ -137,7 +136,7 @@ def reason_number(connection: sa.Connection, code: str) -> int:
 
 
 def claim_columns(try_id: int, no_reason: int) -> dict[str, Any]:
-    """The columns that are the same for all events of a claim."""
+    """The columns with the same value for all events of a claim."""
     return {
         "try_id": try_id,
         "status": STATUS_NUMBERS[SENDING],
@@ -150,7 +149,7 @@ def claim_columns(try_id: int, no_reason: int) -> dict[str, Any]:
 def insert_new(
     connection: sa.Connection, scope_id: int, records: Sequence[Mapping[str, Any]], common: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Insert the events that the table does not have; return the records of those that it has, locked, by event id."""
+    """Insert the events that the table lacks; return the locked records of the others, by event id."""
     ids = [record["event_id"] for record in records]
     whole = {"scope_id": scope_id, **common}
     if connection.dialect.name == "postgresql":
@@ -168,7 +167,7 @@ _COMMON_COLUMNS = ("scope_id", "try_id", "status", "reason", "http_status", "los
 
 
 def _insert_arrays() -> Any:
-    """Insert what no other task has inserted; on a conflict, wait for the end of the other transaction."""
+    """Insert rows that no other task has inserted; on a conflict, wait for the end of the other transaction."""
     arrays = [sa.bindparam(name, type_=postgresql.ARRAY(_columns[name].type)) for name in _EVENT_COLUMNS]
     each = sa.func.unnest(*arrays).table_valued(*_EVENT_COLUMNS).render_derived()
     constants = [sa.bindparam(name, type_=_columns[name].type).label(name) for name in _COMMON_COLUMNS]
@@ -177,34 +176,34 @@ def _insert_arrays() -> Any:
     return insert.on_conflict_do_nothing().returning(_columns.event_id)
 
 
-#: Made once: to make it costs as much as to run it.
+#: Built once, since building it costs as much as running it.
 _INSERT_ARRAYS = _insert_arrays()
 
 
 def locked(connection: sa.Connection, scope_id: int, ids: list[str]) -> dict[str, Any]:
-    """The records of the events that the table has, by event id; no other task changes them before the commit."""
+    """The records of the events in the table, by event id, locked until the commit."""
     query = sa.select(events).where(*_are(connection, scope_id, ids)).order_by(_columns.event_id)
     return {record.event_id: record for record in connection.execute(query.with_for_update())}
 
 
 def known_in(connection: sa.Connection, scope_ids: Collection[int], ids: Sequence[str]) -> Sequence[Any]:
-    """The records of those events that one of the scopes has."""
+    """The records of the events that one of the scopes has."""
     query = sa.select(events).where(_columns.scope_id.in_(scope_ids), _id_in(connection, ids))
     return connection.execute(query).all()
 
 
 def by_weight(records: Iterable[Any]) -> list[Any]:
-    """The records, those last that count most: what is delivered, then what may be."""
+    """The records in ascending weight: delivered ones last, before them those that may be delivered."""
     return sorted(records, key=lambda record: _BY_WEIGHT.index(STATUSES[record.status]))
 
 
 def update(connection: sa.Connection, scope_id: int, ids: list[str], values: Mapping[str, Any]) -> None:
-    """Write the same values to all of the events."""
+    """Write the same values to all these events."""
     connection.execute(sa.update(events).where(*_are(connection, scope_id, ids)).values(values))
 
 
 def settle_events(connection: sa.Connection, scope_id: int, ids: list[str], try_id: int, end: Mapping[str, Any]) -> int:
-    """Write the same end to those of the events that are the try's; return how many they were.
+    """Write the same end to those of the events that belong to the try; return how many they were.
 
     :param end: ``status``, ``reason``, ``http_status`` and ``lost_answers``.
     """
@@ -221,7 +220,7 @@ def _settle(is_one_of_them: sa.ColumnElement[bool]) -> Any:
     return sa.update(events).where(*where).values(end)
 
 
-#: Made once, since each batch needs it.
+#: Built once, since each batch needs it.
 _SETTLE = _settle(_columns.event_id.in_(sa.bindparam("ids", expanding=True)))
 _SETTLE_ARRAY = _settle(
     _columns.event_id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(_columns.event_id.type)))
@@ -229,7 +228,7 @@ _SETTLE_ARRAY = _settle(
 
 
 class Moved(NamedTuple):
-    """A settled event that becomes another try's: the position of its row there, and the digest of its content."""
+    """A settled event that moves to another try, with the position of its row there and the digest of its content."""
 
     event_id: str
     position: int
@@ -237,7 +236,7 @@ class Moved(NamedTuple):
 
 
 def move(connection: sa.Connection, scope_id: int, moved: Sequence[Moved], try_id: int) -> None:
-    """Give settled events to another try."""
+    """Move settled events to another try."""
     if not moved:
         return
     common = {"scope": scope_id, "mine": try_id}
@@ -274,7 +273,7 @@ _MOVE_ARRAYS = _move_arrays()
 
 
 def delete(connection: sa.Connection, scope_id: int, ids: list[str], *conditions: sa.ColumnElement[bool]) -> int:
-    """Delete the events for which the conditions hold; return how many they were."""
+    """Delete the events that meet the conditions; return how many they were."""
     return connection.execute(sa.delete(events).where(*_are(connection, scope_id, ids), *conditions)).rowcount
 
 
@@ -289,11 +288,11 @@ def _id_in(connection: sa.Connection, ids: Sequence[str]) -> sa.ColumnElement[bo
     return _columns.event_id.in_(ids)
 
 
-#: A race is lost to another task that went on, so there must be more of these than tasks that send the same events.
+#: Attempts. Each lost race lets another task continue, so this must exceed the number of tasks that send the same events.
 _ATTEMPTS = 20
-#: SQLSTATE of a serialization failure and of a deadlock, and MySQL's numbers for a deadlock and a lock that took too long.
+#: SQLSTATEs of a serialization failure and a deadlock, and MySQL's numbers of a deadlock and a lock timeout.
 _RACE_CODES = {"40001", "40P01", 1213, 1205}
-#: SQLSTATE of a database that does not write now, of a statement that took too long, and of a shutdown.
+#: SQLSTATEs of a read-only database, a statement timeout and a shutdown.
 _TRANSIENT_CODES = {"25006", "57014", "57P01", "57P02", "57P03", "53300"}
 _T = TypeVar("_T")
 
@@ -310,9 +309,9 @@ def retry_on_conflict(work: Callable[[], _T]) -> _T:
 
 
 def retry_while_away(work: Callable[[], _T], *, patience: Callable[[], float]) -> _T:
-    """Try again, with growing pauses, while the database is away, restarts or only reads.
+    """Retry with growing pauses while the database is unavailable, restarting or read-only.
 
-    :param patience: for how many seconds, asked after each attempt.
+    :param patience: the limit in seconds, called after each attempt.
     """
     retrying = Retrying(
         stop=lambda state: (state.seconds_since_start or 0.0) >= patience(),
@@ -324,12 +323,12 @@ def retry_while_away(work: Callable[[], _T], *, patience: Callable[[], float]) -
 
 
 def _is_lost_race(error: DBAPIError) -> bool:
-    """Tell a unique violation, a deadlock or a serialization failure from other errors."""
+    """Whether the error is a unique violation, a deadlock or a serialization failure."""
     return isinstance(error, IntegrityError) or not _RACE_CODES.isdisjoint(_codes(error))
 
 
 def _is_transient(error: BaseException) -> bool:
-    """Tell an error that may be gone in a minute from one that stays, such as a missing table."""
+    """Whether the error may be temporary, unlike a missing table."""
     if not isinstance(error, DBAPIError) or _is_lost_race(error):
         return False
     if error.connection_invalidated or not _TRANSIENT_CODES.isdisjoint(_codes(error)):

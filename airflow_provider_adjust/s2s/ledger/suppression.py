@@ -1,7 +1,7 @@
 """The devices for which nothing is sent any more: Adjust answered that they opted out, or they were erased.
 
-The ledger has a keyed digest of each id and never the id. A digest that an older key has made is recognised as long as the
-connection knows that key.
+The ledger stores a keyed digest of each id, but never the id. Digests of an older key are recognised while the connection has
+that key.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from airflow_provider_adjust.s2s.ledger.statements import Scope
 #: Why a device is suppressed.
 ANSWERED = "opted_out"
 ASKED_TO_ERASE = "erased"
-#: Digests in one statement; some databases take no longer list.
+#: The most digests in one statement; some databases accept no longer list.
 _BATCH = 5000
 _columns = suppressions.c
 
 
 class Place(NamedTuple):
-    """Where a suppression holds: what Adjust knows of a device is by app and environment.
+    """The place of a suppression: Adjust knows devices by app and environment.
 
-    ``environment`` is empty for an endpoint that knows none: what it says holds for both, and it is asked as in production.
-    ``destination`` is empty for Adjust, by whichever of its hosts, or a gateway, it is reached, and ``loopback`` for a
-    stand-in on this machine: what that says does not hold for Adjust.
+    ``environment`` is empty for an endpoint without environments: its answers apply to both, and it is looked up like
+    production. ``destination`` is empty for Adjust, through any of its hosts or a gateway, and ``loopback`` for a stand-in on
+    this machine, which says nothing about Adjust.
     """
 
     app_token: str
@@ -59,12 +59,12 @@ class Place(NamedTuple):
 
 
 def keyed(keys: DigestKeys) -> tuple[DigestKey, ...]:
-    """The keys that make digests of devices. Without a secret, who has a list of ids could find them by trial."""
+    """The keys for digests of devices: only those with a secret, since ids could otherwise be found by trial."""
     return tuple(key for key in keys.all if key is not UNKEYED)
 
 
 def suppress(connection: sa.Connection, place: Place, digests: Iterable[str], key: DigestKey, reason: str) -> None:
-    """Have nothing sent for the devices any more; those that are known already stay as they are."""
+    """Suppress the devices; those that are already suppressed stay unchanged."""
     wanted = sorted(set(digests))
     known = {record.device for record in find(connection, place, wanted)}
     new = {**place._asdict(), "digest_key": key.id, "reason": reason, "since": database_now(connection)}
@@ -73,7 +73,7 @@ def suppress(connection: sa.Connection, place: Place, digests: Iterable[str], ke
 
 
 def find(connection: sa.Connection, place: Place, digests: Sequence[str]) -> Iterator[Any]:
-    """The suppressed ones of these devices."""
+    """Those of the devices that are suppressed."""
     for start in range(0, len(digests), _BATCH):
         some = list(digests[start : start + _BATCH])
         is_one: sa.ColumnElement[bool] = _columns.device.in_(some)
@@ -83,28 +83,28 @@ def find(connection: sa.Connection, place: Place, digests: Sequence[str]) -> Ite
 
 
 def lift(connection: sa.Connection, place: Place, digests: Collection[str]) -> int:
-    """Have the devices' events sent again; return how many digests were suppressed."""
+    """Lift the suppression of the devices; return how many digests were suppressed."""
     return connection.execute(
         sa.delete(suppressions).where(*place.conditions, _columns.device.in_(sorted(digests)))
     ).rowcount
 
 
 def count(connection: sa.Connection) -> Sequence[Any]:
-    """How many ids are suppressed, and since when the latest, by place, reason and key."""
+    """The number of suppressed ids and the time of the latest, by place, reason and key."""
     groups = (_columns.app_token, _columns.environment, _columns.destination, _columns.reason, _columns.digest_key)
     counted = sa.func.count().label("ids"), sa.func.max(_columns.since).label("latest")
     return connection.execute(sa.select(*groups, *counted).group_by(*groups).order_by(*groups)).all()
 
 
 def under_other_keys(connection: sa.Connection, place: Place, known: Collection[str]) -> int:
-    """How many ids are suppressed under a key that is none of those with these ids."""
+    """The number of ids that are suppressed under a key with another id than these."""
     is_other = _columns.digest_key.not_in(sorted(known))
     query = sa.select(sa.func.count()).select_from(suppressions).where(*place.conditions, is_other)
     return connection.scalar(query) or 0
 
 
 class Suppressions:
-    """The suppressed devices, as one try asks for them and adds to them."""
+    """The suppressed devices, for reading and adding by one try."""
 
     def __init__(self, keys: TryKeys) -> None:
         self._keys = keys
@@ -115,7 +115,7 @@ class Suppressions:
     def remember(
         self, connection: sa.Connection, settled: Iterable[Receipt], scope_of: Callable[[Receipt, Event], Scope]
     ) -> None:
-        """Suppress the devices for which Adjust has just answered that they opted out."""
+        """Suppress the devices that, according to Adjust's answers, opted out."""
         found: dict[tuple[Place, DigestKey], set[str]] = defaultdict(set)
         for receipt in settled:
             newest = self._keys.of(receipt.route).newest
@@ -128,7 +128,7 @@ class Suppressions:
     def refusals(self, connection: sa.Connection, jobs: Sequence[Job], scopes: Sequence[Scope]) -> dict[int, Receipt]:
         """The receipts of those events that name a suppressed device, by the identity of the job."""
         asked: dict[Place, dict[str, list[Job]]] = defaultdict(lambda: defaultdict(list))
-        # Most ledgers have none, and to make digests for nothing would cost as much as a third of the claim.
+        # Most ledgers have none, and needless digests would add a third to the cost of the claim.
         places = {scope: at for scope in set(scopes) if _has_any(connection, at := place_of(scope))}
         for job, scope in zip(jobs, scopes, strict=True) if places else ():
             if scope in places:
@@ -143,7 +143,7 @@ class Suppressions:
         }
 
     def _keys_in_use(self, connection: sa.Connection, place: Place, keys: DigestKeys) -> tuple[DigestKey, ...]:
-        """The keys under which ids are suppressed there; counts those ids that are under none of the connection's."""
+        """The keys of suppressed ids in this place; counts ids under other keys than the connection's."""
         found = self._in_use.get((place, keys))
         if found is None:
             query = sa.select(_columns.digest_key, sa.func.count()).where(*place.conditions)
@@ -159,7 +159,7 @@ def _has_any(connection: sa.Connection, place: Place) -> bool:
 
 
 def place_of(scope: Scope) -> Place:
-    """Where a suppression holds that the scope's host told."""
+    """The place of a suppression, by the host of the scope."""
     return Place.at(scope.destination, scope.app_token, scope.environment)
 
 
@@ -171,5 +171,5 @@ def _digests(event: Event, keys: Iterable[DigestKey]) -> set[str]:
 
 def _refusal(job: Job, reason: str, since: datetime) -> Receipt:
     why = "its erasure was asked for" if reason == ASKED_TO_ERASE else "Adjust answered that it opted out"
-    detail = f"nothing is sent for the device since {since:%Y-%m-%d}, when {why}; the ledger remembers it"
+    detail = f"nothing has been sent for the device since {since:%Y-%m-%d}, when {why}; the ledger remembers it"
     return receipt_for(job, Outcome.REJECTED, OPTED_OUT, detail)

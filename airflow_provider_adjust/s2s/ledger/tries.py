@@ -1,4 +1,4 @@
-"""A try of a sending task, as the ledger knows it: who it is, whether it lives, and what it has counted."""
+"""The ledger's record of a sending task's try: its identity, its lease, and its counts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class TaskInstanceId:
 
 
 def begin_try(connection: sa.Connection, task: TaskInstanceId, lease: float) -> int:
-    """Write the try down as running; return its number."""
+    """Record the try as running; return its number."""
     now = database_now(connection)
     connection.execute(sa.update(tries).where(*task.same_task, _columns.is_latest).values(is_latest=False))
     made = connection.execute(
@@ -76,7 +76,7 @@ def note_setup(
     environment: str,
     rate_group: str = "",
 ) -> None:
-    """Write down with which keys the try makes digests, where it sends, and with whom it shares a limit."""
+    """Record the try's digest keys, environment and rate group."""
     values = {"digest_keys": digest_keys, "ids_are_digests": ids_are_digests, "environment": environment}
     connection.execute(sa.update(tries).where(_columns.id == try_id).values(**values, rate_group=rate_group))
 
@@ -97,7 +97,7 @@ def renew(connection: sa.Connection, try_id: int, lease: float, rate_group: str 
 def end_try(
     connection: sa.Connection, try_id: int, state: str, *, read: int, error: str, rejected_path: str | None
 ) -> None:
-    """Write how the try ended, unless another task has declared it dead."""
+    """Record how the try ended, unless another task has already ended it."""
     connection.execute(
         sa.update(tries)
         .where(_columns.id == try_id, _columns.ended_at.is_(None))
@@ -134,7 +134,7 @@ class Holder(NamedTuple):
 
 
 def holders(connection: sa.Connection, ids: Collection[int]) -> dict[int, Holder]:
-    """The tries with these numbers. A dead one is ended: its claims may be taken over, and it cannot come back."""
+    """The tries with these numbers. Tries with an expired lease are ended, so that their claims can be taken over for good."""
     if not ids:
         return {}
     now = database_now(connection)
@@ -154,7 +154,7 @@ def holders(connection: sa.Connection, ids: Collection[int]) -> dict[int, Holder
 
 
 class Counted(NamedTuple):
-    """How many rows of a try had an outcome for a reason, with their revenue in one currency."""
+    """The number of a try's rows with an outcome and a reason, and their revenue in one currency."""
 
     outcome: str
     reason: str
@@ -164,7 +164,7 @@ class Counted(NamedTuple):
 
 
 class TryCounts(NamedTuple):
-    """What the ledger knows of a try. ``sending`` are the events that it had claimed and not settled."""
+    """The ledger's counts of a try. ``sending`` are its events that are claimed and not settled."""
 
     counted: list[Counted]
     sending: int
@@ -173,7 +173,7 @@ class TryCounts(NamedTuple):
 
 
 def counts_of(connection: sa.Connection, task: TaskInstanceId) -> TryCounts | None:
-    """What the latest try with this number has counted, as far as it was written; None where it never began."""
+    """The recorded counts of the latest try with this number; None if it never began."""
     query = (
         sa.select(_columns.id, _columns.started_at, _columns.heartbeat_at, _columns.environment)
         .where(*task.same_task, _columns.try_number == task.try_number)
@@ -199,7 +199,7 @@ def counts_of(connection: sa.Connection, task: TaskInstanceId) -> TryCounts | No
 
 
 class TotalKey(NamedTuple):
-    """What is counted together. ``scope_id`` and ``day`` are None for rows that could not be read."""
+    """The key of a total. ``scope_id`` and ``day`` are None for rows that could not be read."""
 
     scope_id: int | None
     day: date | None
@@ -214,7 +214,7 @@ def day_of(moment: datetime) -> date:
 
 
 class Totals:
-    """The counts of one try so far, as they are written, so that the sums and the events never differ."""
+    """The counts of one try, written together with the events, so that totals and events always agree."""
 
     def __init__(self, try_id: int) -> None:
         self._try_id = try_id
@@ -224,13 +224,13 @@ class Totals:
 
     @property
     def counted(self) -> int:
-        """How many rows have an outcome."""
+        """The number of rows with an outcome."""
         return self._events.total()
 
     def write(
         self, connection: sa.Connection, entries: Sequence[tuple[TotalKey, Decimal | None]]
     ) -> Callable[[], None]:
-        """Write the sums that the entries change; return what must be called once that is committed."""
+        """Write the sums that the entries change; return a function to call after the commit."""
         counts = Counter(key for key, _ in entries)
         amounts: dict[TotalKey, Decimal] = {}
         for key, amount in entries:
@@ -250,7 +250,7 @@ class Totals:
                 }
             )
         if changed[True]:
-            # A commit with a lost answer may have written them: then they are written once more.
+            # A commit with a lost answer may have written them: then they are written again.
             places = [{"b_try": self._try_id, "b_number": number} for number in new.values()]
             connection.execute(_DELETE_TOTAL, places)
             connection.execute(_INSERT_TOTAL, changed[True])

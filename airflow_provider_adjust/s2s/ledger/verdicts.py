@@ -1,4 +1,4 @@
-"""The last comparison with Adjust, by event token and day, so that the page shows it beside what was sent."""
+"""The last comparison with Adjust, by event token and day, for the page of deliveries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 
 
 class Verdict(StrEnum):
-    """Whose gap it is, if there is one. Of several gaps, the first on the way from the warehouse to Adjust."""
+    """The place of a gap, if there is one; of several gaps, the first one from the warehouse to Adjust."""
 
     EQUAL = "equal"
     NOT_SENT = "not_sent"
@@ -30,7 +30,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ComparedDay:
-    """What the ledger has of a scope for one day, and what Adjust shows. ``zone`` is the time zone of the day."""
+    """The ledger's and Adjust's totals of a scope for one day. ``zone`` is the time zone of the day."""
 
     scope: Scope
     day: date
@@ -44,7 +44,7 @@ class ComparedDay:
 
 
 def write_verdicts(engine: sa.Engine, source: str, task: TaskInstanceId, compared: Sequence[ComparedDay]) -> None:
-    """Write the comparisons; each replaces what the source said before of its scope and day."""
+    """Write the comparisons; each replaces the earlier one of its source, scope and day."""
     numbers = Numbers()
     numbers.learn(engine, {each.scope for each in compared}, ())
 

@@ -1,4 +1,4 @@
-"""How bytes travel: requests go in, completions come out, in whatever order they end."""
+"""Transports: requests in, completions out, in the order in which they end."""
 
 from airflow_provider_adjust.s2s.transports.base import Completion, Failure, Target, Transport
 

@@ -1,4 +1,4 @@
-"""Which transport a delivery uses."""
+"""The choice of a transport."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from airflow_provider_adjust.s2s.transports.requests import RequestsTransport
 
 
 def open_transport(name: TransportName, *, max_in_flight: int, timeout: tuple[float, float]) -> Transport:
-    """A transport for so many requests at once; ``auto`` is libcurl where pycurl can be imported.
+    """Open a transport for this many simultaneous requests; ``auto`` is libcurl if pycurl can be imported.
 
     :param timeout: seconds to connect, and to wait for the answer.
-    :raises AdjustConfigurationError: there is no such transport, or its library cannot be imported.
+    :raises AdjustConfigurationError: the transport is not known, or its library cannot be imported.
     """
     if name not in get_args(TransportName):
         raise AdjustConfigurationError(f"transport is one of {', '.join(get_args(TransportName))}, not {name!r}")
     if name == "requests":
         return RequestsTransport(max_in_flight=max_in_flight, timeout=timeout)
     try:
-        import pycurl  # noqa: F401 - not installed everywhere, and of no use where its libcurl is another than it was built for
+        import pycurl  # noqa: F401 - not installed everywhere, and fails if its libcurl is not the one that it was built for
     except ImportError as error:
         if name == "auto":
             return RequestsTransport(max_in_flight=max_in_flight, timeout=timeout)

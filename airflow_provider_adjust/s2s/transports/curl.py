@@ -1,6 +1,6 @@
-"""The faster transport: libcurl's multi interface, all requests in one thread, HTTP/2 where the server speaks it.
+"""The faster transport: libcurl's multi interface in one thread, with HTTP/2 if the server supports it.
 
-Needs pycurl. Proxies, certificates and headers are those that requests would use.
+It needs pycurl. Proxies, certificates and headers are those that requests would use.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from airflow_provider_adjust.s2s.transports.kept import Keeping, WatchedSockets
 from airflow_provider_adjust.s2s.transports.settings import RequestSettings, new_session, request_settings
 
 _LONGEST_WAIT = 0.5
-#: libcurl waits with select(), which does not see file descriptors above 1023. Where there may be some, it is asked this often
-#: whether they have news; while others have, which is nearly always, that makes no difference.
+#: libcurl waits with select(), which ignores file descriptors above 1023. If there may be any, libcurl is polled at this
+#: interval, in seconds; that only matters while all other sockets are idle, which is rare.
 _SEEN_BY_SELECT = 512
 _LONGEST_BLIND_WAIT = 0.005
-#: File descriptors that the process keeps for all else, but no more than half: macOS allows 256 in all. Requests beyond the
-#: rest wait for a connection.
+#: File descriptors reserved for everything else in the process, but at most half of them: macOS allows 256 in total. Requests
+#: beyond the rest wait for a connection.
 _OTHER_FILES = 256
 _CERTIFICATE_ERRORS = frozenset(
     {pycurl.E_PEER_FAILED_VERIFICATION, pycurl.E_SSL_CACERT_BADFILE, pycurl.E_SSL_INVALIDCERTSTATUS}
@@ -40,10 +40,10 @@ _FAILURE_NAMES = {
 
 
 class _WatchedClock:
-    """A clock that stops while the loop is not polling, so that an answer that arrived meanwhile is not timed out.
+    """A clock that stops while the loop is not polling, so that an answer that arrived meanwhile does not time out.
 
-    The loop does not poll while its source or its ledger keeps it waiting. libcurl's own timeout would then throw an
-    answer away that has long been there, and the event would be sent twice.
+    The loop does not poll while it waits for its source or its ledger. libcurl's own timeout would then discard an answer that
+    has already arrived, and the event would be sent twice.
     """
 
     def __init__(self) -> None:
@@ -57,19 +57,18 @@ class _WatchedClock:
 
 
 class _Exchange:
-    """One request at a time: libcurl's handle, the body on its way out, and the answer on its way in."""
+    """One request at a time: libcurl's handle, the body that is sent, and the answer that is received."""
 
     def __init__(self, connect_timeout: float) -> None:
         handle = self.handle = pycurl.Curl()
         handle.setopt(pycurl.NOSIGNAL, 1)
-        handle.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)  # it knows files and mail, too
+        handle.setopt(pycurl.PROTOCOLS, pycurl.PROTO_HTTP | pycurl.PROTO_HTTPS)  # libcurl also supports files and mail
         for tls_version in (pycurl.SSLVERSION, pycurl.PROXY_SSLVERSION):
             handle.setopt(tls_version, pycurl.SSLVERSION_TLSv1_2)
         handle.setopt(pycurl.POST, 1)
         handle.setopt(pycurl.CONNECTTIMEOUT_MS, round(connect_timeout * 1000))
         handle.setopt(pycurl.ACCEPT_ENCODING, "gzip, deflate")
-        # A body that is read through a function cannot be rewound, so libcurl does not send it a second time by itself
-        # when a kept connection breaks under it.
+        # A body from a callback cannot be rewound, so libcurl does not resend it on its own when a kept connection breaks.
         handle.setopt(pycurl.READFUNCTION, self._read)
         handle.setopt(pycurl.WRITEFUNCTION, self._write)
         self._head: list[bytes] = []
@@ -87,14 +86,14 @@ class _Exchange:
     def begin(self, key: Any, body: bytes) -> None:
         self.key = key
         self.body = body
-        self.was_read = not body  # libcurl does not ask for an empty one
+        self.was_read = not body  # libcurl does not read an empty body
         self.answer = []
         self._head.clear()
         self._received = 0
         self.handle.setopt(pycurl.POSTFIELDSIZE, len(body))
 
     def keep_connection(self, is_kept: bool) -> None:
-        """Whether the request may take a kept connection and leave its own behind."""
+        """Set whether the request may reuse a kept connection, and leave its own open."""
         if is_kept is not self._is_kept:
             self._is_kept = is_kept
             self.handle.setopt(pycurl.FRESH_CONNECT, not is_kept)
@@ -106,15 +105,15 @@ class _Exchange:
             return
         handle = self.handle
         handle.setopt(pycurl.URL, str(way.request.url))
-        # Without the last one libcurl asks before it sends a large body, which costs a round trip.
+        # Without "Expect:", libcurl asks before it sends a large body, which costs a round trip.
         handle.setopt(pycurl.HTTPHEADER, [*(f"{name}: {value}" for name, value in way.headers.items()), "Expect:"])
-        # The delivery sends its first event alone, so by the second it is known whether a connection takes many.
+        # The delivery sends its first event alone, so before the second it is known whether a connection can be multiplexed.
         handle.setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2TLS)
         proxy = select_proxy(target.url, way.proxies)
         handle.setopt(pycurl.PROXY, proxy or "")
         handle.setopt(pycurl.NOPROXY, "" if proxy else "*")
         authorities = DEFAULT_CA_BUNDLE_PATH if way.verify is True else str(way.verify)
-        # A proxy that is reached over TLS shows a certificate, too. What libcurl was built with counts for neither.
+        # A proxy over TLS has a certificate, too. libcurl's built-in bundle is used for neither.
         is_folder = Path(authorities).is_dir()
         for file, folder in ((pycurl.CAINFO, pycurl.CAPATH), (pycurl.PROXY_CAINFO, pycurl.PROXY_CAPATH)):
             handle.unsetopt(file if is_folder else folder)
@@ -138,14 +137,14 @@ class _Exchange:
     def answered(self) -> Completion:
         status = self.handle.getinfo(pycurl.RESPONSE_CODE)
         if not self.answer and (self._head[-1:] != [b"\r\n"] or self._header(b"content-encoding")):
-            # Broken off in its headers, or packed so that nothing could be unpacked.
+            # Broken off in the headers, or not decompressible.
             return Completion(self.key, status, failure=Failure.NO_ANSWER, failure_name="TruncatedHeaders")
         if not self.answer and status == 200 and self._ends_with_the_connection:
-            # Nothing says that this is all: a connection that broke looks the same.
+            # The end is not certain: a broken connection looks the same.
             return Completion(self.key, status, failure=Failure.NO_ANSWER, failure_name="NoLength")
         retry_after = self._header(b"retry-after") if status >= 400 else None
         body = b"".join(self.answer)
-        # Each header costs a search. Of Adjust's own success nobody asks for the type.
+        # Each header costs a search, and the type is not needed if Adjust reports success.
         content_type = None if status == 200 and body[:1] == b"{" else self._header(b"content-type")
         date = None if self._has_date else self._header(b"date")
         self._has_date = True
@@ -153,7 +152,7 @@ class _Exchange:
 
     @property
     def _ends_with_the_connection(self) -> bool:
-        """The body has no length of its own, as HTTP/1 allows."""
+        """Whether the body has no length, which HTTP/1 allows."""
         of_http_1 = any(line.startswith(b"HTTP/1.") for line in self._head)
         return of_http_1 and not (self._header(b"content-length") or self._header(b"transfer-encoding"))
 
@@ -174,7 +173,7 @@ class _Exchange:
 
 
 def _most_connections() -> int:
-    """How many of the files that this process may have open are for connections."""
+    """The number of file descriptors of this process that connections may use."""
     most, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if most == resource.RLIM_INFINITY:
         return sys.maxsize
@@ -182,9 +181,9 @@ def _most_connections() -> int:
 
 
 class CurlTransport:
-    """Runs all requests from the thread that polls.
+    """Runs all requests in the polling thread.
 
-    :param timeout: seconds to connect, and to wait for the answer. Their sum caps the whole request.
+    :param timeout: seconds to connect, and to wait for the answer. Their sum limits the complete request.
     """
 
     def __init__(
@@ -201,10 +200,10 @@ class CurlTransport:
         self._clock = _WatchedClock()
         self._ways: dict[Target, RequestSettings] = {}
         self._idle: deque[_Exchange] = deque()
-        #: What is in flight, oldest first.
+        #: Requests in flight, oldest first.
         self._open: dict[Any, _Exchange] = {}
         self._never_sent: list[Completion] = []
-        #: Submitted and not yet given to libcurl.
+        #: Requests that were submitted, and not yet given to libcurl.
         self._new: list[_Exchange] = []
         self._keeping = Keeping()
         self._kept = WatchedSockets()
@@ -248,10 +247,10 @@ class CurlTransport:
         return next(iter(self._open.values()))
 
     def _start(self) -> None:
-        """Give what was submitted to libcurl, which writes it in the same breath.
+        """Give the submitted requests to libcurl, which writes them immediately.
 
-        libcurl takes the first kept connection, and looks once a second whether one was closed. So it gets none while
-        there is a closed one among them.
+        libcurl reuses the first kept connection, and checks only once a second for closed ones. So it may use none while one
+        of them is closed.
         """
         if not self._new:
             return
@@ -284,14 +283,14 @@ class CurlTransport:
                 if code != pycurl.E_OPERATION_TIMEDOUT:
                     self._keeping.ended(time.monotonic())
                 completions.append(self._end(handle).failed(code))
-        # Only now: what has come while nobody looked has been read.
+        # Only now, after answers that arrived between two polls were read.
         now = self._clock.now()
         while self._open and (late := self._oldest()).deadline <= now:
             completions.append(self._end(late.handle).failed(pycurl.E_OPERATION_TIMEDOUT))
         return completions
 
     def _end(self, handle: Any) -> _Exchange:
-        # A connection that is used again is watched already; -1: libcurl has closed it.
+        # A reused connection is already watched; -1: libcurl has closed it.
         if handle.getinfo(pycurl.NUM_CONNECTS) and (kept := handle.getinfo(pycurl.ACTIVESOCKET)) >= 0:
             self._kept.add(kept)
         self._multi.remove_handle(handle)

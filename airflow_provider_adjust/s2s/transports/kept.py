@@ -1,9 +1,9 @@
-"""Connections that are kept open for the next request: whether they still stand, and whether to keep any.
+"""Kept connections: detect closed ones, and decide whether to keep any for the next request.
 
-A request that is written to a connection which the server has closed gets no answer, and nobody can say whether it was
-carried out. So no such connection is used. That alone is not enough for a server that closes each connection after its
-answer without saying so: the next request may be written before the end arrives. Whether a server is of that kind is
-found out on its first answer, and again after each connection that it ended.
+A request on a connection that the server has closed gets no answer, and it is not known whether it was processed. So closed
+connections are not used. That is not enough for a server that closes each connection after its answer without announcing it:
+the next request may be written before the close arrives. So the first connection is watched after its answer, and again after
+each connection that the server closed.
 """
 
 from __future__ import annotations
@@ -11,30 +11,30 @@ from __future__ import annotations
 import os
 import select
 
-#: How long the first connection is watched, in seconds. A server that closes after its answer does so at once.
+#: How long the first connection is watched, in seconds. A server that closes after its answer does so immediately.
 _WATCH_SECONDS = 0.02
-#: How long nothing is kept after a connection was found closed, in seconds: the first time, and at most; it doubles each
-#: time, until connections have stood for the longest. libcurl drops closed connections once a second.
+#: How long no connection is kept after one was found closed, in seconds: the first time, and at most. It doubles each time,
+#: until connections have stayed open for the longest time. libcurl drops closed connections once a second.
 _FIRST_PAUSE = 1.1
 _LONGEST_PAUSE = 60.0
-#: Linux reports the end although there is more to read before it; elsewhere a hang-up, which is always reported, must do.
+#: Linux reports a close even with unread data; elsewhere only a hang-up, which is always reported.
 _ENDED = getattr(select, "POLLRDHUP", 0)
-#: Linux looks only at the sockets of which there is something to report, however many are watched.
+#: On Linux the cost does not grow with the number of watched sockets.
 _Watch, _units_a_second = (select.epoll, 1) if hasattr(select, "epoll") else (select.poll, 1000)
 
 
 class Keeping:
-    """Whether connections are kept for the next request. Times are monotonic seconds, given by the caller."""
+    """Whether connections are kept for the next request. Times are monotonic seconds from the caller."""
 
     def __init__(self) -> None:
-        #: A connection has been seen to stand after its answer.
+        #: Whether a connection stayed open after its answer.
         self.is_proven = False
         self._nothing_until = float("-inf")
         self._pause = _FIRST_PAUSE
         self._proven_at = float("inf")
 
     def is_allowed(self, now: float) -> bool:
-        """Whether a connection may be kept, if only to watch it."""
+        """Whether a connection may be kept, at least to watch it."""
         return now >= self._nothing_until
 
     @property
@@ -43,13 +43,13 @@ class Keeping:
         return 0.0 if self.is_proven else _WATCH_SECONDS
 
     def stood(self, now: float) -> None:
-        """A connection that was watched still stands."""
+        """Record that a watched connection is still open."""
         if not self.is_proven:
             self.is_proven = True
             self._proven_at = now
 
     def ended(self, now: float) -> None:
-        """The server has closed a kept connection, or a request got no answer on one. Counts once for all of them."""
+        """Record that the server closed a kept connection, or that a request on one got no answer. Counts once for all."""
         if self.is_proven and now - self._proven_at > _LONGEST_PAUSE:
             self._pause = _FIRST_PAUSE
         self.is_proven = False
@@ -59,7 +59,7 @@ class Keeping:
 
 
 class WatchedSockets:
-    """Sockets of kept connections, which somebody else may close at any time."""
+    """Sockets of kept connections, which other code may close at any time."""
 
     def __init__(self) -> None:
         self._watch = _Watch()
@@ -74,11 +74,11 @@ class WatchedSockets:
             self._watch.register(descriptor, _ENDED)
 
     def any_ended(self, seconds: float) -> bool:
-        """Whether the other end of one of them closes within that time."""
+        """Whether the server closes one of them within this time."""
         while ready := self._watch.poll(seconds * _units_a_second):
             for descriptor, _ in ready:
                 self._watch.unregister(descriptor)
-                # Closed on this side since, the number may by now be another file's.
+                # It was closed on this side, and its number may now belong to another file.
                 if self._inodes.pop(descriptor) == _inode(descriptor):
                     return True
         return False

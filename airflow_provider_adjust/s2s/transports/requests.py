@@ -1,7 +1,7 @@
-"""The transport that every installation has: requests' connections, a thread for each request in flight.
+"""The transport for every installation: connections of requests, and one thread for each request in flight.
 
-requests decides how a connection is made (proxies, certificates, pooling); urllib3 below it carries each request, at a
-quarter of what ``Session.post`` costs.
+requests configures the connections (proxies, certificates, pooling); urllib3 sends each request directly, at a quarter of the
+cost of ``Session.post``.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from airflow_provider_adjust.s2s.transports.base import MAX_ANSWER_BYTES, Comple
 from airflow_provider_adjust.s2s.transports.kept import Keeping, WatchedSockets
 from airflow_provider_adjust.s2s.transports.settings import new_session, request_settings
 
-#: Compressed bytes that are read at a time. Older releases of urllib3 unpack them whole, a thousandfold at worst.
+#: Compressed bytes that are read at a time. Older releases of urllib3 decompress them at once, up to a thousandfold.
 _CHUNK = 8192
 
 
 @shows("pool")
 class _Connections(NamedTuple):
-    """A target's pool, and what every request to it says."""
+    """A target's pool, and the settings of every request to it."""
 
     pool: Any
     url: str
@@ -37,7 +37,7 @@ class _Connections(NamedTuple):
 
 
 class _Body:
-    """Yields the body once and remembers that it did: until then, nothing that matters was sent."""
+    """Yields the body once and records that: until then, the server cannot have processed the request."""
 
     def __init__(self, body: str) -> None:
         self.content = body.encode()
@@ -49,9 +49,9 @@ class _Body:
 
 
 class RequestsTransport:
-    """Hands each request to a thread of its own; threads are started as they are needed, and kept.
+    """Runs each request in its own thread. Threads are started as needed, and kept.
 
-    :param timeout: seconds to connect, and to wait for the answer. Their sum caps the whole request.
+    :param timeout: seconds to connect, and to wait for the answer. Their sum limits the complete request.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class RequestsTransport:
         self._todo: queue.SimpleQueue[tuple[int, Any, Target, str] | None] = queue.SimpleQueue()
         self._done: queue.SimpleQueue[tuple[int, Completion]] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
-        #: What is in flight, oldest first: by when it must have ended, and what was submitted.
+        #: Requests in flight, oldest first: each with its deadline and its key.
         self._open: dict[int, tuple[float, Any]] = {}
         self._keeping = Keeping()
         self._submitted = 0
@@ -74,7 +74,7 @@ class RequestsTransport:
         self._submitted += 1
         self._open[self._submitted] = (time.monotonic() + self._longest, key)
         if len(self._threads) < len(self._open) + self._abandoned:
-            # A daemon, since a server that never ends its answer would otherwise keep the process from ending.
+            # A daemon, since a server that never ends its answer would otherwise keep the process alive.
             thread = threading.Thread(target=self._work, name=f"adjust-s2s-{len(self._threads)}", daemon=True)
             self._threads.append(thread)
             thread.start()
@@ -93,7 +93,7 @@ class RequestsTransport:
 
     def _accept(self, completions: list[Completion], number: int, completion: Completion) -> None:
         if self._open.pop(number, None) is None:
-            self._abandoned -= 1  # it was given up, and its thread is free again
+            self._abandoned -= 1  # it was given up before; now its thread is free again
         else:
             completions.append(completion)
 
@@ -105,7 +105,7 @@ class RequestsTransport:
         return left if timeout is None else min(timeout, left)
 
     def _overdue(self) -> Iterator[Completion]:
-        """Give up an answer that takes longer than both timeouts together, although each byte comes in time."""
+        """Give up an answer that takes longer than both timeouts together, although each byte arrives in time."""
         now = time.monotonic()
         while self._open:
             number, (deadline, key) = next(iter(self._open.items()))
@@ -119,7 +119,7 @@ class RequestsTransport:
         for _ in self._threads:
             self._todo.put(None)
         if not self._abandoned:
-            # Of those that are still at work none may take longer than a request may.
+            # Those still running may take no longer than a request.
             deadline = time.monotonic() + self._longest
             for thread in self._threads:
                 thread.join(max(0.0, deadline - time.monotonic()))
@@ -131,7 +131,7 @@ class RequestsTransport:
             self._done.put((number, self.send(key, target, body)))
 
     def send(self, key: Any, target: Target, body: str) -> Completion:
-        """Send one request and describe its end; only a defect raises."""
+        """Send one request and return its completion; only a defect raises."""
         status = None
         content = _Body(body)
         try:
@@ -167,15 +167,15 @@ class RequestsTransport:
             return Completion(key, status, failure=_phase(error, content), failure_name=type(error).__name__)
 
     def _unkept(self, response: urllib3.BaseHTTPResponse) -> AbstractContextManager[Any]:
-        """The response's socket, to be closed after the answer, where the connection must not be kept.
+        """The response's socket, to be closed after the answer, if the connection must not be kept.
 
-        A connection without its socket opens another one for the next request. urllib3 notices by itself a connection
-        that has ended by the time it is used again.
+        A connection without a socket opens a new one for the next request. urllib3 itself detects a connection that was closed
+        before it is reused.
         """
         connection: Any = response.connection
         if (
             self._keeping.is_proven or connection is None or connection.sock is None
-        ):  # None: the server announced its end
+        ):  # None: the server announced the close
             return nullcontext()
         if self._keeping.is_allowed(time.monotonic()):
             sockets = WatchedSockets()
@@ -198,7 +198,7 @@ class RequestsTransport:
 
 
 def _read(response: urllib3.BaseHTTPResponse) -> tuple[bytes, bool]:
-    """The body, and whether that is all of it."""
+    """The body, and whether it is complete."""
     answer = bytearray()
     for chunk in response.stream(_CHUNK, decode_content=True):
         answer += chunk
@@ -210,17 +210,17 @@ def _read(response: urllib3.BaseHTTPResponse) -> tuple[bytes, bool]:
 
 
 def _announces_its_end(response: urllib3.BaseHTTPResponse) -> bool:
-    """Tell an answer without a body from one that broke off in its headers, which the HTTP library takes for whole."""
+    """Whether an empty answer broke off in its headers, which the HTTP library treats as complete."""
     headers = response.headers
     if "Content-Encoding" in headers:
-        return False  # what was packed unpacks to something
+        return False  # a compressed body is never empty
     return (
         headers.get("Content-Length", "").isdigit() or "Transfer-Encoding" in headers or response.status in {204, 304}
     )
 
 
 def _phase(error: Exception, body: _Body) -> Failure:
-    """What may have happened at the other end. Once the body may have left, whatever fails leaves the event in doubt."""
+    """What the server may have done. Once the body may have been sent, any failure leaves the event in doubt."""
     if body.was_read:
         return Failure.NO_ANSWER
     cause = error.args[0] if error.args else None

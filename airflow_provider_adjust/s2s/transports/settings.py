@@ -1,6 +1,6 @@
 """The settings of a request as the library requests would choose them: credentials, proxies and certificates.
 
-Every transport asks here, so that a proxy in the environment or a CA bundle means the same to all of them.
+All transports use them, so that a proxy in the environment or a CA bundle has the same effect in each.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from airflow_provider_adjust.s2s.transports.base import Target
 
 
 class BearerToken(requests.auth.AuthBase):
-    """Sets the header itself, so that no ``.netrc`` on the worker can put another credential in its place."""
+    """Sets the header itself, so that no ``.netrc`` on the worker can override the credential."""
 
     def __init__(self, token: str | None) -> None:
         self._token = token
@@ -41,10 +41,10 @@ class _Session(requests.Session):
 
 
 def new_session() -> requests.Session:
-    """A session that keeps the connections that it made, retries nothing and stores no cookies.
+    """A session that keeps its connections, does not retry and stores no cookies.
 
-    How many connections there are is the transport's to say: 0 sets no limit, since a pool that is full closes a good
-    connection, with a warning, when an answer that was given up ends after all.
+    The transport limits the number of connections. The pool has no limit (0), since a full pool would close a good connection,
+    with a warning, when an answer that was given up still ends.
     """
     session = _Session()
     adapter = HTTPAdapter(pool_connections=4, pool_maxsize=0, max_retries=0, pool_block=False)
@@ -72,7 +72,7 @@ class RequestSettings(NamedTuple):
 
 
 def request_settings(session: requests.Session, target: Target) -> RequestSettings:
-    """How form bodies are posted to the target."""
+    """The settings for posting form bodies to the target."""
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     request = requests.Request("POST", target.address, headers=form, auth=BearerToken(target.s2s_token))
     settings = session.merge_environment_settings(target.url, {}, None, None, None)
@@ -82,9 +82,9 @@ def request_settings(session: requests.Session, target: Target) -> RequestSettin
 
 
 def is_loopback(url: str) -> bool:
-    """Whether the URL leads to this machine, however it spells that.
+    """Whether the URL leads to this machine, in any notation.
 
-    Such a request never goes through a proxy: the proxy would get token and device ids in clear text, and it would look
+    Such a request is never sent through a proxy: the proxy would receive token and device ids in clear text, and would look
     for the server on its own machine.
     """
     host = (urlsplit(url).hostname or "").rstrip(".")
@@ -99,7 +99,7 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
         address = ip_address(host)
     except ValueError:
         try:
-            return IPv4Address(socket.inet_aton(host))  # 127.1 and 0x7f000001 are addresses for the system, too
+            return IPv4Address(socket.inet_aton(host))  # the system also accepts 127.1 and 0x7f000001
         except OSError:
             return None
     return address.ipv4_mapped or address if isinstance(address, IPv6Address) else address
