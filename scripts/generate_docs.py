@@ -115,15 +115,15 @@ def export_verdicts_table() -> str:
     return "\n".join(["| Word | Meaning | Counts as a difference |", "|---|---|---|", *rows])
 
 
-#: The outcomes of reasons that leave the event's end open.
+#: The outcomes of reasons that do not settle the event.
 OUTCOMES = {Kind.IN_DOUBT: "`in_doubt`", Kind.HELD: "`held`"}
 
 
 def reasons_table(*kinds: Kind) -> str:
     """Return the Markdown table of the reasons of these kinds; with their outcomes, where the kinds differ in them."""
-    heads = ["Reason", "Outcome", "Meaning", "What to do", "A retry helps"]
+    heads = ["Reason", "Outcome", "What to do", "What happened", "A retry helps"]
     rows = [
-        [f"`{reason.code}`", OUTCOMES.get(reason.kind, ""), _marked(reason.meaning), _marked(reason.remedy), retry]
+        [f"`{reason.code}`", OUTCOMES.get(reason.kind, ""), _marked(reason.remedy), _marked(reason.meaning), retry]
         for reason in REASONS
         if reason.kind in kinds
         for retry in ["yes" if reason.retry_helps else "no"]
@@ -135,8 +135,8 @@ def reasons_table(*kinds: Kind) -> str:
 
 
 def _marked(sentence: str) -> str:
-    """The sentence with parameters and reasons set as code: words with an underscore, and SQL."""
-    return re.sub(r"'USD' AS currency|late='\w+'|\b[a-z0-9]+(?:_[a-z0-9]+)+\b(?:=(?:\w+|'\w+'))?", r"`\g<0>`", sentence)
+    """The sentence with parameters and reasons set as code: words with an underscore, arguments, and SQL."""
+    return re.sub(r"\S+ AS \w+|\b\w+='\w+'|\b[a-z0-9]+(?:_[a-z0-9]+)+\b(?:=\w+)?", r"`\g<0>`", sentence)
 
 
 #: The generated tables: the page, the name between its markers, and the table.

@@ -72,7 +72,7 @@ def test_each_column_is_filled_and_no_text_is_a_formula() -> None:
         "12.5",
         "-1",
     )
-    assert row["meaning"] == "Adjust knows no install of this device in this app."
+    assert row["meaning"] == "Adjust knows no install of this device in this app and environment."
     ids = ["=1+1", "+1+1", "-1+1", "@A1", "\t=1", "\r=1", "-12.5", "order=1", "'=1"]
     found = [row["event_id"] for row in written(Page([with_id(each) for each in ids], None))]
     assert found == ["'=1+1", "'+1+1", "'-1+1", "'@A1", "'\t=1", "'\r=1", "-12.5", "order=1", "'=1"]
@@ -113,9 +113,9 @@ def test_an_event_is_found_by_its_id_with_what_its_reason_means(shown_ledger: sa
     assert "Events 1 to 50 of 60" in " ".join(listed.split())
     assert "purchase (f0ob4r)" in listed
     assert "adjust_ios (4w565xzmb54d)" in listed
-    assert listed.count("Adjust knows no install of this device in this app.") == 1
+    assert listed.count("Adjust knows no install of this device in this app and environment.") == 1
     found = visit("ada", "/events?event_id=order-7").text
     assert "Events 1 to 1 of 1" in " ".join(found.split())
     assert ">order-7<" in found
     assert "shop_purchases" not in visit("bob", "/events?event_id=order-7").text
-    assert "No DAG has events" in visit("ada", "/events?event_id=order-77").text
+    assert "No event with the id order-77 was sent" in visit("ada", "/events?event_id=order-77").text

@@ -137,4 +137,6 @@ def test_the_filters_work_within_the_frame(ada: Visitor) -> None:
     frame.get_by_label("Event token").fill("sub5cr")
     frame.get_by_role("button", name="Show").click()
     frame.locator("#by-day tr.day").first.wait_for(state="detached")
+    # The old table is gone before the new one is there.
+    frame.locator("#by-day td a", has_text="sub5cr").first.wait_for()
     assert frame.locator("#by-day td a", has_text="sub5cr").count() == DAYS

@@ -134,7 +134,7 @@ def test_the_page_opens_with_the_last_night_of_production(shown_ledger: sa.Engin
     assert "Delivered 438 15,139.86 USD" in told
     assert "Not delivered 7 1,120.50 USD" in told
     assert "7 rejected , 1,120.50 USD : device_not_found" in told
-    assert "Check environment and app token" in told
+    assert "Check the environment and the app token" in told
     assert re.search("[45] h ago", told)
     assert "s3://bucket/&lt;night&gt;.jsonl" in section
     # Sandbox and production are never added up.

@@ -71,7 +71,7 @@ def test_on_call_after_a_bad_night_sees_what_failed_what_is_missing_and_what_to_
     see(second, "rejected/shop_purchases/20261128T000000.jsonl")
     assert second.get_by_role("link", name="Resend").get_attribute("href") == f"/dags/{RESEND}"
     second.get_by_role("link", name="device_not_found").click()
-    see(visitor.page.locator("main"), "Events 1 to 50 of 64", "Check environment and app token", "order-112")
+    see(visitor.page.locator("main"), "Events 1 to 50 of 64", "Check the environment and the app token", "order-112")
     visitor.page.get_by_label("Event id").fill("order-150")
     visitor.page.get_by_role("button", name="Show").click()
     see(visitor.page.locator("main"), "order-150", "Events 1 to 1 of 1")

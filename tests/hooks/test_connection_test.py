@@ -89,9 +89,9 @@ def test_each_endpoint_that_the_connection_names_is_asked(adjust: SandboxServer,
     [
         (200, "this is not Adjust's answer (not_adjust; status 200)"),
         (204, "this is not Adjust's answer (not_adjust; status 204)"),
-        (403, "check the firewall or proxy on the way"),
-        (404, "the connection's endpoint; Adjust's is https://s2s.adjust.com"),
-        (405, "the connection's endpoint; Adjust's is https://s2s.adjust.com"),
+        (403, "check the proxy or firewall in between"),
+        (404, "check the connection's endpoint; Adjust's is https://s2s.adjust.com"),
+        (405, "check the connection's endpoint; Adjust's is https://s2s.adjust.com"),
         (502, "answers status 502"),
     ],
 )

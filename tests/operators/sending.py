@@ -15,7 +15,7 @@ from airflow_provider_adjust.sandbox import SandboxServer
 
 RESULT = [
     "read", "delivered", "duplicate", "skipped", "rejected", "invalid", "expired", "in_doubt", "held", "adjusted",
-    "by_reason", "revenue", "not_delivered", "first_event_at", "last_event_at", "seconds", "rejected_path",
+    "by_reason", "revenue", "not_delivered", "first_event_at", "last_event_at", "seconds", "rejected_path", "environment",
 ]  # fmt: skip
 OUTCOMES = RESULT[1:9]
 

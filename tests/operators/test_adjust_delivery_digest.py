@@ -227,7 +227,7 @@ def test_the_message_is_sent_as_the_notifier_sends_it(engine: sa.Engine, inbox: 
     for text in (html, post["text"]):
         assert "never: MISSING" in text
         assert "2 rejected: device_not_found, 1,200.50 USD" in text
-        assert "A retry cannot help; check environment and app token" in text
+        assert "A retry cannot help; check the environment and the app token" in text
         assert "https://airflow.example.com/adjust/?ledger=adjust_ledger" in text
 
 

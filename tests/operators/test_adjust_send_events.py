@@ -59,6 +59,7 @@ def test_the_result_counts_every_row_once(adjust: SandboxServer, said: Said) -> 
         "first_event_at": purchase(1)["created_at"],
         "last_event_at": purchase(7)["created_at"],
         "rejected_path": None,
+        "environment": "rehearsal",
     }
     assert adjust.stats()["revenue"] == result["revenue"]
     table = {tuple(line.split()) for line in str(said).splitlines()}

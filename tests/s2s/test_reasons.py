@@ -143,8 +143,11 @@ def test_a_gateways_status_is_distinguished_from_a_busy_servers() -> None:
 
 def test_the_advice_says_whether_a_retry_can_help() -> None:
     assert reason_of("bad_event_state").advice.startswith("a retry cannot help; compare its time")
-    assert reason_of("lane_held").advice == "a retry may help; resolve that event first"
-    assert reason_of("expired").advice == "a retry cannot help; send sooner; Adjust no longer accepts this event"
+    assert reason_of("lane_held").advice == "a retry may help; resolve the earlier event first"
+    assert (
+        reason_of("expired").advice
+        == "a retry cannot help; leave the event out: Adjust no longer accepts it. Send such events sooner"
+    )
 
 
 def test_an_outcome_is_not_a_reason() -> None:

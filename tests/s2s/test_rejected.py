@@ -58,7 +58,7 @@ def test_a_line_says_what_happened_and_holds_the_row() -> None:
         "event_id": "an-id",
         "outcome": "rejected",
         "reason": "device_not_found",
-        "remedy": "Check environment and app token; if the install was reported later, send the event again.",
+        "remedy": "Check the environment and the app token; if Adjust learned of the install later, send the event again.",
         "detail": "Device not found",
         "http_status": 404,
         "attempts": 2,

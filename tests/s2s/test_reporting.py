@@ -288,7 +288,7 @@ def test_the_error_says_what_is_missing_and_what_to_do() -> None:
         FailureBudget(0.25).check(summary, rejected_path="s3://bucket/rejected.jsonl")
     message = str(caught.value)
     assert message.startswith("3 of 4 events were refused; max_rejected allows 1.\n")
-    assert "3 device_not_found, 22.50 USD: a retry cannot help; check environment and app token" in message
+    assert "3 device_not_found, 22.50 USD: a retry cannot help; check the environment and the app token" in message
     assert "first: row 1 (event an-id): Device not found" in message
     assert "send the rejected file again" in message
     assert "they are in s3://bucket/rejected.jsonl" in message
