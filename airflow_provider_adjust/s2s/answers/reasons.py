@@ -270,7 +270,7 @@ _LEFT_IN_DOUBT = (
     (
         "refused_after_resend",
         "Adjust refused the event as out of order, and an earlier request may have recorded it.",
-        "Look the event up in Adjust; if it is there, tolerate this reason. A ledger (ledger_conn_id) remembers what was sent.",
+        "Look the event up in Adjust; if it is there, tolerate this reason.",
     ),
 )
 _HELD = (
