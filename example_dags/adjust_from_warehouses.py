@@ -40,8 +40,6 @@ def nightly_delivery(name: str, warehouse: Warehouse) -> None:
         schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
         start_date=datetime(2026, 1, 1, tzinfo=UTC),
         catchup=False,
-        # Two runs at once could send a device's events out of order.
-        max_active_runs=1,
         default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
         tags=["adjust", "sources"],
     )
@@ -53,7 +51,8 @@ def nightly_delivery(name: str, warehouse: Warehouse) -> None:
             sql="sql/purchases_of_a_warehouse.sql",
             params={"tables": warehouse.tables},
             event_token="f0ob4r",
-            # Wait for a night that failed: Adjust refuses its events once newer ones have arrived.
+            # Wait for a night that failed: Adjust refuses its events once newer ones have arrived. Do not add max_active_runs=1:
+            # the run that waits would keep the one that you clear from starting.
             depends_on_past=True,
             id_field="order_id",
             max_rejected=0.05,

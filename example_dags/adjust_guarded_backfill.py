@@ -27,8 +27,6 @@ from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    # For scheduled runs. A backfill has its own limit, --max-active-runs.
-    max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     tags=["adjust", "recovery"],
 )
@@ -52,7 +50,7 @@ def adjust_guarded_backfill() -> None:
         sql_conn_id="warehouse",
         sql="sql/purchases.sql",
         event_token="f0ob4r",
-        # A failed day blocks the next one. On a refused day this task is skipped, which blocks nothing.
+        # A failed day blocks the next one until you clear it. On a refused day this task is skipped, which blocks nothing.
         depends_on_past=True,
         id_field="order_id",
         ledger_conn_id="adjust_ledger",

@@ -28,7 +28,7 @@ EXPORTS = os.environ.get("ADJUST_EXPORTS", "s3://aws_default@bucket/adjust")
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    # Two runs at once could send a device's events out of order.
+    # The rest of a night is sent before the next night. After a failed night, see "A cleared run stays queued" in the docs.
     max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     tags=["adjust", "proof"],

@@ -24,8 +24,6 @@ from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    # Two runs at once could send a device's events out of order.
-    max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     tags=["adjust", "start"],
 )
@@ -43,7 +41,8 @@ def adjust_revenue_sync() -> None:
         sql_conn_id="warehouse",
         sql="sql/purchases.sql",
         event_token="f0ob4r",
-        # Wait for a night that failed: Adjust refuses its events once newer ones have arrived.
+        # Wait for a night that failed: Adjust refuses its events once newer ones have arrived. Do not add max_active_runs=1:
+        # the run that waits would keep the one that you clear from starting.
         depends_on_past=True,
         id_field="order_id",
         # Keeps backfills and cleared tasks from sending an event twice, and feeds the page "Adjust deliveries".

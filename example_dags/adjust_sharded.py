@@ -37,8 +37,6 @@ EVENTS_PER_SECOND = 2000
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    # Two runs at once could send a device's events out of order.
-    max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     tags=["adjust", "scale"],
 )
@@ -59,7 +57,8 @@ def adjust_sharded() -> None:
         sql_conn_id="warehouse",
         sql="{% include 'sql/purchases_of_shard_' ~ conn.warehouse.conn_type ~ '.sql' %}",
         event_token="f0ob4r",
-        # Wait for a night with a failed shard: Adjust refuses its events once newer ones have arrived.
+        # Wait for a night with a failed shard: Adjust refuses its events once newer ones have arrived. Do not add
+        # max_active_runs=1: the run that waits would keep the one that you clear from starting.
         depends_on_past=True,
         id_field="order_id",
         ledger_conn_id="adjust_ledger",

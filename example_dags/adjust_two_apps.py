@@ -18,8 +18,6 @@ from airflow_provider_adjust.transfers.sql_to_adjust import SqlToAdjustOperator
     schedule=CronDataIntervalTimetable("0 0 * * *", timezone="UTC"),
     start_date=datetime(2026, 1, 1, tzinfo=UTC),
     catchup=False,
-    # Two runs at once could send a device's events out of order.
-    max_active_runs=1,
     default_args={"retries": 2, "retry_delay": timedelta(minutes=5)},
     tags=["adjust", "apps"],
 )
@@ -32,7 +30,8 @@ def adjust_two_apps() -> None:
         route_by="os_name",
         # An event token belongs to one app.
         event_tokens={"purchase_ios": "f0ob4r", "purchase_android": "abc123"},
-        # Wait for a night that failed: Adjust refuses its events once newer ones have arrived.
+        # Wait for a night that failed: Adjust refuses its events once newer ones have arrived. Do not add max_active_runs=1:
+        # the run that waits would keep the one that you clear from starting.
         depends_on_past=True,
         id_field="order_id",
         max_rejected=0.05,

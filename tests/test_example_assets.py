@@ -304,7 +304,7 @@ def test_a_partition_that_is_loaded_is_delivered(scheduler: Standalone, demo: De
 @pytest.mark.slow
 def test_a_backfill_continues_after_the_days_that_it_refuses(scheduler: Standalone, demo: Demo) -> None:
     scheduler("dags", "unpause", "-y", "adjust_guarded_backfill")
-    span = ("--from-date", f"{demo.day(59):%F}", "--to-date", f"{demo.day(57):%F}", "--max-active-runs", "1")
+    span = ("--from-date", f"{demo.day(59):%F}", "--to-date", f"{demo.day(57):%F}")
     scheduler("backfill", "create", "--dag-id", "adjust_guarded_backfill", *span, "--reprocess-behavior", "failed")
     wait_for("the backfill", lambda: ended(demo, "adjust_guarded_backfill", demo.day(57)))
     states = [state for run_type, state, _ in runs(demo, "adjust_guarded_backfill") if run_type == "backfill"]
@@ -313,9 +313,28 @@ def test_a_backfill_continues_after_the_days_that_it_refuses(scheduler: Standalo
 
 @pytest.mark.slow
 def test_a_backfill_of_a_paused_dag_runs_before_the_nights(scheduler: Standalone, demo: Demo) -> None:
-    span = ("--from-date", f"{demo.day(3):%F}", "--to-date", f"{demo.day(1):%F}", "--max-active-runs", "1")
+    span = ("--from-date", f"{demo.day(3):%F}", "--to-date", f"{demo.day(1):%F}")
     scheduler("backfill", "create", "--dag-id", "adjust_guarded_backfill", *span, "--reprocess-behavior", "failed")
     scheduler("dags", "unpause", "-y", "adjust_guarded_backfill")
     wait_for("the last night", lambda: ended(demo, "adjust_guarded_backfill", demo.day(1)))
     assert runs(demo, "adjust_guarded_backfill") == [("backfill", "success", None)] * 3
+    assert demo.recorded() == sum(demo.purchases(days) for days in (3, 2, 1))
+
+
+@pytest.mark.slow
+def test_a_night_that_failed_is_cleared_while_the_next_ones_wait(scheduler: Standalone, demo: Demo) -> None:
+    """The waiting runs must leave the cleared one a slot: with ``max_active_runs=1`` it would stay queued for ever."""
+
+    def states() -> list[str]:
+        return [state for _, state, _ in runs(demo, "adjust_guarded_backfill")]
+
+    demo.sandbox.configure(tokens=["another-token"])
+    span = ("--from-date", f"{demo.day(3):%F}", "--to-date", f"{demo.day(1):%F}")
+    scheduler("backfill", "create", "--dag-id", "adjust_guarded_backfill", *span, "--reprocess-behavior", "failed")
+    scheduler("dags", "unpause", "-y", "adjust_guarded_backfill")
+    wait_for("a failed night and two that wait", lambda: sorted(states()) == ["failed", "running", "running"])
+    assert demo.recorded() == 0
+    demo.sandbox.configure(tokens=[S2S_TOKEN])
+    scheduler("tasks", "clear", "-y", "--only-failed", "adjust_guarded_backfill")
+    wait_for("the nights", lambda: states() == ["success"] * 3)
     assert demo.recorded() == sum(demo.purchases(days) for days in (3, 2, 1))

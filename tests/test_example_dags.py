@@ -26,18 +26,33 @@ S2S_TOKEN = "the-s2s-token-of-the-example"
 CUSTOMERS = 23_570
 
 
-def test_every_example_is_imported_without_errors() -> None:
+def examples() -> Any:
+    """Airflow's collection of the examples."""
     try:
         from airflow.dag_processing.dagbag import DagBag
     except ImportError:  # before Airflow 3.2
         from airflow.models.dagbag import DagBag  # type: ignore[no-redef,attr-defined]
 
-    bag = DagBag(str(EXAMPLES))
+    return DagBag(str(EXAMPLES))
+
+
+def test_every_example_is_imported_without_errors() -> None:
+    bag = examples()
     assert bag.import_errors == {}
     expected = {path.name for path in EXAMPLES.glob("*.py")}
     if Version(airflow.__version__) < Version("3.2"):
         expected -= {"adjust_partitioned.py"}  # partitions came with 3.2
     assert {Path(dag.fileloc).name for dag in bag.dags.values()} == expected
+
+
+def test_a_run_that_waits_for_the_past_leaves_a_slot_to_the_one_that_is_cleared() -> None:
+    """With one slot, the waiting run takes it, and Airflow never starts the cleared one. A proof must end its night first."""
+    stuck = {
+        dag.dag_id
+        for dag in examples().dags.values()
+        if dag.max_active_runs == 1 and any(task.depends_on_past for task in dag.tasks)
+    }
+    assert stuck == {"adjust_prove_by_exports"}
 
 
 @pytest.fixture(scope="module")
