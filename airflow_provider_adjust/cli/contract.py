@@ -89,7 +89,7 @@ def _description(column: Column, *, is_id: bool) -> str:
     if column.parameter.description:
         return column.parameter.description
     if is_id:
-        return "Identifies the event. Not sent."
+        return "Identifies the event. Sent in callback_params, under the name that event_id_param gives."
     return "The event's name, which event_tokens turns into its token." if column.kind == "event" else ""
 
 
