@@ -28,7 +28,7 @@ WAREHOUSES = {
     "redshift": Warehouse("redshift_default", "shop"),
     "snowflake": Warehouse("snowflake_default", "shop"),
     # The hook's default is BigQuery's legacy SQL.
-    "bigquery": Warehouse("google_cloud_default", "shop", {"use_legacy_sql": False}),
+    "bigquery": Warehouse("google_cloud_bigquery_default", "shop", {"use_legacy_sql": False}),
     "databricks": Warehouse("databricks_default", "shop", {"catalog": "main"}),
     "trino": Warehouse("trino_default", "shop"),
 }

@@ -38,7 +38,10 @@ def test_a_list_is_sent_in_order_and_known_choices_are_not_repeated(
     again = tell(choices((1, "enable")), ledger_conn_id="adjust_ledger").execute({})
     assert (again["skipped"], again["by_reason"]) == (1, {"delivered_before": 1})
     assert reveals(said) == []
-    assert "/third_party_sharing: app 4w56..., sharing choice; connection adjust_default" in str(said)
+    assert (
+        "/third_party_sharing: app 4w56..., sharing choice, a rehearsal: this host is not Adjust's; connection"
+        in str(said)
+    )
 
 
 def test_a_query_is_streamed(adjust: SandboxServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

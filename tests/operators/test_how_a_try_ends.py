@@ -38,7 +38,7 @@ HALTS: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "wrong S2S token": ({}, {"token": "wrong"}, "not_authorized.*put the app's S2S security token into the connection"),
     "wrong S2S token, 202": ({"enforce": False}, {"token": "wrong"}, "wrong_s2s_token; status 202.*S2S Security"),
     "no S2S token": ({}, {"token": None}, "not_authorized.*put the app's S2S security token into the connection"),
-    "unknown app token": ({"app_tokens": ["other"]}, {}, "app_token_not_found.*check app_token in the connection"),
+    "unknown app token": ({"app_tokens": ["other"]}, {}, "app_token_not_found.*compare app_token in the connection"),
     "unknown event token": ({"event_tokens": ["other"]}, {}, "invalid_event_token.*check event_token"),
     "inactive app": ({"inactive_app_tokens": [APP_TOKEN]}, {}, "app_inactive.*activate the app"),
 }

@@ -811,7 +811,7 @@ def test_a_refusal_for_the_order_tells_nothing_of_an_event_that_may_have_been_se
     assert (first.reason == "refused_after_resend") is (outcome == "in_doubt")
     if outcome == "in_doubt":
         assert "check in Adjust" in first.detail
-        assert "ledger_conn_id" in first.detail
+        assert "check in Adjust whether it was recorded" in first.detail
 
 
 def test_an_event_left_in_doubt_by_an_earlier_try_stays_in_doubt_and_holds_its_lanes() -> None:
