@@ -1,6 +1,6 @@
 """Run every part of the benchmarks, and write docs/explanations/benchmarks.md with its plots: `make bench`.
 
-    python -m benchmark                        # some fifteen minutes
+    python -m benchmark                        # some twenty minutes
     python -m benchmark --quick                # a minute or two, to see that it works; writes nothing
 
 The part senders, alone, is ``python -m benchmark.senders``, and so on: see benchmark/results.py for their names. What a part
