@@ -24,7 +24,7 @@ def kills_of(output: str) -> int:
 
 @pytest.mark.airflow
 def test_ten_kills(tmp_path: Path) -> None:
-    output = campaign(tmp_path, kills=10, rows=500, seconds=180, only=r"^(checkpoint|sqlite|postgres), \w+$")
+    output = campaign(tmp_path, kills=10, rows=500, seconds=600, only=r"^(checkpoint|sqlite|postgres), \w+$")
 
     assert kills_of(output) >= 8, "too few kills came before their try was done"
     assert "sqlite, hold" in output
