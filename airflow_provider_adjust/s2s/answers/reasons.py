@@ -225,7 +225,7 @@ _HALT = (
 _NOT_ADJUST = (
     (
         "not_adjust",
-        "A 2xx or 4xx answer that is not in Adjust's format: a web page or an empty body, for example.",
+        "A 2xx or 4xx answer that is not in Adjust's format: for example a web page, or an empty body with any status but 200.",
         "Check the proxy or firewall in between; check the connection's endpoint; Adjust's is https://s2s.adjust.com.",
     ),
     (
