@@ -236,3 +236,33 @@ def test_a_failure_other_than_a_lost_race_is_not_retried(ledger_engine: sa.Engin
     assert isinstance(ledger.begin_claim(jobs_of(1)).exception(), DBAPIError)
     assert len(begun) == 1
     ledger.close()
+
+
+def test_a_batch_does_not_read_all_events_of_its_try(ledger_engine: sa.Engine) -> None:
+    """The database does not know how large a try is that has just begun, and must not look for a batch by its try."""
+    earlier, ledger = ledger_of(ledger_engine, "earlier"), ledger_of(ledger_engine)
+    jobs = jobs_of(400)
+    earlier.begin_claim(jobs[200:]).result()
+    earlier.close()
+    if ledger_engine.dialect.name == "postgresql":
+        with ledger_engine.begin() as connection:
+            connection.exec_driver_sql("ANALYZE adjust_event")
+    ledger.begin_claim(jobs[:200]).result()
+    written: list[tuple[str, Any]] = []
+
+    def note(*arguments: Any) -> None:
+        if arguments[2].startswith(("UPDATE adjust_event", "DELETE FROM adjust_event")):
+            written.append((arguments[2], arguments[3]))
+
+    sa.event.listen(ledger_engine, "before_cursor_execute", note)
+    for each in jobs[:64]:
+        ledger.settle(ended(each, Outcome.HELD if each.position % 2 else Outcome.DELIVERED))
+    ledger.flush()
+    sa.event.remove(ledger_engine, "before_cursor_execute", note)
+    ledger.close()
+    assert len(written) == 2
+    explain = "EXPLAIN QUERY PLAN" if ledger_engine.dialect.name == "sqlite" else "EXPLAIN"
+    with ledger_engine.connect() as connection:
+        for statement, parameters in written:
+            plan = connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
+            assert "ix_adjust_event_try_id" not in str(plan)

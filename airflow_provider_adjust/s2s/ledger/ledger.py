@@ -35,7 +35,7 @@ from airflow_provider_adjust.s2s.ledger.older_keys import TryKeys, by_present_id
 from airflow_provider_adjust.s2s.ledger.other_names import told_by_another_name
 from airflow_provider_adjust.s2s.ledger.records import Content, EventPlace, compare_content, place_of, repeated, to_row
 from airflow_provider_adjust.s2s.ledger.recount import TakenOver, left_in_doubt
-from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events
+from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS
 from airflow_provider_adjust.s2s.ledger.statements import (
     Moved,
     Numbers,
@@ -44,6 +44,7 @@ from airflow_provider_adjust.s2s.ledger.statements import (
     claim_columns,
     delete,
     insert_new,
+    is_of_try,
     known_in,
     locked,
     move,
@@ -385,7 +386,7 @@ class Ledger:
         return settled
 
     def _write_settled(self, connection: sa.Connection, settled: Sequence[Receipt]) -> Callable[[], None]:
-        mine = events.c.try_id == self._try_id
+        mine = is_of_try(self._try_id)
         groups: dict[tuple[Scope, Outcome, str, int | None, int], dict[str, Receipt]] = defaultdict(dict)
         for receipt in settled:
             place = self._open.get(receipt.position)

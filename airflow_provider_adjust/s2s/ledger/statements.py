@@ -212,11 +212,19 @@ def settle_events(connection: sa.Connection, scope_id: int, ids: list[str], try_
     return connection.execute(_SETTLE_ARRAY if is_postgres else _SETTLE, {**bound, "ids": ids}).rowcount
 
 
+def is_of_try(try_id: Any) -> sa.ColumnElement[bool]:
+    """Whether an event that is found by its id belongs to the try. The addition keeps databases from finding it by its try.
+
+    They do not know how many events a try has that has just begun, and would read all of them for each batch.
+    """
+    return _columns.try_id + 0 == try_id
+
+
 def _settle(is_one_of_them: sa.ColumnElement[bool]) -> Any:
     end: dict[str, Any] = {
         name: sa.bindparam(f"new_{name}") for name in ("status", "reason", "http_status", "lost_answers")
     }
-    where = (_columns.scope_id == sa.bindparam("of_scope"), is_one_of_them, _columns.try_id == sa.bindparam("of_try"))
+    where = (_columns.scope_id == sa.bindparam("of_scope"), is_one_of_them, is_of_try(sa.bindparam("of_try")))
     return sa.update(events).where(*where).values(end)
 
 
