@@ -23,6 +23,7 @@ from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.keys import DigestKey, DigestKeys
 from airflow_provider_adjust.s2s.events.late import LatePolicy, at_lane_time, how_late, whole_seconds
+from airflow_provider_adjust.s2s.ledger.arrays import array, lists, unnested
 from airflow_provider_adjust.s2s.ledger.decisions import KnownLanes
 from airflow_provider_adjust.s2s.ledger.records import EventPlace
 from airflow_provider_adjust.s2s.ledger.schema import lanes
@@ -133,7 +134,7 @@ def _last_times(connection: sa.Connection, wanted: Collection[int]) -> dict[tupl
         return {}
     is_wanted: sa.ColumnElement[bool] = _columns.lane.in_(wanted)
     if connection.dialect.name == "postgresql":
-        is_wanted = _columns.lane == sa.any_(sa.bindparam("lanes", [*wanted], postgresql.ARRAY(_columns.lane.type)))
+        is_wanted = _columns.lane == sa.any_(array("lanes", _columns.lane, [*wanted]))
     found = connection.execute(sa.select(_columns.scope_id, _columns.lane, _columns.last_at).where(is_wanted))
     return {(scope_id, lane): last_at.replace(tzinfo=UTC) for scope_id, lane, last_at in found}
 
@@ -142,8 +143,7 @@ def _advance(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> No
     """Write the times that are later than the stored ones."""
     name = connection.dialect.name
     if name == "postgresql":
-        arrays = {column: [row[column] for row in rows] for column in rows[0]}
-        connection.execute(_ADVANCE_ARRAYS, arrays)
+        connection.execute(_ADVANCE_ARRAYS, lists(rows))
     elif name == "sqlite":
         insert = sqlite.insert(lanes)
         later: dict[str, Any] = {"last_at": sa.func.max(_columns.last_at, insert.excluded.last_at)}
@@ -156,8 +156,7 @@ def _advance(connection: sa.Connection, rows: Sequence[Mapping[str, Any]]) -> No
 
 def _advance_arrays() -> Any:
     names = ("lane", "scope_id", "last_at")
-    arrays = [sa.bindparam(name, type_=postgresql.ARRAY(_columns[name].type)) for name in names]
-    each = sa.func.unnest(*arrays).table_valued(*names).render_derived()
+    each = unnested(_columns[name] for name in names)
     insert = postgresql.insert(lanes).from_select(names, sa.select(*(each.c[name] for name in names)))
     return insert.on_conflict_do_update(
         index_elements=["lane", "scope_id"],

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, Operation
 from tenacity import Retrying, retry_if_exception, wait_random_exponential
 
 from airflow_provider_adjust.s2s.endpoints.allowed_hosts import is_this_machine
+from airflow_provider_adjust.s2s.ledger.arrays import array, lists, unnested
 from airflow_provider_adjust.s2s.ledger.schema import SENDING, STATUS_NUMBERS, STATUSES, events, reasons, scopes
 
 _LONGEST_NAME = 250
@@ -153,8 +154,7 @@ def insert_new(
     ids = [record["event_id"] for record in records]
     whole = {"scope_id": scope_id, **common}
     if connection.dialect.name == "postgresql":
-        arrays = {name: [record[name] for record in records] for name in _EVENT_COLUMNS}
-        new = set(connection.scalars(_INSERT_ARRAYS, {**whole, **arrays}))
+        new = set(connection.scalars(_INSERT_ARRAYS, {**whole, **lists(records)})) if records else set()
         return {} if len(new) == len(ids) else locked(connection, scope_id, [key for key in ids if key not in new])
     known = locked(connection, scope_id, ids)
     fresh = [{**whole, **record} for record in records if record["event_id"] not in known]
@@ -168,8 +168,7 @@ _COMMON_COLUMNS = ("scope_id", "try_id", "status", "reason", "http_status", "los
 
 def _insert_arrays() -> Any:
     """Insert rows that no other task has inserted; on a conflict, wait for the end of the other transaction."""
-    arrays = [sa.bindparam(name, type_=postgresql.ARRAY(_columns[name].type)) for name in _EVENT_COLUMNS]
-    each = sa.func.unnest(*arrays).table_valued(*_EVENT_COLUMNS).render_derived()
+    each = unnested(_columns[name] for name in _EVENT_COLUMNS)
     constants = [sa.bindparam(name, type_=_columns[name].type).label(name) for name in _COMMON_COLUMNS]
     rows = sa.select(*constants, *(each.c[name] for name in _EVENT_COLUMNS))
     insert = postgresql.insert(events).from_select([*_COMMON_COLUMNS, *_EVENT_COLUMNS], rows)
@@ -217,7 +216,8 @@ def is_of_try(try_id: Any) -> sa.ColumnElement[bool]:
 
     They do not know how many events a try has that has just begun, and would read all of them for each batch.
     """
-    return _columns.try_id + 0 == try_id
+    is_it: sa.ColumnElement[bool] = _columns.try_id + 0 == try_id
+    return is_it
 
 
 def _settle(is_one_of_them: sa.ColumnElement[bool]) -> Any:
@@ -230,9 +230,7 @@ def _settle(is_one_of_them: sa.ColumnElement[bool]) -> Any:
 
 #: Built once, since each batch needs it.
 _SETTLE = _settle(_columns.event_id.in_(sa.bindparam("ids", expanding=True)))
-_SETTLE_ARRAY = _settle(
-    _columns.event_id == sa.any_(sa.bindparam("ids", type_=postgresql.ARRAY(_columns.event_id.type)))
-)
+_SETTLE_ARRAY = _settle(_columns.event_id == sa.any_(array("ids", _columns.event_id)))
 
 
 class Moved(NamedTuple):
@@ -249,8 +247,7 @@ def move(connection: sa.Connection, scope_id: int, moved: Sequence[Moved], try_i
         return
     common = {"scope": scope_id, "mine": try_id}
     if connection.dialect.name == "postgresql":
-        ids, places, contents = map(list, zip(*moved, strict=True))
-        connection.execute(_MOVE_ARRAYS, {**common, "ids": ids, "places": places, "contents": contents})
+        connection.execute(_MOVE_ARRAYS, {**common, **lists([each._asdict() for each in moved])})
     else:
         rows = [{**common, "id": each.event_id, "place": each.position, "digest": each.content} for each in moved]
         connection.execute(_MOVE, rows)
@@ -264,16 +261,11 @@ _MOVE = (
 
 
 def _move_arrays() -> Any:
-    arrays = [
-        sa.bindparam("ids", type_=postgresql.ARRAY(_columns.event_id.type)),
-        sa.bindparam("places", type_=postgresql.ARRAY(_columns.position.type)),
-        sa.bindparam("contents", type_=postgresql.ARRAY(_columns.content.type)),
-    ]
-    each = sa.func.unnest(*arrays).table_valued("event_id", "place", "digest").render_derived()
+    each = unnested(_columns[name] for name in Moved._fields)
     return (
         sa.update(events)
         .where(_columns.scope_id == sa.bindparam("scope"), _columns.event_id == each.c.event_id)
-        .values(try_id=sa.bindparam("mine"), position=each.c.place, content=each.c.digest)
+        .values(try_id=sa.bindparam("mine"), position=each.c.position, content=each.c.content)
     )
 
 
@@ -291,8 +283,7 @@ def _are(connection: sa.Connection, scope_id: int, ids: Sequence[str]) -> tuple[
 
 def _id_in(connection: sa.Connection, ids: Sequence[str]) -> sa.ColumnElement[bool]:
     if connection.dialect.name == "postgresql":
-        array = sa.bindparam("event_ids", list(ids), postgresql.ARRAY(_columns.event_id.type))
-        return _columns.event_id == sa.any_(array)
+        return _columns.event_id == sa.any_(array("event_ids", _columns.event_id, ids))
     return _columns.event_id.in_(ids)
 
 

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql
 
 from airflow_provider_adjust.s2s.answers.outcome import OPTED_OUT, Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
@@ -20,6 +19,7 @@ from airflow_provider_adjust.s2s.endpoints.allowed_hosts import is_this_machine
 from airflow_provider_adjust.s2s.events.event import Event
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.events.keys import UNKEYED, DigestKey, DigestKeys
+from airflow_provider_adjust.s2s.ledger.arrays import array
 from airflow_provider_adjust.s2s.ledger.older_keys import TryKeys
 from airflow_provider_adjust.s2s.ledger.schema import database_now, suppressions
 from airflow_provider_adjust.s2s.ledger.statements import Scope
@@ -78,7 +78,7 @@ def find(connection: sa.Connection, place: Place, digests: Sequence[str]) -> Ite
         some = list(digests[start : start + _BATCH])
         is_one: sa.ColumnElement[bool] = _columns.device.in_(some)
         if connection.dialect.name == "postgresql":
-            is_one = _columns.device == sa.any_(sa.bindparam(None, some, postgresql.ARRAY(_columns.device.type)))
+            is_one = _columns.device == sa.any_(array("devices", _columns.device, some))
         yield from connection.execute(sa.select(suppressions).where(*place.conditions, is_one))
 
 
