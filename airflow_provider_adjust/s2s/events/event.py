@@ -47,6 +47,7 @@ class Event:
     unkeyed_id: str | None = field(default=None, repr=False, compare=False)
     own_params: dict[str, str] | None = field(default=None, repr=False, compare=False)
     revenue: Decimal | None = field(default=None, repr=False, compare=False)
+    _identity: tuple[str, ...] | None = field(default=None, init=False, repr=False, compare=False)
 
     @property
     def key(self) -> str:
@@ -56,9 +57,11 @@ class Event:
     @property
     def identity(self) -> tuple[str, ...]:
         """What identifies the event at one destination: two events with the same identity are the same event."""
-        params = self.params
-        app_token, environment = params.get("app_token", ""), params.get("environment", "")
-        return app_token, self.endpoint.name, self.key, environment, self.event_id
+        if self._identity is None:
+            params = self.params
+            app_token, environment = params.get("app_token", ""), params.get("environment", "")
+            self._identity = app_token, self.endpoint.name, self.key, environment, self.event_id
+        return self._identity
 
 
 #: Matches text that form encoding leaves unchanged.

@@ -210,7 +210,7 @@ class TotalKey(NamedTuple):
 
 def day_of(moment: datetime) -> date:
     """The UTC day."""
-    return moment.astimezone(UTC).date()
+    return (moment if moment.tzinfo is UTC else moment.astimezone(UTC)).date()
 
 
 class Totals:
