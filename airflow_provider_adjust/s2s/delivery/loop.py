@@ -47,8 +47,8 @@ from airflow_provider_adjust.s2s.transports import Completion, Transport
 _BUFFERED_PER_REQUEST = 32
 #: The most events read ahead, so that a checkpoint can list them all.
 _MOST_BUFFERED = 16_384
-#: Events read between two polls.
-_READ_AT_ONCE = 32
+#: Events read between two polls, and their share in the requests in flight if that is more: a poll looks at every request.
+_READ_AT_ONCE, _READ_SHARE = 32, 1 / 16
 #: The longest poll in seconds, so that a request to stop is noticed; and while a claim is pending.
 _LONGEST_POLL = 0.5
 _POLL_DURING_CLAIM = 0.002
@@ -83,16 +83,16 @@ class Delivery:
         self._on_in_doubt = options.on_in_doubt
         self._retries = options.retries
         self._max_resends = options.max_resends
+        self._lookup: DeviceLookup | None = None
         if options.on_in_doubt == "verify":
             check_can_verify(routes.values())
-        self._lookup = (
-            DeviceLookup(routes, options.lookups, start=start_lookup) if options.on_in_doubt == "verify" else None
-        )
+            self._lookup = DeviceLookup(routes, options.lookups, start=start_lookup)
         self._canary = TokenCanary()
         self._clock = clock
         self._schedule = Schedule()
         self._dispatcher = Dispatcher(self._schedule, self._canary, claims)
         self._buffer = min(options.max_in_flight * _BUFFERED_PER_REQUEST, _MOST_BUFFERED)
+        self._read_at_once = max(_READ_AT_ONCE, int(options.max_in_flight * _READ_SHARE))
         #: Requests in flight.
         self.in_flight = 0
         self._delayed = DelayQueue()
@@ -190,7 +190,7 @@ class Delivery:
 
     def _read(self, source: Source) -> None:
         """Read events ahead of the answers."""
-        for _ in range(min(_READ_AT_ONCE, self._room)):
+        for _ in range(min(self._read_at_once, self._room)):
             if self._stopped or (item := source.read()) is None:
                 return
             if isinstance(item, Receipt):

@@ -28,6 +28,7 @@ from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.events.keys import DigestKeys
 from airflow_provider_adjust.s2s.events.late import LatePolicy
 from airflow_provider_adjust.s2s.ledger.decisions import Batch, Decisions
+from airflow_provider_adjust.s2s.ledger.ends import write_ends
 from airflow_provider_adjust.s2s.ledger.lane_times import LaneTimes
 from airflow_provider_adjust.s2s.ledger.lease import LEASE, Lease, wait_for_earlier_tries
 from airflow_provider_adjust.s2s.ledger.migration import prepare
@@ -35,7 +36,6 @@ from airflow_provider_adjust.s2s.ledger.older_keys import TryKeys, by_present_id
 from airflow_provider_adjust.s2s.ledger.other_names import told_by_another_name
 from airflow_provider_adjust.s2s.ledger.records import Content, EventPlace, compare_content, place_of, repeated, to_row
 from airflow_provider_adjust.s2s.ledger.recount import TakenOver, left_in_doubt
-from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS
 from airflow_provider_adjust.s2s.ledger.statements import (
     Moved,
     Numbers,
@@ -44,13 +44,11 @@ from airflow_provider_adjust.s2s.ledger.statements import (
     claim_columns,
     delete,
     insert_new,
-    is_of_try,
     known_in,
     locked,
     move,
     retry_on_conflict,
     retry_while_away,
-    settle_events,
     siblings,
     update,
 )
@@ -78,13 +76,10 @@ HURRIED_PATIENCE = 2.0
 #: The reason of an event that an earlier try of the same task instance settled. It counts in that try's totals.
 _BY_EARLIER_TRY = "by_earlier_try"
 _T = TypeVar("_T")
-_SENT = {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED, Outcome.IN_DOUBT}
-_SETTLED = _SENT - {Outcome.IN_DOUBT}
+_SETTLED = {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED}
 #: Seconds for which the app's other scopes are cached, if they are only needed for a warning.
 _OTHERS_FOR = 1.0
 _LONGEST_REASON = 64
-#: The largest value of the column of lost answers.
-_MOST_COUNTED = 32_767
 _UNKNOWN_HOLDER = Holder(0, "", "", "", -1, 0, False)
 
 
@@ -396,30 +391,9 @@ class Ledger:
         return settled
 
     def _write_settled(self, connection: sa.Connection, settled: Sequence[Receipt]) -> Callable[[], None]:
-        mine = is_of_try(self._try_id)
-        groups: dict[tuple[Scope, Outcome, str, int | None, int], dict[str, Receipt]] = defaultdict(dict)
-        for receipt in settled:
-            place = self._open.get(receipt.position)
-            if place is not None:
-                end = receipt.outcome, receipt.reason, receipt.http_status, receipt.lost_answers
-                groups[place.scope, *end][place.key] = receipt
         self.suppressions.remember(connection, settled, self._scope_of)
-        for (scope, outcome, reason, http_status, lost_answers), ended in groups.items():
-            scope_id, keys = self._numbers.scope(scope), [*ended]
-            if outcome in _SENT:
-                values: dict[str, Any] = {
-                    "status": STATUS_NUMBERS[outcome.value],
-                    "reason": self._numbers.reason(reason),
-                    "http_status": http_status,
-                    "lost_answers": min(lost_answers, _MOST_COUNTED),
-                }
-                if settle_events(connection, scope_id, keys, self._try_id, values) < len(keys):
-                    # Taken over by another try; or lost, for example in a failover of the database: then written again.
-                    rows = [self._row(key, each, each.sent_at) for key, each in ended.items()]
-                    insert_new(connection, scope_id, rows, {"try_id": self._try_id, **values})
-            else:
-                # Held: it certainly did not reach Adjust, so its record is deleted.
-                delete(connection, scope_id, keys, mine)
+        claimed = [(self._open[each.position], each) for each in settled if each.position in self._open]
+        write_ends(connection, self._numbers, self._try_id, claimed, self._row)
         self._lanes.write(connection, self._numbers, self._open, settled)
         return self._totals.write(connection, [self._total_entry(receipt) for receipt in settled])
 
