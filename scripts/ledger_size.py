@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -32,14 +32,17 @@ _APP, _EVENT = "4w565xzmb54d", "f0ob4r"
 _DAYS = 4
 
 
-def jobs(events: int) -> Iterator[Job]:
-    """Purchases of four days, with the order's number as their id."""
+def jobs(events: int, first: int = 0) -> Iterator[Job]:
+    """Purchases of four days, with the order's number as their id.
+
+    :param first: the number of the first order.
+    """
     now = datetime.now(UTC)
     start = now - timedelta(days=_DAYS)
     parser = EventParser(RowOptions(app_token=_APP, event_token=_EVENT, environment="production", id_field="order_id"))
     for number in range(events):
         row = {
-            "order_id": f"order-{number:09}",
+            "order_id": f"order-{first + number:09}",
             "created_at": start + timedelta(days=_DAYS) * (number / events),
             "revenue": f"{number % 9999 + 1}.25",
             "currency": "USD",
@@ -56,12 +59,24 @@ class Spent:
     processor: float
 
 
-def write(engine: sa.Engine, events: int, batch_size: int) -> Spent:
-    """Claim and settle the events as one task."""
-    task = TaskInstanceId("adjust_sharded", "scheduled__2026-11-18T00:00:00+00:00", "send_purchases", 3)
+def write(
+    engine: sa.Engine,
+    events: int,
+    batch_size: int,
+    *,
+    first: int = 0,
+    on_batch: Callable[[int, float], None] = lambda _, __: None,
+) -> Spent:
+    """Claim and settle the events as one task.
+
+    :param first: the number of the first order, which also tells the run from others.
+    :param on_batch: called after each batch with the number of events and the seconds so far.
+    """
+    task = TaskInstanceId("adjust_sharded", f"scheduled__2026-11-18T00:00:00+00:00-{first}", "send_purchases", 3)
     ledger = Ledger(engine, task, batch_size=batch_size)
     ledger.attach({None: "s2s.adjust.com"})
-    waiting = jobs(events)
+    waiting = jobs(events, first)
+    written = 0
     # Creating events does not count; the writing thread may work meanwhile.
     making_clock = making_processor = 0.0
     clock, processor = time.perf_counter(), time.process_time()
@@ -75,6 +90,8 @@ def write(engine: sa.Engine, events: int, batch_size: int) -> Spent:
         ledger.begin_claim(batch).result()
         for job in batch:
             ledger.settle(receipt_for(job, Outcome.DELIVERED, "", "", http_status=200))
+        written += len(batch)
+        on_batch(written, time.perf_counter() - clock - making_clock)
     ledger.end()
     ledger.close()
     return Spent(

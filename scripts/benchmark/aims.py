@@ -80,7 +80,7 @@ def of_earlier(run: Run) -> Iterator[Aim]:
 
 
 def of_ledger(run: Run) -> Iterator[Aim]:
-    for figure in run.figures:
+    for figure in (each for each in run.figures if "batch" in each):
         of_batch = f"The ledger alone, batches of {figure['batch']}"
         for key, most, what in (
             ("cpu_us", 40, "us of the processor an event"),
@@ -89,6 +89,11 @@ def of_ledger(run: Run) -> Iterator[Aim]:
         ):
             found = max(figure[key])
             yield Aim(f"{of_batch}: at most {most} {what}", f"{found:,.0f}", found <= most)
+    for figure in (each for each in run.figures if "database" in each):
+        name = {"postgres": "Postgres", "sqlite": "SQLite"}[figure["database"]]
+        growth = figure["parts_us"][-1] / figure["parts_us"][0]
+        text = f"A large task's ledger on {name}: at most 1.1 times the time an event at its end"
+        yield Aim(text, f"{growth:.2f} times", growth <= 1.1)
 
 
 def of_scale(run: Run) -> Iterator[Aim]:

@@ -107,20 +107,27 @@ def earlier(run: Run) -> str:
 
 
 def ledger(run: Run) -> str:
+    batches = [each for each in run.figures if "batch" in each]
     rows = [
-        [
-            each["in_flight"],
-            each["batch"],
-            span(each["cpu_us"]),
-            span(each["bytes_written"]),
-            span(each["bytes_packed"]),
-        ]
-        for each in run.figures
+        [each["batch"], *(span(each[name]) for name in ("cpu_us", "bytes_written", "bytes_packed"))] for each in batches
     ]
-    heads = ":`max_in_flight` |:events in a batch |:us CPU an event |:bytes an event as written |:packed"
-    rounds = len(run.figures[0]["cpu_us"])
+    heads = ":events in a batch |:us CPU an event |:bytes an event as written |:packed"
+    rounds = len(batches[0]["cpu_us"])
     times = f"{run.settings['events']:,} events" + (f", {rounds} rounds" if rounds > 1 else "")
-    return f"The run of {run.where}, {times}.\n\n{table(heads, rows)}"
+    large = [each for each in run.figures if "database" in each]
+    names = {"postgres": "Postgres", "sqlite": "SQLite"}
+    parts = [f"The run of {run.where}, {times}.", table(heads, rows)]
+    if large:
+        count = len(large[0]["parts_us"])
+        parts += [
+            f"One task of {run.settings['events']:,} events after ten small ones, microseconds an event in each of its "
+            f"{count} parts, with what the database takes:",
+            table(
+                "database |" + " |".join(f":part {number}" for number in range(1, count + 1)),
+                [[names[each["database"]], *each["parts_us"]] for each in large],
+            ),
+        ]
+    return "\n\n".join(parts)
 
 
 def scale(run: Run) -> str:

@@ -1,6 +1,6 @@
 """Compare this provider with hand-written senders: `make bench BENCH=senders`.
 
-    python -m benchmark.senders                        # some ten minutes
+    python -m benchmark.senders                        # some fifteen minutes
     python -m benchmark.senders --quick                # a tenth of the events, to see that it works
 
 ``benchmark.answering_server`` answers, in a process of its own. Each figure is the median of the rounds. The contestants
@@ -23,6 +23,9 @@ from benchmark.results import Figure, Run, run_of
 #: Requests in flight, for each answer time in seconds. 10 and 200 ms only show how a rate falls with the answer time.
 CELLS = {0.0: (64, 256), 0.01: (256,), 0.05: (64, 256, 1024), 0.2: (256,)}
 
+#: The purchases in the warehouse.
+MOST_EVENTS = 200_000
+
 
 @dataclass(frozen=True)
 class Line:
@@ -41,7 +44,8 @@ class Line:
 
 def lines() -> list[Line]:
     slow = {0.0: 3_000, 0.01: 3_000, 0.05: 6_000, 0.2: 6_000}
-    fast, loop = dict.fromkeys(CELLS, 30_000), {0.0: 2_000, 0.05: 60}
+    fast, loop = dict.fromkeys(CELLS, 100_000), {0.0: 2_000, 0.05: 60}
+    fast[0.05] = MOST_EVENTS
     curl, plain = {"MEASURED_TRANSPORT": "curl"}, {"MEASURED_TRANSPORT": "requests"}
     return [
         Line("requests, one by one", "requests-loop", loop),
@@ -50,7 +54,7 @@ def lines() -> list[Line]:
         Line("provider, requests", "provider", slow, plain),
         Line("provider, libcurl", "provider", fast, curl),
         Line("provider, libcurl, ledger", "provider", fast, curl, ledger="postgres"),
-        Line("provider, libcurl, SQLite ledger", "provider", {0.0: 30_000}, curl, ledger="sqlite"),
+        Line("provider, libcurl, SQLite ledger", "provider", {0.0: 100_000}, curl, ledger="sqlite"),
         Line("bare libcurl, the limit", "bare-curl", fast),
     ]
 
@@ -101,7 +105,7 @@ def measure(arguments: argparse.Namespace) -> Run:
     figures: list[Figure] = []
     limit = 0.0
     with stage.place() as postgres:
-        stage.load_purchases(postgres, 30_000)
+        stage.load_purchases(postgres, MOST_EVENTS)
         for delay, several in CELLS.items():
             with stage.server("benchmark.answering_server", "--delay", str(delay)) as url:
                 limit = limit or stage.run("benchmark.server_limit", "--url", url)["rate"]
