@@ -43,7 +43,7 @@ class Line:
 
 
 def lines() -> list[Line]:
-    slow = {0.0: 3_000, 0.01: 3_000, 0.05: 6_000, 0.2: 6_000}
+    slow = {0.0: 5_000, 0.01: 5_000, 0.05: 12_800, 0.2: 12_800}
     fast, loop = dict.fromkeys(CELLS, 100_000), {0.0: 2_000, 0.05: 60}
     fast[0.05] = MOST_EVENTS
     curl, plain = {"MEASURED_TRANSPORT": "curl"}, {"MEASURED_TRANSPORT": "requests"}
