@@ -91,13 +91,13 @@ class Dispatcher:
         """The share of the rate limit that this delivery may use now, from 0 to 1."""
         return self._claims.rate_share() if self._claims else 1.0
 
-    def ask(self) -> None:
-        """Claim more events while few are available."""
+    def ask(self) -> bool:
+        """Claim more events while few are available; return whether claims were asked for."""
         if self._claims is None or self._asked:
-            return
+            return False
         at_hand = len(self._admitted)
         if at_hand > self._claims.batch_size // 2 or (at_hand and self._schedule.ready < at_hand):
-            return
+            return False
         batch: list[Pending] = []
         while len(batch) < self._claims.batch_size and (pending := self._schedule.next_ready()) is not None:
             if not self._canary.try_acquire(pending):
@@ -109,6 +109,7 @@ class Dispatcher:
         if batch:
             self._had_more = at_hand > 0
             self._asked = batch, self._claims.begin_claim([pending.job for pending in batch])
+        return bool(batch)
 
     @property
     def asking(self) -> bool:

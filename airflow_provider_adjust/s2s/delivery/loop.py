@@ -256,8 +256,7 @@ class Delivery:
         while True:
             if self._dispatcher.answered:
                 self._take_claims()
-            self._dispatcher.ask()
-            if not self._dispatcher.answered:
+            if not self._dispatcher.ask():
                 return
 
     def _take_claims(self) -> None:

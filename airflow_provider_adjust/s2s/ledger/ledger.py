@@ -80,6 +80,8 @@ _SETTLED = {Outcome.DELIVERED, Outcome.DUPLICATE, Outcome.REJECTED}
 #: Seconds for which the app's other scopes are cached, if they are only needed for a warning.
 _OTHERS_FOR = 1.0
 _LONGEST_REASON = 64
+#: The claim of an event that the ledger lacked.
+_NEW = Claim()
 _UNKNOWN_HOLDER = Holder(0, "", "", "", -1, 0, False)
 
 
@@ -232,7 +234,9 @@ class Ledger:
                 return more(connection), committed
 
         def learn_and_work() -> tuple[_T, Callable[[], None]]:
-            wanted = {self._scope_of(receipt, receipt.event) for receipt in settled if receipt.event}
+            # The scopes of claimed events were learned by their claim.
+            unclaimed = (each for each in settled if each.position not in self._open)
+            wanted = {self._place(each.event, each.route).scope for each in unclaimed if each.event}
             self._numbers.learn(
                 self._engine,
                 {place.scope for place in places} | wanted,
@@ -302,7 +306,7 @@ class Ledger:
         taken_over = TakenOver()
         for key, job in jobs.items():
             if key not in known:
-                batch.answer(job, Claim())
+                batch.answer(job, _NEW)
                 continue
             record, keys = known[key], self._keys.of(job.route)
             holder = found.get(record.try_id, _UNKNOWN_HOLDER)

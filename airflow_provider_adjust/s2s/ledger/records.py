@@ -118,9 +118,8 @@ class EventPlace(NamedTuple):
 
 def place_of(event: Event, destination: str) -> EventPlace:
     """The place of the record of an event that is sent to the host."""
-    params = event.params
-    scope = Scope(destination, params["app_token"], event.endpoint.name, event.key, params.get("environment", ""))
-    return EventPlace(scope, event_key(event.event_id))
+    *scope, event_id = event.identity
+    return EventPlace(Scope(destination, *scope), event_key(event_id))
 
 
 def event_key(event_id: str) -> str:

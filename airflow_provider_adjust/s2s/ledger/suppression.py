@@ -118,8 +118,10 @@ class Suppressions:
         """Suppress the devices that, according to Adjust's answers, opted out."""
         found: dict[tuple[Place, DigestKey], set[str]] = defaultdict(set)
         for receipt in settled:
+            if receipt.reason != OPTED_OUT or not receipt.attempts or receipt.event is None:
+                continue
             newest = self._keys.of(receipt.route).newest
-            if receipt.reason == OPTED_OUT and receipt.attempts and receipt.event is not None and newest is not UNKEYED:
+            if newest is not UNKEYED:
                 place = place_of(scope_of(receipt, receipt.event))
                 found[place, newest] |= _digests(receipt.event, (newest,))
         for (place, key), digests in sorted(found.items(), key=lambda item: item[0][0]):
