@@ -20,9 +20,12 @@ except ImportError:  # Airflow 3.1
     )
 
 try:
-    from airflow.sdk.lineage import get_hook_lineage_collector
+    from airflow.sdk.lineage import NoOpCollector, get_hook_lineage_collector
 except ImportError:  # Airflow 3.1
-    from airflow.lineage.hook import get_hook_lineage_collector  # type: ignore[import-not-found,no-redef]
+    from airflow.lineage.hook import (  # type: ignore[import-not-found,no-redef]
+        NoOpCollector,
+        get_hook_lineage_collector,
+    )
 
 try:
     from airflow.sdk.observability import stats
@@ -44,6 +47,7 @@ __all__ = [
     "AirflowFailException",
     "AirflowNotFoundException",
     "AirflowSensorTimeout",
+    "NoOpCollector",
     "conf",
     "deserialize",
     "determine_kwargs",

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from airflow.sdk import Asset, BaseHook, ObjectStoragePath
 
-from airflow_provider_adjust.airflow_versions import get_hook_lineage_collector
+from airflow_provider_adjust.airflow_versions import NoOpCollector, get_hook_lineage_collector
 from airflow_provider_adjust.assets.adjust import convert_asset_to_openlineage, create_asset
 from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt
@@ -66,13 +66,15 @@ class Destinations:
 def report_query(hook: DbApiHook, sql: str, conn_id: str, *, has_parameters: bool) -> None:
     """Report the tables of a query to Airflow's hook lineage, if OpenLineage's parser is installed."""
     with lineage_errors_logged():
+        collector = get_hook_lineage_collector()
+        if isinstance(collector, NoOpCollector):
+            return  # nothing reads it, and loading the parser would take more than half of a task's start
         try:
             found = query_lineage(hook, sql, conn_id, has_parameters=has_parameters)
         except ImportError:
             return
         for table in found.inputs if found else ():
-            uri = f"{table.namespace}/{table.name.replace('.', '/')}"
-            get_hook_lineage_collector().add_input_asset(hook, uri=uri)
+            collector.add_input_asset(hook, uri=f"{table.namespace}/{table.name.replace('.', '/')}")
 
 
 def report_file(path: ObjectStoragePath) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 import sqlalchemy as sa
@@ -122,6 +123,16 @@ def test_a_querys_tables_flow_to_an_event_by_name(
     assert [info.context.__class__.__name__ for info in found.inputs] == ["PostgresHook"]
     assert str(BELOW) not in str(found)
     assert "gaid" not in str(found), "no part of the query's text"
+
+
+def test_a_query_is_parsed_only_if_something_reads_its_lineage(
+    adjust: SandboxServer, sqlite_warehouse: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """OpenLineage's parser loads much of Airflow, which would double the time to a task's first request."""
+    parse = create_autospec(lineage.query_lineage)
+    monkeypatch.setattr(lineage, "query_lineage", parse)
+    assert send_query("?", [BELOW]).execute({})["delivered"] > 0
+    parse.assert_not_called()
 
 
 def test_a_query_without_named_tables_has_no_source(
