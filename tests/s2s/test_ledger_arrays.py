@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from airflow_provider_adjust.s2s.ledger.arrays import lists, unnested
+from airflow_provider_adjust.s2s.ledger.arrays import array, lists, unnested
 from airflow_provider_adjust.s2s.ledger.schema import events
 
 _COLUMNS = [events.c[name] for name in ("event_id", "content", "occurred_at", "revenue")]
@@ -35,6 +37,20 @@ def test_the_database_reads_what_was_given(postgres_url: str, rows: list[dict[st
     with engine.connect() as connection:
         found = connection.execute(sa.select(*(each.c[column.name] for column in _COLUMNS)), lists(rows)).mappings()
         assert [dict(row) for row in found] == rows
+
+
+@pytest.mark.parametrize("driver", ["psycopg2", "psycopg"])
+def test_the_database_reads_a_list_once_and_not_for_each_row(postgres_url: str, driver: str) -> None:
+    engine = sa.create_engine(sa.make_url(postgres_url).set(drivername=f"postgresql+{driver}"), poolclass=sa.NullPool)
+    numbers = sa.func.generate_series(1, 3).table_valued("number").render_derived()
+    query = sa.select(numbers).where(numbers.c.number == sa.any_(array("wanted", events.c.content, [2, 5])))
+    executed: list[tuple[str, Any]] = []
+    sa.event.listen(engine, "before_cursor_execute", lambda *given: executed.append(given[2:4]))
+    with engine.connect() as connection:
+        assert connection.scalars(query).all() == [2]
+        [(statement, parameters)] = executed
+        plan = connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars().all()
+    assert "'{2,5}'::bigint[]" in "".join(plan)
 
 
 def test_an_amount_in_scientific_notation_is_read(postgres_url: str) -> None:

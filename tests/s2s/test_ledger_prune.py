@@ -14,7 +14,7 @@ from ledger_rows import write_deliveries, write_totals
 from airflow_provider_adjust.s2s.ledger.ledger import Ledger
 from airflow_provider_adjust.s2s.ledger.migration import prepare
 from airflow_provider_adjust.s2s.ledger.prune import prune
-from airflow_provider_adjust.s2s.ledger.schema import deliveries, totals, tries
+from airflow_provider_adjust.s2s.ledger.schema import deliveries, lanes, totals, tries
 from airflow_provider_adjust.s2s.ledger.schema import events as event_table
 from airflow_provider_adjust.s2s.ledger.tries import TaskInstanceId
 
@@ -157,3 +157,27 @@ def test_two_that_prune_at_once_delete_each_event_once(ledger: sa.Engine) -> Non
         thread.join()
     assert sum(counts) == 200
     assert count(ledger) == 0
+
+
+@pytest.mark.parametrize("step", [timedelta(seconds=1), timedelta(0)])
+def test_each_batch_of_lanes_begins_where_the_last_one_ended(ledger: sa.Engine, step: timedelta) -> None:
+    """A search from the start would read all rows again that were deleted before it."""
+    oldest = (NOW - timedelta(days=100)).replace(tzinfo=None)
+    times = [oldest + place * step for place in range(25)]
+    read: list[Any] = []
+
+    def note(*arguments: Any) -> None:
+        if arguments[2].startswith("SELECT adjust_lane"):
+            context = arguments[4]
+            read.append(context.compiled_parameters[0]["last_at_1"])
+
+    with ledger.begin() as connection:
+        connection.execute(
+            lanes.insert(), [{"lane": place, "scope_id": place % 2, "last_at": at} for place, at in enumerate(times)]
+        )
+    sa.event.listen(ledger, "before_cursor_execute", note)
+    prune_all(ledger)
+    sa.event.remove(ledger, "before_cursor_execute", note)
+    assert read[1:] == [times[9], times[19]]
+    with ledger.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.count()).select_from(lanes)) == 0

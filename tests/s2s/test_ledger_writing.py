@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -282,3 +283,50 @@ def test_a_batch_does_not_read_all_events_of_its_try(ledger_engine: sa.Engine) -
         for statement, parameters in written:
             plan = connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
             assert "ix_adjust_event_try_id" not in str(plan)
+
+
+def test_a_batch_does_not_read_all_events_of_a_scope_that_statistics_do_not_know(postgres_url: str) -> None:
+    """Postgres expects no events of an event token that has just begun, and must not look for a batch by its scope."""
+    engine = sa.create_engine(sa.make_url(postgres_url).set(drivername="postgresql+psycopg2"))
+    with engine.begin() as connection:
+        drop_all(connection)
+    jobs = {
+        token: [job(at, f"d{at}", event_id=f"o-{at}", token=token) for at in range(1, 601)]
+        for token in ("aaaaaa", "bbbbbb", "cccccc")
+    }
+    ledger = ledger_of(engine)
+    for token, of_it in jobs.items():
+        ledger.begin_claim(of_it).result()
+        for each in of_it:
+            ledger.settle(ended(each))
+        ledger.flush()
+        if token == "aaaaaa":
+            with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+                connection.exec_driver_sql("ALTER TABLE adjust_event SET (autovacuum_enabled = false)")
+                connection.exec_driver_sql("ANALYZE adjust_event")
+    ledger.end()
+    ledger.close()
+    executed: dict[str, Any] = {}
+
+    def note(*arguments: Any) -> None:
+        if "WHERE adjust_event.scope_id" in arguments[2].replace("\n", ""):
+            executed[arguments[2]] = arguments[3]
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    again = ledger_of(engine)
+    again.begin_claim(jobs["bbbbbb"][:4]).result()  # found, and moved to this try
+    new = [job(at, f"d{at}", event_id=f"n-{at}", token="bbbbbb") for at in range(1, 5)]
+    again.begin_claim(new).result()
+    for each in new:
+        again.settle(ended(each, Outcome.HELD if each.position % 2 else Outcome.DELIVERED))
+    again.flush()
+    again.close()
+    sa.event.remove(engine, "before_cursor_execute", note)
+    found = [statement.split()[0] for statement in executed]
+    assert sorted(found) == ["DELETE", "SELECT", "SELECT", "UPDATE", "UPDATE"]
+    with engine.connect() as connection:
+        connection.exec_driver_sql("SET enable_seqscan = off")  # the table is too small for the choice of an index
+        for statement, parameters in executed.items():
+            plan = "\n".join(connection.exec_driver_sql(f"EXPLAIN {statement}", parameters).scalars())
+            assert plan.count("scope_id") == len(re.findall(r"Index Cond: .*scope_id.*event_id", plan)), plan
+    engine.dispose()

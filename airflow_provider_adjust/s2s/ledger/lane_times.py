@@ -168,19 +168,22 @@ def _advance_arrays() -> Any:
 _ADVANCE_ARRAYS = _advance_arrays()
 
 
-def prune_lanes(connection: sa.Connection, before: datetime, batch_size: int) -> bool:
-    """Delete lanes with a last event before this time; return whether there may be more."""
+def prune_lanes(connection: sa.Connection, since: datetime, before: datetime, batch_size: int) -> datetime | None:
+    """Delete the oldest lanes with a last event before this time; return the time from which to continue, None at the end.
+
+    :param since: where the last batch ended, since a search from the start would read all deleted rows again.
+    """
     oldest = (
-        sa.select(_columns.scope_id, _columns.lane)
-        .where(_columns.last_at < before)
+        sa.select(_columns.scope_id, _columns.lane, _columns.last_at)
+        .where(_columns.last_at >= since, _columns.last_at < before)
         .order_by(_columns.last_at)
         .limit(batch_size)
     )
     found = connection.execute(oldest).all()
     by_scope: dict[int, list[int]] = defaultdict(list)
-    for scope_id, lane in found:
+    for scope_id, lane, _ in found:
         by_scope[scope_id].append(lane)
     for scope_id, its_lanes in sorted(by_scope.items()):
         are = (_columns.scope_id == scope_id, _columns.lane.in_(its_lanes), _columns.last_at < before)
         connection.execute(sa.delete(lanes).where(*are))
-    return len(found) == batch_size
+    return found[-1].last_at if len(found) == batch_size else None

@@ -53,10 +53,10 @@ def prune(
         with engine.begin() as connection:
             _prune_tries(connection, before)
         forgotten = (now or datetime.now(UTC)).replace(tzinfo=None) - KEPT_FOR
-        has_more = True
-        while has_more and not is_stopped():
+        reached = _FIRST
+        while reached is not None and not is_stopped():
             with engine.begin() as connection:
-                has_more = prune_lanes(connection, forgotten, batch_size)
+                reached = prune_lanes(connection, reached, forgotten, batch_size)
     return deleted
 
 

@@ -187,8 +187,10 @@ def locked(connection: sa.Connection, scope_id: int, ids: list[str]) -> dict[str
 
 def known_in(connection: sa.Connection, scope_ids: Collection[int], ids: Sequence[str]) -> Sequence[Any]:
     """The records of the events that one of the scopes has."""
-    query = sa.select(events).where(_columns.scope_id.in_(scope_ids), _id_in(connection, ids))
-    return connection.execute(query).all()
+    is_one: sa.ColumnElement[bool] = _columns.scope_id.in_(scope_ids)
+    if connection.dialect.name == "postgresql":
+        is_one = _columns.scope_id == sa.any_(postgresql.array([_hidden(sa.literal(each)) for each in scope_ids]))
+    return connection.execute(sa.select(events).where(is_one, _id_in(connection, ids))).all()
 
 
 def by_weight(records: Iterable[Any]) -> list[Any]:
@@ -220,17 +222,29 @@ def is_of_try(try_id: Any) -> sa.ColumnElement[bool]:
     return is_it
 
 
-def _settle(is_one_of_them: sa.ColumnElement[bool]) -> Any:
+def _hidden(scope_id: sa.ColumnElement[int]) -> sa.ScalarSelect[int]:
+    """A scope's number that Postgres reads only while it executes the statement, so that it plans for a scope of usual size.
+
+    Statistics do not know a scope that has just begun. If Postgres saw its number, it would expect no events there, and for
+    each batch read all of them instead of searching for the ids.
+    """
+    return sa.select(scope_id).scalar_subquery()
+
+
+def _settle(is_one_of_them: sa.ColumnElement[bool], is_in_scope: sa.ColumnElement[bool]) -> Any:
     end: dict[str, Any] = {
         name: sa.bindparam(f"new_{name}") for name in ("status", "reason", "http_status", "lost_answers")
     }
-    where = (_columns.scope_id == sa.bindparam("of_scope"), is_one_of_them, is_of_try(sa.bindparam("of_try")))
+    where = (is_in_scope, is_one_of_them, is_of_try(sa.bindparam("of_try")))
     return sa.update(events).where(*where).values(end)
 
 
 #: Built once, since each batch needs it.
-_SETTLE = _settle(_columns.event_id.in_(sa.bindparam("ids", expanding=True)))
-_SETTLE_ARRAY = _settle(_columns.event_id == sa.any_(array("ids", _columns.event_id)))
+_OF_SCOPE = sa.bindparam("of_scope", type_=_columns.scope_id.type)
+_SETTLE = _settle(_columns.event_id.in_(sa.bindparam("ids", expanding=True)), _columns.scope_id == _OF_SCOPE)
+_SETTLE_ARRAY = _settle(
+    _columns.event_id == sa.any_(array("ids", _columns.event_id)), _columns.scope_id == _hidden(_OF_SCOPE)
+)
 
 
 class Moved(NamedTuple):
@@ -245,7 +259,7 @@ def move(connection: sa.Connection, scope_id: int, moved: Sequence[Moved], try_i
     """Move settled events to another try."""
     if not moved:
         return
-    common = {"scope": scope_id, "mine": try_id}
+    common = {"of_scope": scope_id, "mine": try_id}
     if connection.dialect.name == "postgresql":
         connection.execute(_MOVE_ARRAYS, {**common, **lists([each._asdict() for each in moved])})
     else:
@@ -255,7 +269,7 @@ def move(connection: sa.Connection, scope_id: int, moved: Sequence[Moved], try_i
 
 _MOVE = (
     sa.update(events)
-    .where(_columns.scope_id == sa.bindparam("scope"), _columns.event_id == sa.bindparam("id"))
+    .where(_columns.scope_id == _OF_SCOPE, _columns.event_id == sa.bindparam("id"))
     .values(try_id=sa.bindparam("mine"), position=sa.bindparam("place"), content=sa.bindparam("digest"))
 )
 
@@ -264,7 +278,7 @@ def _move_arrays() -> Any:
     each = unnested(_columns[name] for name in Moved._fields)
     return (
         sa.update(events)
-        .where(_columns.scope_id == sa.bindparam("scope"), _columns.event_id == each.c.event_id)
+        .where(_columns.scope_id == _hidden(_OF_SCOPE), _columns.event_id == each.c.event_id)
         .values(try_id=sa.bindparam("mine"), position=each.c.position, content=each.c.content)
     )
 
@@ -278,7 +292,10 @@ def delete(connection: sa.Connection, scope_id: int, ids: list[str], *conditions
 
 
 def _are(connection: sa.Connection, scope_id: int, ids: Sequence[str]) -> tuple[sa.ColumnElement[bool], ...]:
-    return _columns.scope_id == scope_id, _id_in(connection, ids)
+    is_in_scope = _columns.scope_id == scope_id
+    if connection.dialect.name == "postgresql":
+        is_in_scope = _columns.scope_id == _hidden(sa.literal(scope_id))
+    return is_in_scope, _id_in(connection, ids)
 
 
 def _id_in(connection: sa.Connection, ids: Sequence[str]) -> sa.ColumnElement[bool]:
