@@ -145,8 +145,9 @@ class DeliveryRun:
         except BaseException as error:
             # Airflow's timeout is not an Exception. It leaves requests in flight without a receipt.
             self._was_interrupted |= not isinstance(error, Exception)
-            with suppress(Exception):  # the original error has priority
-                self.sender.save()
+            for conclude in (self.sender.give_up, self.sender.save):
+                with suppress(Exception):  # the original error has priority
+                    conclude()
             raise
         finally:
             self.summary.read = self.sender.read

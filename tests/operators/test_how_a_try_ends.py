@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import itertools
 import signal
-import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -19,7 +18,7 @@ import sqlalchemy as sa
 from airflow.sdk.exceptions import AirflowTaskTimeout
 from airflow.sdk.execution_time.timeout import timeout
 from operators.adjust_account import APP_TOKEN, EVENT_TOKEN, Connect, Said, TaskStateStore, device, purchase, reveals
-from operators.sending import has_task_state_store, lines, operator, send
+from operators.sending import has_task_state_store, lines, operator, send, untraced
 from s2s.raw_server import OK, Connection, RawServer
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
@@ -286,17 +285,6 @@ def purchases_without_end() -> Iterator[dict[str, Any]]:
             due += 3
             signal.setitimer(signal.ITIMER_REAL, 0.01)
         yield purchase(number, revenue="-1") if number % 9 == 0 else purchase(number)
-
-
-@contextmanager
-def untraced() -> Iterator[None]:
-    """Without coverage.py in this thread: a signal may come while it holds a lock, which it then never gives back."""
-    tracer = sys.gettrace()
-    sys.settrace(None)
-    try:
-        yield
-    finally:
-        sys.settrace(tracer)
 
 
 @pytest.mark.parametrize("remembered", [False, pytest.param(True, marks=has_task_state_store)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,13 +11,15 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+from airflow.sdk.exceptions import AirflowTaskTimeout
+from airflow.sdk.execution_time.timeout import timeout
 from operators.adjust_account import Connect, device, purchase, recorded
-from operators.sending import operator
+from operators.sending import operator, untraced
 
 from airflow_provider_adjust.airflow_versions import AirflowFailException
 from airflow_provider_adjust.operators.adjust_send_events import AdjustSendEventsOperator
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, AdjustUnreachable, LedgerUnavailable
-from airflow_provider_adjust.s2s.ledger.schema import totals, tries
+from airflow_provider_adjust.s2s.ledger.schema import STATUS_NUMBERS, events, totals, tries
 from airflow_provider_adjust.sandbox import SandboxServer
 
 
@@ -179,3 +182,27 @@ def test_a_policy_that_does_not_exist_is_refused_before_anything_is_sent(
     with pytest.raises(AirflowFailException, match="on_foreign_claim is 'ignore'"):
         operator([purchase(1)], ledger_conn_id="ledger", on_foreign_claim="ignore").execute({})
     assert recorded(adjust) == []
+
+
+@pytest.mark.parametrize("on_in_doubt", ["resend", "hold"])
+def test_a_timeout_leaves_no_event_in_doubt_that_was_claimed_and_not_sent(
+    adjust: SandboxServer, ledger: sa.Engine, tmp_path: Path, on_in_doubt: str
+) -> None:
+    """Airflow's timeout ends the task at any place. At this pace, dozens of events are claimed that were not sent."""
+    rows = [purchase(number) for number in range(1, 101)]
+    options: dict[str, Any] = {"ledger_conn_id": "ledger", "on_in_doubt": on_in_doubt, "max_in_flight": 2}
+    rejected = tmp_path / "rejected.jsonl"
+    task = operator(rows, **options, max_events_per_second=20, rejected_path=str(rejected))
+    with untraced(), pytest.raises(AirflowTaskTimeout), timeout(1.2):
+        task.execute({})
+    with ledger.connect() as connection:
+        left = Counter(connection.scalars(sa.select(events.c.status)))
+    assert left[STATUS_NUMBERS["delivered"]] > 5
+    assert left.total() - left[STATUS_NUMBERS["delivered"]] <= 2, "what was in flight"
+    assert task.delivery_result is not None
+    held = task.delivery_result["held"]
+    assert held == task.delivery_result["read"] - left.total()
+    assert held == outcomes(ledger)["held", "stopped"] == len(rejected.read_text().splitlines())
+    if on_in_doubt == "resend":
+        assert operator(rows, **options).execute({})["delivered"] + left.total() >= 100
+        assert len(set(recorded(adjust, "created_at_unix"))) == 100

@@ -20,7 +20,7 @@ from ledger_rows import end_leases, forget_everything
 from airflow_provider_adjust.adjust_api.device import DeviceApi
 from airflow_provider_adjust.s2s import LookupPolicy, Route, RowOptions, Sender, SendOptions
 from airflow_provider_adjust.s2s.account.summary import DeliverySummary
-from airflow_provider_adjust.s2s.answers.outcome import Outcome, Recorded
+from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt, Outcome, Recorded
 from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, LedgerUnavailable
 from airflow_provider_adjust.s2s.events.event import Event, Lane
@@ -169,6 +169,15 @@ def kill(ledger: Ledger) -> None:
     ledger.close()
 
 
+class Interrupting(Adjust):
+    """Airflow's timeout comes while the sixth event is handed over."""
+
+    def submit(self, key: Any, target: Target, body: str) -> None:
+        if self.received.total() == 5:
+            raise Killed
+        super().submit(key, target, body)
+
+
 def statuses(engine: sa.Engine) -> Counter[str]:
     with engine.connect() as connection:
         return Counter(connection.scalars(sa.select(deliveries.c.status)))
@@ -183,6 +192,40 @@ def test_every_event_is_in_the_ledger_and_no_device_is(engine: sa.Engine) -> Non
     assert {str(record["revenue"].normalize()) for record in records} == {"1.1"}
     assert min(record["occurred_at"] for record in records) == NOW.replace(tzinfo=None) - timedelta(hours=5)
     assert DEVICE not in repr(records)
+
+
+@pytest.mark.parametrize("on_in_doubt", ["resend", "hold"])
+def test_an_interrupted_sender_releases_what_it_has_claimed_and_not_sent(
+    engine: sa.Engine, on_in_doubt: OnInDoubt
+) -> None:
+    adjust, rows = Interrupting(), [row | {"gps_adid": f"d{place}"} for place, row in enumerate(make_rows(40))]
+    parser = EventParser(RowOptions(app_token="app1", event_token="event1", environment="sandbox", id_field="order_id"))
+    ledger = Ledger(engine, TaskInstanceId("dag", "run-1", "send"), now=lambda: NOW, on_in_doubt=on_in_doubt)
+    options = SendOptions(max_in_flight=3, on_in_doubt=on_in_doubt)
+    routes: dict[str | None, Route] = {None: Route(parser, Target("http://127.0.0.1/event"))}
+    sender = Sender(routes, adjust, options, ledger=ledger, now=lambda: NOW)
+    with pytest.raises(Killed):
+        list(sender.send(rows))
+    for _ in range(2):  # the second time has no effect
+        sender.give_up()
+        sender.save()
+    ledger.end("Killed")
+    ledger.close()
+    summary = sender.sink.summary
+    in_flight = 5 + 1 - summary.outcomes["delivered"]
+    assert statuses(engine) == Counter(delivered=summary.outcomes["delivered"], in_doubt=in_flight)
+    assert summary.reasons == Counter({("held", "stopped"): sender.read - 6})
+    with engine.connect() as connection:
+        assert connection.scalar(sa.select(sa.func.sum(totals.c.events))) == sender.read - in_flight
+    assert send(engine, rows, Adjust(), on_in_doubt="resend").outcomes["delivered"] == 40
+
+
+def test_a_sender_without_a_ledger_has_nothing_to_release() -> None:
+    parser = EventParser(RowOptions(app_token="app1", event_token="event1", environment="sandbox"))
+    sender = Sender({None: Route(parser, Target("http://127.0.0.1/event"))}, Adjust())
+    sender.give_up()
+    sender.save()
+    assert sender.sink.summary.outcomes == {}
 
 
 def test_overlapping_windows_send_each_event_once(engine: sa.Engine) -> None:

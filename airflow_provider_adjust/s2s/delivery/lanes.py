@@ -139,6 +139,10 @@ class Schedule:
         """Take the earliest event that may be sent now. It occupies its lanes until it is settled or held."""
         return heapq.heappop(self._ready)[1] if self._ready else None
 
+    def next_claimed(self) -> Pending | None:
+        """Like ``next_ready``, if the ledger already has the event: then it is sent again."""
+        return self.next_ready() if self._ready and self._ready[0][1].claimed else None
+
     def settle(self, pending: Pending) -> None:
         """Free the lanes of a resolved event."""
         self._waiting -= 1

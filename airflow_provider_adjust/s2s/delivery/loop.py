@@ -93,7 +93,6 @@ class Delivery:
         self._dispatcher = Dispatcher(self._schedule, self._canary, claims)
         self._buffer = min(options.max_in_flight * _BUFFERED_PER_REQUEST, _MOST_BUFFERED)
         self._read_at_once = max(_READ_AT_ONCE, int(options.max_in_flight * _READ_SHARE))
-        #: Requests in flight.
         self.in_flight = 0
         self._delayed = DelayQueue()
         self._settled = 0
@@ -101,6 +100,7 @@ class Delivery:
         self._lost_in_a_row = 0
         self._receipts: deque[Receipt] = deque()
         self._stopped: Exception | None = None
+        self._has_ended = False
         self._halts = Halts(routes)
         self.server_clock = ServerClock()
         #: Consecutive events that were left in doubt and not sent again.
@@ -164,7 +164,7 @@ class Delivery:
                 self._take(completion)
             # Before more is sent, since the ledger must know the earlier events of a lane.
             yield self.hand_over()
-        self._hold_the_rest()
+        self.hold_the_rest()
         yield self.hand_over()
         if error := self._halts.ending(self._stopped, source.error):
             raise error
@@ -311,8 +311,7 @@ class Delivery:
         times = (self._delayed.next_due, lookup.next_due(now) if lookup else None)
         longest = min([_LONGEST_POLL, *(due - now for due in times if due is not None)])
         if self.in_flight < self._pace.window:
-            pause = self._pace.wait(now)
-            if pause > 0:
+            if (pause := self._pace.wait(now)) > 0:
                 longest = min(longest, pause)
             elif self._dispatcher.asking and self.in_flight:
                 longest = min(longest, _POLL_DURING_CLAIM)
@@ -403,8 +402,7 @@ class Delivery:
         self._unresolved(pending, resent_too_often(verdict), answer)
 
     def _retry(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
-        now = self._clock()
-        retry_after = verdict.retry_after
+        now, retry_after = self._clock(), verdict.retry_after
         concerns_one = self._pace.concerns_one(verdict)
         is_too_long = retry_after is not None and retry_after > self._retries.max_retry_after
         if is_too_long and not (concerns_one and self._settled):
@@ -420,8 +418,7 @@ class Delivery:
         self._delayed.add(pending, now + pause)
 
     def _leave_in_doubt(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
-        """Leave an event in doubt without a resend; stop if that happens repeatedly, so that an outage does not affect every
-        event."""
+        """Leave an event in doubt without a resend; stop after many, so that an outage does not affect every event."""
         self._left_in_doubt += 1
         if self._left_in_doubt >= self._retries.attempts * self._pace.window:
             self.stop(nothing_settled(self._left_in_doubt, verdict))
@@ -434,14 +431,17 @@ class Delivery:
     def _hold_followers(self, pending: Pending) -> None:
         self._receipts.extend(held_behind_another(follower.job) for follower in self._schedule.hold(pending))
 
-    def _hold_the_rest(self) -> None:
-        """After a stop: give all waiting events an outcome, too."""
+    def hold_the_rest(self) -> None:
+        """After a stop: give all waiting events an outcome, too. Only the first call does."""
+        if self._has_ended:
+            return
+        self._has_ended = True
         try:
             self._take_claims()
         except (LedgerUnavailable, AdjustConfigurationError) as error:
             self.stop(error)
-        heads = [*self._delayed, *(self._lookup or ()), *self._dispatcher.drain()]
-        heads += iter(self._schedule.take_closed, None)
+        closed = iter(self._schedule.take_closed, None)
+        heads = [*self._delayed, *(self._lookup or ()), *self._dispatcher.drain(), *closed]
         for head in sorted(heads, key=lambda pending: pending.turn):
             self._hold_unsent(head)
 

@@ -161,6 +161,15 @@ class Sender:
         jobs = self.jobs(rows)
         yield from self._delivery.rounds(self._checkpoint.resume(jobs) if self._checkpoint else jobs)
 
+    def give_up(self) -> None:
+        """Release the events that the ledger has claimed and that were not sent, after an interruption by another exception.
+
+        What is in flight stays claimed: it is in doubt. Then call ``save``.
+        """
+        if self._has_ledger:
+            self._delivery.stop(DeliveryStopped("the delivery was interrupted"))
+            self._delivery.hold_the_rest()
+
     def save(self) -> None:
         """Record what is known: write the files, the ledger and the checkpoint.
 
