@@ -22,6 +22,7 @@ def percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
+DATABASES = {"postgres": "Postgres", "sqlite": "SQLite"}
 _POOL, _BARE = "requests, thread pool", "bare libcurl, the limit"
 _REQUESTS, _CURL, _LEDGER = "provider, requests", "provider, libcurl", "provider, libcurl, ledger"
 _SQLITE = "provider, libcurl, SQLite ledger"
@@ -90,7 +91,7 @@ def of_ledger(run: Run) -> Iterator[Aim]:
             found = max(figure[key])
             yield Aim(f"{of_batch}: at most {most} {what}", f"{found:,.0f}", found <= most)
     for figure in (each for each in run.figures if "database" in each):
-        name = {"postgres": "Postgres", "sqlite": "SQLite"}[figure["database"]]
+        name = DATABASES[figure["database"]]
         growth = figure["parts_us"][-1] / figure["parts_us"][0]
         text = f"A large task's ledger on {name}: at most 1.1 times the time an event at its end"
         yield Aim(text, f"{growth:.2f} times", growth <= 1.1)

@@ -1,7 +1,7 @@
 """Measure the ledger without sending: `make bench BENCH=ledger`.
 
-This is ``scripts/ledger_size.py`` on Postgres, with the batches that a delivery begins with and those that they grow to; and
-on Postgres and SQLite one large task after ten small ones, to show that it costs no more at its end than at its beginning.
+This is ``scripts/ledger_size.py`` on Postgres, with the batches of two settings, 32 in flight and 256; and on
+Postgres and SQLite one large task after ten small ones, to show that it costs no more at its end than at its beginning.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import sqlalchemy as sa
 from ledger_size import sizes, vacuum, write
 from own_postgres import own_postgres
 
-from airflow_provider_adjust.s2s.ledger.ledger import LARGEST_BATCH
 from benchmark import part
 from benchmark.results import Figure, Run, run_of
 
-#: Events in a batch: at first, unless more than 32 are in flight, and at last.
-BATCHES = (64, LARGEST_BATCH)
+#: Events in a batch, by `max_in_flight`: two times that, at least 64.
+BATCHES = {32: 64, 256: 512}
 #: The parts of a large task whose cost is compared, and the small tasks before it.
 PARTS, TASKS_BEFORE = 6, 10
+_BATCH = 128
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def over_time(engine: sa.Engine, events: int) -> list[float]:
     """Microseconds an event in each part of a task, from the first to the last."""
     part = events // PARTS
     for task in range(TASKS_BEFORE):
-        write(engine, part // TASKS_BEFORE, BATCHES[0], first=events + task * part)
+        write(engine, part // TASKS_BEFORE, _BATCH, first=events + task * part)
     with engine.begin() as connection:
         connection.exec_driver_sql("ANALYZE")  # as a database does on its own, before it knows the large task
     ends = [(0, 0.0)]
@@ -55,7 +55,7 @@ def over_time(engine: sa.Engine, events: int) -> list[float]:
         if written - ends[-1][0] >= part or written == events:
             ends.append((written, seconds))
 
-    write(engine, events, 2 * BATCHES[0], on_batch=note)
+    write(engine, events, _BATCH, on_batch=note)
     return [round((end - start) / (last - first) * 1e6) for (first, start), (last, end) in pairwise(ends)]
 
 
@@ -75,11 +75,11 @@ def once(events: int, batch: int) -> dict[str, int]:
 def measure(arguments: argparse.Namespace) -> Run:
     events = 2_000 if arguments.quick else arguments.events
     figures: list[Figure] = []
-    for batch in BATCHES:
+    for in_flight, batch in BATCHES.items():
         rounds = [once(events, batch) for _ in range(1 if arguments.quick else arguments.rounds)]
         part.progress(f"batches of {batch}: {rounds}")
         found = {key: [each[key] for each in rounds] for key in rounds[0]}
-        figures.append({"batch": batch, **found})
+        figures.append({"in_flight": in_flight, "batch": batch, **found})
     for database in (postgres, sqlite):
         with database() as engine:
             parts = over_time(engine, events)

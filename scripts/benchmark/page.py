@@ -8,7 +8,7 @@ from typing import Any
 
 from generated_sections import with_section
 
-from benchmark.aims import aims_table
+from benchmark.aims import DATABASES, aims_table
 from benchmark.results import Run, span
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
@@ -108,14 +108,12 @@ def earlier(run: Run) -> str:
 
 def ledger(run: Run) -> str:
     batches = [each for each in run.figures if "batch" in each]
-    rows = [
-        [each["batch"], *(span(each[name]) for name in ("cpu_us", "bytes_written", "bytes_packed"))] for each in batches
-    ]
-    heads = ":events in a batch |:us CPU an event |:bytes an event as written |:packed"
+    names = ("cpu_us", "bytes_written", "bytes_packed")
+    rows = [[each["in_flight"], each["batch"], *(span(each[name]) for name in names)] for each in batches]
+    heads = ":`max_in_flight` |:events in a batch |:us CPU an event |:bytes an event as written |:packed"
     rounds = len(batches[0]["cpu_us"])
     times = f"{run.settings['events']:,} events" + (f", {rounds} rounds" if rounds > 1 else "")
     large = [each for each in run.figures if "database" in each]
-    names = {"postgres": "Postgres", "sqlite": "SQLite"}
     parts = [f"The run of {run.where}, {times}.", table(heads, rows)]
     if large:
         count = len(large[0]["parts_us"])
@@ -124,7 +122,7 @@ def ledger(run: Run) -> str:
             f"{count} parts, with what the database takes:",
             table(
                 "database |" + " |".join(f":part {number}" for number in range(1, count + 1)),
-                [[names[each["database"]], *each["parts_us"]] for each in large],
+                [[DATABASES[each["database"]], *each["parts_us"]] for each in large],
             ),
         ]
     return "\n\n".join(parts)

@@ -1,4 +1,4 @@
-"""How many events are claimed at once."""
+"""Which event is sent next."""
 
 from __future__ import annotations
 
@@ -19,8 +19,6 @@ class Claims:
 
     def __init__(self) -> None:
         self.batch_size = 4
-        #: How many of the next events an earlier try left in doubt.
-        self.in_doubt = 0
         self._asked: tuple[int, Future[list[Claim | Receipt]]] | None = None
 
     def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Claim | Receipt]]:
@@ -32,12 +30,8 @@ class Claims:
         """Answer the claim; return how many events it has."""
         assert self._asked is not None
         (claimed, future), self._asked = self._asked, None
-        future.set_result([Claim(sent_before=place < self.in_doubt) for place in range(claimed)])
-        self.in_doubt = max(0, self.in_doubt - claimed)
+        future.set_result([Claim()] * claimed)
         return claimed
-
-    def enlarge(self) -> None:
-        self.batch_size *= 2
 
     def may_send(self) -> bool:
         return True
@@ -49,67 +43,26 @@ class Claims:
 class Case:
     """A dispatcher with this many events of devices of their own."""
 
-    def __init__(self, events: int, in_doubt: int = 0, *, is_proven: bool = True) -> None:
+    def __init__(self, events: int, *, is_proven: bool = True) -> None:
         self.schedule, self.canary = Schedule(), TokenCanary()
         for position in range(1, events + 1):
             self.schedule.add(pending(position, f"d{position}"))
         if is_proven:
             self.canary.confirm(pending(1, "d1"))
         self.claims = Claims()
-        self.claims.in_doubt = in_doubt
         self.dispatcher = Dispatcher(self.schedule, self.canary, self.claims)
 
-    def send(self, most: int = 1000) -> None:
-        while most and self.dispatcher.next():
-            most -= 1
+    def send(self, events: int) -> None:
+        for _ in range(events):
+            assert self.dispatcher.next() is not None
 
-    def claimed(self, *, sent_meanwhile: int = 0) -> int:
-        """Ask for claims, send, and take the answer."""
+    def claimed(self) -> int:
+        """Ask for claims, and take the answer."""
         self.dispatcher.ask()
-        self.send(sent_meanwhile)
         claimed = self.claims.answer()
         for each, _ in self.dispatcher.collect():
             self.dispatcher.admit(each)
         return claimed
-
-
-def test_a_batch_doubles_when_all_was_sent_before_the_next_was_claimed() -> None:
-    case = Case(30)
-    claimed = [case.claimed()]
-    for _ in range(3):
-        case.send(claimed[-1] // 2)
-        claimed.append(case.claimed(sent_meanwhile=1000))
-    assert claimed == [4, 4, 8, 14]
-
-
-def test_a_batch_stays_while_there_is_something_to_send_meanwhile() -> None:
-    case = Case(30)
-    claimed = [case.claimed()]
-    for _ in range(5):
-        case.send(3)
-        claimed.append(case.claimed())
-        case.send(1)
-    assert claimed == [4] * 6
-
-
-def test_a_batch_stays_if_nothing_was_left_before_the_claim() -> None:
-    """As after a wait for rows: then the database was not what sending waited for."""
-    case = Case(30)
-    claimed = []
-    for _ in range(5):
-        claimed.append(case.claimed())
-        case.send()
-    assert claimed == [4] * 5
-
-
-def test_a_batch_stays_while_an_earlier_try_left_its_events_in_doubt() -> None:
-    """Else another kill would use up the resends of more of them, and they would stay in doubt."""
-    case = Case(40, in_doubt=9)
-    claimed = [case.claimed()]
-    for _ in range(4):
-        case.send(claimed[-1] // 2)
-        claimed.append(case.claimed(sent_meanwhile=1000))
-    assert claimed == [4, 4, 4, 4, 8]
 
 
 @pytest.mark.parametrize("asks_first", [False, True])

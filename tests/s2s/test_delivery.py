@@ -1003,9 +1003,6 @@ class FakeClaims:
         self._fails_at = fails_at
         self.batches: list[list[int]] = []
 
-    def enlarge(self) -> None:
-        self.batch_size *= 2
-
     def may_send(self) -> bool:
         return True
 

@@ -48,9 +48,6 @@ class Claims:
 
     batch_size = 8
 
-    def enlarge(self) -> None:
-        raise AssertionError("nothing waits for claims that are there at once")
-
     def may_send(self) -> bool:
         return True
 

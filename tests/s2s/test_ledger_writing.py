@@ -6,7 +6,6 @@ import re
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +14,7 @@ from ledger_rows import end_leases
 from s2s_case import NOW, job
 from sqlalchemy.exc import DBAPIError
 
-from airflow_provider_adjust.s2s.answers.outcome import OnInDoubt, Outcome
+from airflow_provider_adjust.s2s.answers.outcome import Outcome
 from airflow_provider_adjust.s2s.answers.receipt import Receipt, receipt_for
 from airflow_provider_adjust.s2s.events.job import Claim, Job
 from airflow_provider_adjust.s2s.ledger.ledger import WRITE_EVERY, Ledger
@@ -73,21 +72,6 @@ def test_what_is_settled_is_written_by_two_batches_and_by_the_second(
         ledger.settle(ended(each))
     ledger.close()
     assert statuses(ledger_engine) == {"delivered" if written else "sending": settled}
-
-
-@pytest.mark.parametrize(
-    ("on_in_doubt", "at_first", "at_last"),
-    [("resend", 64, 512), ("resend", 200, 512), ("resend", 900, 900), ("hold", 64, 64), ("verify", 64, 64)],
-)
-def test_batches_grow_only_if_what_a_kill_leaves_is_sent_again(
-    tmp_path: Path, on_in_doubt: OnInDoubt, at_first: int, at_last: int
-) -> None:
-    engine = sa.create_engine(f"sqlite:///{tmp_path}/ledger.db")
-    ledger = ledger_of(engine, batch_size=at_first, on_in_doubt=on_in_doubt)
-    for _ in range(4):
-        ledger.enlarge()
-    assert ledger.batch_size == at_last
-    ledger.close()
 
 
 def test_what_was_not_claimed_has_no_record(ledger_engine: sa.Engine) -> None:

@@ -26,9 +26,6 @@ class ClaimStore(Protocol):
     def begin_claim(self, jobs: Sequence[Job]) -> Future[list[Claim | Receipt]]:
         """A claim for each event, or the receipt of one that must not be sent now; done once that is written."""
 
-    def enlarge(self) -> None:
-        """Take more events at once from now on, up to a limit, since the delivery had to wait for the last claims."""
-
     def may_send(self) -> bool:
         """Whether the claims still belong to this try, so that their events may be sent.
 
@@ -56,8 +53,6 @@ class Dispatcher:
         #: Positions of events that were read and not yet claimed, by identity. The claim store knows the id of claimed events.
         self._unclaimed: dict[tuple[str, ...], int] = {}
         self._asked: tuple[list[Pending], Future[list[Claim | Receipt]]] | None = None
-        #: Whether events were left to send when the pending claims were asked for.
-        self._had_more = False
 
     def next(self) -> Pending | None:
         """The next event to send; None if there is none, or while its claim is pending.
@@ -114,7 +109,6 @@ class Dispatcher:
             else:
                 batch.append(pending)
         if batch:
-            self._had_more = at_hand > 0
             self._asked = batch, self._claims.begin_claim([pending.job for pending in batch])
         return bool(batch)
 
@@ -141,11 +135,10 @@ class Dispatcher:
         :raises LedgerUnavailable: the claims could not be written; ``drain`` returns their events.
         :raises AdjustConfigurationError: the ledger cannot tell what was sent; ``drain`` returns their events.
         """
-        if self._asked is None or self._claims is None:
+        if self._asked is None:
             return []
         batch, answer = self._asked
         self._asked = None
-        had_to_wait = self._had_more and not self._admitted and len(batch) == self._claims.batch_size
         try:
             answers = answer.result()
         except AdjustConfigurationError:
@@ -154,9 +147,6 @@ class Dispatcher:
         except Exception as error:
             self._admitted.extend(batch)
             raise LedgerUnavailable.because(error) from error
-        # Another kill uses up the resends of events that an earlier try left in doubt, so it should meet few of them.
-        if had_to_wait and not any(isinstance(each, Claim) and each.sent_before for each in answers):
-            self._claims.enlarge()
         for pending, each in zip(batch, answers, strict=True):
             pending.claimed = isinstance(each, Claim)
             self._unclaimed.pop(pending.event.identity, None)

@@ -65,8 +65,6 @@ from airflow_provider_adjust.s2s.ledger.tries import (
     holders,
 )
 
-#: The most events that batches grow to. A kill leaves about two batches in doubt.
-LARGEST_BATCH = 512
 #: Seconds after which settled events are written even if a batch is not full.
 WRITE_EVERY = 1.0
 #: Seconds for which a write waits for an unavailable database. Meanwhile nothing is sent.
@@ -92,7 +90,7 @@ class Ledger:
     :param retry_unknown_devices: the largest age of an event that was refused as ``device_not_found`` and is offered again.
     :param id_scope: whether event ids are unique within an event token, or within the app.
     :param max_resends: how often an event in doubt is sent again, over all tries.
-    :param batch_size: how many events are claimed at once, until ``enlarge`` is called.
+    :param batch_size: how many events are claimed at once. A kill leaves about two batches in doubt.
     :param lease: seconds for which the claims of a killed try stay valid.
     :param on_wait: called before the wait for an earlier try of the task instance, with the seconds for which it may still run.
     :raises AdjustConfigurationError: the database cannot hold a ledger, or a newer provider has changed it.
@@ -191,11 +189,6 @@ class Ledger:
         :raises LedgerUnavailable: the lease is lost, or could not be renewed for too long.
         """
         return self._lease.may_send(patience=self._patience)
-
-    def enlarge(self) -> None:
-        """Claim more events at once from now on, unless a person or a look-up must clear up each one that a kill leaves."""
-        if self._decisions.on_in_doubt == "resend":
-            self.batch_size = max(self.batch_size, min(2 * self.batch_size, LARGEST_BATCH))
 
     # -- claims ----------------------------------------------------------------------------------------------------------
 
