@@ -21,7 +21,7 @@ from benchmark.results import Figure, Run, run_of
 
 #: Events in a batch, by `max_in_flight`: two times that, at least 64.
 BATCHES = {32: 64, 256: 512}
-#: The parts of a large task whose cost is compared, and the small tasks before it.
+#: How many parts of a large task are compared, and how many small tasks run before it.
 PARTS, TASKS_BEFORE = 6, 10
 _BATCH = 128
 

@@ -15,8 +15,8 @@ _EACH = "each_"
 class _AsText(sa.types.UserDefinedType[Any]):
     """A list, sent in Postgres' own notation. Drivers convert a list value by value, which takes three times as long.
 
-    It is no kind of text for SQLAlchemy, which tells Postgres the type of a text through psycopg 3. Postgres would then convert
-    the text to a list for each row that it compares, instead of once.
+    It is not a kind of text for SQLAlchemy, which tells Postgres the type of a text through psycopg 3. Postgres would then
+    convert the text to a list for each row that it compares, instead of once.
     """
 
     cache_ok = True
