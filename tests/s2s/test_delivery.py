@@ -471,6 +471,25 @@ def test_events_go_one_by_one_until_the_first_is_settled() -> None:
     assert len({at for at, _ in starts}) == 4
 
 
+@pytest.mark.parametrize(("in_flight", "at_once", "most"), [(1, 32, 32), (64, 32, 2048), (1024, 64, 16_384)])
+def test_more_is_read_ahead_with_more_requests_in_flight(in_flight: int, at_once: int, most: int) -> None:
+    """A poll looks at every request in flight, so with many of them more rows are read for each poll."""
+    read: list[int] = []
+
+    def jobs() -> Iterator[Job]:
+        for position in range(1, most + 100):
+            read.append(position)
+            yield _at(position, "one device")  # so that only one of them is sent
+
+    transport = FakeTransport({1: [Answer(200, '{"status": "OK"}', seconds=10_000)]})
+    at_polls = [0]
+    transport.on_poll = lambda: at_polls.append(len(read))
+    for _ in _delivery(transport, max_in_flight=in_flight).rounds(jobs()):
+        if at_polls[-1] == most:
+            break
+    assert {after - before for before, after in itertools.pairwise(at_polls)} == {at_once}
+
+
 @pytest.mark.parametrize("rate", [0.5, 1, 2.5, 10, 300])
 def test_no_more_events_a_second_than_allowed(rate: float) -> None:
     transport = FakeTransport()

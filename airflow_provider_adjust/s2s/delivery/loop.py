@@ -36,19 +36,13 @@ from airflow_provider_adjust.s2s.delivery.pacing import DelayQueue, Pace
 from airflow_provider_adjust.s2s.delivery.route import Route
 from airflow_provider_adjust.s2s.delivery.server_clock import ServerClock
 from airflow_provider_adjust.s2s.delivery.sink import Sink
-from airflow_provider_adjust.s2s.delivery.source import Source
+from airflow_provider_adjust.s2s.delivery.source import ReadAhead, Source
 from airflow_provider_adjust.s2s.delivery.stops import nothing_settled, retry_after_too_long
 from airflow_provider_adjust.s2s.errors import AdjustConfigurationError, LedgerUnavailable
 from airflow_provider_adjust.s2s.events.job import Job
 from airflow_provider_adjust.s2s.ledger.records import repeated
 from airflow_provider_adjust.s2s.transports import Completion, Transport
 
-#: Events read ahead per request in flight: enough that busy devices do not starve others.
-_BUFFERED_PER_REQUEST = 32
-#: The most events read ahead, so that a checkpoint can list them all.
-_MOST_BUFFERED = 16_384
-#: Events read between two polls, and their share in the requests in flight if that is more: a poll looks at every request.
-_READ_AT_ONCE, _READ_SHARE = 32, 1 / 16
 #: The longest poll in seconds, so that a request to stop is noticed; and while a claim is pending.
 _LONGEST_POLL = 0.5
 _POLL_DURING_CLAIM = 0.002
@@ -91,8 +85,8 @@ class Delivery:
         self._clock = clock
         self._schedule = Schedule()
         self._dispatcher = Dispatcher(self._schedule, self._canary, claims)
-        self._buffer = min(options.max_in_flight * _BUFFERED_PER_REQUEST, _MOST_BUFFERED)
-        self._read_at_once = max(_READ_AT_ONCE, int(options.max_in_flight * _READ_SHARE))
+        self._ahead = ReadAhead.of(options.max_in_flight)
+        #: Requests in flight.
         self.in_flight = 0
         self._delayed = DelayQueue()
         self._settled = 0
@@ -190,7 +184,7 @@ class Delivery:
 
     def _read(self, source: Source) -> None:
         """Read events ahead of the answers."""
-        for _ in range(min(self._read_at_once, self._room)):
+        for _ in range(min(self._ahead.at_once, self._room)):
             if self._stopped or (item := source.read()) is None:
                 return
             if isinstance(item, Receipt):
@@ -212,7 +206,7 @@ class Delivery:
     @property
     def _room(self) -> int:
         """How many more events may be read ahead."""
-        return self._buffer - len(self._schedule)
+        return self._ahead.most - len(self._schedule)
 
     def _wake(self) -> None:
         """Offer events again after their backoff, and look up events in doubt that are due."""
@@ -311,7 +305,8 @@ class Delivery:
         times = (self._delayed.next_due, lookup.next_due(now) if lookup else None)
         longest = min([_LONGEST_POLL, *(due - now for due in times if due is not None)])
         if self.in_flight < self._pace.window:
-            if (pause := self._pace.wait(now)) > 0:
+            pause = self._pace.wait(now)
+            if pause > 0:
                 longest = min(longest, pause)
             elif self._dispatcher.asking and self.in_flight:
                 longest = min(longest, _POLL_DURING_CLAIM)
@@ -402,7 +397,8 @@ class Delivery:
         self._unresolved(pending, resent_too_often(verdict), answer)
 
     def _retry(self, pending: Pending, verdict: Verdict, answer: bytes | None) -> None:
-        now, retry_after = self._clock(), verdict.retry_after
+        now = self._clock()
+        retry_after = verdict.retry_after
         concerns_one = self._pace.concerns_one(verdict)
         is_too_long = retry_after is not None and retry_after > self._retries.max_retry_after
         if is_too_long and not (concerns_one and self._settled):
